@@ -1,0 +1,234 @@
+#!/bin/sh
+# All checks of this checkout: formatting, lints, all tests as whoever calls it, as root the integration tests once more
+# as an ordinary user, and shellcheck on every script. Call it from anywhere:
+#
+#   scripts/test.sh
+#
+# Where it is root on Debian or Alpine, it installs the tools that are missing; with all tools there it needs no network.
+# What it cannot do it skips, by name and with the reason. The last line is the total:
+#
+#   12 passed, 0 failed, 1 skipped
+#
+# Each test function counts as one, and so does each of the other checks. Exit status: 0 nothing failed, 1 otherwise.
+set -u
+
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+cd "$top" || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+passed=0
+failed=0
+skipped=0
+
+heading() {
+    printf '\n== %s ==\n' "$*"
+}
+
+skip() {
+    echo "skipped: $1: $2"
+    skipped=$((skipped + 1))
+}
+
+fail() {
+    echo "FAILED: $1"
+    failed=$((failed + 1))
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+is_root() {
+    [ "$(id -u)" -eq 0 ]
+}
+
+# check NAME COMMAND...: one check that passes or fails as a whole.
+check() {
+    check_name=$1
+    shift
+    heading "$check_name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        fail "$check_name"
+    fi
+}
+
+# ---- tools ----
+
+# install_for TOOL DEBIAN_PACKAGES ALPINE_PACKAGES: does nothing where the tool is there or nobody may install it.
+install_for() {
+    has "$1" && return
+    is_root || return 0
+    if has apt-get; then
+        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends
+        install_packages=$2
+        install_update="apt-get -qq update"
+    elif has apk; then
+        set -- "$1" "$3" apk add -q
+        install_packages=$2
+        install_update=true
+    else
+        return 0
+    fi
+    install_tool=$1
+    shift 2
+    echo "installing $install_packages for $install_tool"
+    # Without lists of packages, or with old ones, the first try fails. Unquoted on purpose: each may be several words.
+    # shellcheck disable=SC2086
+    "$@" $install_packages >"$work/install" 2>&1 ||
+        { $install_update && "$@" $install_packages; } >"$work/install" 2>&1 ||
+        { echo "could not install $install_packages:" && tail -n 3 "$work/install"; }
+}
+
+heading tools
+install_for shellcheck shellcheck shellcheck
+install_for unshare util-linux util-linux-misc
+install_for setpriv util-linux setpriv
+install_for cc "gcc libc6-dev" "gcc musl-dev"
+if ! has cargo; then
+    # rustup puts it where a shell without the user's profile does not look.
+    PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
+    export PATH
+fi
+has cargo || install_for cargo cargo cargo
+if ! has cargo; then
+    fail "no cargo: install Rust 1.70 or later"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    exit 1
+fi
+cargo --version
+
+# ---- formatting and lints ----
+
+if cargo fmt --version >/dev/null 2>&1; then
+    check "cargo fmt" cargo fmt --check
+else
+    skip "cargo fmt" "this Rust has no rustfmt"
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    check "cargo clippy" cargo clippy --quiet --all-targets -- -D warnings
+else
+    skip "cargo clippy" "this Rust has no clippy"
+fi
+
+# ---- tests ----
+
+# Adds up what a run of test programs printed. $1: the file, $2: what ran, $3: its exit status.
+count_tests() {
+    eval "$(awk '
+        /^test result:/ { sub(/^test result: [A-Za-z]*\. /, ""); passed += $1; failed += $3; ignored += $5 }
+        END { printf "run_passed=%d run_failed=%d run_ignored=%d\n", passed, failed, ignored }
+    ' "$1")"
+    passed=$((passed + run_passed))
+    failed=$((failed + run_failed))
+    skipped=$((skipped + run_ignored))
+    # A program that could not be built, or that died, says no result.
+    if [ "$3" -ne 0 ] && [ "$run_failed" -eq 0 ]; then
+        fail "$2"
+    fi
+}
+
+heading "tests as $(id -un 2>/dev/null || id -u)"
+{
+    # One failing program must not hide the others.
+    cargo test --quiet --no-fail-fast 2>&1
+    echo $? >"$work/status"
+} | tee "$work/tests"
+count_tests "$work/tests" "cargo test" "$(cat "$work/status")"
+
+# The integration tests, the guard and the tools, copied to where anybody may go: the checkout may lie below a directory
+# that nobody else can enter.
+copy_for_user() {
+    mkdir -p "$1/tests" "$1/tools" "$1/tmp"
+    cargo test --no-run --message-format=json 2>/dev/null |
+        # One object a line; those of a test program name its kind and its path.
+        sed -n '/"kind":\["test"\]/s/.*"executable":"\([^"]*\)".*/\1/p' >"$1/list"
+    [ -s "$1/list" ] || return 1
+    while read -r copy_program; do
+        cp "$copy_program" "$1/tests/"
+    done <"$1/list"
+    copy_debug=$(dirname "$(dirname "$copy_program")")
+    cp "$copy_debug/oom_guard" "$1/oom_guard" || return 1
+    for copy_tool in "$copy_debug"/examples/*; do
+        case ${copy_tool##*/} in
+        # What cargo keeps for itself carries a hash or an ending.
+        *[-.]*) ;;
+        *) cp "$copy_tool" "$1/tools/" || return 1 ;;
+        esac
+    done
+    # Tests that read files of the checkout find them below CARGO_MANIFEST_DIR.
+    chmod -R a+rX "$work"
+    chmod 1777 "$1/tmp"
+}
+
+tests_as_user() {
+    : >"$1/output"
+    user_status=0
+    for user_test in "$1"/tests/*; do
+        echo "running ${user_test##*/}"
+        setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \
+            env TMPDIR="$1/tmp" HOME="$1/tmp" OOM_GUARD_BIN="$1/oom_guard" OOM_GUARD_TOOLS="$1/tools" \
+            "$user_test" --quiet 2>&1 || user_status=1
+    done
+    return "$user_status"
+}
+
+heading "integration tests as an ordinary user (uid 65534)"
+user_name="integration tests as an ordinary user"
+if ! is_root; then
+    skip "$user_name" "not root: the tests above ran as one"
+elif ! setpriv --version >/dev/null 2>&1; then
+    skip "$user_name" "no setpriv of util-linux"
+elif ! copy_for_user "$work/user"; then
+    skip "$user_name" "there are no built integration tests"
+else
+    {
+        (cd "$work/user/tmp" && tests_as_user "$work/user")
+        echo $? >"$work/status"
+    } | tee "$work/tests"
+    count_tests "$work/tests" "$user_name" "$(cat "$work/status")"
+fi
+
+# ---- scripts ----
+
+# Every file of the checkout that a shell runs: by its ending, or by its first line.
+list_scripts() {
+    find . \( -name target -o -name .git \) -prune -o -type f -print | while read -r list_file; do
+        case $list_file in
+        *.sh) echo "$list_file" ;;
+        ./.ci/* | ./init/* | ./scripts/* | ./tests/*)
+            # OpenRC's scripts are sh, too.
+            case $(head -n 1 "$list_file" | tr -d '\0') in
+            '#!'*/sh | '#!'*/sh' '* | '#!/usr/bin/env sh' | '#!/sbin/openrc-run') echo "$list_file" ;;
+            esac
+            ;;
+        esac
+    done | sort
+}
+
+shellcheck_scripts() {
+    # The variables of an OpenRC script are set for OpenRC, and its functions are called by it.
+    shellcheck_failed=0
+    while read -r shellcheck_file; do
+        case $(head -n 1 "$shellcheck_file") in
+        *openrc-run) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
+        *) shellcheck "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
+        esac
+    done <"$1"
+    [ "$shellcheck_failed" -eq 0 ] && echo "$(wc -l <"$1") scripts are clean"
+}
+
+if has shellcheck; then
+    list_scripts >"$work/scripts"
+    check shellcheck shellcheck_scripts "$work/scripts"
+else
+    skip shellcheck "it is not installed"
+fi
+
+heading total
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

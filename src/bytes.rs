@@ -1,0 +1,238 @@
+//! Bytes in and out without allocation: integers, lines and fields of what the
+//! kernel writes, a fixed buffer that truncates, and the escaping of text that a
+//! process chose.
+//!
+//! Never opens anything, never allocates.
+
+use std::fmt::{self, Write};
+
+/// A decimal number without sign; `None` for anything else or beyond `u64`.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |sum, &byte| match byte {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+/// A decimal number, perhaps negative.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    match text.split_first() {
+        Some((b'-', digits)) => parse_u64(digits).and_then(|n| i64::try_from(n).ok()).map(|n| -n),
+        _ => parse_u64(text).and_then(|n| i64::try_from(n).ok()),
+    }
+}
+
+/// The bytes up to the first newline or blank.
+pub fn first_word(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Fields between runs of blanks.
+pub fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
+}
+
+/// Whole lines, without their newline. A last line that has none was cut, and a cut
+/// number is a wrong number: it is left out.
+pub fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = text.iter().rposition(|&b| b == b'\n').unwrap_or(0);
+    text[..end].split(|&b| b == b'\n')
+}
+
+/// The number of a line such as `VmRSS:   620 kB` if it begins with `key` (colon
+/// included). A value without its unit was cut or is no amount.
+pub fn kib_after(line: &[u8], key: &[u8]) -> Option<u64> {
+    let mut fields = fields(line.strip_prefix(key)?);
+    let number = parse_u64(fields.next()?)?;
+    (fields.next() == Some(b"kB") && fields.next().is_none()).then_some(number)
+}
+
+/// A buffer of at most `N` bytes that can be written to. What does not fit is
+/// dropped, and `is_cut` tells.
+#[derive(Clone)]
+pub struct Buf<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+    cut: bool,
+}
+
+impl<const N: usize> Buf<N> {
+    pub const fn new() -> Self {
+        Buf { bytes: [0; N], len: 0, cut: false }
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut buf = Buf::new();
+        buf.push(bytes);
+        buf
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        let taken = bytes.len().min(N - self.len);
+        self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+        self.cut |= taken < bytes.len();
+    }
+
+    /// A number in decimal. Paths of `/proc` are built with this a few thousand times
+    /// in a scan, where `write!` costs a tenth of the whole.
+    pub fn push_number(&mut self, mut number: u32) {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.push(&digits[at..]);
+    }
+
+    pub fn replace(&mut self, from: u8, to: u8) {
+        let bytes = self.bytes[..self.len].iter_mut();
+        bytes.filter(|byte| **byte == from).for_each(|byte| *byte = to);
+    }
+
+    /// Puts `mark` over the end, to show that something was cut.
+    pub fn end_with(&mut self, mark: &[u8]) {
+        let kept = self.len.min(N - mark.len());
+        self.bytes[kept..kept + mark.len()].copy_from_slice(mark);
+        self.len = kept + mark.len();
+    }
+
+    pub fn drop_front(&mut self, count: usize) {
+        self.bytes.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+
+    pub fn room(&self) -> usize {
+        N - self.len
+    }
+
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.cut = false;
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+}
+
+impl<const N: usize> Write for Buf<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Bytes that a process chose, shown so that they stay one quoted piece of one line:
+/// control characters, quotes, backslashes, marks that turn the writing direction, and
+/// whatever is not UTF-8 are escaped.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            let (valid, bad) = match std::str::from_utf8(rest) {
+                Ok(text) => (text, 0),
+                Err(error) => {
+                    let good = &rest[..error.valid_up_to()];
+                    let text = std::str::from_utf8(good).unwrap_or_default();
+                    (text, error.error_len().unwrap_or(rest.len() - good.len()))
+                }
+            };
+            valid.chars().try_for_each(|c| write_escaped(f, c))?;
+            let bad = &rest[valid.len()..valid.len() + bad];
+            bad.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+            rest = &rest[valid.len() + bad.len()..];
+        }
+        Ok(())
+    }
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        '"' | '\\' => {
+            f.write_char('\\')?;
+            f.write_char(c)
+        }
+        '\n' => f.write_str("\\n"),
+        '\t' => f.write_str("\\t"),
+        '\r' => f.write_str("\\r"),
+        c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
+        c if c.is_control() || turns_direction(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c => f.write_char(c),
+    }
+}
+
+/// Invisible marks that reorder a line or break it, so that it reads as another one
+/// (Unicode Standard Annex 9, explicit directional formatting; line separators).
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_strict() {
+        assert_eq!(parse_u64(b"0"), Some(0));
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b""), None);
+        assert_eq!(parse_u64(b"1 "), None);
+        assert_eq!(parse_i64(b"-1000"), Some(-1000));
+        assert_eq!(parse_i64(b"--1"), None);
+    }
+
+    #[test]
+    fn a_line_without_its_end_does_not_count() {
+        let lines: Vec<_> = whole_lines(b"a\nb\ncut").collect();
+        assert_eq!(lines, [b"a", b"b"]);
+        assert_eq!(whole_lines(b"cut").filter(|l| !l.is_empty()).count(), 0);
+    }
+
+    #[test]
+    fn an_amount_needs_key_number_and_unit() {
+        assert_eq!(kib_after(b"MemFree:  12 kB", b"MemFree:"), Some(12));
+        assert_eq!(kib_after(b"MemFree:  12", b"MemFree:"), None);
+        assert_eq!(kib_after(b"MemFree:  12 kB x", b"MemFree:"), None);
+        assert_eq!(kib_after(b"MemFree: -12 kB", b"MemFree:"), None);
+        assert_eq!(kib_after(b" MemFree: 12 kB", b"MemFree:"), None);
+    }
+
+    #[test]
+    fn a_full_buffer_says_so() {
+        let mut buf = Buf::<4>::new();
+        buf.push_number(1234);
+        assert!(!buf.is_cut());
+        buf.push(b"5");
+        assert_eq!((buf.as_bytes(), buf.is_cut()), (&b"1234"[..], true));
+        buf.clear();
+        buf.push_number(0);
+        assert_eq!(buf.as_bytes(), b"0");
+    }
+
+    #[test]
+    fn no_process_forges_a_line() {
+        let shown = |bytes: &[u8]| Escaped(bytes).to_string();
+        assert_eq!(shown(b"a\nb\t\x1b[2J\x7f"), "a\\nb\\t\\x1b[2J\\x7f");
+        assert_eq!(shown(b"say \"hi\" \\"), "say \\\"hi\\\" \\\\");
+        assert_eq!(shown("größe".as_bytes()), "größe");
+        assert_eq!(shown(b"\xff\xfeok\xc3"), "\\xff\\xfeok\\xc3");
+        assert_eq!(shown("\u{202e}x\u{85}".as_bytes()), "\\u{202e}x\\u{85}");
+    }
+}

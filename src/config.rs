@@ -1,0 +1,235 @@
+//! The settings in force: sources merged option by option, defaults put in, and what
+//! contradicts itself refused.
+//!
+//! Decides nothing about memory: it only says what the user asked for.
+
+use crate::options::Settings;
+use crate::units::{KiB, Levels, Percent};
+use std::fmt;
+use std::time::Duration;
+
+/// Everything the guard goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// At least one of the two is there; the lower one counts.
+    pub mem: Option<Levels<Percent>>,
+    pub mem_size: Option<Levels<KiB>>,
+    /// At least one of the two is there; the lower one counts.
+    pub swap: Option<Levels<Percent>>,
+    pub swap_size: Option<Levels<KiB>>,
+    pub sort_by_rss: bool,
+    pub ignore_root_user: bool,
+    pub ignore_positive_adj: bool,
+    /// `None`: as much as `default_min_rss` says.
+    pub min_rss: Option<KiB>,
+    pub kill_group: bool,
+    pub dryrun: bool,
+    /// `None`: no SIGKILL by time.
+    pub grace: Option<Duration>,
+    pub cooldown: Duration,
+    pub kernel_oom: bool,
+    /// `None`: never.
+    pub report: Option<Duration>,
+    pub debug: bool,
+    /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
+    pub priority: Option<i32>,
+}
+
+/// The original's and earlyoom's.
+const MEM: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(5) };
+const SWAP: Levels<Percent> = MEM;
+/// What sshd, databases and browsers need to close their files; longer, and a machine
+/// that is short of memory waits for a process that will not go.
+const GRACE: Duration = Duration::from_secs(5);
+/// Long enough for the kernel's counters to take in what a victim gave back (they are
+/// folded every second, `vm.stat_interval`).
+const COOLDOWN: Duration = Duration::from_secs(1);
+/// A person watches a terminal; a log wants to be short.
+const REPORT_TERMINAL: Duration = Duration::from_secs(1);
+const REPORT_LOG: Duration = Duration::from_secs(3600);
+
+/// Settings that cannot be in force together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    KernelChooses(&'static str),
+    MoreThanThereIs { asked: KiB, total: KiB },
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conflict::KernelChooses(option) => {
+                write!(
+                    f,
+                    "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
+                )
+            }
+            Conflict::MoreThanThereIs { asked, total } => {
+                let (asked, total) = (asked.0, total.0);
+                write!(f, "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)")
+            }
+        }
+    }
+}
+
+/// What a user should know about settings that are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warning {
+    KillAboveTerm(&'static str),
+    SwapSizeAboveTotal { asked: KiB, total: KiB },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::KillAboveTerm(option) => {
+                write!(f, "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first")
+            }
+            Warning::SwapSizeAboveTotal { asked, total } => {
+                let (asked, total) = (asked.0, total.0);
+                write!(f, "-S: {asked} KiB is more than the swap there is ({total} KiB), so swap counts as low")
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Puts `settings` in force, with a default for whatever they leave open.
+    pub fn resolve(settings: &Settings, on_terminal: bool) -> Result<Config, Conflict> {
+        let on = |switch: Option<bool>| switch.unwrap_or(false);
+        let never_if_zero = |wait: Duration| (wait > Duration::ZERO).then_some(wait);
+        let report =
+            settings.report.unwrap_or(if on_terminal { REPORT_TERMINAL } else { REPORT_LOG });
+        let config = Config {
+            mem: settings.mem.or(settings.mem_size.is_none().then_some(MEM)),
+            mem_size: settings.mem_size,
+            swap: settings.swap.or(settings.swap_size.is_none().then_some(SWAP)),
+            swap_size: settings.swap_size,
+            sort_by_rss: on(settings.sort_by_rss),
+            ignore_root_user: on(settings.ignore_root_user),
+            ignore_positive_adj: on(settings.ignore_positive_adj),
+            min_rss: settings.min_rss,
+            kill_group: on(settings.kill_group),
+            dryrun: on(settings.dryrun),
+            grace: never_if_zero(settings.grace.unwrap_or(GRACE)),
+            cooldown: settings.cooldown.unwrap_or(COOLDOWN),
+            kernel_oom: on(settings.kernel_oom),
+            report: never_if_zero(report),
+            debug: on(settings.debug),
+            priority: settings.priority,
+        };
+        config.check_kernel_oom()?;
+        Ok(config)
+    }
+
+    fn check_kernel_oom(&self) -> Result<(), Conflict> {
+        let unknown_to_kernel = [
+            (self.sort_by_rss, "sort-by-rss"),
+            (self.ignore_root_user, "ignore-root-user"),
+            (self.ignore_positive_adj, "ignore-positive-adj"),
+            (self.min_rss.is_some(), "min-rss"),
+            (self.kill_group, "kill-group"),
+        ];
+        let other = unknown_to_kernel.iter().find(|(asked, _)| self.kernel_oom && *asked);
+        other.map_or(Ok(()), |(_, option)| Err(Conflict::KernelChooses(option)))
+    }
+
+    /// Holds absolute levels against the memory and swap of this machine.
+    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Conflict> {
+        let asked = self.mem_size.map_or(KiB::ZERO, |size| size.term.max(size.kill));
+        if asked > mem_total {
+            return Err(Conflict::MoreThanThereIs { asked, total: mem_total });
+        }
+        Ok(())
+    }
+
+    /// All that is accepted and still worth a word.
+    pub fn warnings(&self, swap_total: KiB) -> impl Iterator<Item = Warning> {
+        let above = |is: bool, option| is.then_some(Warning::KillAboveTerm(option));
+        let asked = self.swap_size.map_or(KiB::ZERO, |size| size.term);
+        let swap_size = (asked > swap_total)
+            .then_some(Warning::SwapSizeAboveTotal { asked, total: swap_total });
+        [
+            above(self.mem.is_some_and(|levels| levels.kill > levels.term), "-m"),
+            above(self.swap.is_some_and(|levels| levels.kill > levels.term), "-s"),
+            above(self.mem_size.is_some_and(|levels| levels.kill > levels.term), "-M"),
+            above(self.swap_size.is_some_and(|levels| levels.kill > levels.term), "-S"),
+            swap_size,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// A process smaller than this is spared while a larger one could go.
+    pub fn min_rss(&self, mem_total: KiB) -> KiB {
+        self.min_rss.unwrap_or_else(|| default_min_rss(mem_total))
+    }
+}
+
+/// 25 MiB, since no process below that ever froze a machine of today; 1% where a machine
+/// is so small that 25 MiB are a lot.
+fn default_min_rss(mem_total: KiB) -> KiB {
+    KiB::from_mib(25).min(Percent::whole(1).of(mem_total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::parse_percent;
+
+    fn sizes(term: u64, kill: u64) -> Option<Levels<KiB>> {
+        Some(Levels { term: KiB(term), kill: KiB(kill) })
+    }
+
+    #[test]
+    fn silence_means_the_defaults() {
+        let config = Config::resolve(&Settings::default(), false).unwrap();
+        assert_eq!((config.mem, config.swap), (Some(MEM), Some(SWAP)));
+        assert_eq!((config.grace, config.cooldown), (Some(GRACE), COOLDOWN));
+        assert_eq!(config.report, Some(REPORT_LOG));
+        assert_eq!(config.min_rss(KiB::from_mib(24_000)), KiB::from_mib(25));
+        assert_eq!(config.min_rss(KiB::from_mib(256)), KiB(2621));
+    }
+
+    #[test]
+    fn a_size_displaces_the_default_percentage_and_only_that() {
+        let settings = Settings { mem_size: sizes(100, 50), ..Settings::default() };
+        let config = Config::resolve(&settings, false).unwrap();
+        assert_eq!((config.mem, config.swap), (None, Some(SWAP)));
+        let mem = Levels { term: parse_percent(b"3").unwrap(), kill: parse_percent(b"1").unwrap() };
+        let both = Settings { mem: Some(mem), mem_size: sizes(100, 50), ..Settings::default() };
+        assert_eq!(Config::resolve(&both, false).unwrap().mem, Some(mem));
+    }
+
+    #[test]
+    fn zero_turns_off_what_is_by_time() {
+        let zero = Some(Duration::ZERO);
+        let settings = Settings { grace: zero, report: zero, ..Settings::default() };
+        let config = Config::resolve(&settings, true).unwrap();
+        assert_eq!((config.grace, config.report), (None, None));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_know_cannot_go_with_its_choice() {
+        let kernel = Settings { kernel_oom: Some(true), ..Settings::default() };
+        assert!(Config::resolve(&kernel, false).is_ok());
+        let with_filter = Settings { ignore_root_user: Some(true), ..kernel };
+        let conflict = Config::resolve(&with_filter, false).unwrap_err();
+        assert_eq!(conflict, Conflict::KernelChooses("ignore-root-user"));
+    }
+
+    #[test]
+    fn sizes_are_held_against_the_machine() {
+        let settings = Settings {
+            mem_size: sizes(2000, 1000),
+            swap_size: sizes(500, 600),
+            ..Settings::default()
+        };
+        let config = Config::resolve(&settings, false).unwrap();
+        assert!(config.check_sizes(KiB(2000)).is_ok());
+        assert!(config.check_sizes(KiB(1999)).is_err());
+        let warnings: Vec<_> = config.warnings(KiB(400)).collect();
+        let above_total = Warning::SwapSizeAboveTotal { asked: KiB(500), total: KiB(400) };
+        assert_eq!(warnings, [Warning::KillAboveTerm("-S"), above_total]);
+    }
+}

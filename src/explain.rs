@@ -1,0 +1,303 @@
+//! `--explain`: the candidates as a table, the state of memory, and who would go now.
+//!
+//! Runs once and ends, so unlike the loop it may allocate.
+
+use crate::bytes::Escaped;
+use crate::config::Config;
+use crate::log::State;
+use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::Proc;
+use crate::scan;
+use crate::sys::machine;
+use crate::units::{KiB, Percent, Pid};
+use crate::victim::{Protection, Ranking, Remembered, Rules, Scale, Standing};
+use std::fmt::{self, Display, Write};
+use std::io;
+
+/// More rows than fit a screen say less; `-d` shows all.
+const CANDIDATES: usize = 20;
+const PROTECTED: usize = 8;
+
+/// One process in the table.
+struct Row {
+    pid: Pid,
+    uid: u32,
+    points: i64,
+    score: i32,
+    adj: i32,
+    rss: KiB,
+    swap: KiB,
+    name: String,
+    fate: Fate,
+}
+
+enum Fate {
+    Candidate(Standing),
+    Protected(Protection),
+}
+
+/// Everything that `--explain` shows.
+pub struct Explanation {
+    rows: Vec<Row>,
+    kernel_threads: usize,
+    hidden: usize,
+    memory: Memory,
+    limits: Limits,
+    ranking: Ranking,
+    min_size: KiB,
+    all: bool,
+}
+
+impl Explanation {
+    pub fn of(
+        proc: &mut Proc,
+        meminfo: &MemInfo,
+        config: &Config,
+        scale: Scale,
+    ) -> io::Result<Option<Explanation>> {
+        let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
+        let (family, left) = (scan::family(proc), Remembered::default());
+        let rules = Rules::new(config, memory.total, scale, &family, &left);
+        let mut explanation = Explanation {
+            rows: Vec::new(),
+            kernel_threads: 0,
+            hidden: 0,
+            memory,
+            limits: Limits::of(config, &memory),
+            ranking: rules.ranking,
+            min_size: rules.min_size,
+            all: config.debug,
+        };
+        proc.for_each(|proc, pid| match row(proc, &rules, &memory, pid) {
+            Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
+                explanation.kernel_threads += 1;
+            }
+            Ok(Row { fate: Fate::Protected(Protection::Gone), .. }) => {}
+            Ok(row) => explanation.rows.push(row),
+            Err(error) if crate::sys::errno::is_not_permitted(&error) => explanation.hidden += 1,
+            Err(_) => {}
+        })?;
+        explanation.rows.sort_by_key(|row| std::cmp::Reverse(row.order()));
+        Ok(Some(explanation))
+    }
+}
+
+impl Row {
+    /// Candidates first, by standing; then the protected, by what they hold.
+    fn order(&self) -> (Option<Standing>, KiB, i32) {
+        let size = self.rss.plus(self.swap);
+        match self.fate {
+            Fate::Candidate(standing) => (Some(standing), size, self.pid.number()),
+            Fate::Protected(_) => (None, size, self.pid.number()),
+        }
+    }
+}
+
+/// Reads all that went into the standing of one process.
+fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Result<Row> {
+    let stat = proc.stat_with_threads(pid)?;
+    let status = proc.status(pid, stat.is_ended())?;
+    let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
+    let rss = KiB(stat.rss_pages * machine::page_kib());
+    let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
+    let size = rss.plus(swap);
+    let (points, standing_points) = match rules.ranking {
+        Ranking::OomScore => {
+            let raise = if rules.ignore_positive_adj { i64::from(adj.max(0)) } else { 0 };
+            let points = rules.scale.points(score) - raise;
+            (points, points)
+        }
+        Ranking::Rss => {
+            let thousandths = KiB(1000).scaled(rss, memory.total);
+            (thousandths.0 as i64, rss.0 as i64)
+        }
+    };
+    let exempt = (score == 0 && rules.zero_is_exempt()).then_some(Protection::Exempt);
+    let protection =
+        rules.protection(&stat).or(exempt).or_else(|| scan::exemption(proc, rules, pid));
+    Ok(Row {
+        pid,
+        uid: status.uid,
+        points,
+        score,
+        adj,
+        rss,
+        swap,
+        name: Escaped(stat.comm.as_bytes()).to_string(),
+        fate: match protection {
+            Some(why) => Fate::Protected(why),
+            None => Fate::Candidate(rules.standing(stat.id, standing_points, size)),
+        },
+    })
+}
+
+/// Cuts `text` to `width` characters, so that a column stays one.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_string();
+    }
+    text.chars().take(width - 1).chain(['~']).collect()
+}
+
+impl Explanation {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, rank: Option<usize>, row: &Row) -> fmt::Result {
+        let rank = rank.map_or(String::from("-"), |rank| rank.to_string());
+        let why = match row.fate {
+            Fate::Protected(why) => why.text(),
+            Fate::Candidate(standing) if !standing.large => "spared while a larger one is there",
+            Fate::Candidate(_) => "",
+        };
+        let line = format!(
+            "{rank:>4} {:>7} {:>6} {:>6} {:>5} {:>5} {:>6} {:>6} {:<16} {why}",
+            row.pid,
+            row.uid,
+            row.points,
+            row.score,
+            row.adj,
+            Mib(row.rss),
+            Mib(row.swap),
+            cut(&row.name, 16),
+        );
+        writeln!(f, "{}", line.trim_end())
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| matches!(row.fate, Fate::Candidate(_)))
+    }
+
+    fn protected(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| matches!(row.fate, Fate::Protected(_)))
+    }
+
+    fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = |few| if self.all { usize::MAX } else { few };
+        writeln!(f, "rank     pid    uid points score   adj    RSS   swap name             why")?;
+        for (index, row) in self.candidates().take(limit(CANDIDATES)).enumerate() {
+            self.write_row(f, Some(index + 1), row)?;
+        }
+        let more = self.candidates().count().saturating_sub(limit(CANDIDATES));
+        if more > 0 {
+            writeln!(f, "     and {more} more that come later (-d shows them)")?;
+        }
+        for row in self.protected().take(limit(PROTECTED)) {
+            self.write_row(f, None, row)?;
+        }
+        let more = self.protected().count().saturating_sub(limit(PROTECTED));
+        if more > 0 {
+            writeln!(f, "     and {more} more that are protected (-d shows them)")?;
+        }
+        if self.kernel_threads > 0 {
+            writeln!(f, "     and {} kernel threads, protected", self.kernel_threads)?;
+        }
+        if self.hidden > 0 {
+            writeln!(f, "     and {} processes that may not be read (hidepid)", self.hidden)?;
+        }
+        let unit = match self.ranking {
+            Ranking::OomScore => "points: thousandths of memory held, plus oom_score_adj",
+            Ranking::Rss => "points: thousandths of memory resident (--sort-by-rss)",
+        };
+        writeln!(f, "RSS and swap in MiB; {unit}")
+    }
+
+    fn write_distance(&self, f: &mut fmt::Formatter<'_>, name: &str, level: Level) -> fmt::Result {
+        let (mem, swap) = match level {
+            Level::Kill => (self.limits.mem.kill, self.limits.swap.kill),
+            _ => (self.limits.mem.term, self.limits.swap.term),
+        };
+        let (Some(mem), Some(swap)) = (mem, swap) else {
+            return writeln!(f, "{name}: never by these thresholds");
+        };
+        write!(
+            f,
+            "{name}: mem avail <= {} MiB, {}",
+            mem.mib(),
+            Distance(self.memory.available, mem)
+        )?;
+        if self.memory.swap_total == KiB::ZERO {
+            return writeln!(f, "; no swap, so memory alone counts");
+        }
+        writeln!(f, "; swap free <= {} MiB, {}", swap.mib(), Distance(self.memory.swap_free, swap))
+    }
+
+    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = self.limits.level(self.memory.available, &self.memory);
+        let Some(first) = self.candidates().next() else {
+            return writeln!(f, "nobody could be killed: there is no candidate");
+        };
+        let mut why = String::new();
+        if self.candidates().nth(1).is_none() {
+            why.push_str("the only candidate");
+        } else {
+            self.write_reason(&mut why)?;
+        }
+        let who = format!("process {} \"{}\"", first.pid, first.name);
+        match level {
+            Level::Fine => {
+                writeln!(f, "nobody would be killed now; the next would be {who}: {why}")
+            }
+            Level::Term => writeln!(f, "now SIGTERM would go to {who}: {why}"),
+            Level::Kill => writeln!(f, "now SIGKILL would go to {who}: {why}"),
+        }
+    }
+
+    /// In what the first candidate stands before the second.
+    fn write_reason(&self, why: &mut String) -> fmt::Result {
+        let mut standings = self.candidates().filter_map(|row| match row.fate {
+            Fate::Candidate(standing) => Some(standing),
+            Fate::Protected(_) => None,
+        });
+        let (Some(first), Some(second)) = (standings.next(), standings.next()) else {
+            return Ok(());
+        };
+        if first.large != second.large {
+            write!(why, "the only one of {} MiB or more", self.min_size.mib())
+        } else if first.points != second.points {
+            why.write_str(match self.ranking {
+                Ranking::OomScore => "most points",
+                Ranking::Rss => "most resident memory",
+            })
+        } else if first.size != second.size {
+            why.write_str("as many points as the next, but more memory")
+        } else {
+            why.write_str("like the next, but started later")
+        }
+    }
+}
+
+impl Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_table(f)?;
+        writeln!(f)?;
+        writeln!(f, "{}", State(&self.memory))?;
+        self.write_distance(f, "SIGTERM", Level::Term)?;
+        self.write_distance(f, "SIGKILL", Level::Kill)?;
+        self.write_verdict(f)
+    }
+}
+
+/// Whole MiB, and `<1` for less than one but not nothing.
+struct Mib(KiB);
+
+impl Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            KiB(1..=1023) => f.pad("<1"),
+            kib => f.pad(&kib.mib().to_string()),
+        }
+    }
+}
+
+/// How far an amount is from its threshold.
+struct Distance(KiB, KiB);
+
+impl Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Distance(now, limit) = *self;
+        if now <= limit {
+            return f.write_str("reached");
+        }
+        let share = Percent::share(limit, now);
+        write!(f, "{} MiB to go ({share}% of what is there)", now.less(limit).mib())
+    }
+}

@@ -1,0 +1,105 @@
+//! What watch and helper say to each other, as bytes. Never trusted to be whole.
+
+use crate::bytes::Buf;
+use crate::units::{Identity, Pid};
+
+/// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
+/// byte escaped to four, fit with the rest of the longest message. A longer one is cut.
+pub const LINE: usize = 1500;
+
+/// A message as it is sent: a kind, fixed fields, and text to its end.
+pub struct Sealed(Buf<{ LINE + FIELDS }>);
+
+/// Kind, pid, start, group.
+const FIELDS: usize = 1 + 4 + 8 + 4;
+
+impl Sealed {
+    pub const BUFFER: [u8; LINE + FIELDS] = [0; LINE + FIELDS];
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message<'a> {
+    Line {
+        text: &'a [u8],
+    },
+    LineWithCommand {
+        id: Identity,
+        text: &'a [u8],
+    },
+    /// Also the answer.
+    ReadCommand {
+        id: Identity,
+    },
+    Release {
+        id: Identity,
+        group: Option<Pid>,
+    },
+}
+
+const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
+
+impl<'a> Message<'a> {
+    pub fn seal(self) -> Sealed {
+        let (kind, id, group, text) = match self {
+            Message::Line { text } => (b'L', NOBODY, None, text),
+            Message::LineWithCommand { id, text } => (b'V', id, None, text),
+            Message::ReadCommand { id } => (b'C', id, None, &b""[..]),
+            Message::Release { id, group } => (b'R', id, group, &b""[..]),
+        };
+        let mut bytes = Buf::new();
+        bytes.push(&[kind]);
+        bytes.push(&id.pid.number().to_ne_bytes());
+        bytes.push(&id.start.to_ne_bytes());
+        bytes.push(&group.map_or(0, Pid::number).to_ne_bytes());
+        bytes.push(text);
+        Sealed(bytes)
+    }
+
+    pub fn parse(bytes: &'a [u8]) -> Option<Message<'a>> {
+        let (fields, text) = (bytes.get(..FIELDS)?, &bytes[FIELDS..]);
+        let number = |at: usize| Some(i32::from_ne_bytes(fields.get(at..at + 4)?.try_into().ok()?));
+        let pid = Pid::new(number(1)?.into())?;
+        let start = u64::from_ne_bytes(fields[5..13].try_into().ok()?);
+        let id = Identity { pid, start };
+        match fields[0] {
+            b'L' => Some(Message::Line { text }),
+            b'V' => Some(Message::LineWithCommand { id, text }),
+            b'C' => Some(Message::ReadCommand { id }),
+            b'R' => Some(Message::Release { id, group: Pid::new(number(13)?.into()) }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_parsed() {
+        let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
+        for message in [
+            Message::Line { text: b"" },
+            Message::Line { text: b"hello" },
+            Message::LineWithCommand { id, text: b"sending" },
+            Message::ReadCommand { id },
+            Message::Release { id, group: None },
+            Message::Release { id, group: Pid::new(7) },
+        ] {
+            assert_eq!(Message::parse(message.seal().as_bytes()), Some(message));
+        }
+    }
+
+    #[test]
+    fn pieces_and_garbage_are_no_message() {
+        let sealed = Message::Line { text: b"" }.seal();
+        for len in 0..sealed.as_bytes().len() {
+            assert_eq!(Message::parse(&sealed.as_bytes()[..len]), None);
+        }
+        assert_eq!(Message::parse(&[b'x'; 40]), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! A second process for everything that could block the watch: it writes the messages,
+//! reads command lines, and frees the memory of the dying.
+//!
+//! It is forked and locked before the loop begins. The watch sends and never waits longer
+//! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
+//! `message` is what they say to each other, `serve` the helper's side.
+
+mod message;
+mod serve;
+
+use crate::procfs::Proc;
+use crate::sys::fd::{Waiter, Wish};
+use crate::sys::{clock, memory, process, signal, socket};
+use crate::units::{Identity, Moment, Pid};
+pub use message::LINE;
+use message::{Message, Sealed};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// A helper that has answered nothing, or taken nothing, for so long is replaced. Shorter,
+/// and one that waits for a page from a slow disk would be.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// Between two starts of a helper that does not live.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// The watch's end.
+pub struct Helper {
+    /// Both ends stay open here: what was sent waits in the socket for the next helper if
+    /// this one dies.
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    pid: Option<Pid>,
+    started: Moment,
+    /// Messages that found no room.
+    lost: u32,
+    /// Since when nothing has come of what was asked or sent.
+    hung_since: Option<Moment>,
+}
+
+impl Helper {
+    pub fn start() -> io::Result<Helper> {
+        let (ours, theirs) = socket::pair()?;
+        let mut helper = Helper {
+            ours,
+            theirs,
+            pid: None,
+            started: Moment::default(),
+            lost: 0,
+            hung_since: None,
+        };
+        helper.spawn()?;
+        Ok(helper)
+    }
+
+    fn spawn(&mut self) -> io::Result<()> {
+        let theirs = self.theirs.as_fd();
+        self.started = clock::now();
+        self.hung_since = None;
+        let pid = process::split(theirs, || {
+            signal::leave_to_parent();
+            let Ok(proc) = Proc::system() else { return 1 };
+            // The watch has said already what is refused.
+            let _ = memory::lock();
+            let _ = memory::touch_all();
+            serve::serve(theirs, proc);
+            0
+        })?;
+        self.pid = Some(pid);
+        Ok(())
+    }
+
+    /// Sends a finished line to be written.
+    pub fn write_line(&mut self, line: &[u8]) {
+        self.send(Message::Line { text: line });
+    }
+
+    /// Sends the beginning of a line that ends in the command line of `id`.
+    pub fn write_line_with_command(&mut self, id: Identity, line: &[u8]) {
+        self.send(Message::LineWithCommand { id, text: line });
+    }
+
+    /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
+    pub fn release(&mut self, id: Identity, group: Option<Pid>) {
+        self.send(Message::Release { id, group });
+    }
+
+    /// Asks for the command line of `id` to be read now, since a process that is ended may
+    /// have none a moment later. Waits for that at most `limit`, and not at all for a
+    /// helper that did not answer the last time.
+    pub fn read_command(&mut self, id: Identity, limit: Duration) {
+        let deaf = self.hung_since.is_some();
+        self.drain();
+        self.send(Message::ReadCommand { id });
+        let end = clock::now().after(if deaf { Duration::ZERO } else { limit });
+        loop {
+            let now = clock::now();
+            let mut waiter = Waiter::<1>::new();
+            waiter.add(self.ours.as_fd(), Wish::Readable);
+            waiter.wait(Some(end.since(now)));
+            if self.drain() == Some(id) {
+                return;
+            }
+            if now >= end {
+                self.hung_since = self.hung_since.or(Some(now));
+                return;
+            }
+        }
+    }
+
+    /// Takes all answers; the last one's process.
+    fn drain(&mut self) -> Option<Identity> {
+        let mut last = None;
+        let mut buf = Sealed::BUFFER;
+        while let Ok(len) = socket::receive(self.ours.as_fd(), &mut buf) {
+            match Message::parse(&buf[..len]) {
+                Some(Message::ReadCommand { id }) => last = Some(id),
+                _ => break,
+            }
+            self.hung_since = None;
+        }
+        last
+    }
+
+    fn send(&mut self, message: Message<'_>) {
+        if self.lost > 0 {
+            let mut line = crate::bytes::Buf::<64>::new();
+            let _ =
+                std::fmt::write(&mut line, format_args!("{} messages were lost here", self.lost));
+            let told = Message::Line { text: line.as_bytes() }.seal();
+            if socket::send(self.ours.as_fd(), told.as_bytes()).is_ok() {
+                self.lost = 0;
+            }
+        }
+        if socket::send(self.ours.as_fd(), message.seal().as_bytes()).is_err() {
+            self.lost = self.lost.saturating_add(1);
+            self.hung_since = self.hung_since.or_else(|| Some(clock::now()));
+        }
+    }
+
+    /// Takes note of a helper that has ended.
+    pub fn reap(&mut self) {
+        if self.pid.is_some_and(process::reap) {
+            self.pid = None;
+        }
+    }
+
+    /// Whether there is work for `revive`, which forks: not while memory is short.
+    pub fn needs_reviving(&mut self, now: Moment) -> bool {
+        self.drain();
+        let hung = self.hung_since.is_some_and(|since| now.since(since) >= HUNG_AFTER);
+        (self.pid.is_none() || hung) && now.since(self.started) >= RESTART
+    }
+
+    /// Ends a helper that hangs and starts another one, which goes on with what was sent.
+    pub fn revive(&mut self) -> io::Result<()> {
+        if let Some(pid) = self.pid.take() {
+            // One that sleeps in the kernel stays for now: `reap_strays` has no need of its
+            // number, since SIGCHLD makes `process::reap_all` collect it.
+            let _ = process::send(pid, process::Deadly::Kill);
+        }
+        self.spawn()
+    }
+
+    /// When `revive` may be due without anything happening.
+    pub fn deadline(&self) -> Option<Moment> {
+        match self.pid {
+            None => Some(self.started.after(RESTART)),
+            Some(_) => self.hung_since.map(|since| since.after(HUNG_AFTER)),
+        }
+    }
+
+    /// Lets the helper write what it was sent, for at most `limit`, and ends it.
+    pub fn finish(self, limit: Duration) {
+        let Helper { ours, theirs, pid, .. } = self;
+        drop((ours, theirs));
+        let Some(pid) = pid else { return };
+        let end = clock::now().after(limit);
+        while !process::reap(pid) {
+            if clock::now() >= end {
+                let _ = process::send(pid, process::Deadly::Kill);
+                return;
+            }
+            Waiter::<1>::new().wait(Some(Duration::from_millis(2)));
+        }
+    }
+}

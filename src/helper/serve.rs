@@ -1,0 +1,195 @@
+//! The helper's side: takes messages one by one until the watch is gone.
+
+use super::message::{Message, Sealed};
+use crate::bytes::{Buf, Escaped};
+use crate::procfs::process::CommandLine;
+use crate::procfs::Proc;
+use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::{clock, errno, process, socket};
+use crate::units::{Identity, Moment, Pid};
+use std::fmt::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Serves until the other end is closed and all that it sent is done.
+pub fn serve(watch: BorrowedFd<'_>, proc: Proc) {
+    let mut helper = Serving {
+        proc,
+        command: None,
+        outbox: Outbox { bytes: Buf::new(), lost: 0 },
+        releases: [None, None, None, None],
+    };
+    let mut buf = Sealed::BUFFER;
+    loop {
+        match socket::receive(watch, &mut buf) {
+            Ok(0) => break,
+            Ok(len) => helper.take(watch, Message::parse(&buf[..len])),
+            Err(error) if errno::is_for_later(&error) => helper.wait(watch),
+            Err(_) => break,
+        }
+        helper.outbox.flush();
+        helper.retry_releases();
+    }
+}
+
+struct Serving {
+    proc: Proc,
+    /// The command line read last, and whose it is.
+    command: Option<(Identity, CommandLine)>,
+    outbox: Outbox,
+    releases: [Option<Release>; 4],
+}
+
+impl Serving {
+    fn wait(&mut self, watch: BorrowedFd<'_>) {
+        let mut waiter = Waiter::<2>::new();
+        waiter.add(watch, Wish::Readable);
+        if !self.outbox.is_empty() {
+            waiter.add(fd::stderr(), Wish::Writable);
+        }
+        let releasing = self.releases.iter().any(Option::is_some);
+        waiter.wait(releasing.then_some(RELEASE_AGAIN));
+    }
+
+    fn take(&mut self, watch: BorrowedFd<'_>, message: Option<Message<'_>>) {
+        match message {
+            Some(Message::Line { text }) => self.outbox.line(text),
+            Some(Message::LineWithCommand { id, text }) => {
+                let mut line = Buf::<{ super::LINE }>::from_bytes(text);
+                let command = self.command_of(id);
+                let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
+                self.outbox.line(line.as_bytes());
+            }
+            Some(Message::ReadCommand { id }) => {
+                self.command_of(id);
+                // If the watch does not listen any more, it did not wait.
+                let _ = socket::send(watch, Message::ReadCommand { id }.seal().as_bytes());
+            }
+            Some(Message::Release { id, group }) => self.release(id, group),
+            None => {}
+        }
+    }
+
+    /// The command line of `id`, read at most once; empty if it could not be read.
+    fn command_of(&mut self, id: Identity) -> CommandLine {
+        if let Some((_, line)) = self.command.as_ref().filter(|(known, _)| *known == id) {
+            return line.clone();
+        }
+        let mut line = CommandLine::new();
+        if self.proc.command_line(id.pid, &mut line).is_err() || !self.proc.is_running(id) {
+            line.clear();
+        }
+        if line.is_cut() {
+            line.end_with(b"...");
+        }
+        self.command = Some((id, line.clone()));
+        line
+    }
+
+    fn release(&mut self, id: Identity, group: Option<Pid>) {
+        self.start_release(id.pid);
+        if let Some(leader) = group {
+            let mut members = [None; 64];
+            let mut count = 0;
+            let _ = self.proc.for_each(|proc, pid| {
+                let is_member = proc.stat(pid).is_ok_and(|stat| stat.pgid == leader.number());
+                if is_member && pid != id.pid && count < members.len() {
+                    members[count] = Some(pid);
+                    count += 1;
+                }
+            });
+            members.into_iter().flatten().for_each(|pid| self.start_release(pid));
+        }
+    }
+
+    /// A number that now belongs to another process does no harm: the kernel refuses to
+    /// release what is not dying.
+    fn start_release(&mut self, pid: Pid) {
+        let Ok(pidfd) = process::pidfd_open(pid) else { return };
+        let release = Release { pidfd, until: clock::now().after(RELEASE_FOR) };
+        if release.is_wanted() {
+            if let Some(slot) = self.releases.iter_mut().find(|slot| slot.is_none()) {
+                *slot = Some(release);
+            }
+        }
+    }
+
+    fn retry_releases(&mut self) {
+        for slot in &mut self.releases {
+            if slot.as_ref().is_some_and(|release| !release.is_wanted()) {
+                *slot = None;
+            }
+        }
+    }
+}
+
+/// How long a dying process is helped, and how often: EAGAIN means that the kernel could
+/// not have the memory map's lock, which a dying process gives up soon or not at all.
+const RELEASE_FOR: Duration = Duration::from_secs(2);
+const RELEASE_AGAIN: Duration = Duration::from_millis(5);
+
+struct Release {
+    pidfd: OwnedFd,
+    until: Moment,
+}
+
+impl Release {
+    /// Tries; true if another try makes sense.
+    fn is_wanted(&self) -> bool {
+        match process::release_memory(self.pidfd.as_fd()) {
+            Err(error) => errno::is_for_later(&error) && clock::now() < self.until,
+            Ok(()) => false,
+        }
+    }
+}
+
+/// Lines on their way to standard error, which may be a pipe that nobody reads.
+struct Outbox {
+    bytes: Buf<OUTBOX>,
+    lost: u32,
+}
+
+/// Some two hundred lines: a kill with all that is said about it, many times over.
+const OUTBOX: usize = 16 * 1024;
+/// A pipe that is ready for writing takes this much without waiting (`PIPE_BUF`, pipe(7)).
+const AT_ONCE: usize = 4096;
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.bytes.as_bytes().is_empty()
+    }
+
+    /// Takes a whole line or none.
+    fn line(&mut self, text: &[u8]) {
+        self.flush();
+        let mut line = Buf::<{ super::LINE + 64 }>::new();
+        if self.lost > 0 {
+            let _ = writeln!(line, "{} messages were lost here", self.lost);
+        }
+        line.push(text);
+        line.push(b"\n");
+        if line.is_cut() {
+            line.end_with(b"...\n");
+        }
+        if self.bytes.room() < line.as_bytes().len() {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        }
+        self.lost = 0;
+        self.bytes.push(line.as_bytes());
+        self.flush();
+    }
+
+    /// Writes as much as is taken without waiting.
+    fn flush(&mut self) {
+        while !self.is_empty() && fd::is_ready_now(fd::stderr(), Wish::Writable) {
+            let bytes = self.bytes.as_bytes();
+            match fd::write(fd::stderr(), &bytes[..bytes.len().min(AT_ONCE)]) {
+                Ok(written) if written > 0 => self.bytes.drop_front(written),
+                Err(error) if errno::is_for_later(&error) => return,
+                // Nobody will ever read it (EPIPE), or the disk is full: it is gone.
+                _ => self.bytes.clear(),
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The one process (or group) that a signal goes to, named so that it cannot be another.
+
+use crate::procfs::Proc;
+use crate::sys::clock;
+use crate::sys::errno;
+use crate::sys::fd::{self, Wish};
+use crate::sys::process::{self, Deadly};
+use crate::units::{Identity, Moment, Pid};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Whether a group is empty takes a walk over `/proc`; this keeps that below a few
+/// hundredths of a processor with some hundred processes.
+const GROUP_CHECK: Duration = Duration::from_millis(100);
+
+pub struct Target {
+    pub id: Identity,
+    /// `None` before Linux 5.3, or where descriptors have run out.
+    pidfd: Option<OwnedFd>,
+    /// Signal the whole group.
+    pub group: Option<Pid>,
+    group_checked: Moment,
+}
+
+impl Target {
+    /// Takes hold of the process. ESRCH if it is not (or not any more) the one that was
+    /// chosen: the start time is read after the descriptor was opened, so what the
+    /// descriptor names and what was read are the same process.
+    pub fn open(proc: &mut Proc, id: Identity) -> io::Result<Target> {
+        let pidfd = match process::pidfd_open(id.pid) {
+            Ok(pidfd) => Some(pidfd),
+            Err(error) if errno::is_gone(&error) => return Err(error),
+            Err(_) => None,
+        };
+        if !proc.is_running(id) {
+            return Err(errno::gone());
+        }
+        Ok(Target { id, pidfd, group: None, group_checked: Moment::default() })
+    }
+
+    /// The descriptor that becomes readable when the process is gone, where there is one.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn signal(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
+        match self.group {
+            // The number of a group is taken while anyone is in it; that someone is, is
+            // checked right before.
+            Some(leader) if self.group_lives(proc, leader) => process::send_group(leader, signal),
+            _ => self.signal_one(proc, signal),
+        }
+    }
+
+    fn signal_one(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
+        if let Some(pidfd) = &self.pidfd {
+            match process::pidfd_send(pidfd.as_fd(), signal) {
+                // A filter may know pidfd_open and not this call.
+                Err(error) if errno::is_missing_call(&error) => {}
+                result => return result,
+            }
+        }
+        // By number, so the last thing before is to look who has it.
+        if !proc.is_running(self.id) {
+            return Err(errno::gone());
+        }
+        process::send(self.id.pid, signal)
+    }
+
+    /// Nothing of it is alive any more.
+    pub fn is_gone(&mut self, proc: &mut Proc) -> bool {
+        let one_is_gone = match &self.pidfd {
+            Some(pidfd) => fd::is_ready_now(pidfd.as_fd(), Wish::Readable),
+            None => !proc.is_running(self.id),
+        };
+        let Some(leader) = self.group.filter(|_| one_is_gone) else {
+            return one_is_gone;
+        };
+        let now = clock::now();
+        if now.since(self.group_checked) < GROUP_CHECK {
+            return false;
+        }
+        self.group_checked = now;
+        !self.group_lives(proc, leader)
+    }
+
+    fn group_lives(&self, proc: &mut Proc, leader: Pid) -> bool {
+        if proc
+            .stat(self.id.pid)
+            .is_ok_and(|stat| stat.id == self.id && stat.pgid == leader.number() && !stat.is_gone())
+        {
+            return true;
+        }
+        let mut lives = false;
+        let walked = proc.for_each(|proc, pid| {
+            lives = lives
+                || proc.stat(pid).is_ok_and(|stat| stat.pgid == leader.number() && !stat.is_gone());
+        });
+        walked.is_err() || lives
+    }
+}

@@ -1,0 +1,297 @@
+//! The machine through whole events, on a clock of the test's own.
+
+use super::*;
+use crate::options::Settings;
+use crate::units::Pid;
+
+/// Memory of 1000 MiB; SIGTERM at or below 100 MiB, SIGKILL at or below 50.
+struct World {
+    machine: Machine,
+    config: Config,
+    memory: Memory,
+    now: Moment,
+}
+
+impl World {
+    fn new() -> World {
+        let config = Config::resolve(&Settings::default(), false).unwrap();
+        let memory = Memory {
+            total: KiB::from_mib(1000),
+            available: KiB::from_mib(500),
+            anon: KiB::from_mib(500),
+            user: KiB::from_mib(1000),
+            ..Memory::default()
+        };
+        World { machine: Machine::new(&config), config, memory, now: Moment(1_000_000_000_000) }
+    }
+
+    /// `mib` available; the rest is anonymous but for what tmpfs holds.
+    fn set(&mut self, available: u64, tmpfs: u64) {
+        self.memory.available = KiB::from_mib(available);
+        self.memory.anon = KiB::from_mib(1000 - available - tmpfs);
+    }
+
+    fn step(&mut self, victim_gone: bool) -> Step {
+        let limits = Limits::of(&self.config, &self.memory);
+        let look = Look { now: self.now, memory: &self.memory, limits: &limits, victim_gone };
+        self.machine.step(look)
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now.after(Duration::from_millis(millis));
+    }
+
+    fn signal(&mut self, pid: i64, signal: Deadly, mib: u64) {
+        let held = Held { anon: KiB::from_mib(mib), swap: KiB::ZERO };
+        self.machine.signalled(id(pid), signal, held, &self.memory, self.now);
+    }
+
+    /// A victim of `mib` is asked, and is gone 10 ms later.
+    fn kill(&mut self, pid: i64, mib: u64) {
+        assert_eq!(self.step(false), Step::Choose(Deadly::Term));
+        self.signal(pid, Deadly::Term, mib);
+        self.pass(10);
+        assert_eq!(self.step(true), Step::Ended { after: Duration::from_millis(10) });
+    }
+}
+
+fn id(pid: i64) -> Identity {
+    Identity { pid: Pid::new(pid).unwrap(), start: 7 }
+}
+
+#[test]
+fn a_victim_is_asked_and_goes() {
+    let mut world = World::new();
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(100, 0);
+    world.kill(9, 300);
+    world.set(400, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(world.machine.is_idle());
+}
+
+#[test]
+fn sigkill_follows_the_level() {
+    let mut world = World::new();
+    world.set(90, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    world.signal(9, Deadly::Term, 300);
+    world.pass(5);
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(50, 0);
+    assert_eq!(world.step(false), Step::Escalate(Urgency::Level));
+    assert_eq!(world.step(false), Step::Wait);
+}
+
+#[test]
+fn sigkill_follows_the_grace_while_memory_is_low() {
+    let mut world = World::new();
+    world.set(90, 0);
+    world.step(false);
+    world.signal(9, Deadly::Term, 300);
+    world.pass(4_999);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Escalate(Urgency::Grace));
+}
+
+#[test]
+fn one_that_outlives_recovery_is_let_off_once() {
+    let mut world = World::new();
+    world.set(90, 0);
+    world.step(false);
+    world.signal(9, Deadly::Term, 300);
+    world.set(300, 0);
+    world.pass(5_000);
+    assert_eq!(world.step(false), Step::LetOff);
+    assert_eq!(world.machine.signal_for(id(9), Deadly::Term), Deadly::Kill);
+    assert_eq!(world.machine.signal_for(id(8), Deadly::Term), Deadly::Term);
+}
+
+#[test]
+fn one_that_survives_sigkill_is_left() {
+    let mut world = World::new();
+    world.set(40, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    world.signal(9, Deadly::Kill, 300);
+    world.pass(1_999);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
+    assert!(world.machine.left().contains(id(9)));
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+}
+
+#[test]
+fn without_grace_time_alone_kills_nobody() {
+    let mut world = World::new();
+    world.machine.grace = None;
+    world.set(90, 0);
+    world.step(false);
+    world.signal(9, Deadly::Term, 300);
+    world.pass(3_600_000);
+    assert_eq!(world.step(false), Step::Wait);
+}
+
+#[test]
+fn memory_that_comes_back_late_is_waited_for() {
+    let mut world = World::new();
+    world.set(80, 0);
+    world.kill(9, 300);
+    for _ in 0..900 {
+        world.pass(10);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    world.set(380, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(world.machine.is_idle());
+}
+
+#[test]
+fn credit_holds_at_the_level_of_sigkill_too() {
+    let mut world = World::new();
+    world.set(49, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    world.signal(9, Deadly::Kill, 300);
+    world.pass(10);
+    world.step(true);
+    world.pass(9_000);
+    assert_eq!(world.step(false), Step::Wait);
+}
+
+#[test]
+fn a_further_fall_overrides_the_credit() {
+    let mut world = World::new();
+    world.set(80, 0);
+    world.kill(9, 300);
+    world.pass(100);
+    world.set(70, 0);
+    assert_eq!(world.step(false), Step::Wait, "the cooldown still holds");
+    world.set(50, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill), "SIGKILL never waits for it");
+}
+
+#[test]
+fn credit_counts_no_more_than_was_held() {
+    let mut world = World::new();
+    world.set(60, 0);
+    world.kill(9, 20);
+    world.set(80, 0);
+    world.pass(999);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn the_next_sigterm_waits_for_the_cooldown() {
+    let mut world = World::new();
+    world.set(80, 0);
+    world.kill(9, 300);
+    world.set(380, 0);
+    world.pass(20);
+    world.step(false);
+    world.set(90, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(980);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn a_kill_that_gives_nothing_back_is_useless_and_pauses_double() {
+    let mut world = World::new();
+    world.set(40, 900);
+    for pause in [10, 20, 40, 80, 160, 300, 300] {
+        world.pass(1_000);
+        let chosen = world.step(false);
+        assert!(matches!(chosen, Step::Choose(_)), "{chosen:?}");
+        world.signal(pause as i64, Deadly::Term, 60);
+        world.pass(10);
+        assert!(matches!(world.step(true), Step::Ended { .. }));
+        world.pass(9_999);
+        assert_eq!(world.step(false), Step::Wait);
+        world.pass(1);
+        let expected = KiB::from_mib(60);
+        let pause = Duration::from_secs(pause);
+        assert_eq!(world.step(false), Step::Useless { gained: KiB::ZERO, expected, pause });
+        world.pass(pause.as_millis() as u64 - 1);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+}
+
+#[test]
+fn what_tmpfs_takes_of_a_kill_makes_it_useless() {
+    let mut world = World::new();
+    world.memory.user = KiB::from_mib(1000);
+    world.set(80, 500);
+    world.kill(9, 100);
+    world.set(60, 620);
+    assert!(matches!(world.step(false), Step::Useless { .. }));
+}
+
+#[test]
+fn what_others_take_of_a_kill_does_not_make_it_useless() {
+    let mut world = World::new();
+    world.set(80, 0);
+    world.kill(9, 400);
+    world.set(180, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1_000);
+    world.set(60, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn fresh_anonymous_memory_ends_a_pause() {
+    let mut world = World::new();
+    world.set(80, 500);
+    world.kill(9, 100);
+    world.set(60, 620);
+    assert!(matches!(world.step(false), Step::Useless { .. }));
+    world.pass(1_000);
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(40, 620);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+}
+
+#[test]
+fn recovery_resets_the_doubling() {
+    let mut world = World::new();
+    world.set(80, 500);
+    world.kill(9, 100);
+    world.set(60, 620);
+    world.step(false);
+    world.set(400, 100);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(2_000);
+    world.set(80, 500);
+    world.kill(10, 100);
+    world.set(60, 620);
+    let step = world.step(false);
+    assert!(matches!(step, Step::Useless { pause, .. } if pause == Duration::from_secs(10)));
+}
+
+#[test]
+fn nobody_to_end_is_waited_out_with_growing_patience() {
+    let mut world = World::new();
+    world.set(40, 0);
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+        assert_eq!(world.machine.alone(world.now), Duration::from_secs(wait));
+        world.pass(wait * 1000 - 1);
+        assert_eq!(world.step(false), Step::Wait);
+        world.pass(1);
+    }
+}
+
+#[test]
+fn a_dry_run_names_a_victim_once_a_second() {
+    let mut world = World::new();
+    world.set(40, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    world.machine.rehearsed(world.now);
+    world.pass(999);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+}

@@ -1,0 +1,219 @@
+//! Events to lines. What is said has the words here; who says it when is decided
+//! elsewhere.
+//!
+//! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
+
+use crate::bytes::{Buf, Escaped};
+use crate::config::{Config, Warning};
+use crate::helper::{Helper, LINE};
+use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::Memory;
+use crate::sys::errno::Errno;
+use crate::sys::process::Deadly;
+use crate::units::{KiB, Percent, Pid};
+use crate::victim::{Candidate, Protection};
+use std::fmt::{self, Write};
+use std::io;
+use std::time::Duration;
+
+/// A line without its newline.
+pub type Line = Buf<LINE>;
+
+pub fn line(text: fmt::Arguments<'_>) -> Line {
+    let mut line = Line::new();
+    let _ = line.write_fmt(text);
+    if line.is_cut() {
+        line.end_with(b"...");
+    }
+    line
+}
+
+/// Sends a line to the helper: `say!(helper, "{} of {}", a, b)`.
+#[macro_export]
+macro_rules! say {
+    ($helper:expr, $($text:tt)*) => {
+        $helper.write_line($crate::log::line(format_args!($($text)*)).as_bytes())
+    };
+}
+
+/// `mem avail: 21790 of 23909 MiB (91.14%), swap free:    0 of    0 MiB ( 0.00%)`
+pub struct State<'a>(pub &'a Memory);
+
+impl fmt::Display for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = self.0;
+        write!(
+            f,
+            "mem avail: {:5} of {:5} MiB ({:5}%), swap free: {:4} of {:4} MiB ({:5}%)",
+            memory.available.mib(),
+            memory.user.mib(),
+            Percent::share(memory.available, memory.user),
+            memory.swap_free.mib(),
+            memory.swap_total.mib(),
+            Percent::share(memory.swap_free, memory.swap_total),
+        )
+    }
+}
+
+/// A level of memory and swap in the units that the user gave.
+struct Threshold<'a> {
+    config: &'a Config,
+    limits: &'a Limits,
+    memory: &'a Memory,
+    level: Level,
+}
+
+impl fmt::Display for Threshold<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pick = |levels: crate::units::Levels<Option<KiB>>| match self.level {
+            Level::Kill => levels.kill,
+            _ => levels.term,
+        };
+        let (mem, swap) = (pick(self.limits.mem), pick(self.limits.swap));
+        let (Some(mem), Some(swap)) = (mem, swap) else { return f.write_str("never") };
+        let share = Percent::share(mem, self.memory.user);
+        write!(f, "when mem avail <= {} MiB ({share}%)", mem.mib())?;
+        if self.memory.swap_total == KiB::ZERO {
+            return f.write_str(" (no swap)");
+        }
+        match (self.config.swap, self.config.swap_size) {
+            (Some(_), None) => {
+                let share = Percent::share(swap, self.memory.swap_total);
+                write!(f, " and swap free <= {} MiB ({share}%)", swap.mib())
+            }
+            _ => write!(f, " and swap free <= {} MiB", swap.mib()),
+        }
+    }
+}
+
+pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
+    say!(helper, "oom_guard {}", env!("CARGO_PKG_VERSION"));
+    say!(
+        helper,
+        "mem total: {} MiB, user mem total: {} MiB, swap total: {} MiB",
+        memory.total.mib(),
+        memory.user.mib(),
+        memory.swap_total.mib()
+    );
+    let threshold = |level| Threshold { config, limits, memory, level };
+    say!(helper, "sending SIGTERM {}", threshold(Level::Term));
+    say!(helper, "        SIGKILL {}", threshold(Level::Kill));
+    if config.dryrun {
+        say!(helper, "dry run: nothing will be killed");
+    }
+}
+
+pub fn warning(helper: &mut Helper, warning: Warning) {
+    say!(helper, "warning: {warning}");
+}
+
+/// A refusal that the guard lives with.
+pub fn without(helper: &mut Helper, what: &str, error: &io::Error) {
+    say!(helper, "warning: {what}: {}; going on without it", Errno(error));
+}
+
+pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
+    say!(
+        helper,
+        "low memory! at or below {} limits: mem {}%, swap {}%",
+        signal.name(),
+        Percent::share(memory.available, memory.user),
+        Percent::share(memory.swap_free, memory.swap_total),
+    );
+}
+
+/// All that a message says about a victim.
+pub struct Portrait<'a> {
+    pub candidate: &'a Candidate,
+    pub uid: u32,
+    pub adj: i32,
+    pub rss: KiB,
+}
+
+impl fmt::Display for Portrait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "process {} uid {} \"{}\": oom_score {}, oom_score_adj {}, VmRSS {} MiB",
+            self.candidate.id().pid,
+            self.uid,
+            Escaped(self.candidate.stat.comm.as_bytes()),
+            self.candidate.score,
+            self.adj,
+            self.rss.mib(),
+        )
+    }
+}
+
+/// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
+pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
+    let verb = if dryrun { "would send" } else { "sending" };
+    let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
+    helper.write_line_with_command(portrait.candidate.id(), text.as_bytes());
+}
+
+pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, rss: KiB, dryrun: bool) {
+    let would = if dryrun { "would be " } else { "" };
+    say!(
+        helper,
+        "process group {leader} {would}signalled with it: {members} processes, VmRSS {} MiB",
+        rss.mib()
+    );
+}
+
+/// Why only the victim is signalled although `-g` was given.
+pub enum Alone {
+    NoGroup,
+    OwnGroup,
+    Holds(Pid, Protection),
+    Unknown,
+}
+
+pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
+    match why {
+        Alone::NoGroup => {
+            say!(helper, "its process group is out of sight: only the process is signalled")
+        }
+        Alone::OwnGroup => {
+            say!(helper, "process group {leader} is the guard's own: only the process is signalled")
+        }
+        Alone::Holds(pid, why) => say!(
+            helper,
+            "process group {leader} holds process {pid} ({}): only the process is signalled",
+            why.text()
+        ),
+        Alone::Unknown => {
+            say!(helper, "process group {leader} could not be read: only the process is signalled")
+        }
+    }
+}
+
+pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration) {
+    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
+    match group {
+        Some(leader) => say!(
+            helper,
+            "process {pid} and its group {leader} exited after {seconds}.{millis:03} seconds"
+        ),
+        None => say!(helper, "process {pid} exited after {seconds}.{millis:03} seconds"),
+    }
+}
+
+pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration) {
+    say!(
+        helper,
+        "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
+         (tmpfs, the kernel), so no kill for {} seconds",
+        gained.mib(),
+        expected.mib(),
+        pause.as_secs()
+    );
+}
+
+pub fn nobody(helper: &mut Helper, wait: Duration) {
+    say!(
+        helper,
+        "no process to kill: all are protected or out of reach; trying again in {} seconds",
+        wait.as_secs()
+    );
+}

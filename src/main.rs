@@ -1,0 +1,210 @@
+//! oom_guard: ends the right process before memory runs out.
+//!
+//! From arguments to exit code; the rest is in the rooms below, each of which uses only
+//! those named before it.
+
+#![deny(unsafe_code)]
+
+mod units;
+
+mod bytes;
+
+mod options;
+
+mod config;
+
+mod arguments;
+
+mod sys;
+
+mod procfs;
+
+mod policy;
+
+mod victim;
+
+mod scan;
+
+mod kill;
+
+mod helper;
+
+mod log;
+
+mod explain;
+
+mod daemon;
+
+use arguments::Request;
+use config::Config;
+use daemon::{Daemon, Parts};
+use explain::Explanation;
+use options::{Effect, Section, Task, TABLE};
+use procfs::meminfo::MemInfo;
+use procfs::Proc;
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use sys::errno::Errno;
+use sys::fd::Access;
+use sys::{fd, machine, process};
+use victim::Scale;
+
+/// Wrong usage or configuration.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(request) => run(request).unwrap_or_else(|failure| {
+            complain(&failure);
+            ExitCode::from(failure.status())
+        }),
+        Err(refusal) => {
+            complain(&refusal);
+            complain(&"try 'oom_guard --help'");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Writes one line to standard error, as well as that goes.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "oom_guard: {what}");
+}
+
+/// Why the program cannot do what it was asked.
+enum Failure {
+    /// What was tried, and what the kernel said.
+    Io(&'static str, io::Error),
+    NoSense,
+    OldKernel {
+        needed: (u32, u32),
+    },
+    Conflict(config::Conflict),
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Failure::Conflict(_) => USAGE,
+            _ => 1,
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Io(what, error) => write!(f, "cannot {what}: {}", Errno(error)),
+            Failure::NoSense => f.write_str("cannot run: /proc/meminfo makes no sense"),
+            Failure::OldKernel { needed: (major, minor) } => {
+                write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
+            }
+            Failure::Conflict(conflict) => conflict.fmt(f),
+        }
+    }
+}
+
+fn run(request: Request) -> Result<ExitCode, Failure> {
+    match request.task {
+        Some(Task::Help) => return Ok(print(&help())),
+        Some(Task::Version) => {
+            return Ok(print(&concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n")))
+        }
+        Some(Task::Explain) | None => {}
+    }
+    let config = Config::resolve(&request.settings, fd::is_terminal(fd::stderr()))
+        .map_err(Failure::Conflict)?;
+    let mut proc = Proc::system().map_err(|error| Failure::Io("open /proc", error))?;
+    let unreadable = |error| Failure::Io("read /proc/meminfo", error);
+    let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
+    let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or(Failure::NoSense)?;
+    config.check_sizes(memory.total).map_err(Failure::Conflict)?;
+    let scale =
+        own_scale(&mut proc).map_err(|error| Failure::Io("read /proc/self/oom_score", error))?;
+    if request.task == Some(Task::Explain) {
+        request.notices.iter().for_each(|notice| complain(notice));
+        let explanation = Explanation::of(&mut proc, &meminfo, &config, scale)
+            .map_err(|error| Failure::Io("list /proc", error))?
+            .ok_or(Failure::NoSense)?;
+        return Ok(print(&explanation));
+    }
+    let sysrq = if config.kernel_oom && !config.dryrun { Some(sysrq(&proc)?) } else { None };
+    let notices = request.notices;
+    let parts = Parts { config, proc, meminfo, memory, scale, sysrq, notices };
+    let daemon = Daemon::start(parts).map_err(|error| Failure::Io("start", error))?;
+    daemon.run();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A reader that goes away early (`| head`) is no failure.
+fn print(text: &dyn Display) -> ExitCode {
+    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
+    ExitCode::SUCCESS
+}
+
+fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
+    let own = process::own_pid();
+    let (score, adj) = (proc.oom_score(own)?, proc.oom_score_adj(own)?);
+    Ok(Scale::tell(score, adj, machine::kernel_release()))
+}
+
+/// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
+/// could be taken for enough.
+fn sysrq(proc: &Proc) -> Result<OwnedFd, Failure> {
+    let needed = (5, 17);
+    if machine::kernel_release() < needed {
+        return Err(Failure::OldKernel { needed });
+    }
+    proc.open_file(b"sysrq-trigger", Access::Write).map_err(|error| {
+        Failure::Io("open /proc/sysrq-trigger for --kernel-oom (needs root)", error)
+    })
+}
+
+/// The help, from the table.
+fn help() -> String {
+    let mut text = String::from(
+        "Usage: oom_guard [OPTION]...\n\
+         Ends the right process before memory runs out, so that the machine does not freeze.\n",
+    );
+    for section in Section::ALL {
+        let _ = write!(text, "\n{}:\n", section.title());
+        for spec in TABLE.iter().filter(|spec| spec.section == Some(section)) {
+            write_option(&mut text, spec);
+        }
+    }
+    text.push_str(
+        "\nSIZE is in KiB, or has a binary suffix K, M, G or T.\n\
+         Exit status: 0 fine, 1 cannot run, 2 wrong usage.\n",
+    );
+    text
+}
+
+/// Where the explanations begin, and where lines end, in columns.
+const INDENT: usize = 30;
+const WIDTH: usize = 90;
+
+fn write_option(text: &mut String, spec: &options::Spec) {
+    let mut spelling = String::from("  ");
+    for letter in spec.shorts {
+        let _ = write!(spelling, "-{letter}, ");
+    }
+    for (index, long) in spec.longs.iter().enumerate() {
+        let _ = write!(spelling, "{}--{long}", if index > 0 { ", " } else { "" });
+    }
+    if let Effect::Value { name, .. } = spec.effect {
+        let _ = write!(spelling, " {name}");
+    }
+    let _ = write!(text, "{spelling:<width$}", width = INDENT - 1);
+    let mut column = spelling.len().max(INDENT - 1);
+    for word in spec.help.split(' ') {
+        if column + 1 + word.len() > WIDTH || column > INDENT && column == spelling.len() {
+            let _ = write!(text, "\n{:width$}", "", width = INDENT - 1);
+            column = INDENT - 1;
+        }
+        let _ = write!(text, " {word}");
+        column += 1 + word.len();
+    }
+    text.push('\n');
+}

@@ -1,0 +1,316 @@
+//! When to act: limits from settings and memory, the level that memory has reached, and
+//! how long it surely stays away from the next one.
+//!
+//! Pure: the clock, descriptors and messages belong to others.
+
+use crate::config::Config;
+use crate::procfs::meminfo::Memory;
+use crate::units::{KiB, Levels, Moment, Percent};
+use std::time::Duration;
+
+/// How bad it is. Later ones are worse.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    Fine,
+    /// At or below the limits for SIGTERM.
+    Term,
+    /// At or below the limits for SIGKILL.
+    Kill,
+}
+
+/// The thresholds in KiB of the memory there is now. `None`: never, which is lower than
+/// any amount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// For available memory.
+    pub mem: Levels<Option<KiB>>,
+    /// For free swap. Without swap, any `Some` holds.
+    pub swap: Levels<Option<KiB>>,
+    /// An absolute size lies above user memory and was taken as a share of it.
+    pub shrunk: bool,
+}
+
+impl Limits {
+    pub fn of(config: &Config, memory: &Memory) -> Limits {
+        let size = config.mem_size;
+        let shrunk = size.is_some_and(|size| size.term.max(size.kill) > memory.user);
+        let reachable = |size: KiB| match shrunk {
+            true => size.scaled(memory.user, memory.total).max(KiB(1)),
+            false => size,
+        };
+        let size = size.map(|size| map(size, |kib| amount(kib).map(reachable)));
+        let share = config.mem.map(|share| map(share, |percent| share_of(percent, memory.user)));
+        let swap_size = config.swap_size.map(|size| map(size, amount));
+        let swap_share =
+            config.swap.map(|share| map(share, |percent| share_of(percent, memory.swap_total)));
+        Limits { mem: lower(share, size), swap: lower(swap_share, swap_size), shrunk }
+    }
+
+    /// The level of `memory` if `available` of it were available.
+    pub fn level(&self, available: KiB, memory: &Memory) -> Level {
+        let mem_low = |limit: Option<KiB>| limit.is_some_and(|limit| available <= limit);
+        let no_swap = memory.swap_total == KiB::ZERO;
+        let swap_low =
+            |limit: Option<KiB>| limit.is_some_and(|limit| no_swap || memory.swap_free <= limit);
+        if mem_low(self.mem.kill) && swap_low(self.swap.kill) {
+            Level::Kill
+        } else if mem_low(self.mem.term) && swap_low(self.swap.term) {
+            Level::Term
+        } else {
+            Level::Fine
+        }
+    }
+
+    /// How long the next worse level surely stays out of reach when memory (or swap, if
+    /// that has further to go) fills by `rate` KiB a second. `None`: for ever.
+    pub fn quiet_for(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
+        let (mem, swap) = match self.level(memory.available, memory) {
+            Level::Fine => (self.mem.term.max(self.mem.kill), self.swap.term.max(self.swap.kill)),
+            Level::Term => (self.mem.kill, self.swap.kill),
+            Level::Kill => return None,
+        };
+        let (mem, swap) = (memory.available.less(mem?), memory.swap_free.less(swap?));
+        let micros = mem.max(swap).scaled(KiB(1_000_000), rate.max(KiB(1))).0;
+        Some(Duration::from_micros(micros))
+    }
+}
+
+fn map<T: Copy, U>(levels: Levels<T>, f: impl Fn(T) -> U) -> Levels<U> {
+    Levels { term: f(levels.term), kill: f(levels.kill) }
+}
+
+/// 0 is "never by this".
+fn amount(size: KiB) -> Option<KiB> {
+    (size > KiB::ZERO).then_some(size)
+}
+
+/// A share above 0 is never rounded down to "never".
+fn share_of(percent: Percent, whole: KiB) -> Option<KiB> {
+    (percent > Percent::whole(0)).then(|| percent.of(whole).max(KiB(1)))
+}
+
+/// Of two thresholds the lower one counts, for each level by itself.
+fn lower(a: Option<Levels<Option<KiB>>>, b: Option<Levels<Option<KiB>>>) -> Levels<Option<KiB>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Levels { term: a.term.min(b.term), kill: a.kill.min(b.kill) },
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => Levels { term: None, kill: None },
+    }
+}
+
+/// How fast memory can fill on this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct FillRate {
+    /// KiB a second, as measured at the start.
+    measured: KiB,
+    /// A faster fall that was seen, and until when it counts.
+    raised: Option<(KiB, Moment)>,
+    last: Option<(KiB, Moment)>,
+}
+
+/// A fall that outdoes the measured rate comes in bursts; a minute covers the next one.
+const RAISED_FOR: Duration = Duration::from_secs(60);
+
+impl FillRate {
+    pub fn new(measured: KiB) -> FillRate {
+        FillRate { measured, raised: None, last: None }
+    }
+
+    /// Takes note of what is available at `now`.
+    pub fn observe(&mut self, available: KiB, now: Moment) {
+        if let Some((before, then)) = self.last.replace((available, now)) {
+            let micros = u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX);
+            let fall = before.less(available).scaled(KiB(1_000_000), KiB(micros.max(1)));
+            if fall > self.at(now) {
+                self.raised = Some((fall, now.after(RAISED_FOR)));
+            }
+        }
+    }
+
+    /// KiB a second to reckon with.
+    pub fn at(&self, now: Moment) -> KiB {
+        match self.raised {
+            Some((rate, until)) if now < until => rate.max(self.measured),
+            _ => self.measured,
+        }
+    }
+}
+
+/// Keeps the looking within 1% of a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// What a look costs, smoothed.
+    cost: Duration,
+}
+
+/// Looks and the time between them are 1 to 99; a little less than that is aimed at,
+/// since reports and the clock itself cost too.
+const SHARE: u32 = 110;
+/// Closer looks would find the same numbers: the kernel brings what a processor allocates
+/// to account in batches, which take about this long to fill.
+const CLOSEST: Duration = Duration::from_millis(2);
+/// A look never costs so much that nearer looks than this were forbidden; a disturbed
+/// measurement must not blind the guard.
+const WIDEST: Duration = Duration::from_millis(50);
+
+impl Budget {
+    pub fn new() -> Budget {
+        Budget { cost: Duration::ZERO }
+    }
+
+    /// Takes in the processor time of one look.
+    pub fn spent(&mut self, cost: Duration) {
+        self.cost = (self.cost * 7 + cost) / 8;
+    }
+
+    /// The least time until the next look.
+    pub fn least_wait(&self) -> Duration {
+        (self.cost * SHARE).clamp(CLOSEST, WIDEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Settings;
+    use crate::units::{half_percent, half_size, parse_levels, parse_percent, parse_size};
+
+    fn percent(text: &str) -> Option<Levels<Percent>> {
+        Some(parse_levels(text.as_bytes(), parse_percent, half_percent).unwrap())
+    }
+
+    fn size(text: &str) -> Option<Levels<KiB>> {
+        Some(parse_levels(text.as_bytes(), parse_size, half_size).unwrap())
+    }
+
+    fn config(settings: Settings) -> Config {
+        Config::resolve(&settings, false).unwrap()
+    }
+
+    fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {
+        Memory {
+            total: KiB(1000),
+            available: KiB(available),
+            anon: KiB(1000 - available),
+            user: KiB(1000),
+            swap_total: KiB(swap_total),
+            swap_free: KiB(swap_free),
+            estimated: false,
+        }
+    }
+
+    fn level(settings: &Settings, memory: Memory) -> Level {
+        Limits::of(&config(settings.clone()), &memory).level(memory.available, &memory)
+    }
+
+    #[test]
+    fn both_memory_and_swap_must_be_low() {
+        let settings = Settings::default();
+        for (available, swap_free, expected) in [
+            (101, 0, Level::Fine),
+            (100, 11, Level::Fine),
+            (100, 10, Level::Term),
+            (50, 6, Level::Term),
+            (50, 5, Level::Kill),
+            (0, 100, Level::Fine),
+        ] {
+            assert_eq!(level(&settings, memory(available, swap_free, 100)), expected);
+        }
+    }
+
+    #[test]
+    fn without_swap_memory_alone_counts() {
+        assert_eq!(level(&Settings::default(), memory(100, 0, 0)), Level::Term);
+        assert_eq!(level(&Settings::default(), memory(50, 0, 0)), Level::Kill);
+        let size_above_all = Settings { swap_size: size("1T"), ..Settings::default() };
+        assert_eq!(level(&size_above_all, memory(100, 50, 50)), Level::Term);
+        assert_eq!(level(&size_above_all, memory(100, 0, 0)), Level::Term);
+    }
+
+    #[test]
+    fn swap_of_100_percent_means_whatever_the_swap() {
+        let settings = Settings { swap: percent("100"), ..Settings::default() };
+        assert_eq!(level(&settings, memory(100, 100, 100)), Level::Term);
+        assert_eq!(level(&settings, memory(50, 51, 100)), Level::Term);
+        assert_eq!(level(&settings, memory(50, 50, 100)), Level::Kill);
+    }
+
+    #[test]
+    fn zero_means_never_sigkill() {
+        for settings in [
+            Settings { mem: percent("10,0"), ..Settings::default() },
+            Settings { swap: percent("10,0"), ..Settings::default() },
+            Settings { mem: percent("10"), mem_size: size("100,0"), ..Settings::default() },
+        ] {
+            assert_eq!(level(&settings, memory(0, 0, 0)), Level::Term);
+            assert_eq!(level(&settings, memory(0, 0, 100)), Level::Term);
+        }
+    }
+
+    #[test]
+    fn the_lower_of_percentage_and_size_counts_for_each_level() {
+        let both =
+            Settings { mem: percent("20,2"), mem_size: size("100,90"), ..Settings::default() };
+        assert_eq!(level(&both, memory(101, 0, 0)), Level::Fine);
+        assert_eq!(level(&both, memory(100, 0, 0)), Level::Term);
+        assert_eq!(level(&both, memory(21, 0, 0)), Level::Term);
+        assert_eq!(level(&both, memory(20, 0, 0)), Level::Kill);
+    }
+
+    #[test]
+    fn kill_above_term_means_sigkill_first() {
+        let settings = Settings { mem: percent("10,20"), ..Settings::default() };
+        assert_eq!(level(&settings, memory(200, 0, 0)), Level::Kill);
+    }
+
+    #[test]
+    fn a_size_that_no_kill_can_reach_becomes_a_share() {
+        let settings = Settings { mem_size: size("500,250"), ..Settings::default() };
+        let held_by_tmpfs =
+            Memory { user: KiB(400), anon: KiB(100), available: KiB(300), ..memory(0, 0, 0) };
+        let limits = Limits::of(&config(settings.clone()), &held_by_tmpfs);
+        assert!(limits.shrunk);
+        assert_eq!(limits.mem, Levels { term: Some(KiB(200)), kill: Some(KiB(100)) });
+        assert!(!Limits::of(&config(settings), &memory(300, 0, 0)).shrunk);
+    }
+
+    #[test]
+    fn a_tiny_share_is_not_never() {
+        let settings = Settings { mem: percent("0.000001,0"), ..Settings::default() };
+        assert_eq!(level(&settings, memory(1, 0, 0)), Level::Term);
+        assert_eq!(level(&settings, memory(2, 0, 0)), Level::Fine);
+    }
+
+    #[test]
+    fn quiet_lasts_as_long_as_the_further_of_memory_and_swap() {
+        let limits = |memory: &Memory| Limits::of(&config(Settings::default()), memory);
+        let quiet = |memory: Memory| limits(&memory).quiet_for(&memory, KiB(100));
+        assert_eq!(quiet(memory(600, 0, 0)), Some(Duration::from_secs(5)));
+        assert_eq!(quiet(memory(600, 1000, 1000)), Some(Duration::from_secs(9)));
+        assert_eq!(quiet(memory(100, 0, 0)), Some(Duration::from_millis(500)));
+        assert_eq!(quiet(memory(50, 0, 0)), None);
+    }
+
+    #[test]
+    fn a_faster_fall_raises_the_rate_for_a_while() {
+        let mut rate = FillRate::new(KiB(1000));
+        let at = |seconds: u64| Moment(seconds * 1_000_000_000);
+        rate.observe(KiB(10_000), at(1));
+        rate.observe(KiB(9_500), at(2));
+        assert_eq!(rate.at(at(2)), KiB(1000));
+        rate.observe(KiB(4_500), at(3));
+        assert_eq!(rate.at(at(3)), KiB(5000));
+        assert_eq!(rate.at(at(64)), KiB(1000));
+    }
+
+    #[test]
+    fn looks_stay_within_their_share() {
+        let mut budget = Budget::new();
+        assert_eq!(budget.least_wait(), CLOSEST);
+        (0..100).for_each(|_| budget.spent(Duration::from_micros(100)));
+        let wait = budget.least_wait();
+        assert!(wait >= Duration::from_micros(9_900) && wait < Duration::from_millis(12));
+        budget.spent(Duration::from_secs(5));
+        assert_eq!(budget.least_wait(), WIDEST);
+    }
+}

@@ -1,0 +1,209 @@
+//! `/proc/meminfo`: kept open, read with one call, parsed by keys at line starts.
+
+use super::Proc;
+use crate::bytes;
+use crate::sys::fd::{self, Access};
+use crate::units::KiB;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The state of memory that every decision starts from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    /// `MemTotal`.
+    pub total: KiB,
+    /// `MemAvailable`, or an estimate where the kernel has none (before 3.14). At most
+    /// `total`.
+    pub available: KiB,
+    /// `AnonPages`: what processes hold that no file backs.
+    pub anon: KiB,
+    /// What killing can give back: available and anonymous memory together, at most
+    /// `total`. tmpfs does not count into it.
+    pub user: KiB,
+    /// `SwapTotal`; 0 without swap.
+    pub swap_total: KiB,
+    /// `SwapFree`, at most `swap_total`.
+    pub swap_free: KiB,
+    /// `available` was estimated.
+    pub estimated: bool,
+}
+
+impl Memory {
+    pub fn swap_used(&self) -> KiB {
+        self.swap_total.less(self.swap_free)
+    }
+}
+
+/// Parses a whole `/proc/meminfo`. `None` if it lacks `MemTotal` or all that tells what
+/// is available, or says that processes neither have nor could get any memory, which
+/// the process that reads it disproves.
+///
+/// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
+pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
+    let mut lines = Lines::default();
+    for line in bytes::whole_lines(text) {
+        lines.take(line);
+    }
+    let total = lines.total.filter(|&total| total > 0)?;
+    let available = lines.available.or_else(|| lines.estimate(reserve))?.min(total);
+    let anon = lines.anon.map(|anon| anon.min(total));
+    let user = anon.map_or(total, |anon| available.saturating_add(anon).min(total));
+    if user == 0 {
+        return None;
+    }
+    let swap_total = lines.swap_total.unwrap_or(0);
+    Some(Memory {
+        total: KiB(total),
+        available: KiB(available),
+        anon: KiB(anon.unwrap_or(0)),
+        user: KiB(user),
+        swap_total: KiB(swap_total),
+        swap_free: KiB(lines.swap_free.unwrap_or(0).min(swap_total)),
+        estimated: lines.available.is_none(),
+    })
+}
+
+/// The lines that are used (proc(5)), in kB.
+#[derive(Default)]
+struct Lines {
+    total: Option<u64>,
+    free: Option<u64>,
+    available: Option<u64>,
+    active_file: Option<u64>,
+    inactive_file: Option<u64>,
+    reclaimable: Option<u64>,
+    anon: Option<u64>,
+    swap_total: Option<u64>,
+    swap_free: Option<u64>,
+}
+
+impl Lines {
+    fn take(&mut self, line: &[u8]) {
+        let (slot, key) = match line.first() {
+            Some(b'M') => match line.get(3) {
+                Some(b'T') => (&mut self.total, &b"MemTotal:"[..]),
+                Some(b'F') => (&mut self.free, &b"MemFree:"[..]),
+                Some(b'A') => (&mut self.available, &b"MemAvailable:"[..]),
+                _ => return,
+            },
+            Some(b'A') if line.get(1) == Some(&b'n') => (&mut self.anon, &b"AnonPages:"[..]),
+            Some(b'A') => (&mut self.active_file, &b"Active(file):"[..]),
+            Some(b'I') => (&mut self.inactive_file, &b"Inactive(file):"[..]),
+            Some(b'S') => match line.get(4) {
+                Some(b'T') => (&mut self.swap_total, &b"SwapTotal:"[..]),
+                Some(b'F') => (&mut self.swap_free, &b"SwapFree:"[..]),
+                Some(b'l') => (&mut self.reclaimable, &b"SReclaimable:"[..]),
+                _ => return,
+            },
+            _ => return,
+        };
+        if let Some(kib) = bytes::kib_after(line, key) {
+            *slot = Some(kib);
+        }
+    }
+
+    /// As the kernel itself reckons `MemAvailable` (`si_mem_available` in mm/show_mem.c):
+    /// free memory, and of file pages and reclaimable slabs what need not stay; for each
+    /// of the two at most half or the low watermark stays.
+    fn estimate(&self, reserve: KiB) -> Option<u64> {
+        let of_cache = |held: u64| held - (held / 2).min(reserve.0);
+        let files = self.active_file?.saturating_add(self.inactive_file?);
+        let reclaimable = of_cache(self.reclaimable.unwrap_or(0));
+        let free = self.free?.saturating_sub(reserve.0);
+        Some(free.saturating_add(of_cache(files)).saturating_add(reclaimable))
+    }
+}
+
+/// An open `/proc/meminfo`.
+pub struct MemInfo {
+    file: OwnedFd,
+    reserve: KiB,
+}
+
+impl MemInfo {
+    pub fn open(proc: &mut Proc) -> io::Result<MemInfo> {
+        let file = proc.open_file(b"meminfo", Access::Read)?;
+        // The low watermark is a quarter above the minimum (`__setup_per_zone_wmarks` in
+        // mm/page_alloc.c). Unreadable, it counts as nothing: then the estimate is high
+        // by some MiB.
+        let minimum = proc.read_file(b"sys/vm/min_free_kbytes").ok();
+        let minimum = minimum.map(bytes::first_word).and_then(bytes::parse_u64).unwrap_or(0);
+        Ok(MemInfo { file, reserve: KiB(minimum.saturating_add(minimum / 4)) })
+    }
+
+    /// One `pread`. `Ok(None)` if what was read makes no sense.
+    pub fn read(&self, proc: &mut Proc) -> io::Result<Option<Memory>> {
+        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
+        Ok(parse(&proc.file[..len], self.reserve))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODERN: &[u8] = b"MemTotal:       24682416 kB\nMemFree:        24086980 kB\n\
+        MemAvailable:   24388792 kB\nBuffers:           48452 kB\nCached:           462656 kB\n\
+        SwapCached:            0 kB\nActive:           105244 kB\nInactive:         396308 kB\n\
+        Active(anon):       1504 kB\nInactive(anon):     1716 kB\nActive(file):     103740 kB\n\
+        Inactive(file):   394592 kB\nSwapTotal:       1000 kB\nSwapFree:        900 kB\n\
+        AnonPages:          4580 kB\nShmem:             12776 kB\nSReclaimable:      14944 kB\n";
+
+    fn without(key: &str) -> Vec<u8> {
+        let lines = MODERN.split_inclusive(|&b| b == b'\n');
+        lines.filter(|line| !line.starts_with(key.as_bytes())).flatten().copied().collect()
+    }
+
+    #[test]
+    fn a_modern_kernel_tells_all() {
+        let memory = parse(MODERN, KiB(0)).unwrap();
+        assert_eq!(memory.available, KiB(24388792));
+        assert_eq!(memory.user, KiB(24388792 + 4580));
+        assert_eq!(memory.swap_used(), KiB(100));
+        assert!(!memory.estimated);
+    }
+
+    #[test]
+    fn before_3_14_available_memory_is_estimated_as_the_kernel_would() {
+        let memory = parse(&without("MemAvailable:"), KiB(60000)).unwrap();
+        let files = 103740 + 394592 - 60000;
+        assert_eq!(memory.available, KiB(24086980 - 60000 + files + 14944 / 2));
+        assert!(memory.estimated);
+        let with_less_cache = parse(&without("MemAvailable:"), KiB(400_000)).unwrap();
+        let files = (103740 + 394592) / 2;
+        assert_eq!(with_less_cache.available, KiB(24086980 - 400_000 + files + 14944 / 2));
+    }
+
+    #[test]
+    fn missing_lines_are_done_without_or_refused() {
+        assert_eq!(parse(&without("MemTotal:"), KiB(0)), None);
+        assert_eq!(parse(b"", KiB(0)), None);
+        assert_eq!(parse(b"MemTotal: 100 kB\n", KiB(0)), None);
+        let no_swap = parse(&without("Swap"), KiB(0)).unwrap();
+        assert_eq!((no_swap.swap_total, no_swap.swap_free), (KiB(0), KiB(0)));
+        let no_anon = parse(&without("AnonPages:"), KiB(0)).unwrap();
+        assert_eq!(no_anon.user, no_anon.total);
+    }
+
+    #[test]
+    fn absurd_lines_are_bounded() {
+        let absurd = b"MemTotal: 100 kB\nMemAvailable: 500 kB\nAnonPages: 900 kB\n\
+            SwapTotal: 5 kB\nSwapFree: 7 kB\n";
+        let memory = parse(absurd, KiB(0)).unwrap();
+        assert_eq!((memory.available, memory.user), (KiB(100), KiB(100)));
+        assert_eq!(memory.swap_free, KiB(5));
+        assert_eq!(parse(b"MemTotal: 0 kB\nMemAvailable: 0 kB\n", KiB(0)), None);
+        assert_eq!(parse(b"MemTotal: 9 kB\nMemAvailable: 0 kB\nAnonPages: 0 kB\n", KiB(0)), None);
+        assert_eq!(parse(b"MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
+        assert_eq!(parse(b"MemTotal: -5 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
+    }
+
+    #[test]
+    fn a_cut_number_is_not_a_small_number() {
+        for len in 0..MODERN.len() {
+            if let Some(memory) = parse(&MODERN[..len], KiB(0)) {
+                assert!(memory.available.0 > 24_000_000, "cut at {len}: {memory:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the kernel tells under `/proc`: parsers of bytes beside the reading of files.
+//!
+//! The root directory is a parameter, so that tests bring their own. Every file is read
+//! into a buffer that lives here from the start. Never decides anything.
+
+pub mod meminfo;
+pub mod process;
+pub mod stat;
+pub mod status;
+mod walk;
+
+use crate::bytes::Buf;
+use crate::sys::c_path;
+use crate::sys::errno::gone;
+use crate::sys::fd::{self, Access};
+use crate::units::Pid;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Longest path here is `4194304/task/4194304/stat` (pid_max is at most 2^22, proc(5))
+/// or `sys/kernel/...`; longer ones are refused as not found.
+type Path = Buf<64>;
+
+/// Of the files read into this, meminfo is the longest with 1.6 KiB on Linux 6.18; a
+/// `status` is read in pieces. Longer ones are cut, and cut lines do not count.
+const FILE: usize = 4096;
+
+/// The root of a `/proc`, kept open.
+pub struct Proc {
+    root: OwnedFd,
+    file: [u8; FILE],
+}
+
+impl Proc {
+    /// The machine's own.
+    pub fn system() -> io::Result<Proc> {
+        Proc::open(c_path(b"/proc\0"))
+    }
+
+    /// Opens the directory at `root`.
+    pub fn open(root: &CStr) -> io::Result<Proc> {
+        Ok(Proc { root: fd::open(root, Access::Directory)?, file: [0; FILE] })
+    }
+
+    /// Opens a file for reading again and again.
+    pub fn open_file(&self, path: &[u8], access: Access) -> io::Result<OwnedFd> {
+        fd::open_at(self.root.as_fd(), terminated(&mut Path::from_bytes(path))?, access)
+    }
+
+    /// One read of a whole small file; what the buffer cannot hold is cut.
+    fn read(&mut self, path: &mut Path) -> io::Result<&[u8]> {
+        let file = fd::open_at(self.root.as_fd(), terminated(path)?, Access::Read)?;
+        let len = fd::read(file.as_fd(), &mut self.file)?;
+        Ok(&self.file[..len])
+    }
+
+    /// One read of a whole small file that belongs to no process.
+    pub fn read_file(&mut self, path: &[u8]) -> io::Result<&[u8]> {
+        self.read(&mut Path::from_bytes(path))
+    }
+
+    /// The effective user id of a process: the owner of its directory, which, other than
+    /// its files', does not change for a process that may not be dumped
+    /// (`task_dump_owner` in fs/proc/base.c).
+    pub fn owner(&self, pid: Pid) -> io::Result<u32> {
+        let mut path = Path::new();
+        path.push_number(pid.number() as u32);
+        fd::owner_at(self.root.as_fd(), terminated(&mut path)?)
+    }
+}
+
+/// `PID/NAME`.
+fn process_path(pid: Pid, name: &str) -> Path {
+    let mut path = Path::new();
+    path.push_number(pid.number() as u32);
+    path.push(b"/");
+    path.push(name.as_bytes());
+    path
+}
+
+fn terminated(path: &mut Path) -> io::Result<&CStr> {
+    path.push(b"\0");
+    if path.is_cut() {
+        return Err(gone());
+    }
+    CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| gone())
+}
+
+/// A `/proc` of a test's own making.
+#[cfg(test)]
+pub mod fixture {
+    use super::Proc;
+    use std::ffi::CString;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    pub struct Fixture {
+        dir: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        pub fn new() -> Fixture {
+            Fixture { dir: tempfile::tempdir().unwrap() }
+        }
+
+        pub fn open(&self) -> Proc {
+            let root = CString::new(self.dir.path().as_os_str().as_bytes()).unwrap();
+            Proc::open(&root).unwrap()
+        }
+
+        pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+            let path = self.dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+
+        pub fn remove(&self, path: &str) {
+            let path = self.dir.path().join(path);
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            } else {
+                fs::remove_file(path).unwrap();
+            }
+        }
+
+        /// A process as the kernel shows it. `score` is what `oom_score` says; `pages`
+        /// its RSS.
+        pub fn process(&self, pid: i32, comm: &[u8], score: i32, pages: u64) {
+            self.write(&format!("{pid}/stat"), stat_line(pid, comm, b'S', 0, 1, pages));
+            self.write(&format!("{pid}/oom_score"), format!("{score}\n"));
+            self.write(&format!("{pid}/oom_score_adj"), "0\n");
+            self.write(
+                &format!("{pid}/status"),
+                format!(
+                    "Name:\tx\nUid:\t1000\t1000\t1000\t1000\nRssAnon:\t{0} kB\nVmSwap:\t0 kB\n",
+                    pages * 4
+                ),
+            );
+        }
+    }
+
+    /// A line of `stat` with `flags` (field 9) and `threads` (field 20); started at 10
+    /// times its number, parent 1, a group of its own.
+    pub fn stat_line(
+        pid: i32,
+        comm: &[u8],
+        state: u8,
+        flags: u32,
+        threads: u32,
+        pages: u64,
+    ) -> Vec<u8> {
+        let mut line = format!("{pid} (").into_bytes();
+        line.extend_from_slice(comm);
+        line.extend_from_slice(
+            format!(
+                ") {} 1 {pid} {pid} 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 {} 1000 {pages} 1844\n",
+                state as char,
+                pid * 10
+            )
+            .as_bytes(),
+        );
+        line
+    }
+}

@@ -1,0 +1,109 @@
+//! The files of one process.
+
+use super::stat::{self, Stat};
+use super::status::Status;
+use super::{process_path, terminated, Path, Proc};
+use crate::bytes::{self, Buf};
+use crate::sys::errno::gone;
+use crate::sys::fd::{self, Access};
+use crate::units::{Identity, Pid};
+use std::io;
+use std::os::fd::AsFd;
+
+/// As much of a command line as a message shows; the rest is cut, and that is shown.
+pub type CommandLine = Buf<256>;
+
+impl Proc {
+    /// `oom_score`: the kernel's badness, 0 for what it would never kill. ESRCH or
+    /// ENOENT once the process is gone. An empty file counts as gone.
+    pub fn oom_score(&mut self, pid: Pid) -> io::Result<i32> {
+        self.number(&mut process_path(pid, "oom_score"))
+    }
+
+    /// `oom_score_adj`, -1000 to 1000.
+    pub fn oom_score_adj(&mut self, pid: Pid) -> io::Result<i32> {
+        self.number(&mut process_path(pid, "oom_score_adj"))
+    }
+
+    pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
+        let text = self.read(&mut process_path(pid, "stat"))?;
+        stat::parse(text).filter(|stat| stat.id.pid == pid).ok_or_else(gone)
+    }
+
+    /// `stat` with the RSS of a living thread where the leader has ended before the
+    /// others: such a leader shows none, although the process still holds it.
+    pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
+        let mut stat = self.stat(pid)?;
+        if stat.is_ended() && !stat.is_gone() {
+            if let Some(thread) = self.other_thread(pid)? {
+                let mut path = process_path(pid, "task/");
+                path.push_number(thread.number() as u32);
+                path.push(b"/stat");
+                stat.rss_pages = stat::parse(self.read(&mut path)?).ok_or_else(gone)?.rss_pages;
+            }
+        }
+        Ok(stat)
+    }
+
+    /// Whether `id` still runs: same start, and some thread of it alive.
+    pub fn is_running(&mut self, id: Identity) -> bool {
+        self.stat(id.pid).is_ok_and(|stat| stat.id == id && !stat.is_gone())
+    }
+
+    /// `status` of the process, or of a living thread of it (see `stat_with_threads`).
+    pub fn status(&mut self, pid: Pid, leader_ended: bool) -> io::Result<Status> {
+        let thread = if leader_ended { self.other_thread(pid)? } else { None };
+        let mut path = process_path(pid, if thread.is_some() { "task/" } else { "status" });
+        if let Some(thread) = thread {
+            path.push_number(thread.number() as u32);
+            path.push(b"/status");
+        }
+        let mut status = Status::default();
+        self.for_each_line(&mut path, |line| status.take(line))?;
+        Ok(status)
+    }
+
+    /// Arguments joined by blanks, read into `line`; empty for a kernel thread or once the
+    /// process has ended. This read can hang on a swapped-out page, or on the memory map
+    /// of a process that is forking.
+    pub fn command_line(&mut self, pid: Pid, line: &mut CommandLine) -> io::Result<()> {
+        line.clear();
+        let mut text = self.read(&mut process_path(pid, "cmdline"))?;
+        while let Some(rest) = text.strip_suffix(b"\0") {
+            text = rest;
+        }
+        line.push(text);
+        line.replace(0, b' ');
+        Ok(())
+    }
+
+    fn number(&mut self, path: &mut Path) -> io::Result<i32> {
+        let number = bytes::parse_i64(bytes::first_word(self.read(path)?));
+        number.and_then(|number| i32::try_from(number).ok()).ok_or_else(gone)
+    }
+
+    /// Reads a file of any length piece by piece. Lines longer than a piece are passed
+    /// over: `Groups:` can be, and says nothing that is asked here.
+    fn for_each_line(&mut self, path: &mut Path, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+        let file = fd::open_at(self.root.as_fd(), terminated(path)?, Access::Read)?;
+        let (mut kept, mut skipping) = (0, false);
+        loop {
+            let got = fd::read(file.as_fd(), &mut self.file[kept..])?;
+            if got == 0 {
+                return Ok(());
+            }
+            let filled = kept + got;
+            let end = self.file[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+            for line in bytes::whole_lines(&self.file[..end]) {
+                if !std::mem::take(&mut skipping) {
+                    visit(line);
+                }
+            }
+            self.file.copy_within(end..filled, 0);
+            kept = filled - end;
+            if kept == self.file.len() {
+                (kept, skipping) = (0, true);
+            }
+        }
+    }
+}

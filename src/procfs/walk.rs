@@ -1,0 +1,97 @@
+//! The walk over the numbers of all processes.
+
+use super::Proc;
+use crate::bytes;
+use crate::sys::fd;
+use crate::units::Pid;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Room for about 340 entries of `/proc` (24 bytes each) in one call; a larger buffer
+/// saves too little to measure, since the kernel's work is by entry.
+const ENTRIES: usize = 8192;
+
+/// Where the name begins in `struct linux_dirent64`, behind inode, offset, length and
+/// type (getdents64(2)), and where its length stands.
+const NAME: usize = 19;
+const LENGTH: std::ops::Range<usize> = 16..18;
+
+impl Proc {
+    /// Calls `visit` with each process's number. Processes that come or go during the
+    /// walk may be missing; the kernel lists by rising number.
+    pub fn for_each(&mut self, mut visit: impl FnMut(&mut Proc, Pid)) -> io::Result<()> {
+        fd::rewind(self.root.as_fd())?;
+        let mut buf = [0; ENTRIES];
+        loop {
+            let len = fd::read_entries(self.root.as_fd(), &mut buf)?;
+            if len == 0 {
+                return Ok(());
+            }
+            pids(&buf[..len]).for_each(|pid| visit(self, pid));
+        }
+    }
+
+    /// The number of one living thread of `pid` besides its leader, if there is any.
+    pub fn other_thread(&mut self, pid: Pid) -> io::Result<Option<Pid>> {
+        let path = super::process_path(pid, "task");
+        let tasks = self.open_file(path.as_bytes(), fd::Access::Directory)?;
+        // The leader comes first, so the first buffer always holds another, if any.
+        let mut buf = [0; 256];
+        let len = fd::read_entries(tasks.as_fd(), &mut buf)?;
+        let other = pids(&buf[..len]).find(|&tid| tid != pid);
+        Ok(other)
+    }
+}
+
+/// The entries of `buf` whose whole name is a number.
+fn pids(mut buf: &[u8]) -> impl Iterator<Item = Pid> + '_ {
+    std::iter::from_fn(move || loop {
+        let length = buf.get(LENGTH)?;
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let entry = buf.get(NAME..length)?;
+        buf = &buf[length..];
+        let end = entry.iter().position(|&byte| byte == 0).unwrap_or(entry.len());
+        let pid = bytes::parse_i64(&entry[..end]).and_then(Pid::new);
+        if pid.is_some() {
+            return pid;
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn only_numbers_are_processes() {
+        let fixture = Fixture::new();
+        for name in ["1", "42", "4194304", "self", "12a", "meminfo", "99999999999"] {
+            fixture.write(&format!("{name}/x"), "");
+        }
+        let mut found = Vec::new();
+        fixture.open().for_each(|_, pid| found.push(pid.number())).unwrap();
+        found.sort();
+        assert_eq!(found, [1, 42, 4194304]);
+    }
+
+    #[test]
+    fn the_walk_crosses_buffers_and_can_be_repeated() {
+        let fixture = Fixture::new();
+        (1..=1000).for_each(|pid| fixture.write(&format!("{pid}/x"), ""));
+        let mut proc = fixture.open();
+        for _ in 0..2 {
+            let mut count = 0;
+            proc.for_each(|_, _| count += 1).unwrap();
+            assert_eq!(count, 1000);
+        }
+    }
+
+    #[test]
+    fn broken_entries_end_the_list_instead_of_crashing() {
+        assert_eq!(pids(&[]).count(), 0);
+        assert_eq!(pids(&[0; 17]).count(), 0);
+        assert_eq!(pids(&[0; 64]).count(), 0);
+        assert_eq!(pids(&[255; 64]).count(), 0);
+    }
+}

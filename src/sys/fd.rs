@@ -1,0 +1,173 @@
+//! Descriptors: open, read, write, list a directory, wait.
+
+use super::{check, retry};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// How a file is opened; always `O_CLOEXEC`, so that no hook inherits it.
+#[derive(Clone, Copy)]
+pub enum Access {
+    Read,
+    Write,
+    /// Reading and writing without ever waiting, as PSI triggers are opened.
+    Trigger,
+    Directory,
+}
+
+impl Access {
+    const fn flags(self) -> libc::c_int {
+        libc::O_CLOEXEC
+            | match self {
+                Access::Read => libc::O_RDONLY,
+                Access::Write => libc::O_WRONLY,
+                Access::Trigger => libc::O_RDWR | libc::O_NONBLOCK,
+                Access::Directory => libc::O_RDONLY | libc::O_DIRECTORY,
+            }
+    }
+}
+
+/// Opens a path that is absolute or relative to the working directory.
+pub fn open(path: &CStr, access: Access) -> io::Result<OwnedFd> {
+    open_raw(libc::AT_FDCWD, path, access)
+}
+
+/// Opens a path relative to `directory`.
+pub fn open_at(directory: BorrowedFd<'_>, path: &CStr, access: Access) -> io::Result<OwnedFd> {
+    open_raw(directory.as_raw_fd(), path, access)
+}
+
+fn open_raw(directory: RawFd, path: &CStr, access: Access) -> io::Result<OwnedFd> {
+    // SAFETY: `path` ends with NUL and lives for the call.
+    let fd = retry(|| unsafe { libc::openat(directory, path.as_ptr(), access.flags()) }.into())?;
+    // SAFETY: the kernel has just handed out `fd`, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The owner (effective user id) of a path relative to `directory`.
+pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<u32> {
+    // SAFETY: all zero is a valid `stat`.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
+    check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) }.into())?;
+    Ok(stat.st_uid)
+}
+
+pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let (at, len) = (buf.as_mut_ptr(), buf.len());
+    // SAFETY: `at` points to `len` writable bytes.
+    retry(|| unsafe { libc::read(fd.as_raw_fd(), at.cast(), len) } as libc::c_long)
+}
+
+/// Reads from `offset` on, without moving the descriptor's own position.
+pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u32) -> io::Result<usize> {
+    let (at, len, offset) = (buf.as_mut_ptr(), buf.len(), libc::off_t::from(offset as i32));
+    // SAFETY: `at` points to `len` writable bytes.
+    retry(|| unsafe { libc::pread(fd.as_raw_fd(), at.cast(), len, offset) } as libc::c_long)
+}
+
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the slice is readable for its length.
+    retry(|| unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) }
+        as libc::c_long)
+}
+
+pub fn rewind(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) } as libc::c_long).map(drop)
+}
+
+/// Fills `buf` with directory entries (`struct linux_dirent64`, getdents64(2)) and
+/// returns how many bytes are valid; 0 at the end.
+pub fn read_entries(directory: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let (fd, at, len) = (directory.as_raw_fd(), buf.as_mut_ptr(), buf.len());
+    // SAFETY: `at` points to `len` writable bytes.
+    retry(|| unsafe { libc::syscall(libc::SYS_getdents64, fd, at, len) })
+}
+
+/// Standard error, which the process has from its start to its end.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: never closed by this program; the standard library opens /dev/null where
+    // it was closed at the start.
+    unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }
+}
+
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: takes no pointer.
+    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// What is waited for on one descriptor.
+#[derive(Clone, Copy)]
+pub enum Wish {
+    Readable,
+    Writable,
+    /// A PSI trigger's event (`POLLPRI`).
+    Priority,
+}
+
+/// Descriptors to wait on, at most `N`; which of them are ready is asked by the place
+/// that `add` returned.
+pub struct Waiter<const N: usize> {
+    entries: [libc::pollfd; N],
+    len: usize,
+}
+
+impl<const N: usize> Waiter<N> {
+    pub fn new() -> Self {
+        Waiter { entries: [libc::pollfd { fd: -1, events: 0, revents: 0 }; N], len: 0 }
+    }
+
+    /// Adds a descriptor, which must stay open until `wait` has returned.
+    pub fn add(&mut self, fd: BorrowedFd<'_>, wish: Wish) -> usize {
+        let events = match wish {
+            Wish::Readable => libc::POLLIN,
+            Wish::Writable => libc::POLLOUT,
+            Wish::Priority => libc::POLLPRI,
+        };
+        self.entries[self.len] = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+        self.len += 1;
+        self.len - 1
+    }
+
+    /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
+    /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
+    pub fn wait(&mut self, timeout: Option<Duration>) {
+        let limit = timeout.map(|wait| libc::timespec {
+            tv_sec: wait.as_secs() as libc::time_t,
+            tv_nsec: wait.subsec_nanos() as _,
+        });
+        let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit as *const _);
+        // SAFETY: `entries` holds at least `len` entries; `limit` is null or lives on
+        // the stack above; a null mask leaves the signal mask alone.
+        let ready = unsafe {
+            libc::ppoll(
+                self.entries.as_mut_ptr(),
+                self.len as libc::nfds_t,
+                limit,
+                std::ptr::null(),
+            )
+        };
+        if ready < 0 {
+            self.entries.iter_mut().for_each(|entry| entry.revents = 0);
+        }
+    }
+
+    pub fn is_ready(&self, place: usize) -> bool {
+        self.entries[place].revents != 0
+    }
+
+    /// The other end is gone for good (POLLERR, POLLHUP or POLLNVAL).
+    pub fn is_broken(&self, place: usize) -> bool {
+        self.entries[place].revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+    }
+}
+
+/// Whether `fd` is ready for `wish` right now.
+pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
+    let mut waiter = Waiter::<1>::new();
+    let place = waiter.add(fd, wish);
+    waiter.wait(Some(Duration::ZERO));
+    waiter.is_ready(place)
+}

@@ -1,0 +1,166 @@
+//! The guard's own memory: locked, present, and how fast this machine fills fresh
+//! memory at all.
+
+use super::fd::{self, Access};
+use super::{arena, c_path, check, clock, maps};
+use crate::bytes;
+use crate::units::KiB;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// How the memory of this process was locked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lock {
+    /// Each page when it is first touched (`MCL_ONFAULT`, Linux 4.4).
+    OnFault,
+    /// All that is mapped, touched or not.
+    Whole,
+}
+
+/// Locks all memory, present and future. The lock is not inherited: each side of a
+/// fork asks for its own.
+pub fn lock() -> io::Result<Lock> {
+    let all = libc::MCL_CURRENT | libc::MCL_FUTURE;
+    // SAFETY: takes no pointer.
+    match check(unsafe { libc::mlockall(all | libc::MCL_ONFAULT) }.into()) {
+        Ok(_) => Ok(Lock::OnFault),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            // SAFETY: takes no pointer.
+            check(unsafe { libc::mlockall(all) }.into()).map(|_| Lock::Whole)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Brings in all of this process's own memory that the loop may need, so that no later
+/// step waits for the disk or for a free page. Writable pages become its own; of the
+/// arena what nothing will be allocated from stays absent.
+pub fn touch_all() -> io::Result<()> {
+    let maps = fd::open(c_path(b"/proc/self/maps\0"), Access::Read)?;
+    // 4 KiB hold some forty lines; a static binary has ten mappings, and one that loads
+    // the C library about thirty.
+    let (mut piece, mut kept) = ([0; 4096], 0);
+    loop {
+        let got = fd::read(maps.as_fd(), &mut piece[kept..])?;
+        if got == 0 {
+            break;
+        }
+        let filled = kept + got;
+        let end = piece[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(touch);
+        piece.copy_within(end..filled, 0);
+        kept = filled - end;
+    }
+    touch_stack();
+    Ok(())
+}
+
+fn touch(mapping: maps::Mapping) {
+    let unused = arena::unused();
+    for page in (mapping.start..mapping.end).step_by(PAGE_MIN) {
+        if unused.contains(&page) {
+            continue;
+        }
+        let byte = page as *mut u8;
+        // SAFETY: the kernel has just listed the page as mapped with these rights, and
+        // nothing unmaps in between: there is one thread, and it does not. A byte is
+        // written back unchanged.
+        unsafe {
+            let value = byte.read_volatile();
+            if mapping.writable {
+                byte.write_volatile(value);
+            }
+        }
+    }
+}
+
+/// The smallest page of any architecture: touching more often than needed is harmless.
+const PAGE_MIN: usize = 4096;
+
+/// Deeper than any path through the loop goes: a debug build used 21 KiB of stack in a
+/// kill with a scan and all messages (read from `[stack]` in smaps), release less.
+const STACK_DEPTH: usize = 40 * 1024;
+
+/// Makes the pages present that the stack will grow into.
+#[inline(never)]
+fn touch_stack() {
+    let mut depth = [0u8; STACK_DEPTH];
+    for place in depth.iter_mut().step_by(PAGE_MIN) {
+        // SAFETY: a reference is valid for a volatile write.
+        unsafe { std::ptr::write_volatile(place, 1) };
+    }
+    std::hint::black_box(&depth);
+}
+
+/// Which pages a measurement asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// What the kernel gives unasked.
+    Plain,
+    /// Huge ones, where the kernel gives them to who asks.
+    Huge,
+}
+
+/// KiB that one processor fills in a second, at its best: of some runs over 2 MiB the
+/// shortest counts, since a disturbed one only looks slower. Takes up to `size` of memory,
+/// gives it back, and ends after `limit` at the latest. `None` if there is none.
+pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
+    const RUN: usize = 2 << 20;
+    let runs = usize::try_from(size.0).ok()? * 1024 / RUN;
+    let fresh = FreshMemory::map((runs + 1) * RUN).ok()?;
+    if pages == Pages::Huge {
+        fresh.ask_for_huge_pages();
+    }
+    // Huge pages begin at multiples of their size; one run to spare makes room for that.
+    let first = (fresh.start as usize + RUN - 1) & !(RUN - 1);
+    let begin = clock::now();
+    let mut best: Option<Duration> = None;
+    for run in 0..runs {
+        let before = clock::now();
+        for page in (0..RUN).step_by(PAGE_MIN) {
+            let byte = (first + run * RUN + page) as *mut u8;
+            // SAFETY: inside the fresh mapping, which `runs + 1` runs fit.
+            unsafe { byte.write_volatile(1) };
+        }
+        let after = clock::now();
+        let taken = after.since(before);
+        best = Some(best.map_or(taken, |least| least.min(taken)));
+        if after.since(begin) > limit {
+            break;
+        }
+    }
+    let nanos = u64::try_from(best?.as_nanos()).ok()?.max(1);
+    Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / nanos))
+}
+
+/// An anonymous private mapping, unmapped when dropped.
+struct FreshMemory {
+    start: *mut libc::c_void,
+    len: usize,
+}
+
+impl FreshMemory {
+    fn map(len: usize) -> io::Result<FreshMemory> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh mapping touches no memory that anyone uses.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(FreshMemory { start, len })
+    }
+
+    fn ask_for_huge_pages(&self) {
+        // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
+        unsafe { libc::madvise(self.start, self.len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+impl Drop for FreshMemory {
+    fn drop(&mut self) {
+        // SAFETY: `map` got exactly this mapping, and no reference to it is left.
+        unsafe { libc::munmap(self.start, self.len) };
+    }
+}

@@ -1,0 +1,42 @@
+//! The only room with `libc` and `unsafe`: small safe functions over the system calls
+//! that the guard needs.
+//!
+//! -1 becomes an `io::Error` in `check`, and an interrupted call is made again in
+//! `retry`; no other place decides either. Never words a message, never decides.
+
+#![allow(unsafe_code)]
+
+pub mod arena;
+pub mod clock;
+pub mod errno;
+pub mod fd;
+pub mod machine;
+mod maps;
+pub mod memory;
+pub mod process;
+pub mod signal;
+pub mod socket;
+
+use std::ffi::CStr;
+use std::io;
+
+/// The one place where -1 becomes an error.
+fn check(result: libc::c_long) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// The one policy for EINTR: make the call again. Waiting with a timeout does not go
+/// through here; it returns early instead.
+fn retry(call: impl Fn() -> libc::c_long) -> io::Result<usize> {
+    loop {
+        match check(call()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+            result => return result,
+        }
+    }
+}
+
+/// A path of the source, written with its ending NUL.
+pub fn c_path(path: &'static [u8]) -> &'static CStr {
+    CStr::from_bytes_with_nul(path).expect("a path in the source ends with its one NUL")
+}

@@ -1,0 +1,67 @@
+//! Signals as something to read: no handler ever runs.
+
+use super::check;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// The signals that the guard answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGCHLD.
+    Child,
+}
+
+const ANSWERED: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD];
+
+/// Blocks the signals above and gives a descriptor from which they are read.
+pub fn listen() -> io::Result<OwnedFd> {
+    let set = set_of(&ANSWERED);
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: `set` is initialised and lives for both calls.
+    let fd = unsafe {
+        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
+        check(libc::signalfd(-1, &set, flags).into())?
+    };
+    // SAFETY: the kernel has just handed out `fd`.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The next signal, if one has come.
+pub fn next(fd: &OwnedFd) -> Option<Signal> {
+    // SAFETY: all zero is a valid `signalfd_siginfo`.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = std::mem::size_of_val(&info);
+    // SAFETY: `info` is writable for `size` bytes.
+    let got = unsafe {
+        libc::read(fd.as_raw_fd(), (&mut info as *mut libc::signalfd_siginfo).cast(), size)
+    };
+    if got != size as isize {
+        return None;
+    }
+    match info.ssi_signo as libc::c_int {
+        libc::SIGCHLD => Some(Signal::Child),
+        _ => Some(Signal::Stop),
+    }
+}
+
+/// Blocks the signals of a terminal and of a service manager for good: the helper ends
+/// when the watch does, after it has written what the watch said last.
+pub fn leave_to_parent() {
+    let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT]);
+    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+}
+
+fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
+    // SAFETY: `sigemptyset` initialises the set; the numbers are valid signals.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for &signal in signals {
+            libc::sigaddset(&mut set, signal);
+        }
+        set
+    }
+}

@@ -1,0 +1,569 @@
+//! A process that misbehaves in named ways, for the integration tests and for `scripts/bench.sh`.
+//!
+//! It takes memory, prints `ready` on stdout once everything asked for is in place, and sleeps until somebody ends it.
+//! It is never installed, and it never touches any process but itself and its own children, which die with it.
+//!
+//! ```text
+//! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
+//!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
+//!     [--note-crossing AVAIL_KIB] [--hold]
+//! ```
+//!
+//! | option | what it does |
+//! |---|---|
+//! | `--name COMM` | sets `comm` to these bytes; `\n`, `\t`, `\\` and `\xHH` are understood |
+//! | `--size SIZE` | anonymous memory to fill: bytes, or with suffix K, M, G |
+//! | `--rate RATE` | bytes a second to fill at (same suffixes); without it as fast as possible |
+//! | `--huge` | asks for huge pages, the fastest way to eat memory |
+//! | `--delay SECONDS` | sleeps before it fills |
+//! | `--adj N` | writes its own `oom_score_adj` |
+//! | `--new-group` | becomes the leader of a process group of its own |
+//! | `--children N` | forks N children in the same group; each of them fills SIZE, too |
+//! | `--sleepers N` | forks N children that hold nothing |
+//! | `--threads N` | starts N further threads that sleep |
+//! | `--zombie-leader` | the main thread ends; a second thread does all the rest, so that the leader is a zombie |
+//! | `--ignore-term` | ignores SIGTERM; so do the children |
+//! | `--linger SECONDS` | on SIGTERM, holds its memory that much longer, then exits |
+//! | `--note-crossing KIB` | while filling (at 1 GiB/s unless `--rate` says otherwise), notes when MemAvailable falls to KIB and when SIGTERM arrives; prints `reaction_us N` and exits |
+//! | `--hold` | after that report it keeps its memory instead of exiting |
+//!
+//! `reaction_us` is negative when the signal came before the crossing was seen, and `none` when there was no crossing.
+//! Exit status: 0 fine, 1 something was refused, 2 wrong usage.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStringExt;
+use std::process::exit;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::{ptr, thread};
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Between two looks at the clock and, with `--note-crossing`, at MemAvailable: a quarter of a millisecond at 1 GiB/s,
+/// which is how exact the crossing is. A look costs a few microseconds, about one in a hundred of the time.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What `--note-crossing` fills at unless told otherwise, bytes a second.
+const DEFAULT_CROSSING_RATE: u64 = 1 << 30;
+
+/// A pace that has fallen behind further than this starts anew, so that a pause of the machine is not made up for by a
+/// burst that is faster than the rate.
+const MAX_LAG_NS: i64 = 10_000_000;
+
+/// How much more is taken after a signal that came before the crossing was seen. Without an end, a guard that signals
+/// far too early would have the hog fill the machine.
+const FILL_AFTER_SIGNAL_BYTES: usize = 64 << 20;
+
+/// `CLOCK_MONOTONIC` in ns when the first SIGTERM arrived; 0: not yet.
+static TERM_AT_NS: AtomicI64 = AtomicI64::new(0);
+
+#[derive(Clone, Default)]
+struct Options {
+    name: Option<Vec<u8>>,
+    size_bytes: usize,
+    rate: Option<u64>,
+    huge: bool,
+    delay_ns: i64,
+    adj: Option<i32>,
+    new_group: bool,
+    children: usize,
+    sleepers: usize,
+    threads: usize,
+    zombie_leader: bool,
+    ignore_term: bool,
+    linger_ns: Option<i64>,
+    crossing_kib: Option<u64>,
+    hold: bool,
+}
+
+fn main() {
+    let options = match parse(std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("hog: {why}");
+            exit(2);
+        }
+    };
+    if options.new_group {
+        become_group_leader();
+    }
+    if let Some(adj) = options.adj {
+        let written = std::fs::write("/proc/self/oom_score_adj", format!("{adj}\n"));
+        check(written, "write oom_score_adj");
+    }
+    if let Some(name) = &options.name {
+        set_name(name);
+    }
+    if options.ignore_term {
+        set_sigterm(libc::SIG_IGN);
+    } else if options.crossing_kib.is_some() || options.linger_ns.is_some() {
+        set_sigterm(note_sigterm as extern "C" fn(libc::c_int) as libc::sighandler_t);
+    }
+    if options.zombie_leader {
+        thread::spawn(move || misbehave(&options));
+        end_this_thread();
+    }
+    misbehave(&options);
+}
+
+/// Everything after the set-up. Runs in the only thread that goes on, so that the children's parent thread, to whose
+/// end `PR_SET_PDEATHSIG` is tied, is the one that stays.
+fn misbehave(options: &Options) -> ! {
+    sleep_ns(options.delay_ns);
+    // First the children: they must not inherit the memory that is filled below.
+    start_children(options);
+    for _ in 0..options.threads {
+        // A stack of the least size that the standard library grants, since many threads may be asked for.
+        let started = thread::Builder::new().stack_size(16 << 10).spawn(|| sleep_for_ever());
+        check(started, "start a thread");
+    }
+    let crossing_at_ns = match options.crossing_kib {
+        Some(level_kib) => fill_until_crossing(options, level_kib),
+        None => {
+            fill(options);
+            None
+        }
+    };
+    println!("ready");
+    check(io::stdout().flush(), "write to stdout");
+    if options.crossing_kib.is_some() {
+        let term_at_ns = wait_for_term();
+        match crossing_at_ns {
+            Some(crossing) => println!("reaction_us {}", (term_at_ns - crossing) / 1000),
+            None => println!("reaction_us none"),
+        }
+        check(io::stdout().flush(), "write to stdout");
+        if !options.hold {
+            exit(0);
+        }
+    } else if let Some(linger_ns) = options.linger_ns {
+        wait_for_term();
+        sleep_ns(linger_ns);
+        exit(0);
+    }
+    sleep_for_ever()
+}
+
+// ---- command line ----
+
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut args = args;
+    while let Some(arg) = args.next() {
+        let option = arg.to_str().ok_or_else(|| format!("{arg:?} is no option"))?;
+        let mut value = || args.next().ok_or_else(|| format!("{option}: value missing"));
+        match option {
+            "--name" => options.name = Some(parse_name(&value()?.into_vec())?),
+            "--size" => options.size_bytes = parse_size(option, &value()?)? as usize,
+            "--rate" => options.rate = Some(parse_size(option, &value()?)?.max(1)),
+            "--huge" => options.huge = true,
+            "--delay" => options.delay_ns = parse_seconds(option, &value()?)?,
+            "--adj" => options.adj = Some(parse_number(option, &value()?)?),
+            "--new-group" => options.new_group = true,
+            "--children" => options.children = parse_number(option, &value()?)?,
+            "--sleepers" => options.sleepers = parse_number(option, &value()?)?,
+            "--threads" => options.threads = parse_number(option, &value()?)?,
+            "--zombie-leader" => options.zombie_leader = true,
+            "--ignore-term" => options.ignore_term = true,
+            "--linger" => options.linger_ns = Some(parse_seconds(option, &value()?)?),
+            "--note-crossing" => options.crossing_kib = Some(parse_number(option, &value()?)?),
+            "--hold" => options.hold = true,
+            _ => return Err(format!("{option:?} is no option")),
+        }
+    }
+    if options.ignore_term && (options.crossing_kib.is_some() || options.linger_ns.is_some()) {
+        return Err("--ignore-term with --note-crossing or --linger makes no sense".into());
+    }
+    Ok(options)
+}
+
+fn parse_number<T: std::str::FromStr>(option: &str, value: &OsString) -> Result<T, String> {
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| format!("{option}: {value:?} is not a number that fits"))
+}
+
+fn parse_seconds(option: &str, value: &OsString) -> Result<i64, String> {
+    let seconds: f64 = parse_number(option, value)?;
+    if !(0.0..=1e9).contains(&seconds) {
+        return Err(format!("{option}: {value:?} is out of range"));
+    }
+    Ok((seconds * NS_PER_SECOND as f64) as i64)
+}
+
+/// Bytes, with binary suffix K, M or G.
+fn parse_size(option: &str, value: &OsString) -> Result<u64, String> {
+    let bad = || format!("{option}: {value:?} is not a size");
+    let text = value.to_str().ok_or_else(bad)?;
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).ok_or_else(bad)
+}
+
+/// The bytes of a `comm`, its escapes undone, closed by the NUL that `prctl` wants.
+fn parse_name(text: &[u8]) -> Result<Vec<u8>, String> {
+    let mut name = Vec::new();
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        let meant = match byte {
+            b'\\' => match rest.next() {
+                Some(b'n') => b'\n',
+                Some(b't') => b'\t',
+                Some(b'\\') => b'\\',
+                Some(b'x') => {
+                    let mut digit = || rest.next().and_then(|d| (d as char).to_digit(16));
+                    match (digit(), digit()) {
+                        (Some(high), Some(low)) => (high * 16 + low) as u8,
+                        _ => return Err("--name: \\x wants two hexadecimal digits".into()),
+                    }
+                }
+                _ => return Err("--name: unknown escape".into()),
+            },
+            other => other,
+        };
+        if meant == 0 {
+            return Err("--name: a name cannot hold a NUL".into());
+        }
+        name.push(meant);
+    }
+    name.push(0);
+    Ok(name)
+}
+
+// ---- filling ----
+
+/// Absolute times at which each chunk is due. Sleeping until a point in time, and not for a duration, keeps the error of
+/// one sleep from adding to the next.
+struct Pace {
+    rate: Option<u64>,
+    start_ns: i64,
+    done_bytes: u64,
+}
+
+impl Pace {
+    fn new(rate: Option<u64>) -> Pace {
+        Pace { rate, start_ns: monotonic_ns(), done_bytes: 0 }
+    }
+
+    fn wait(&mut self, bytes: usize) {
+        let Some(rate) = self.rate else { return };
+        self.done_bytes += bytes as u64;
+        let due_after_ns = u128::from(self.done_bytes) * NS_PER_SECOND as u128 / u128::from(rate);
+        let due_ns = self.start_ns + due_after_ns as i64;
+        let now_ns = monotonic_ns();
+        if due_ns > now_ns {
+            sleep_until_ns(due_ns);
+        } else if now_ns - due_ns > MAX_LAG_NS {
+            self.start_ns = now_ns;
+            self.done_bytes = 0;
+        }
+    }
+}
+
+/// Anonymous memory of this size, still without pages. It is never given back: the process ends with it.
+struct Mapping {
+    start: *mut u8,
+    size_bytes: usize,
+    page_bytes: usize,
+}
+
+impl Mapping {
+    fn new(size_bytes: usize, huge: bool) -> Mapping {
+        // SAFETY: no address is asked for, so the kernel chooses a free range and no existing mapping is replaced.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                size_bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                // Without a reservation, strict overcommit does not refuse what will be touched only in part.
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            fail("mmap");
+        }
+        let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+        // SAFETY: the range is the mapping made above. A refusal (a kernel without huge pages) changes only the speed.
+        unsafe { libc::madvise(start, size_bytes, advice) };
+        // SAFETY: sysconf takes no pointer.
+        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        Mapping {
+            start: start.cast(),
+            size_bytes,
+            page_bytes: usize::try_from(page_bytes).unwrap_or(4096),
+        }
+    }
+
+    /// Writes one byte to each page from `from` on, `CHUNK_BYTES` at most. Returns how far it came.
+    fn touch_chunk(&self, from: usize) -> usize {
+        let to = self.size_bytes.min(from + CHUNK_BYTES);
+        for offset in (from..to).step_by(self.page_bytes) {
+            // SAFETY: `offset` lies below `size_bytes`, and the mapping is writable and lives as long as the process.
+            unsafe { self.start.add(offset).write_volatile(1) };
+        }
+        to
+    }
+}
+
+/// Takes `--size`. Runs in forked children, too, so it must not allocate from the heap.
+fn fill(options: &Options) {
+    if options.size_bytes == 0 {
+        return;
+    }
+    let memory = Mapping::new(options.size_bytes, options.huge);
+    let mut pace = Pace::new(options.rate);
+    let mut done = 0;
+    while done < memory.size_bytes {
+        let next = memory.touch_chunk(done);
+        pace.wait(next - done);
+        done = next;
+    }
+}
+
+/// Takes `--size` until SIGTERM arrives. Returns when available memory was first seen at or below the level.
+fn fill_until_crossing(options: &Options, level_kib: u64) -> Option<i64> {
+    if options.size_bytes == 0 {
+        eprintln!("hog: --note-crossing wants --size, which bounds what is taken");
+        exit(2);
+    }
+    // The default slack of 50 us on each sleep is more than the work of a chunk.
+    // SAFETY: PR_SET_TIMERSLACK takes a number and no pointer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
+    let meminfo = Meminfo::open();
+    let memory = Mapping::new(options.size_bytes, options.huge);
+    let mut pace = Pace::new(options.rate.or(Some(DEFAULT_CROSSING_RATE)));
+    let mut crossing_at_ns = None;
+    let mut done = 0;
+    let mut stop_at = memory.size_bytes;
+    let mut limit = None;
+    while done < stop_at {
+        let next = memory.touch_chunk(done);
+        if crossing_at_ns.is_none() && meminfo.available_kib() <= level_kib {
+            crossing_at_ns = Some(monotonic_ns());
+        }
+        pace.wait(next - done);
+        done = next;
+        if TERM_AT_NS.load(Ordering::Relaxed) != 0 {
+            if crossing_at_ns.is_some() {
+                break;
+            }
+            stop_at = stop_at.min(*limit.get_or_insert(done + FILL_AFTER_SIGNAL_BYTES));
+        }
+    }
+    crossing_at_ns
+}
+
+/// `/proc/meminfo`, opened once.
+struct Meminfo {
+    fd: libc::c_int,
+}
+
+impl Meminfo {
+    fn open() -> Meminfo {
+        let path = b"/proc/meminfo\0";
+        // SAFETY: `path` ends with a NUL.
+        let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if fd < 0 {
+            fail("open /proc/meminfo");
+        }
+        Meminfo { fd }
+    }
+
+    /// MemAvailable in KiB (proc(5)). It is the third line, so the first 256 bytes are sure to hold it.
+    fn available_kib(&self) -> u64 {
+        const KEY: &[u8] = b"MemAvailable:";
+        let mut buffer = [0u8; 256];
+        // SAFETY: the buffer is as long as told and outlives the call.
+        let got = unsafe { libc::pread(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let text = &buffer[..usize::try_from(got).unwrap_or(0)];
+        let Some(at) = text.windows(KEY.len()).position(|window| window == KEY) else {
+            fail("find MemAvailable in /proc/meminfo");
+        };
+        let digits = text[at + KEY.len()..].iter().skip_while(|b| **b == b' ');
+        digits
+            .take_while(|b| b.is_ascii_digit())
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    }
+}
+
+// ---- processes, threads, signals ----
+
+fn become_group_leader() {
+    // SAFETY: none of the three calls takes a pointer.
+    let (refused, group, pid) =
+        unsafe { (libc::setpgid(0, 0) != 0, libc::getpgrp(), libc::getpid()) };
+    // A session leader is refused, but leads its group already.
+    if refused && group != pid {
+        fail("setpgid");
+    }
+}
+
+fn set_name(name: &[u8]) {
+    // SAFETY: `parse_name` closes the bytes with a NUL.
+    if unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) } != 0 {
+        fail("set the name");
+    }
+}
+
+fn set_sigterm(handler: libc::sighandler_t) {
+    // SAFETY: an all-zero sigaction is a valid one: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: `handler` is SIG_IGN or a function of the signature that stands for flags without SA_SIGINFO, and it calls
+    // nothing but async-signal-safe functions.
+    if unsafe { libc::sigaction(libc::SIGTERM, &action, ptr::null_mut()) } != 0 {
+        fail("sigaction");
+    }
+}
+
+/// Runs as a signal handler: reads the clock, stores a number, nothing else.
+extern "C" fn note_sigterm(_signal: libc::c_int) {
+    let now_ns = monotonic_ns();
+    let _ = TERM_AT_NS.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Waits for SIGTERM; returns when it came. Looks every millisecond: simpler than closing the gap between a look and a
+/// `pause`, and nobody measures the idle hog.
+fn wait_for_term() -> i64 {
+    loop {
+        match TERM_AT_NS.load(Ordering::Relaxed) {
+            0 => sleep_ns(1_000_000),
+            at_ns => return at_ns,
+        }
+    }
+}
+
+/// Forks `--children` and `--sleepers` and waits until all of them have what they should hold.
+fn start_children(options: &Options) {
+    let total = options.children + options.sleepers;
+    if total == 0 {
+        return;
+    }
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        fail("pipe");
+    }
+    let [read_end, write_end] = ends;
+    // SAFETY: takes no pointer.
+    let parent = unsafe { libc::getpid() };
+    for index in 0..total {
+        // SAFETY: the child calls only async-signal-safe functions and never allocates: whatever lock another thread
+        // held at this moment stays locked there. Nothing is buffered yet that both could write.
+        match unsafe { libc::fork() } {
+            -1 => fail("fork"),
+            0 => live_as_child(options, index < options.children, parent, write_end),
+            _ => {}
+        }
+    }
+    // SAFETY: this descriptor is ours and is not used again. With it open, a child's death would not end the reads.
+    unsafe { libc::close(write_end) };
+    let mut filled = 0;
+    let mut buffer = [0u8; 64];
+    while filled < total {
+        // SAFETY: the buffer is as long as told and outlives the call.
+        let got = unsafe { libc::read(read_end, buffer.as_mut_ptr().cast(), buffer.len()) };
+        match usize::try_from(got) {
+            Ok(0) => fail("have all children fill their memory"),
+            Ok(count) => filled += count,
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => fail("read from the children"),
+        }
+    }
+    // SAFETY: this descriptor is ours and is not used again.
+    unsafe { libc::close(read_end) };
+}
+
+/// The life of a forked child.
+fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end: libc::c_int) -> ! {
+    // SAFETY: takes a number and no pointer.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
+    // SAFETY: neither call takes a pointer. A parent that was gone before the line above will send nothing.
+    unsafe {
+        if libc::getppid() != parent {
+            libc::_exit(1);
+        }
+    }
+    if fills {
+        fill(options);
+    }
+    let byte = [1u8];
+    // SAFETY: the buffer holds the one byte; the descriptor is the child's own copy and is not used again.
+    unsafe {
+        libc::write(write_end, byte.as_ptr().cast(), 1);
+        libc::close(write_end);
+    }
+    sleep_for_ever()
+}
+
+/// Ends the calling thread and leaves the others alone. As the main thread it becomes a zombie that leads living ones.
+fn end_this_thread() -> ! {
+    // SAFETY: this stack holds nothing that another thread uses: the options were moved into the new one. Ending by the
+    // raw call, not by `pthread_exit`, unwinds nothing.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit returned")
+}
+
+fn sleep_for_ever() -> ! {
+    loop {
+        // SAFETY: takes no pointer.
+        unsafe { libc::pause() };
+    }
+}
+
+// ---- time ----
+
+fn monotonic_ns() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec that the call may write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    // On 32-bit targets both fields are shorter.
+    #[allow(clippy::useless_conversion)]
+    let ns = i64::from(now.tv_sec) * NS_PER_SECOND + i64::from(now.tv_nsec);
+    ns
+}
+
+/// Sleeps until that time of `CLOCK_MONOTONIC`; a signal ends it early.
+fn sleep_until_ns(due_ns: i64) {
+    let due = libc::timespec {
+        tv_sec: (due_ns / NS_PER_SECOND) as libc::time_t,
+        tv_nsec: (due_ns % NS_PER_SECOND) as libc::c_long,
+    };
+    // SAFETY: `due` is a valid time, and with TIMER_ABSTIME no remainder is written.
+    unsafe {
+        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &due, ptr::null_mut())
+    };
+}
+
+/// Sleeps that long, whatever signals come.
+fn sleep_ns(duration_ns: i64) {
+    let due_ns = monotonic_ns() + duration_ns;
+    while monotonic_ns() < due_ns {
+        sleep_until_ns(due_ns);
+    }
+}
+
+// ---- errors ----
+
+/// Says what could not be done, with the reason in errno, and exits. Writes without allocating, since children call it.
+fn fail(what: &str) -> ! {
+    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    let _ = writeln!(io::stderr(), "hog: cannot {what} (errno {errno})");
+    // SAFETY: takes no pointer. Exit handlers are left out on purpose: in a child they are the parent's.
+    unsafe { libc::_exit(1) }
+}
+
+fn check<T>(result: io::Result<T>, what: &str) -> T {
+    result.unwrap_or_else(|why| {
+        eprintln!("hog: cannot {what}: {why}");
+        exit(1)
+    })
+}
