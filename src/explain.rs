@@ -10,7 +10,7 @@ use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::scan;
 use crate::sys::machine;
-use crate::units::{KiB, Percent, Pid};
+use crate::units::{KiB, Pid};
 use crate::victim::{Protection, Ranking, Remembered, Rules, Scale, Standing};
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -215,7 +215,7 @@ impl Explanation {
             Distance(self.memory.available, mem)
         )?;
         if self.memory.swap_total == KiB::ZERO {
-            return writeln!(f, "; no swap, so memory alone counts");
+            return writeln!(f, "; no swap, memory alone counts");
         }
         writeln!(f, "; swap free <= {} MiB, {}", swap.mib(), Distance(self.memory.swap_free, swap))
     }
@@ -297,7 +297,6 @@ impl Display for Distance {
         if now <= limit {
             return f.write_str("reached");
         }
-        let share = Percent::share(limit, now);
-        write!(f, "{} MiB to go ({share}% of what is there)", now.less(limit).mib())
+        write!(f, "{} MiB to go", now.less(limit).mib())
     }
 }

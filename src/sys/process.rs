@@ -136,10 +136,12 @@ pub fn send_group(leader: Pid, signal: Deadly) -> io::Result<()> {
     check(unsafe { libc::kill(-leader.number(), signal.number()) }.into()).map(drop)
 }
 
-/// Whether this process may signal `pid`; EPERM says no.
+/// Whether this process may signal `pid`. One that is gone counts as allowed: that it is
+/// gone shows elsewhere.
 pub fn may_signal(pid: Pid) -> bool {
     // SAFETY: signal 0 checks and sends nothing.
-    unsafe { libc::kill(pid.number(), 0) == 0 }
+    let checked = check(unsafe { libc::kill(pid.number(), 0) }.into());
+    !checked.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
 }
 
 /// Sets the niceness of this process, -20 to 19.
