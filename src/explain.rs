@@ -57,7 +57,7 @@ impl Explanation {
         scale: Scale,
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
-        let (family, left) = (scan::family(proc), Remembered::default());
+        let (family, left) = (scan::family(proc, None), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
         let mut explanation = Explanation {
             rows: Vec::new(),

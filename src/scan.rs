@@ -80,8 +80,8 @@ pub fn again(
 }
 
 /// The guard and its ancestors, as they are now.
-pub fn family(proc: &mut Proc) -> Family {
-    Family::trace(process::own_pid(), |pid| {
+pub fn family(proc: &mut Proc, helper: Option<Pid>) -> Family {
+    Family::trace(process::own_pid(), helper, |pid| {
         proc.stat(pid).ok().and_then(|stat| Pid::new(stat.ppid.into()))
     })
 }
@@ -298,7 +298,7 @@ mod tests {
         fn with_rules<T>(&self, act: impl FnOnce(&mut Proc, &Rules<'_>) -> T) -> T {
             let config = Config::resolve(&self.settings, false).unwrap();
             let mut proc = self.fixture.open();
-            let (family, left) = (family(&mut proc), Remembered::default());
+            let (family, left) = (family(&mut proc, None), Remembered::default());
             let rules = Rules::new(&config, self.memory.total, self.scale, &family, &left);
             act(&mut proc, &rules)
         }

@@ -11,7 +11,7 @@ use crate::units::{Identity, KiB, Pid};
 pub enum Protection {
     Init,
     KernelThread,
-    /// The guard or a child of its own.
+    /// The guard, its helper, or a child of that one.
     Guard,
     /// Who started the guard, and who started that one, up to init.
     Ancestor,
@@ -154,7 +154,7 @@ impl<'a> Rules<'a> {
             Some(Protection::Init)
         } else if stat.is_kernel_thread() {
             Some(Protection::KernelThread)
-        } else if pid == self.family.own || stat.ppid == self.family.own.number() {
+        } else if self.family.is_own(stat) {
             Some(Protection::Guard)
         } else if self.family.has_ancestor(pid) {
             Some(Protection::Ancestor)
@@ -182,16 +182,21 @@ impl<'a> Rules<'a> {
 /// More levels than any supervisor, shell and session stack up.
 const ANCESTORS: usize = 32;
 
-/// The guard and those that started it.
+/// The guard, its helper, and those that started it.
 pub struct Family {
-    pub own: Pid,
+    own: Pid,
+    helper: Option<Pid>,
     ancestors: [Option<Pid>; ANCESTORS],
 }
 
 impl Family {
     /// Follows the parents of `own` upwards; `parent` gives the number of a process's
     /// parent, if it has one.
-    pub fn trace(own: Pid, mut parent: impl FnMut(Pid) -> Option<Pid>) -> Family {
+    pub fn trace(
+        own: Pid,
+        helper: Option<Pid>,
+        mut parent: impl FnMut(Pid) -> Option<Pid>,
+    ) -> Family {
         let mut ancestors = [None; ANCESTORS];
         let mut next = parent(own);
         for slot in &mut ancestors {
@@ -199,7 +204,12 @@ impl Family {
             *slot = Some(pid);
             next = parent(pid);
         }
-        Family { own, ancestors }
+        Family { own, helper, ancestors }
+    }
+
+    fn is_own(&self, stat: &Stat) -> bool {
+        let of_helper = |helper: Pid| stat.id.pid == helper || stat.ppid == helper.number();
+        stat.id.pid == self.own || self.helper.is_some_and(of_helper)
     }
 
     fn has_ancestor(&self, pid: Pid) -> bool {
@@ -272,7 +282,7 @@ mod tests {
         let parent = |child: Pid| {
             parents.iter().find(|(c, _)| *c == child.number()).and_then(|(_, p)| Pid::new(*p))
         };
-        let family = Family::trace(pid(50), parent);
+        let family = Family::trace(pid(50), Some(pid(51)), parent);
         let mut left = Remembered::default();
         left.add(Identity { pid: pid(60), start: 600 });
         let rules = rules(&family, &left);
@@ -284,6 +294,7 @@ mod tests {
         assert_eq!(of(30, b'S', 0, 1), Some(Protection::Ancestor));
         assert_eq!(of(40, b'S', 0, 1), Some(Protection::Ancestor));
         assert_eq!(of(50, b'S', 0, 1), Some(Protection::Guard));
+        assert_eq!(of(51, b'S', 0, 1), Some(Protection::Guard));
         assert_eq!(of(60, b'S', 0, 1), Some(Protection::Left));
         assert_eq!(of(70, b'Z', 0, 1), Some(Protection::Gone));
         assert_eq!(of(70, b'Z', 0, 2), None);
@@ -292,13 +303,13 @@ mod tests {
 
     #[test]
     fn a_circle_of_parents_ends() {
-        let family = Family::trace(pid(5), |_| Some(pid(7)));
+        let family = Family::trace(pid(5), None, |_| Some(pid(7)));
         assert!(family.has_ancestor(pid(7)));
     }
 
     #[test]
     fn large_goes_before_points_before_size() {
-        let (family, left) = (Family::trace(pid(5), |_| None), Remembered::default());
+        let (family, left) = (Family::trace(pid(5), None, |_| None), Remembered::default());
         let rules = rules(&family, &left);
         let standing = |number, points, mib| {
             let id = Identity { pid: pid(number), start: number as u64 };

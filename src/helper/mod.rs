@@ -138,16 +138,23 @@ impl Helper {
         }
     }
 
-    /// Takes note of a helper that has ended.
+    /// Its number, while it lives.
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
+    /// Takes note of helpers that have ended: there can be older ones, which hung.
     pub fn reap(&mut self) {
-        if self.pid.is_some_and(process::reap) {
-            self.pid = None;
+        while let Some(ended) = process::reap() {
+            self.pid = self.pid.filter(|&pid| pid != ended);
         }
     }
 
     /// Whether there is work for `revive`, which forks: not while memory is short.
     pub fn needs_reviving(&mut self, now: Moment) -> bool {
-        self.drain();
+        if self.hung_since.is_some() {
+            self.drain();
+        }
         let hung = self.hung_since.is_some_and(|since| now.since(since) >= HUNG_AFTER);
         (self.pid.is_none() || hung) && now.since(self.started) >= RESTART
     }
@@ -155,8 +162,6 @@ impl Helper {
     /// Ends a helper that hangs and starts another one, which goes on with what was sent.
     pub fn revive(&mut self) -> io::Result<()> {
         if let Some(pid) = self.pid.take() {
-            // One that sleeps in the kernel stays for now: `reap_strays` has no need of its
-            // number, since SIGCHLD makes `process::reap_all` collect it.
             let _ = process::send(pid, process::Deadly::Kill);
         }
         self.spawn()
@@ -176,7 +181,7 @@ impl Helper {
         drop((ours, theirs));
         let Some(pid) = pid else { return };
         let end = clock::now().after(limit);
-        while !process::reap(pid) {
+        while process::reap() != Some(pid) {
             if clock::now() >= end {
                 let _ = process::send(pid, process::Deadly::Kill);
                 return;

@@ -67,7 +67,7 @@ pub enum Step {
     /// The victim is gone.
     Ended { after: Duration },
     /// The victim lives on, since memory has recovered.
-    LetOff,
+    LetOff { id: Identity },
     /// The victim does not die.
     Stuck { id: Identity },
     /// The last kill gave back `gained` of the `expected` memory: pausing.
@@ -79,6 +79,17 @@ pub enum Step {
 pub enum Urgency {
     Level,
     Grace,
+}
+
+/// What the time to the next look goes by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attention {
+    /// The next level is what matters, and how far it is.
+    ByHeadroom,
+    /// Every change matters: is the memory coming back, or taken by others?
+    Closest,
+    /// Nothing will be done soon, unless somebody takes memory anew.
+    NowAndThen,
 }
 
 enum State {
@@ -153,7 +164,7 @@ impl Machine {
                     (Deadly::Term, Level::Fine) if late => {
                         self.let_off.add(id);
                         self.state = State::Watching;
-                        Step::LetOff
+                        Step::LetOff { id }
                     }
                     (Deadly::Kill, _) if late => {
                         self.leave(id);
@@ -254,6 +265,16 @@ impl Machine {
             Deadly::Kill
         } else {
             signal
+        }
+    }
+
+    /// How closely memory must be followed at `level`.
+    pub fn attention(&self, level: Level) -> Attention {
+        match self.state {
+            State::Watching | State::InFlight(_) => Attention::ByHeadroom,
+            State::Settling(_) if level == Level::Fine => Attention::ByHeadroom,
+            State::Settling(_) => Attention::Closest,
+            State::Pausing { .. } => Attention::NowAndThen,
         }
     }
 

@@ -103,7 +103,7 @@ fn one_that_outlives_recovery_is_let_off_once() {
     world.signal(9, Deadly::Term, 300);
     world.set(300, 0);
     world.pass(5_000);
-    assert_eq!(world.step(false), Step::LetOff);
+    assert_eq!(world.step(false), Step::LetOff { id: id(9) });
     assert_eq!(world.machine.signal_for(id(9), Deadly::Term), Deadly::Kill);
     assert_eq!(world.machine.signal_for(id(8), Deadly::Term), Deadly::Term);
 }

@@ -90,12 +90,12 @@ fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Collects `child` if it has ended; true if it has, or is no child (any more).
-pub fn reap(child: Pid) -> bool {
+/// Collects one child that has ended, if there is one.
+pub fn reap() -> Option<Pid> {
     let mut status = 0;
     // SAFETY: `status` is writable.
-    let got = unsafe { libc::waitpid(child.number(), &mut status, libc::WNOHANG) };
-    got != 0
+    let got = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    Pid::new(got.into())
 }
 
 /// A descriptor that names this process and no later one (Linux 5.3; pidfd_open(2)).

@@ -1,0 +1,281 @@
+//! What a look asks for: choosing a victim, looking again, the signal, and what is said of
+//! it.
+
+use super::Daemon;
+use crate::kill::settle::Held;
+use crate::kill::target::Target;
+use crate::kill::{Step, Urgency};
+use crate::log::{self, Alone, Portrait};
+use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::Memory;
+use crate::procfs::status::Status;
+use crate::procfs::Proc;
+use crate::say;
+use crate::scan;
+use crate::sys::errno::{self, Errno};
+use crate::sys::process::{self, Deadly};
+use crate::sys::{clock, fd};
+use crate::units::{Identity, KiB, Pid};
+use crate::victim::{Candidate, Rules};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// A helper that is awake answers in a tenth of this; longer, and the message goes without
+/// waiting for the command line.
+const COMMAND_LINE: Duration = Duration::from_millis(2);
+/// A scan takes long enough for its result to have vanished; then it is made again.
+const ATTEMPTS: usize = 3;
+
+/// A victim in hand, checked for the last time.
+struct Chosen {
+    candidate: Candidate,
+    target: Target,
+    signal: Deadly,
+    memory: Memory,
+    status: Status,
+    adj: i32,
+    /// With `-g`: what goes with it, or why nothing does.
+    group: Option<Result<FreeGroup, Alone>>,
+}
+
+struct FreeGroup {
+    leader: Pid,
+    living: u32,
+    rss: KiB,
+}
+
+/// Why a chosen process was not signalled.
+enum Miss {
+    /// It is gone, or is no candidate any more: choose again.
+    Gone,
+    /// Memory is fine again.
+    Recovered,
+    Refused(io::Error),
+}
+
+impl From<io::Error> for Miss {
+    fn from(error: io::Error) -> Miss {
+        if errno::is_gone(&error) {
+            Miss::Gone
+        } else {
+            Miss::Refused(error)
+        }
+    }
+}
+
+impl Daemon {
+    pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
+        match step {
+            Step::Wait => {}
+            Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
+            Step::Choose(signal) => self.choose(signal, memory),
+            Step::Escalate(urgency) => self.escalate(urgency),
+            Step::Ended { after } => {
+                if let Some(target) = self.target.take() {
+                    log::exited(&mut self.helper, target.id.pid, target.group, after);
+                }
+            }
+            Step::LetOff { id } => {
+                self.target = None;
+                let pid = id.pid;
+                say!(self.helper, "process {pid} did not exit, but memory has recovered: let off");
+            }
+            Step::Stuck { id } => {
+                self.target = None;
+                let pid = id.pid;
+                say!(
+                    self.helper,
+                    "process {pid} survives SIGKILL (stuck in the kernel): left alone"
+                );
+            }
+            Step::Useless { gained, expected, pause } => {
+                log::useless(&mut self.helper, gained, expected, pause);
+            }
+        }
+    }
+
+    fn choose(&mut self, signal: Deadly, memory: &Memory) {
+        for _ in 0..ATTEMPTS {
+            let Some(candidate) = self.find(memory) else {
+                let wait = self.machine.alone(clock::now());
+                log::low(&mut self.helper, memory, signal);
+                log::nobody(&mut self.helper, wait);
+                return;
+            };
+            let id = candidate.id();
+            let ended = self.check(&candidate, memory.total).and_then(|chosen| self.end(chosen));
+            match ended {
+                Ok(()) => return,
+                Err(Miss::Gone) => self.debug_missed(id, "is gone already"),
+                Err(Miss::Recovered) => {
+                    return self.debug_missed(id, "is spared: memory has recovered")
+                }
+                Err(Miss::Refused(error)) => return self.leave(id, &error),
+            }
+        }
+    }
+
+    fn find(&mut self, memory: &Memory) -> Option<Candidate> {
+        let before = clock::now();
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, memory.total, self.scale, &family, left);
+        match scan::find(&mut self.proc, &rules, memory) {
+            Ok(found) => {
+                if self.config.debug {
+                    let micros = clock::now().since(before).as_micros();
+                    let (seen, files) = (found.seen, found.files);
+                    say!(
+                        self.helper,
+                        "scan: {seen} processes, {files} files, {micros} microseconds"
+                    );
+                }
+                found.best
+            }
+            Err(error) => {
+                say!(self.helper, "cannot list /proc: {}", Errno(&error));
+                None
+            }
+        }
+    }
+
+    /// Takes hold of the candidate and looks at it and at memory once more: choosing took
+    /// long enough for the world to change.
+    fn check(&mut self, candidate: &Candidate, total: KiB) -> Result<Chosen, Miss> {
+        let (id, pid) = (candidate.id(), candidate.id().pid);
+        let mut target = Target::open(&mut self.proc, id)?;
+        self.helper.read_command(id, COMMAND_LINE);
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let with_group = self.config.kill_group;
+        let group = with_group.then(|| group_of(&mut self.proc, &rules, candidate.stat.pgid));
+        if let Some(Ok(group)) = &group {
+            target.group = Some(group.leader);
+        }
+        // All that takes time is done; what is read from here on is fresh.
+        let memory = self.meminfo.read(&mut self.proc)?.ok_or(Miss::Recovered)?;
+        let limits = Limits::of(&self.config, &memory);
+        let signal = match limits.level(memory.available, &memory) {
+            Level::Fine => return Err(Miss::Recovered),
+            Level::Term => self.machine.signal_for(id, Deadly::Term),
+            Level::Kill => Deadly::Kill,
+        };
+        let again = scan::again(&mut self.proc, &rules, &memory, candidate);
+        let candidate = again.ok_or(Miss::Gone)?;
+        let status = self.proc.status(pid, candidate.stat.is_ended())?;
+        let adj = self.proc.oom_score_adj(pid)?;
+        Ok(Chosen { candidate, target, signal, memory, status, adj, group })
+    }
+
+    /// First the signal, then the word.
+    fn end(&mut self, chosen: Chosen) -> Result<(), Miss> {
+        let Chosen { candidate, target, signal, memory, status, adj, group } = chosen;
+        let dryrun = self.config.dryrun;
+        if !dryrun {
+            target.signal(&mut self.proc, signal)?;
+        }
+        let (now, id) = (clock::now(), candidate.id());
+        log::low(&mut self.helper, &memory, signal);
+        let portrait = Portrait { candidate: &candidate, uid: status.uid, adj, rss: status.rss };
+        log::sending(&mut self.helper, signal, dryrun, &portrait);
+        let mut held = Held { anon: status.rss_anon.unwrap_or(status.rss), swap: status.swap };
+        match &group {
+            Some(Ok(group)) => {
+                held.anon = held.anon.max(group.rss);
+                log::group_too(&mut self.helper, group.leader, group.living, group.rss, dryrun);
+            }
+            Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
+            None => {}
+        }
+        if dryrun {
+            self.machine.rehearsed(now);
+            return Ok(());
+        }
+        if signal == Deadly::Kill {
+            self.helper.release(id, target.group);
+        }
+        self.machine.signalled(id, signal, held, &memory, now);
+        self.target = Some(target);
+        Ok(())
+    }
+
+    /// A process that may not be signalled would be chosen again and again.
+    fn leave(&mut self, id: Identity, error: &io::Error) {
+        self.machine.leave(id);
+        say!(self.helper, "cannot signal process {}: {}: left alone", id.pid, Errno(error));
+    }
+
+    fn debug_missed(&mut self, id: Identity, why: &str) {
+        if self.config.debug {
+            say!(self.helper, "process {} {why}", id.pid);
+        }
+    }
+
+    fn escalate(&mut self, urgency: Urgency) {
+        let Some(target) = &self.target else { return };
+        let sent = target.signal(&mut self.proc, Deadly::Kill);
+        let (id, group, pid) = (target.id, target.group, target.id.pid);
+        let why = match urgency {
+            Urgency::Level => "memory is at or below the limit for SIGKILL",
+            Urgency::Grace => "it ignores SIGTERM and memory is still low",
+        };
+        match sent {
+            Ok(()) => {
+                say!(self.helper, "sending SIGKILL to process {pid}: {why}");
+                self.helper.release(id, group);
+            }
+            // Its end is seen at the next look.
+            Err(error) if errno::is_gone(&error) => {}
+            Err(error) => {
+                self.target = None;
+                self.leave(id, &error);
+            }
+        }
+    }
+
+    /// `--kernel-oom`: the kernel chooses and kills.
+    fn delegate(&mut self, signal: Deadly, memory: &Memory) {
+        let now = clock::now();
+        log::low(&mut self.helper, memory, signal);
+        if self.config.dryrun {
+            say!(self.helper, "would ask the kernel to kill (sysrq f)");
+            return self.machine.rehearsed(now);
+        }
+        let asked =
+            self.sysrq.as_ref().map_or(Err(errno::gone()), |sysrq| fd::write(sysrq.as_fd(), b"f"));
+        match asked {
+            Ok(_) => {
+                say!(self.helper, "asked the kernel to kill (sysrq f)");
+                // Whoever it is should give back what is missing.
+                let limit = Limits::of(&self.config, memory).mem.term.unwrap_or(KiB::ZERO);
+                let anon = limit.less(memory.available).plus(KiB(1));
+                self.machine.delegated(Held { anon, swap: KiB::ZERO }, memory, now);
+            }
+            Err(error) => {
+                let seconds = self.machine.alone(now).as_secs();
+                say!(
+                    self.helper,
+                    "cannot write to /proc/sysrq-trigger: {}; trying again in {seconds} seconds",
+                    Errno(&error)
+                );
+            }
+        }
+    }
+}
+
+/// The group to signal with the victim, or why it is left alone.
+fn group_of(proc: &mut Proc, rules: &Rules<'_>, pgid: i32) -> Result<FreeGroup, Alone> {
+    // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
+    let leader =
+        Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
+    if pgid == process::own_group() {
+        return Err(Alone::OwnGroup);
+    }
+    let group = scan::group(proc, rules, leader).map_err(|_| Alone::Unknown)?;
+    match group.protected {
+        Some((pid, why)) => Err(Alone::Holds(pid, why)),
+        None => Ok(FreeGroup { leader, living: group.living, rss: group.rss }),
+    }
+}

@@ -1,0 +1,228 @@
+//! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once
+//! the loop has begun.
+//!
+//! Here is the loop; `start` prepares it, `act` does what a look asks for.
+
+mod act;
+mod start;
+
+use crate::config::Config;
+use crate::helper::Helper;
+use crate::kill::target::Target;
+use crate::kill::{Attention, Look, Machine, Step};
+use crate::log;
+use crate::policy::{Budget, FillRate, Level, Limits};
+use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::Proc;
+use crate::say;
+use crate::sys::errno::Errno;
+use crate::sys::fd::{Waiter, Wish};
+use crate::sys::signal::{self, Signal};
+use crate::sys::{arena, clock, memory};
+use crate::units::Moment;
+use crate::victim::Scale;
+pub use start::Parts;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// Even where memory is far away: swap that was switched on, or a clock that a suspended
+/// machine held, is noticed within this.
+const FURTHEST: Duration = Duration::from_secs(10);
+/// While memory cannot be read.
+const BLIND: Duration = Duration::from_secs(1);
+/// While nothing can be done: as rarely as it still looks prompt when that changes.
+const NOW_AND_THEN: Duration = Duration::from_millis(100);
+/// A victim's end shows only by looking, where there is no pidfd or a group to wait for.
+const FOLLOW: Duration = Duration::from_millis(20);
+/// Steps in one look; a machine that wants more is wrong, and looks again first.
+const STEPS: usize = 8;
+/// What the helper gets to write the last lines.
+const FINISH: Duration = Duration::from_secs(1);
+
+pub struct Daemon {
+    config: Config,
+    proc: Proc,
+    meminfo: MemInfo,
+    scale: Scale,
+    signals: OwnedFd,
+    psi: Option<OwnedFd>,
+    sysrq: Option<OwnedFd>,
+    helper: Helper,
+    machine: Machine,
+    target: Option<Target>,
+    rate: FillRate,
+    budget: Budget,
+    /// As it was read last; `None` while it cannot be read, which was said then.
+    memory: Option<Memory>,
+    /// A signal waits to be read.
+    signalled: bool,
+    said_shrunk: bool,
+    next_report: Option<Moment>,
+    looks: u64,
+}
+
+impl Daemon {
+    /// Watches until a signal ends it.
+    pub fn run(mut self) {
+        match memory::lock().and_then(|_| memory::touch_all()) {
+            Ok(()) => {}
+            Err(error) => log::without(&mut self.helper, "locking memory", &error),
+        }
+        if self.config.debug {
+            say!(self.helper, "{} bytes allocated", arena::used());
+        }
+        arena::seal();
+        let mut used = clock::cpu_time();
+        while !self.stopped() {
+            let plain = self.look();
+            let now_used = clock::cpu_time();
+            if plain {
+                self.budget.spent(now_used.saturating_sub(used));
+            }
+            used = now_used;
+            self.wait();
+        }
+        if arena::late_allocations() > 0 {
+            say!(self.helper, "bug: {} allocations while watching", arena::late_allocations());
+        }
+        say!(self.helper, "stopped by a signal");
+        self.helper.finish(FINISH);
+    }
+
+    /// Takes the signals that have come; true if one of them ends the guard.
+    fn stopped(&mut self) -> bool {
+        if !std::mem::take(&mut self.signalled) {
+            return false;
+        }
+        while let Some(signal) = signal::next(&self.signals) {
+            match signal {
+                Signal::Stop => return true,
+                Signal::Child => self.helper.reap(),
+            }
+        }
+        false
+    }
+
+    /// One look and all that follows from it. True if nothing did, so that what it cost
+    /// is the cost of looking.
+    fn look(&mut self) -> bool {
+        let mut plain = true;
+        for _ in 0..STEPS {
+            self.read_memory();
+            let Some(memory) = self.memory else { return false };
+            let limits = self.limits(&memory);
+            let victim_gone = self.machine.in_flight() && self.victim_is_gone();
+            let look = Look { now: clock::now(), memory: &memory, limits: &limits, victim_gone };
+            let step = self.machine.step(look);
+            if step == Step::Wait {
+                break;
+            }
+            plain = false;
+            self.perform(step, &memory);
+        }
+        self.after_look();
+        plain
+    }
+
+    fn read_memory(&mut self) {
+        self.looks += 1;
+        let read = self.meminfo.read(&mut self.proc);
+        let was_blind = self.memory.is_none();
+        self.memory = *read.as_ref().unwrap_or(&None);
+        match (&self.memory, read) {
+            (Some(memory), _) => {
+                self.rate.observe(memory.available, clock::now());
+                if was_blind {
+                    say!(self.helper, "/proc/meminfo makes sense again");
+                }
+            }
+            (None, _) if was_blind => {}
+            (None, Err(error)) => {
+                say!(self.helper, "cannot read /proc/meminfo: {}; trying on", Errno(&error));
+            }
+            (None, Ok(_)) => say!(self.helper, "/proc/meminfo makes no sense; trying on"),
+        }
+    }
+
+    fn limits(&mut self, memory: &Memory) -> Limits {
+        let limits = Limits::of(&self.config, memory);
+        if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
+            say!(
+                self.helper,
+                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the share \
+                 of it that it is of MemTotal"
+            );
+        }
+        limits
+    }
+
+    fn victim_is_gone(&mut self) -> bool {
+        let target = self.target.as_mut();
+        target.map_or(true, |target| target.is_gone(&mut self.proc))
+    }
+
+    fn after_look(&mut self) {
+        let Some(memory) = &self.memory else { return };
+        if self.config.debug {
+            say!(self.helper, "look {}: {}", self.looks, log::State(memory));
+        }
+        let now = clock::now();
+        if self.next_report.is_some_and(|at| now >= at) {
+            if !self.config.debug {
+                say!(self.helper, "{}", log::State(memory));
+            }
+            self.next_report = self.config.report.map(|every| now.after(every));
+        }
+        let limits = Limits::of(&self.config, memory);
+        let calm = limits.level(memory.available, memory) == Level::Fine && self.machine.is_idle();
+        if calm && self.helper.needs_reviving(now) {
+            match self.helper.revive() {
+                Ok(()) => say!(self.helper, "the helper process was started again"),
+                Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        let timeout = self.timeout();
+        let mut waiter = Waiter::<4>::new();
+        let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
+        let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
+        if let Some(pidfd) = self.target.as_ref().and_then(Target::pidfd) {
+            waiter.add(pidfd, Wish::Readable);
+        }
+        waiter.wait(Some(timeout));
+        self.signalled = waiter.is_ready(signals);
+        if psi.is_some_and(|place| waiter.is_broken(place)) {
+            self.psi = None;
+        }
+    }
+
+    /// How long nothing can happen that needs a look.
+    fn timeout(&self) -> Duration {
+        let now = clock::now();
+        let Some(memory) = &self.memory else { return BLIND };
+        let limits = Limits::of(&self.config, memory);
+        let closest = self.budget.least_wait();
+        let mut timeout = match self.machine.attention(limits.level(memory.available, memory)) {
+            Attention::Closest => closest,
+            Attention::NowAndThen => NOW_AND_THEN,
+            Attention::ByHeadroom => {
+                let quiet = limits.quiet_for(memory, self.rate.at(now));
+                quiet.unwrap_or(FURTHEST).clamp(closest, FURTHEST)
+            }
+        };
+        if self
+            .target
+            .as_ref()
+            .is_some_and(|target| target.pidfd().is_none() || target.group.is_some())
+        {
+            timeout = timeout.min(FOLLOW);
+        }
+        let deadlines = [self.machine.deadline(), self.next_report, self.helper.deadline()];
+        for deadline in deadlines.into_iter().flatten().filter(|&deadline| deadline > now) {
+            timeout = timeout.min(deadline.since(now));
+        }
+        timeout
+    }
+}

@@ -1,0 +1,134 @@
+//! Everything that is prepared while memory is plentiful: signals, priority, the helper,
+//! how fast memory fills here, and what a user should know from the start.
+
+use super::Daemon;
+use crate::config::Config;
+use crate::helper::Helper;
+use crate::kill::Machine;
+use crate::log;
+use crate::policy::{Budget, FillRate, Limits};
+use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::Proc;
+use crate::say;
+use crate::sys::fd::{self, Access};
+use crate::sys::memory::{self, Pages};
+use crate::sys::signal;
+use crate::sys::{clock, machine, process};
+use crate::units::{KiB, Pid};
+use crate::victim::Scale;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// For measuring how fast memory fills: a few milliseconds, on the slowest board too.
+const MEASURE: Duration = Duration::from_millis(5);
+const MEASURE_SIZE: KiB = KiB::from_mib(16);
+/// If nothing could be measured: what earlyoom reckons with.
+const FILL_RATE: KiB = KiB(6_000_000);
+/// Stalls of a twentieth of two seconds wake the watch early. Windows that are a multiple
+/// of 2 s need no privilege (Documentation/accounting/psi.rst).
+const PSI_TRIGGER: &[u8] = b"some 100000 2000000\0";
+
+/// What the daemon is built from, opened while that can still be refused.
+pub struct Parts {
+    pub config: Config,
+    pub proc: Proc,
+    pub meminfo: MemInfo,
+    pub memory: Memory,
+    pub scale: Scale,
+    pub sysrq: Option<OwnedFd>,
+    pub notices: Vec<&'static str>,
+}
+
+impl Daemon {
+    /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
+    pub fn start(parts: Parts) -> io::Result<Daemon> {
+        let Parts { config, proc, meminfo, memory, scale, sysrq, notices } = parts;
+        let signals = signal::listen()?;
+        let rate = measure_fill_rate(&memory);
+        let refused = config.priority.map(|niceness| prioritize(&proc, niceness));
+        let mut helper = Helper::start()?;
+
+        let limits = Limits::of(&config, &memory);
+        log::banner(&mut helper, &config, &limits, &memory);
+        notices.into_iter().for_each(|notice| say!(helper, "notice: {notice}"));
+        config.warnings(memory.swap_total).for_each(|warning| log::warning(&mut helper, warning));
+        if memory.estimated {
+            say!(helper, "notice: this kernel tells no MemAvailable; it is estimated");
+        }
+        if let Some((Err(error), _)) = &refused {
+            log::without(&mut helper, "-p: niceness", error);
+        }
+        if let Some((_, Err(error))) = &refused {
+            log::without(&mut helper, "-p: oom_score_adj", error);
+        }
+        if is_hidden(&proc) {
+            say!(
+                helper,
+                "warning: /proc hides the processes of other users (hidepid); only the visible \
+                 ones are candidates"
+            );
+        }
+        let psi = psi_trigger(&proc);
+        if config.debug {
+            say!(helper, "memory fills by at most {} MiB a second", rate.mib());
+            say!(helper, "pressure information: {}", if psi.is_some() { "yes" } else { "no" });
+        }
+        Ok(Daemon {
+            machine: Machine::new(&config),
+            next_report: config.report.map(|_| clock::now()),
+            config,
+            proc,
+            meminfo,
+            scale,
+            signals,
+            psi,
+            sysrq,
+            helper,
+            target: None,
+            rate: FillRate::new(rate),
+            budget: Budget::new(),
+            memory: Some(memory),
+            signalled: false,
+            said_shrunk: false,
+            looks: 0,
+        })
+    }
+}
+
+/// KiB a second that memory can fill by: one process in huge pages, or all processors in
+/// plain ones, whichever is more. (Huge pages on all processors are rarer, wake the watch
+/// by pressure, and raise the rate once seen.)
+fn measure_fill_rate(memory: &Memory) -> KiB {
+    // Never more than a twentieth of what is left.
+    let size = MEASURE_SIZE.min(KiB(memory.available.0 / 20));
+    let one = |pages| memory::fill_rate(pages, size, MEASURE).unwrap_or(KiB::ZERO);
+    let all = KiB(one(Pages::Plain).0.saturating_mul(machine::processors().into()));
+    let rate = all.max(one(Pages::Huge));
+    if rate == KiB::ZERO {
+        FILL_RATE
+    } else {
+        rate
+    }
+}
+
+/// The guard's own niceness and `oom_score_adj`; what was refused is said later.
+fn prioritize(proc: &Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
+    // Enough to go after everyone else, and still not exempt: -1000 would hide a leak.
+    const ADJ: &[u8] = b"-100";
+    let adjusted = proc
+        .open_file(b"self/oom_score_adj", Access::Write)
+        .and_then(|file| fd::write(file.as_fd(), ADJ).map(drop));
+    (process::set_niceness(niceness), adjusted)
+}
+
+/// Whether processes of others are out of sight: init always exists.
+fn is_hidden(proc: &Proc) -> bool {
+    proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
+}
+
+fn psi_trigger(proc: &Proc) -> Option<OwnedFd> {
+    let file = proc.open_file(b"pressure/memory", Access::Trigger).ok()?;
+    fd::write(file.as_fd(), PSI_TRIGGER).ok()?;
+    Some(file)
+}
