@@ -99,7 +99,7 @@ fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Res
     let stat = proc.stat_with_threads(pid)?;
     let status = proc.status(pid, stat.is_ended())?;
     let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
-    let rss = KiB(stat.rss_pages * machine::page_kib());
+    let rss = KiB::from_pages(stat.rss_pages, machine::page());
     let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
     let size = rss.plus(swap);
     let (points, standing_points) = match rules.ranking {

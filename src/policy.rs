@@ -118,7 +118,13 @@ impl FillRate {
 
     /// Takes note of what is available at `now`.
     pub fn observe(&mut self, available: KiB, now: Moment) {
-        if let Some((before, then)) = self.last.replace((available, now)) {
+        let Some((before, then)) = self.last else {
+            self.last = Some((available, now));
+            return;
+        };
+        // In less than that, a batch that the kernel brings to account looks like a flood.
+        if now.since(then) >= CLOSEST {
+            self.last = Some((available, now));
             let micros = u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX);
             let fall = before.less(available).scaled(KiB(1_000_000), KiB(micros.max(1)));
             if fall > self.at(now) {

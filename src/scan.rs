@@ -28,7 +28,7 @@ pub fn find(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory) -> io::Result<F
     let mut search = Search {
         rules,
         swap_used: memory.swap_used(),
-        page: machine::page_kib(),
+        page: machine::page(),
         best: None,
         files: 0,
     };
@@ -71,7 +71,7 @@ pub fn again(
     let mut search = Search {
         rules,
         swap_used: memory.swap_used(),
-        page: machine::page_kib(),
+        page: machine::page(),
         best: None,
         files: 0,
     };
@@ -96,7 +96,7 @@ enum Score {
 struct Search<'a> {
     rules: &'a Rules<'a>,
     swap_used: KiB,
-    page: u64,
+    page: KiB,
     best: Option<Candidate>,
     files: u32,
 }
@@ -123,9 +123,9 @@ impl Search<'_> {
         if self.rules.protection(&stat).is_some() {
             return Ok(None);
         }
-        let rss = KiB(stat.rss_pages * self.page);
+        let rss = KiB::from_pages(stat.rss_pages, self.page);
         let most_points = match (self.rules.ranking, score) {
-            (Ranking::Rss, _) => rss.0 as i64,
+            (Ranking::Rss, _) => i64::try_from(rss.0).unwrap_or(i64::MAX),
             (_, Score::Is(score) | Score::AtMost(score)) => self.rules.scale.points(score),
         };
         let standing = |points, size| self.rules.standing(stat.id, points, size);
@@ -227,14 +227,14 @@ pub struct Group {
 /// Looks at every member of the group `leader`.
 pub fn group(proc: &mut Proc, rules: &Rules<'_>, leader: Pid) -> io::Result<Group> {
     let mut group = Group { protected: None, living: 0, rss: KiB::ZERO };
-    let page = machine::page_kib();
+    let page = machine::page();
     proc.for_each(|proc, pid| {
         let Ok(stat) = proc.stat_with_threads(pid) else { return };
         if stat.pgid != leader.number() || stat.is_gone() {
             return;
         }
         group.living += 1;
-        group.rss = group.rss.plus(KiB(stat.rss_pages * page));
+        group.rss = group.rss.plus(KiB::from_pages(stat.rss_pages, page));
         match rules.protection(&stat).or_else(|| exemption(proc, rules, pid)) {
             None | Some(Protection::Gone) => {}
             Some(why) => group.protected = group.protected.or(Some((pid, why))),

@@ -17,6 +17,11 @@ impl KiB {
         KiB(mib * 1024)
     }
 
+    /// `count` pages of `page` KiB each.
+    pub const fn from_pages(count: u64, page: KiB) -> KiB {
+        KiB(count.saturating_mul(page.0))
+    }
+
     /// Whole MiB, rounded down.
     pub const fn mib(self) -> u64 {
         self.0 / 1024

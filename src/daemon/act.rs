@@ -97,11 +97,21 @@ impl Daemon {
 
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
-            let Some(candidate) = self.find(memory) else {
-                let wait = self.machine.alone(clock::now());
-                log::low(&mut self.helper, memory, signal);
-                log::nobody(&mut self.helper, wait);
-                return;
+            let candidate = match self.find(memory) {
+                Ok(Some(candidate)) => candidate,
+                Ok(None) => {
+                    log::low(&mut self.helper, memory, signal);
+                    return log::nobody(&mut self.helper, self.machine.alone(clock::now()));
+                }
+                Err(error) => {
+                    let seconds = self.machine.alone(clock::now()).as_secs();
+                    say!(
+                        self.helper,
+                        "cannot list /proc: {}; trying again in {seconds} seconds",
+                        Errno(&error)
+                    );
+                    return;
+                }
             };
             let id = candidate.id();
             let ended = self.check(&candidate, memory.total).and_then(|chosen| self.end(chosen));
@@ -116,28 +126,18 @@ impl Daemon {
         }
     }
 
-    fn find(&mut self, memory: &Memory) -> Option<Candidate> {
+    fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
         let before = clock::now();
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, memory.total, self.scale, &family, left);
-        match scan::find(&mut self.proc, &rules, memory) {
-            Ok(found) => {
-                if self.config.debug {
-                    let micros = clock::now().since(before).as_micros();
-                    let (seen, files) = (found.seen, found.files);
-                    say!(
-                        self.helper,
-                        "scan: {seen} processes, {files} files, {micros} microseconds"
-                    );
-                }
-                found.best
-            }
-            Err(error) => {
-                say!(self.helper, "cannot list /proc: {}", Errno(&error));
-                None
-            }
+        let found = scan::find(&mut self.proc, &rules, memory)?;
+        if self.config.debug {
+            let micros = clock::now().since(before).as_micros();
+            let (seen, files) = (found.seen, found.files);
+            say!(self.helper, "scan: {seen} processes, {files} files, {micros} microseconds");
         }
+        Ok(found.best)
     }
 
     /// Takes hold of the candidate and looks at it and at memory once more: choosing took

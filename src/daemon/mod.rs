@@ -36,8 +36,6 @@ const NOW_AND_THEN: Duration = Duration::from_millis(100);
 const FOLLOW: Duration = Duration::from_millis(20);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
-/// What the helper gets to write the last lines.
-const FINISH: Duration = Duration::from_secs(1);
 
 pub struct Daemon {
     config: Config,
@@ -86,7 +84,7 @@ impl Daemon {
             say!(self.helper, "bug: {} allocations while watching", arena::late_allocations());
         }
         say!(self.helper, "stopped by a signal");
-        self.helper.finish(FINISH);
+        self.helper.finish();
     }
 
     /// Takes the signals that have come; true if one of them ends the guard.

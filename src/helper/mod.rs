@@ -21,6 +21,9 @@ use std::time::Duration;
 /// A helper that has answered nothing, or taken nothing, for so long is replaced. Shorter,
 /// and one that waits for a page from a slow disk would be.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// For the last lines, once the watch has ended: a log that is not read by then never
+/// will be.
+const FINISH: Duration = Duration::from_secs(1);
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -175,12 +178,13 @@ impl Helper {
         }
     }
 
-    /// Lets the helper write what it was sent, for at most `limit`, and ends it.
-    pub fn finish(self, limit: Duration) {
+    /// Lets the helper write what it was sent, and waits for its end, a little longer than
+    /// it takes at most; then ends it.
+    pub fn finish(self) {
         let Helper { ours, theirs, pid, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
-        let end = clock::now().after(limit);
+        let end = clock::now().after(FINISH + FINISH / 4);
         while process::reap() != Some(pid) {
             if clock::now() >= end {
                 let _ = process::send(pid, process::Deadly::Kill);

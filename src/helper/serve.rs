@@ -30,6 +30,7 @@ pub fn serve(watch: BorrowedFd<'_>, proc: Proc) {
         helper.outbox.flush();
         helper.retry_releases();
     }
+    helper.outbox.finish();
 }
 
 struct Serving {
@@ -178,6 +179,17 @@ impl Outbox {
         self.lost = 0;
         self.bytes.push(line.as_bytes());
         self.flush();
+    }
+
+    /// Gives a slow reader some time for the last lines.
+    fn finish(&mut self) {
+        let end = clock::now().after(super::FINISH);
+        while !self.is_empty() && clock::now() < end {
+            let mut waiter = Waiter::<1>::new();
+            waiter.add(fd::stderr(), Wish::Writable);
+            waiter.wait(Some(super::FINISH));
+            self.flush();
+        }
     }
 
     /// Writes as much as is taken without waiting.

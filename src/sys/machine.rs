@@ -1,6 +1,7 @@
 //! What machine this is: kernel release, processors, page size.
 
 use crate::bytes;
+use crate::units::KiB;
 
 /// Major and minor number of the running kernel, `(0, 0)` if they cannot be read.
 pub fn kernel_release() -> (u32, u32) {
@@ -27,11 +28,11 @@ pub fn processors() -> u32 {
     u32::try_from(count).unwrap_or(1).max(1)
 }
 
-/// KiB in a page: 4, 16 or 64.
-pub fn page_kib() -> u64 {
+/// The size of a page: 4, 16 or 64 KiB.
+pub fn page() -> KiB {
     // SAFETY: takes no pointer.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(bytes).unwrap_or(4096) / 1024
+    KiB(u64::try_from(bytes).unwrap_or(4096) / 1024)
 }
 
 #[cfg(test)]

@@ -19,8 +19,12 @@ const ANSWERED: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD];
 pub fn listen() -> io::Result<OwnedFd> {
     let set = set_of(&ANSWERED);
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-    // SAFETY: `set` is initialised and lives for both calls.
+    // SAFETY: `set` is initialised and lives for all calls; the default action runs no code
+    // of ours. What is ignored never reaches a descriptor, and a parent may have ignored
+    // these two. SIGINT stays as it is: a shell ignores it for what runs in the background.
     let fd = unsafe {
+        libc::signal(libc::SIGTERM, libc::SIG_DFL);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
         check(libc::signalfd(-1, &set, flags).into())?
     };
