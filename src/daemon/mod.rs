@@ -62,7 +62,7 @@ pub struct Daemon {
 impl Daemon {
     /// Watches until a signal ends it.
     pub fn run(mut self) {
-        match memory::lock().and_then(|_| memory::touch_all()) {
+        match memory::lock().and_then(|()| memory::touch_all()) {
             Ok(()) => {}
             Err(error) => log::without(&mut self.helper, "locking memory", &error),
         }

@@ -9,27 +9,18 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// How the memory of this process was locked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lock {
-    /// Each page when it is first touched (`MCL_ONFAULT`, Linux 4.4).
-    OnFault,
-    /// All that is mapped, touched or not.
-    Whole,
-}
-
-/// Locks all memory, present and future. The lock is not inherited: each side of a
-/// fork asks for its own.
-pub fn lock() -> io::Result<Lock> {
+/// Locks all memory, present and future: each page when it is first touched where the
+/// kernel can do that (`MCL_ONFAULT`, Linux 4.4), else all that is mapped. The lock is not
+/// inherited: each side of a fork asks for its own.
+pub fn lock() -> io::Result<()> {
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE;
     // SAFETY: takes no pointer.
     match check(unsafe { libc::mlockall(all | libc::MCL_ONFAULT) }.into()) {
-        Ok(_) => Ok(Lock::OnFault),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             // SAFETY: takes no pointer.
-            check(unsafe { libc::mlockall(all) }.into()).map(|_| Lock::Whole)
+            check(unsafe { libc::mlockall(all) }.into()).map(drop)
         }
-        Err(error) => Err(error),
+        result => result.map(drop),
     }
 }
 
