@@ -85,11 +85,11 @@ impl Explanation {
 
 impl Row {
     /// Candidates first, by standing; then the protected, by what they hold.
-    fn order(&self) -> (Option<Standing>, KiB, i32) {
-        let size = self.rss.plus(self.swap);
+    fn order(&self) -> (Option<Standing>, KiB, std::cmp::Reverse<Pid>) {
+        let (size, pid) = (self.rss.plus(self.swap), std::cmp::Reverse(self.pid));
         match self.fate {
-            Fate::Candidate(standing) => (Some(standing), size, self.pid.number()),
-            Fate::Protected(_) => (None, size, self.pid.number()),
+            Fate::Candidate(standing) => (Some(standing), size, pid),
+            Fate::Protected(_) => (None, size, pid),
         }
     }
 }
@@ -127,7 +127,7 @@ fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Res
         name: Escaped(stat.comm.as_bytes()).to_string(),
         fate: match protection {
             Some(why) => Fate::Protected(why),
-            None => Fate::Candidate(rules.standing(stat.id, standing_points, size)),
+            None => Fate::Candidate(rules.standing(standing_points, size)),
         },
     })
 }
@@ -260,7 +260,7 @@ impl Explanation {
         } else if first.size != second.size {
             why.write_str("as many points as the next, but more memory")
         } else {
-            why.write_str("like the next, but started later")
+            why.write_str("like the next, but met first")
         }
     }
 }

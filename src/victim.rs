@@ -90,7 +90,8 @@ pub enum Ranking {
     Rss,
 }
 
-/// Who goes first: the greater one. Fields in the order in which they decide.
+/// Who goes first: the greater one. Fields in the order in which they decide; of two that
+/// are alike in all, the one met first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Standing {
     /// Not spared for being small.
@@ -98,9 +99,6 @@ pub struct Standing {
     pub points: i64,
     /// RSS plus swap.
     pub size: KiB,
-    /// Of two that are alike the one started later has less to lose.
-    pub start: u64,
-    pub pid: Pid,
 }
 
 /// A process that may be ended.
@@ -173,9 +171,8 @@ impl<'a> Rules<'a> {
         self.scale == Scale::Shifted
     }
 
-    pub fn standing(&self, id: Identity, points: i64, size: KiB) -> Standing {
-        let large = size >= self.min_size;
-        Standing { large, points, size, start: id.start, pid: id.pid }
+    pub fn standing(&self, points: i64, size: KiB) -> Standing {
+        Standing { large: size >= self.min_size, points, size }
     }
 }
 
@@ -311,17 +308,12 @@ mod tests {
     fn large_goes_before_points_before_size() {
         let (family, left) = (Family::trace(pid(5), None, |_| None), Remembered::default());
         let rules = rules(&family, &left);
-        let standing = |number, points, mib| {
-            let id = Identity { pid: pid(number), start: number as u64 };
-            rules.standing(id, points, KiB::from_mib(mib))
-        };
-        let editor = standing(10, 400, 5);
-        let hog = standing(11, 200, 5000);
+        let standing = |points, mib| rules.standing(points, KiB::from_mib(mib));
+        let (editor, hog) = (standing(400, 5), standing(200, 5000));
         assert!(hog > editor);
-        assert!(standing(12, 201, 30) > hog);
-        assert!(standing(12, 200, 5001) > hog);
-        assert!(standing(12, 200, 5000) > hog);
-        assert!(standing(12, 401, 4) > editor);
+        assert!(standing(201, 30) > hog);
+        assert!(standing(200, 5001) > hog);
+        assert!(standing(401, 4) > editor);
     }
 
     #[test]

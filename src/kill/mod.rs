@@ -274,7 +274,8 @@ impl Machine {
             State::Watching | State::InFlight(_) => Attention::ByHeadroom,
             State::Settling(_) if level == Level::Fine => Attention::ByHeadroom,
             State::Settling(_) => Attention::Closest,
-            State::Pausing { .. } => Attention::NowAndThen,
+            State::Pausing { taken_beyond: Some(_), .. } => Attention::NowAndThen,
+            State::Pausing { taken_beyond: None, .. } => Attention::ByHeadroom,
         }
     }
 

@@ -128,6 +128,7 @@ pub mod fixture {
         /// its RSS.
         pub fn process(&self, pid: i32, comm: &[u8], score: i32, pages: u64) {
             self.write(&format!("{pid}/stat"), stat_line(pid, comm, b'S', 0, 1, pages));
+            self.write(&format!("{pid}/statm"), format!("{} {pages} 1 1 0 1 0\n", pages + 9));
             self.write(&format!("{pid}/oom_score"), format!("{score}\n"));
             self.write(&format!("{pid}/oom_score_adj"), "0\n");
             self.write(

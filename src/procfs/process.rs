@@ -25,6 +25,13 @@ impl Proc {
         self.number(&mut process_path(pid, "oom_score_adj"))
     }
 
+    /// RSS in pages, the second number of `statm`; 0 for a kernel thread and for a leader
+    /// that has ended. A third cheaper than `stat`.
+    pub fn resident_pages(&mut self, pid: Pid) -> io::Result<u64> {
+        let text = self.read(&mut process_path(pid, "statm"))?;
+        bytes::fields(text).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+    }
+
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
         let text = self.read(&mut process_path(pid, "stat"))?;
         stat::parse(text).filter(|stat| stat.id.pid == pid).ok_or_else(gone)
