@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures the guard beside Debian's earlyoom and beside the cheapest scan there can be, and prints one table.
 #
-#   scripts/bench.sh [scan|idle|size|react]...      all four unless told otherwise, about 12 minutes
+#   scripts/bench.sh [scan|idle|size|react]...      all four unless told otherwise, about 13 minutes
 #
 # scan   Processor time of one scan with 1,000 and with 5,000 sleeping processes: "all tie" are sleepers only, "one stands
 #        out" is with one process of 40 MiB and oom_score_adj 400, started last. Guard and earlyoom run with --dryrun and

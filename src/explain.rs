@@ -2,7 +2,7 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
-use crate::bytes::Escaped;
+use crate::bytes::{self, Escaped};
 use crate::config::Config;
 use crate::log::State;
 use crate::policy::{Level, Limits};
@@ -22,7 +22,7 @@ const PROTECTED: usize = 8;
 /// One process in the table.
 struct Row {
     pid: Pid,
-    uid: u32,
+    user: String,
     points: i64,
     score: i32,
     adj: i32,
@@ -45,7 +45,8 @@ pub struct Explanation {
     memory: Memory,
     limits: Limits,
     ranking: Ranking,
-    min_size: KiB,
+    /// `--kernel-oom`: the table is only what the guard itself would do.
+    kernel_chooses: bool,
     all: bool,
 }
 
@@ -57,6 +58,7 @@ impl Explanation {
         scale: Scale,
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
+        let users = Users::read();
         let (family, left) = (scan::family(proc, None), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
         let mut explanation = Explanation {
@@ -66,10 +68,10 @@ impl Explanation {
             memory,
             limits: Limits::of(config, &memory),
             ranking: rules.ranking,
-            min_size: rules.min_size,
+            kernel_chooses: config.kernel_oom,
             all: config.debug,
         };
-        proc.for_each(|proc, pid| match row(proc, &rules, &memory, pid) {
+        proc.for_each(|proc, pid| match row(proc, &rules, &memory, &users, pid) {
             Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
                 explanation.kernel_threads += 1;
             }
@@ -95,7 +97,13 @@ impl Row {
 }
 
 /// Reads all that went into the standing of one process.
-fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Result<Row> {
+fn row(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    memory: &Memory,
+    users: &Users,
+    pid: Pid,
+) -> io::Result<Row> {
     let stat = proc.stat_with_threads(pid)?;
     let status = proc.status(pid, stat.is_ended())?;
     let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
@@ -118,7 +126,7 @@ fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Res
         rules.protection(&stat).or(exempt).or_else(|| scan::exemption(proc, rules, pid));
     Ok(Row {
         pid,
-        uid: status.uid,
+        user: users.name(proc.owner(pid)?),
         points,
         score,
         adj,
@@ -130,6 +138,27 @@ fn row(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory, pid: Pid) -> io::Res
             None => Fate::Candidate(rules.standing(standing_points, size)),
         },
     })
+}
+
+/// Names of users. What `/etc/passwd` does not know is shown by number; no name service is
+/// asked, which a static program could not.
+struct Users(Vec<u8>);
+
+impl Users {
+    fn read() -> Users {
+        Users(std::fs::read("/etc/passwd").unwrap_or_default())
+    }
+
+    fn name(&self, uid: u32) -> String {
+        let mut lines = self.0.split(|&byte| byte == b'\n');
+        let name = lines.find_map(|line| {
+            let mut fields = line.split(|&byte| byte == b':');
+            let name = fields.next()?;
+            let number = bytes::parse_u64(fields.nth(1)?)?;
+            (number == u64::from(uid)).then(|| Escaped(name).to_string())
+        });
+        name.unwrap_or_else(|| uid.to_string())
+    }
 }
 
 /// Cuts `text` to `width` characters, so that a column stays one.
@@ -145,13 +174,13 @@ impl Explanation {
         let rank = rank.map_or(String::from("-"), |rank| rank.to_string());
         let why = match row.fate {
             Fate::Protected(why) => why.text(),
-            Fate::Candidate(standing) if !standing.large => "spared while a larger one is there",
+            Fate::Candidate(standing) if !standing.large => "spared: small",
             Fate::Candidate(_) => "",
         };
         let line = format!(
-            "{rank:>4} {:>7} {:>6} {:>6} {:>5} {:>5} {:>6} {:>6} {:<16} {why}",
+            "{rank:>4} {:>7} {:<10} {:>6} {:>5} {:>5} {:>6} {:>6} {:<16} {why}",
             row.pid,
-            row.uid,
+            cut(&row.user, 10),
             row.points,
             row.score,
             row.adj,
@@ -172,7 +201,10 @@ impl Explanation {
 
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = |few| if self.all { usize::MAX } else { few };
-        writeln!(f, "rank     pid    uid points score   adj    RSS   swap name             why")?;
+        writeln!(
+            f,
+            "rank     pid user       points score   adj    RSS   swap name             why"
+        )?;
         for (index, row) in self.candidates().take(limit(CANDIDATES)).enumerate() {
             self.write_row(f, Some(index + 1), row)?;
         }
@@ -221,6 +253,9 @@ impl Explanation {
     }
 
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kernel_chooses {
+            return writeln!(f, "nobody would be killed by the guard: the kernel would choose");
+        }
         let level = self.limits.level(self.memory.available, &self.memory);
         let Some(first) = self.candidates().next() else {
             return writeln!(f, "nobody could be killed: there is no candidate");
@@ -231,10 +266,10 @@ impl Explanation {
         } else {
             self.write_reason(&mut why)?;
         }
-        let who = format!("process {} \"{}\"", first.pid, first.name);
+        let who = format!("process {} \"{}\"", first.pid, cut(&first.name, 16));
         match level {
             Level::Fine => {
-                writeln!(f, "nobody would be killed now; the next would be {who}: {why}")
+                writeln!(f, "nobody would be killed now; first would be {who}: {why}")
             }
             Level::Term => writeln!(f, "now SIGTERM would go to {who}: {why}"),
             Level::Kill => writeln!(f, "now SIGKILL would go to {who}: {why}"),
@@ -251,16 +286,16 @@ impl Explanation {
             return Ok(());
         };
         if first.large != second.large {
-            write!(why, "the only one of {} MiB or more", self.min_size.mib())
+            why.write_str("the only large one")
         } else if first.points != second.points {
             why.write_str(match self.ranking {
                 Ranking::OomScore => "most points",
                 Ranking::Rss => "most resident memory",
             })
         } else if first.size != second.size {
-            why.write_str("as many points as the next, but more memory")
+            why.write_str("largest of equals")
         } else {
-            why.write_str("like the next, but met first")
+            why.write_str("first of equals")
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::config::{Config, Warning};
 use crate::helper::{Helper, LINE};
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::status::{Held, Status};
 use crate::sys::errno::Errno;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
@@ -125,9 +126,10 @@ pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
 /// All that a message says about a victim.
 pub struct Portrait<'a> {
     pub candidate: &'a Candidate,
+    /// Effective, as `--ignore-root-user` goes by it.
     pub uid: u32,
     pub adj: i32,
-    pub rss: KiB,
+    pub status: Status,
 }
 
 impl fmt::Display for Portrait<'_> {
@@ -140,9 +142,22 @@ impl fmt::Display for Portrait<'_> {
             Escaped(self.candidate.stat.comm.as_bytes()),
             self.candidate.score,
             self.adj,
-            self.rss.mib(),
+            self.status.rss.mib(),
         )
     }
+}
+
+/// With `-d`: one that goes before all met so far.
+pub fn candidate(helper: &mut Helper, candidate: &Candidate) {
+    say!(
+        helper,
+        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB",
+        candidate.id().pid,
+        Escaped(candidate.stat.comm.as_bytes()),
+        candidate.standing.points,
+        candidate.score,
+        candidate.standing.size.mib()
+    );
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
@@ -152,12 +167,12 @@ pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Por
     helper.write_line_with_command(portrait.candidate.id(), text.as_bytes());
 }
 
-pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, rss: KiB, dryrun: bool) {
+pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
     let would = if dryrun { "would be " } else { "" };
     say!(
         helper,
-        "process group {leader} {would}signalled with it: {members} processes, VmRSS {} MiB",
-        rss.mib()
+        "process group {leader} {would}signalled with it: {members} processes that hold {} MiB",
+        held.total().mib()
     );
 }
 

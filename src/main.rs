@@ -55,17 +55,14 @@ use victim::Scale;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match arguments::parse(std::env::args_os().skip(1)) {
-        Ok(request) => run(request).unwrap_or_else(|failure| {
-            complain(&failure);
-            ExitCode::from(failure.status())
-        }),
-        Err(refusal) => {
-            complain(&refusal);
+    let done = arguments::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(run);
+    done.unwrap_or_else(|failure| {
+        complain(&failure);
+        if failure.status() == USAGE {
             complain(&"try 'oom_guard --help'");
-            ExitCode::from(USAGE)
         }
-    }
+        ExitCode::from(failure.status())
+    })
 }
 
 /// Writes one line to standard error, as well as that goes.
@@ -75,9 +72,11 @@ fn complain(what: &dyn Display) {
 
 /// Why the program cannot do what it was asked.
 enum Failure {
+    Usage(arguments::Refusal),
     /// What was tried, and what the kernel said.
     Io(&'static str, io::Error),
     NoSense,
+    ForeignProc,
     OldKernel {
         needed: (u32, u32),
     },
@@ -87,7 +86,7 @@ enum Failure {
 impl Failure {
     fn status(&self) -> u8 {
         match self {
-            Failure::Conflict(_) => USAGE,
+            Failure::Usage(_) | Failure::Conflict(_) => USAGE,
             _ => 1,
         }
     }
@@ -98,9 +97,13 @@ impl Display for Failure {
         match self {
             Failure::Io(what, error) => write!(f, "cannot {what}: {}", Errno(error)),
             Failure::NoSense => f.write_str("cannot run: /proc/meminfo makes no sense"),
+            Failure::ForeignProc => f.write_str(
+                "cannot run: /proc belongs to another PID namespace, so its numbers mean others here",
+            ),
             Failure::OldKernel { needed: (major, minor) } => {
                 write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
             }
+            Failure::Usage(refusal) => refusal.fmt(f),
             Failure::Conflict(conflict) => conflict.fmt(f),
         }
     }
@@ -108,15 +111,19 @@ impl Display for Failure {
 
 fn run(request: Request) -> Result<ExitCode, Failure> {
     match request.task {
-        Some(Task::Help) => return Ok(print(&help())),
+        Some(Task::Help) => return print(&help()),
         Some(Task::Version) => {
-            return Ok(print(&concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n")))
+            return print(&concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         Some(Task::Explain) | None => {}
     }
     let config = Config::resolve(&request.settings, fd::is_terminal(fd::stderr()))
         .map_err(Failure::Conflict)?;
     let mut proc = Proc::system().map_err(|error| Failure::Io("open /proc", error))?;
+    // Without `self` there is none of the guard in it.
+    if proc.own_pid().ok() != Some(process::own_pid()) {
+        return Err(Failure::ForeignProc);
+    }
     let unreadable = |error| Failure::Io("read /proc/meminfo", error);
     let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
     let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or(Failure::NoSense)?;
@@ -124,11 +131,14 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
     let scale =
         own_scale(&mut proc).map_err(|error| Failure::Io("read /proc/self/oom_score", error))?;
     if request.task == Some(Task::Explain) {
-        request.notices.iter().for_each(|notice| complain(notice));
+        request.notices.iter().for_each(|notice| complain(&format_args!("notice: {notice}")));
+        config
+            .warnings(memory.swap_total)
+            .for_each(|warning| complain(&format_args!("warning: {warning}")));
         let explanation = Explanation::of(&mut proc, &meminfo, &config, scale)
             .map_err(|error| Failure::Io("list /proc", error))?
             .ok_or(Failure::NoSense)?;
-        return Ok(print(&explanation));
+        return print(&explanation);
     }
     let sysrq = if config.kernel_oom && !config.dryrun { Some(sysrq(&proc)?) } else { None };
     let notices = request.notices;
@@ -138,10 +148,14 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader that goes away early (`| head`) is no failure.
-fn print(text: &dyn Display) -> ExitCode {
-    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
-    ExitCode::SUCCESS
+/// A reader that goes away early (`| head`) is no failure; a full disk is.
+fn print(text: &dyn Display) -> Result<ExitCode, Failure> {
+    match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io("write to standard output", error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {

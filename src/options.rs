@@ -351,11 +351,15 @@ pub fn by_short(letter: char) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.shorts.contains(&letter))
 }
 
-/// The long name that an unknown one most likely meant, if one is near: at most a third
-/// of its letters changed, added or left out.
+/// The long name that an unknown one most likely meant, if one is near: begun with it, or
+/// at most a third of its letters changed, added or left out.
 pub fn nearest_long(name: &str) -> Option<&'static str> {
-    let all = TABLE.iter().flat_map(|spec| spec.longs.iter().copied());
-    let distances = all.map(|known| (distance(name.as_bytes(), known.as_bytes()), known));
+    let name = name.to_lowercase();
+    let mut all = TABLE.iter().flat_map(|spec| spec.longs.iter().copied());
+    if let Some(begun) = all.clone().find(|known| name.len() > 2 && known.starts_with(&name)) {
+        return Some(begun);
+    }
+    let distances = all.by_ref().map(|known| (distance(name.as_bytes(), known.as_bytes()), known));
     let (distance, nearest) = distances.min()?;
     (distance * 3 <= nearest.len()).then_some(nearest)
 }
@@ -411,6 +415,8 @@ mod tests {
         assert_eq!(nearest_long("dryrunn"), Some("dryrun"));
         assert_eq!(nearest_long("mem-sizes"), Some("mem-size"));
         assert_eq!(nearest_long("sort-by-rs"), Some("sort-by-rss"));
+        assert_eq!(nearest_long("dry"), Some("dryrun"));
+        assert_eq!(nearest_long("MEM"), Some("mem"));
         assert_eq!(nearest_long("frobnicate"), None);
     }
 }

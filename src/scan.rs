@@ -6,6 +6,7 @@
 //! size. Never signals.
 
 use crate::procfs::meminfo::Memory;
+use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::sys::{errno, machine, process};
 use crate::units::{KiB, Pid};
@@ -24,15 +25,15 @@ pub struct Found {
     pub files: u32,
 }
 
-/// The one who would go first now.
-pub fn find(proc: &mut Proc, rules: &Rules<'_>, memory: &Memory) -> io::Result<Found> {
-    let mut search = Search {
-        rules,
-        swap_used: memory.swap_used(),
-        page: machine::page(),
-        best: None,
-        files: 0,
-    };
+/// The one who would go first now. `met` is told each candidate that goes before those met
+/// so far.
+pub fn find(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    memory: &Memory,
+    met: &mut dyn FnMut(&Candidate),
+) -> io::Result<Found> {
+    let mut search = Search::new(rules, memory, met);
     let mut seen = 0;
     match rules.ranking {
         Ranking::Rss => proc.for_each(|proc, pid| {
@@ -69,13 +70,8 @@ pub fn again(
     memory: &Memory,
     old: &Candidate,
 ) -> Option<Candidate> {
-    let mut search = Search {
-        rules,
-        swap_used: memory.swap_used(),
-        page: machine::page(),
-        best: None,
-        files: 0,
-    };
+    let mut unheard = |_: &Candidate| {};
+    let mut search = Search::new(rules, memory, &mut unheard);
     search.consider(proc, old.id().pid, Score::AtMost(i32::MAX));
     search.best.filter(|new| new.id() == old.id())
 }
@@ -100,15 +96,26 @@ struct Search<'a> {
     page: KiB,
     best: Option<Candidate>,
     files: u32,
+    met: &'a mut dyn FnMut(&Candidate),
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(
+        rules: &'a Rules<'a>,
+        memory: &Memory,
+        met: &'a mut dyn FnMut(&Candidate),
+    ) -> Search<'a> {
+        let swap_used = memory.swap_used();
+        Search { rules, swap_used, page: machine::page(), best: None, files: 0, met }
+    }
+
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
     /// the order of what that costs, and stops where it cannot. A process that vanishes
     /// meanwhile is none.
     fn consider(&mut self, proc: &mut Proc, pid: Pid, score: Score) {
         let better = self.try_consider(proc, pid, score);
         if let Ok(Some(candidate)) = better {
+            (self.met)(&candidate);
             self.best = Some(candidate);
         }
     }
@@ -257,20 +264,22 @@ pub struct Group {
     /// A member that must not be signalled, and why.
     pub protected: Option<(Pid, Protection)>,
     pub living: u32,
-    pub rss: KiB,
+    /// What its end gives back: memory of its own of each member, no page twice.
+    pub held: Held,
 }
 
 /// Looks at every member of the group `leader`.
 pub fn group(proc: &mut Proc, rules: &Rules<'_>, leader: Pid) -> io::Result<Group> {
-    let mut group = Group { protected: None, living: 0, rss: KiB::ZERO };
-    let page = machine::page();
+    let mut group = Group { protected: None, living: 0, held: Held::default() };
     proc.for_each(|proc, pid| {
-        let Ok(stat) = proc.stat_with_threads(pid) else { return };
+        let Ok(stat) = proc.stat(pid) else { return };
         if stat.pgid != leader.number() || stat.is_gone() {
             return;
         }
         group.living += 1;
-        group.rss = group.rss.plus(KiB::from_pages(stat.rss_pages, page));
+        if let Ok(status) = proc.status(pid, stat.is_ended()) {
+            group.held = group.held.and(status.held());
+        }
         match rules.protection(&stat).or_else(|| exemption(proc, rules, pid)) {
             None | Some(Protection::Gone) => {}
             Some(why) => group.protected = group.protected.or(Some((pid, why))),
@@ -340,7 +349,7 @@ mod tests {
         }
 
         fn find(&self) -> Found {
-            self.with_rules(|proc, rules| find(proc, rules, &self.memory).unwrap())
+            self.with_rules(|proc, rules| find(proc, rules, &self.memory, &mut |_| {}).unwrap())
         }
 
         /// The victim's number, counted from `FIRST`.
@@ -545,7 +554,7 @@ mod tests {
         let of =
             |world: &World| world.with_rules(|proc, rules| group(proc, rules, leader).unwrap());
         let free = of(&world);
-        assert_eq!((free.living, free.rss), (2, KiB::from_mib(200)));
+        assert_eq!((free.living, free.held.total()), (2, KiB::from_mib(200)));
         assert!(free.protected.is_none());
         world.fixture.write(&format!("{}/oom_score_adj", FIRST + 2), "-1000\n");
         let (pid, why) = of(&world).protected.unwrap();
@@ -570,7 +579,7 @@ mod tests {
                 let victim_gone = false;
                 machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
             }
-            let found = find(proc, rules, &world.memory).unwrap();
+            let found = find(proc, rules, &world.memory, &mut |_| {}).unwrap();
             assert_eq!(counted::allocations(), before);
             assert_eq!(found.seen, 200);
         });

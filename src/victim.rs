@@ -15,7 +15,7 @@ pub enum Protection {
     Guard,
     /// Who started the guard, and who started that one, up to init.
     Ancestor,
-    /// `oom_score_adj` of -1000: it asked the kernel to be left alone.
+    /// The kernel would never kill it: an `oom_score_adj` of -1000, as a rule.
     Exempt,
     /// `--ignore-root-user`.
     Root,
@@ -34,7 +34,7 @@ impl Protection {
             Protection::KernelThread => "protected: kernel thread",
             Protection::Guard => "protected: the guard",
             Protection::Ancestor => "protected: own ancestor",
-            Protection::Exempt => "protected: adj -1000",
+            Protection::Exempt => "protected: exempt",
             Protection::Root => "protected: root's",
             Protection::NotPermitted => "not permitted",
             Protection::Left => "could not be ended",

@@ -2,13 +2,12 @@
 //! it.
 
 use super::Daemon;
-use crate::kill::settle::Held;
 use crate::kill::target::Target;
 use crate::kill::{Step, Urgency};
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
-use crate::procfs::status::Status;
+use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
 use crate::scan;
@@ -33,8 +32,6 @@ struct Chosen {
     target: Target,
     signal: Deadly,
     memory: Memory,
-    status: Status,
-    adj: i32,
     /// With `-g`: what goes with it, or why nothing does.
     group: Option<Result<FreeGroup, Alone>>,
 }
@@ -42,7 +39,7 @@ struct Chosen {
 struct FreeGroup {
     leader: Pid,
     living: u32,
-    rss: KiB,
+    held: Held,
 }
 
 /// Why a chosen process was not signalled.
@@ -51,17 +48,8 @@ enum Miss {
     Gone,
     /// Memory is fine again.
     Recovered,
+    /// The guard may not: choose others from now on.
     Refused(io::Error),
-}
-
-impl From<io::Error> for Miss {
-    fn from(error: io::Error) -> Miss {
-        if errno::is_gone(&error) {
-            Miss::Gone
-        } else {
-            Miss::Refused(error)
-        }
-    }
 }
 
 impl Daemon {
@@ -101,10 +89,11 @@ impl Daemon {
                 Ok(Some(candidate)) => candidate,
                 Ok(None) => {
                     log::low(&mut self.helper, memory, signal);
-                    return log::nobody(&mut self.helper, self.machine.alone(clock::now()));
+                    let wait = self.machine.alone(memory, clock::now());
+                    return log::nobody(&mut self.helper, wait);
                 }
                 Err(error) => {
-                    let seconds = self.machine.alone(clock::now()).as_secs();
+                    let seconds = self.machine.alone(memory, clock::now()).as_secs();
                     say!(
                         self.helper,
                         "cannot list /proc: {}; trying again in {seconds} seconds",
@@ -114,7 +103,7 @@ impl Daemon {
                 }
             };
             let id = candidate.id();
-            let ended = self.check(&candidate, memory.total).and_then(|chosen| self.end(chosen));
+            let ended = self.check(&candidate, memory).and_then(|chosen| self.end(chosen));
             match ended {
                 Ok(()) => return,
                 Err(Miss::Gone) => self.debug_missed(id, "is gone already"),
@@ -131,7 +120,13 @@ impl Daemon {
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, memory.total, self.scale, &family, left);
-        let found = scan::find(&mut self.proc, &rules, memory)?;
+        let (helper, debug) = (&mut self.helper, self.config.debug);
+        let mut met = |candidate: &Candidate| {
+            if debug {
+                log::candidate(helper, candidate);
+            }
+        };
+        let found = scan::find(&mut self.proc, &rules, memory, &mut met)?;
         if self.config.debug {
             let micros = clock::now().since(before).as_micros();
             let (seen, files) = (found.seen, found.files);
@@ -142,20 +137,21 @@ impl Daemon {
 
     /// Takes hold of the candidate and looks at it and at memory once more: choosing took
     /// long enough for the world to change.
-    fn check(&mut self, candidate: &Candidate, total: KiB) -> Result<Chosen, Miss> {
-        let (id, pid) = (candidate.id(), candidate.id().pid);
-        let mut target = Target::open(&mut self.proc, id)?;
+    fn check(&mut self, candidate: &Candidate, before: &Memory) -> Result<Chosen, Miss> {
+        let id = candidate.id();
+        let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
         self.helper.read_command(id, COMMAND_LINE);
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let rules = Rules::new(&self.config, before.total, self.scale, &family, left);
         let with_group = self.config.kill_group;
         let group = with_group.then(|| group_of(&mut self.proc, &rules, candidate.stat.pgid));
         if let Some(Ok(group)) = &group {
             target.group = Some(group.leader);
         }
-        // All that takes time is done; what is read from here on is fresh.
-        let memory = self.meminfo.read(&mut self.proc)?.ok_or(Miss::Recovered)?;
+        // All that takes time is done; what is read from here on is fresh. If it cannot be,
+        // what was read a moment ago has to do.
+        let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);
         let limits = Limits::of(&self.config, &memory);
         let signal = match limits.level(memory.available, &memory) {
             Level::Fine => return Err(Miss::Recovered),
@@ -164,27 +160,32 @@ impl Daemon {
         };
         let again = scan::again(&mut self.proc, &rules, &memory, candidate);
         let candidate = again.ok_or(Miss::Gone)?;
-        let status = self.proc.status(pid, candidate.stat.is_ended())?;
-        let adj = self.proc.oom_score_adj(pid)?;
-        Ok(Chosen { candidate, target, signal, memory, status, adj, group })
+        Ok(Chosen { candidate, target, signal, memory, group })
     }
 
     /// First the signal, then the word.
     fn end(&mut self, chosen: Chosen) -> Result<(), Miss> {
-        let Chosen { candidate, target, signal, memory, status, adj, group } = chosen;
-        let dryrun = self.config.dryrun;
+        let Chosen { candidate, target, signal, memory, group } = chosen;
+        let (id, dryrun) = (candidate.id(), self.config.dryrun);
+        let portrait = self.portray(&candidate);
+        let held = match &group {
+            Some(Ok(group)) => group.held,
+            _ => portrait.status.held(),
+        };
         if !dryrun {
-            target.signal(&mut self.proc, signal)?;
+            target.signal(&mut self.proc, signal).map_err(
+                |error| match errno::is_not_permitted(&error) {
+                    true => Miss::Refused(error),
+                    false => Miss::Gone,
+                },
+            )?;
         }
-        let (now, id) = (clock::now(), candidate.id());
+        let now = clock::now();
         log::low(&mut self.helper, &memory, signal);
-        let portrait = Portrait { candidate: &candidate, uid: status.uid, adj, rss: status.rss };
         log::sending(&mut self.helper, signal, dryrun, &portrait);
-        let mut held = Held { anon: status.rss_anon.unwrap_or(status.rss), swap: status.swap };
         match &group {
             Some(Ok(group)) => {
-                held.anon = held.anon.max(group.rss);
-                log::group_too(&mut self.helper, group.leader, group.living, group.rss, dryrun);
+                log::group_too(&mut self.helper, group.leader, group.living, held, dryrun);
             }
             Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
             None => {}
@@ -201,6 +202,18 @@ impl Daemon {
         Ok(())
     }
 
+    /// What a message says about the victim. What cannot be read any more is shown as 0: no
+    /// reason to spare it.
+    fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
+        let pid = candidate.id().pid;
+        Portrait {
+            candidate,
+            uid: self.proc.owner(pid).unwrap_or(0),
+            adj: self.proc.oom_score_adj(pid).unwrap_or(0),
+            status: self.proc.status(pid, candidate.stat.is_ended()).unwrap_or_default(),
+        }
+    }
+
     /// A process that may not be signalled would be chosen again and again.
     fn leave(&mut self, id: Identity, error: &io::Error) {
         self.machine.leave(id);
@@ -214,25 +227,35 @@ impl Daemon {
     }
 
     fn escalate(&mut self, urgency: Urgency) {
-        let Some(target) = &self.target else { return };
-        let sent = target.signal(&mut self.proc, Deadly::Kill);
-        let (id, group, pid) = (target.id, target.group, target.id.pid);
+        let Some(mut target) = self.target.take() else { return };
+        let (id, pid) = (target.id, target.id.pid);
+        // Others may have joined the group since it was asked.
+        if let Some(Err(why)) = target.group.map(|leader| self.group_again(leader)) {
+            let leader = target.group.take().map_or(0, Pid::number);
+            log::group_spared(&mut self.helper, leader, &why);
+        }
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
-        match sent {
+        match target.signal(&mut self.proc, Deadly::Kill) {
             Ok(()) => {
                 say!(self.helper, "sending SIGKILL to process {pid}: {why}");
-                self.helper.release(id, group);
+                self.helper.release(id, target.group);
             }
+            Err(error) if errno::is_not_permitted(&error) => return self.leave(id, &error),
             // Its end is seen at the next look.
-            Err(error) if errno::is_gone(&error) => {}
-            Err(error) => {
-                self.target = None;
-                self.leave(id, &error);
-            }
+            Err(_) => {}
         }
+        self.target = Some(target);
+    }
+
+    fn group_again(&mut self, leader: Pid) -> Result<FreeGroup, Alone> {
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        group_of(&mut self.proc, &rules, leader.number())
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
@@ -254,7 +277,7 @@ impl Daemon {
                 self.machine.delegated(Held { anon, swap: KiB::ZERO }, memory, now);
             }
             Err(error) => {
-                let seconds = self.machine.alone(now).as_secs();
+                let seconds = self.machine.alone(memory, now).as_secs();
                 say!(
                     self.helper,
                     "cannot write to /proc/sysrq-trigger: {}; trying again in {seconds} seconds",
@@ -276,6 +299,6 @@ fn group_of(proc: &mut Proc, rules: &Rules<'_>, pgid: i32) -> Result<FreeGroup, 
     let group = scan::group(proc, rules, leader).map_err(|_| Alone::Unknown)?;
     match group.protected {
         Some((pid, why)) => Err(Alone::Holds(pid, why)),
-        None => Ok(FreeGroup { leader, living: group.living, rss: group.rss }),
+        None => Ok(FreeGroup { leader, living: group.living, held: group.held }),
     }
 }

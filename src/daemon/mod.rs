@@ -62,9 +62,11 @@ pub struct Daemon {
 impl Daemon {
     /// Watches until a signal ends it.
     pub fn run(mut self) {
-        match memory::lock().and_then(|()| memory::touch_all()) {
-            Ok(()) => {}
-            Err(error) => log::without(&mut self.helper, "locking memory", &error),
+        if let Err(error) = memory::lock() {
+            log::without(&mut self.helper, "locking memory", &error);
+        }
+        if let Err(error) = memory::touch_all() {
+            log::without(&mut self.helper, "touching all memory", &error);
         }
         if self.config.debug {
             say!(self.helper, "{} bytes allocated", arena::used());
@@ -175,7 +177,11 @@ impl Daemon {
         let calm = limits.level(memory.available, memory) == Level::Fine && self.machine.is_idle();
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
-                Ok(()) => say!(self.helper, "the helper process was started again"),
+                Ok(()) => {
+                    say!(self.helper, "the helper process was started again");
+                    // The fork has made pages common again.
+                    let _ = memory::touch_all();
+                }
                 Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
             }
         }
@@ -202,7 +208,8 @@ impl Daemon {
         let Some(memory) = &self.memory else { return BLIND };
         let limits = Limits::of(&self.config, memory);
         let closest = self.budget.least_wait();
-        let mut timeout = match self.machine.attention(limits.level(memory.available, memory)) {
+        let mut timeout = match self.machine.attention(limits.level(memory.available, memory), now)
+        {
             Attention::Closest => closest,
             Attention::NowAndThen => NOW_AND_THEN,
             Attention::ByHeadroom => {
@@ -217,9 +224,13 @@ impl Daemon {
         {
             timeout = timeout.min(FOLLOW);
         }
-        let deadlines = [self.machine.deadline(), self.next_report, self.helper.deadline()];
-        for deadline in deadlines.into_iter().flatten().filter(|&deadline| deadline > now) {
-            timeout = timeout.min(deadline.since(now));
+        let due = [self.machine.deadline(now), self.next_report];
+        for at in due.into_iter().flatten() {
+            timeout = timeout.min(at.since(now).max(closest));
+        }
+        // One that has passed waits for calm, which every look finds out.
+        if let Some(at) = self.helper.deadline().filter(|&at| at > now) {
+            timeout = timeout.min(at.since(now));
         }
         timeout
     }

@@ -43,10 +43,10 @@ pub struct Parts {
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
     pub fn start(parts: Parts) -> io::Result<Daemon> {
-        let Parts { config, proc, meminfo, memory, scale, sysrq, notices } = parts;
+        let Parts { config, mut proc, meminfo, memory, scale, sysrq, notices } = parts;
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
-        let refused = config.priority.map(|niceness| prioritize(&proc, niceness));
+        let refused = config.priority.map(|niceness| prioritize(&mut proc, niceness));
         let mut helper = Helper::start()?;
 
         let limits = Limits::of(&config, &memory);
@@ -113,13 +113,15 @@ fn measure_fill_rate(memory: &Memory) -> KiB {
 }
 
 /// The guard's own niceness and `oom_score_adj`; what was refused is said later.
-fn prioritize(proc: &Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
-    // Enough to go after everyone else, and still not exempt: -1000 would hide a leak.
-    const ADJ: &[u8] = b"-100";
-    let adjusted = proc
-        .open_file(b"self/oom_score_adj", Access::Write)
-        .and_then(|file| fd::write(file.as_fd(), ADJ).map(drop));
-    (process::set_niceness(niceness), adjusted)
+fn prioritize(proc: &mut Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
+    // Enough to go after everyone else, and still not exempt: -1000 would hide a leak. A
+    // supervisor may have given less already.
+    let protected = proc.oom_score_adj(process::own_pid()).is_ok_and(|adj| adj <= -100);
+    let adjust = |proc: &Proc| {
+        let file = proc.open_file(b"self/oom_score_adj", Access::Write)?;
+        fd::write(file.as_fd(), b"-100").map(drop)
+    };
+    (process::set_niceness(niceness), if protected { Ok(()) } else { adjust(proc) })
 }
 
 /// Whether processes of others are out of sight: init always exists.

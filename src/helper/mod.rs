@@ -37,8 +37,10 @@ pub struct Helper {
     started: Moment,
     /// Messages that found no room.
     lost: u32,
-    /// Since when nothing has come of what was asked or sent.
-    hung_since: Option<Moment>,
+    /// Since when it has not answered what was asked.
+    silent_since: Option<Moment>,
+    /// Since when it has not taken what was sent.
+    full_since: Option<Moment>,
 }
 
 impl Helper {
@@ -50,7 +52,8 @@ impl Helper {
             pid: None,
             started: Moment::default(),
             lost: 0,
-            hung_since: None,
+            silent_since: None,
+            full_since: None,
         };
         helper.spawn()?;
         Ok(helper)
@@ -59,7 +62,8 @@ impl Helper {
     fn spawn(&mut self) -> io::Result<()> {
         let theirs = self.theirs.as_fd();
         self.started = clock::now();
-        self.hung_since = None;
+        self.silent_since = None;
+        self.full_since = None;
         let pid = process::split(theirs, || {
             signal::leave_to_parent();
             let Ok(proc) = Proc::system() else { return 1 };
@@ -92,10 +96,10 @@ impl Helper {
     /// have none a moment later. Waits for that at most `limit`, and not at all for a
     /// helper that did not answer the last time.
     pub fn read_command(&mut self, id: Identity, limit: Duration) {
-        let deaf = self.hung_since.is_some();
         self.drain();
+        let limit = if self.silent_since.is_some() { Duration::ZERO } else { limit };
         self.send(Message::ReadCommand { id });
-        let end = clock::now().after(if deaf { Duration::ZERO } else { limit });
+        let end = clock::now().after(limit);
         loop {
             let now = clock::now();
             let mut waiter = Waiter::<1>::new();
@@ -105,7 +109,7 @@ impl Helper {
                 return;
             }
             if now >= end {
-                self.hung_since = self.hung_since.or(Some(now));
+                self.silent_since = self.silent_since.or(Some(now));
                 return;
             }
         }
@@ -120,7 +124,7 @@ impl Helper {
                 Some(Message::ReadCommand { id }) => last = Some(id),
                 _ => break,
             }
-            self.hung_since = None;
+            self.silent_since = None;
         }
         last
     }
@@ -135,9 +139,12 @@ impl Helper {
                 self.lost = 0;
             }
         }
-        if socket::send(self.ours.as_fd(), message.seal().as_bytes()).is_err() {
-            self.lost = self.lost.saturating_add(1);
-            self.hung_since = self.hung_since.or_else(|| Some(clock::now()));
+        match socket::send(self.ours.as_fd(), message.seal().as_bytes()) {
+            Ok(()) => self.full_since = None,
+            Err(_) => {
+                self.lost = self.lost.saturating_add(1);
+                self.full_since = self.full_since.or_else(|| Some(clock::now()));
+            }
         }
     }
 
@@ -155,10 +162,10 @@ impl Helper {
 
     /// Whether there is work for `revive`, which forks: not while memory is short.
     pub fn needs_reviving(&mut self, now: Moment) -> bool {
-        if self.hung_since.is_some() {
+        if self.silent_since.is_some() {
             self.drain();
         }
-        let hung = self.hung_since.is_some_and(|since| now.since(since) >= HUNG_AFTER);
+        let hung = self.hung_since().is_some_and(|since| now.since(since) >= HUNG_AFTER);
         (self.pid.is_none() || hung) && now.since(self.started) >= RESTART
     }
 
@@ -174,8 +181,12 @@ impl Helper {
     pub fn deadline(&self) -> Option<Moment> {
         match self.pid {
             None => Some(self.started.after(RESTART)),
-            Some(_) => self.hung_since.map(|since| since.after(HUNG_AFTER)),
+            Some(_) => self.hung_since().map(|since| since.after(HUNG_AFTER)),
         }
+    }
+
+    fn hung_since(&self) -> Option<Moment> {
+        [self.silent_since, self.full_since].into_iter().flatten().min()
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than

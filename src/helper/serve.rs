@@ -77,7 +77,9 @@ impl Serving {
             return line.clone();
         }
         let mut line = CommandLine::new();
-        if self.proc.command_line(id.pid, &mut line).is_err() || !self.proc.is_running(id) {
+        if self.proc.command_line(id.pid, &mut line).is_err()
+            || !self.proc.is_running(id).unwrap_or(false)
+        {
             line.clear();
         }
         if line.is_cut() {
@@ -108,10 +110,10 @@ impl Serving {
     fn start_release(&mut self, pid: Pid) {
         let Ok(pidfd) = process::pidfd_open(pid) else { return };
         let release = Release { pidfd, until: clock::now().after(RELEASE_FOR) };
-        if release.is_wanted() {
-            if let Some(slot) = self.releases.iter_mut().find(|slot| slot.is_none()) {
-                *slot = Some(release);
-            }
+        match self.releases.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(release),
+            // More than there are places for, in a group: once, at least.
+            None => drop(release.is_wanted()),
         }
     }
 
@@ -124,8 +126,9 @@ impl Serving {
     }
 }
 
-/// How long a dying process is helped, and how often: EAGAIN means that the kernel could
-/// not have the memory map's lock, which a dying process gives up soon or not at all.
+/// How long a dying process is helped, and how often: EAGAIN means that part of it could
+/// not be freed (`process_mrelease` in mm/oom_kill.c). The call itself can wait for the
+/// lock of the memory map, which is why it stands here and behind what is to be written.
 const RELEASE_FOR: Duration = Duration::from_secs(2);
 const RELEASE_AGAIN: Duration = Duration::from_millis(5);
 

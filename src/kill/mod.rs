@@ -9,10 +9,10 @@
 //! | in flight, asked | level SIGKILL, or the grace over and memory low | SIGKILL |
 //! | in flight, asked | the grace over, memory recovered | let off, watching |
 //! | in flight, ended | gone | settling |
-//! | in flight, ended | 2 s over | stuck: left alone, watching |
+//! | in flight, ended | 2 s over, no memory coming back | stuck: left alone, watching |
 //! | settling | memory given back, or taken by others | watching |
 //! | settling | nothing given back | useless: pausing |
-//! | pausing | the time over, memory fine, or fresh memory taken | watching |
+//! | pausing | the time over, or fresh memory taken | watching |
 //!
 //! Pure: `daemon` does what a step says and reports back. `target` has the system calls.
 
@@ -22,15 +22,19 @@ pub mod target;
 use crate::config::Config;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::status::Held;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
 use crate::victim::Remembered;
-use settle::{Held, Settling, Verdict};
+use settle::{Settling, Verdict};
 use std::time::Duration;
 
 /// A process in uninterruptible sleep can take this long to notice SIGKILL on a busy
-/// disk; one that takes longer will not go, and others must.
+/// disk; one that takes longer will not go, and others must. While it gives memory back,
+/// it is going: that of a very large one takes longer.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// With `--grace 0`, when memory has recovered: by then SIGTERM has done what it will.
+const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 /// A candidate may appear (a process that was spared grows); looking costs a scan.
 const ALONE: Backoff = Backoff::new(1, 60);
 /// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
@@ -103,8 +107,10 @@ struct Flight {
     id: Identity,
     first: Moment,
     /// What ends this stage by time: the grace, or the wait for SIGKILL to work.
-    deadline: Option<Moment>,
+    deadline: Moment,
     signal: Deadly,
+    /// What was available when the deadline was set.
+    available: KiB,
     settling: Settling,
 }
 
@@ -139,18 +145,14 @@ impl Machine {
         let level = look.level();
         match &mut self.state {
             State::Watching => match level {
-                Level::Fine => {
-                    self.alone = ALONE;
-                    self.useless = USELESS;
-                    Step::Wait
-                }
+                Level::Fine => Step::Wait,
                 Level::Term if look.now < self.cool_at => Step::Wait,
                 Level::Term => Step::Choose(Deadly::Term),
                 Level::Kill => Step::Choose(Deadly::Kill),
             },
             State::InFlight(flight) => {
                 flight.settling.watch_flight(look.memory);
-                let late = flight.deadline.is_some_and(|deadline| look.now >= deadline);
+                let late = look.now >= flight.deadline;
                 let (id, signal) = (flight.id, flight.signal);
                 if look.victim_gone {
                     let after = look.now.since(flight.first);
@@ -159,12 +161,22 @@ impl Machine {
                     return Step::Ended { after };
                 }
                 match (signal, level) {
-                    (Deadly::Term, Level::Kill) => self.escalate(look.now, Urgency::Level),
-                    (Deadly::Term, Level::Term) if late => self.escalate(look.now, Urgency::Grace),
+                    (Deadly::Term, Level::Kill) => {
+                        flight.kill(look);
+                        Step::Escalate(Urgency::Level)
+                    }
+                    (Deadly::Term, Level::Term) if late && self.grace.is_some() => {
+                        flight.kill(look);
+                        Step::Escalate(Urgency::Grace)
+                    }
                     (Deadly::Term, Level::Fine) if late => {
                         self.let_off.add(id);
                         self.state = State::Watching;
                         Step::LetOff { id }
+                    }
+                    (Deadly::Kill, _) if late && flight.gives_back(look) => {
+                        flight.kill(look);
+                        Step::Wait
                     }
                     (Deadly::Kill, _) if late => {
                         self.leave(id);
@@ -180,7 +192,7 @@ impl Machine {
                     self.step(look)
                 }
                 Verdict::Useless { gained, expected } => {
-                    let pause = self.useless.next();
+                    let pause = self.useless.next(look.now);
                     let taken_beyond = Some(look.memory.anon.plus(settle::noise(look.memory)));
                     self.state = State::Pausing { until: look.now.after(pause), taken_beyond };
                     Step::Useless { gained, expected, pause }
@@ -189,21 +201,13 @@ impl Machine {
             State::Pausing { until, taken_beyond } => {
                 // Anonymous memory that is taken anew is where killing does reach.
                 let taken = taken_beyond.is_some_and(|beyond| look.memory.anon > beyond);
-                if look.now < *until && level != Level::Fine && !taken {
+                if look.now < *until && !taken {
                     return Step::Wait;
                 }
                 self.state = State::Watching;
                 self.step(look)
             }
         }
-    }
-
-    fn escalate(&mut self, now: Moment, urgency: Urgency) -> Step {
-        if let State::InFlight(flight) = &mut self.state {
-            flight.signal = Deadly::Kill;
-            flight.deadline = Some(now.after(STUCK_AFTER));
-        }
-        Step::Escalate(urgency)
     }
 
     /// `signal` was sent to the victim, which holds `held`.
@@ -216,23 +220,24 @@ impl Machine {
         now: Moment,
     ) {
         let wait = match signal {
-            Deadly::Term => self.grace,
-            Deadly::Kill => Some(STUCK_AFTER),
+            Deadly::Term => self.grace.unwrap_or(LET_OFF_AFTER),
+            Deadly::Kill => STUCK_AFTER,
         };
-        self.alone = ALONE;
         self.state = State::InFlight(Flight {
             id,
             first: now,
-            deadline: wait.map(|wait| now.after(wait)),
+            deadline: now.after(wait),
             signal,
+            available: memory.available,
             settling: Settling::expect(held, memory),
         });
     }
 
     /// There was nobody to signal; returns how long the machine waits now.
-    pub fn alone(&mut self, now: Moment) -> Duration {
-        let wait = self.alone.next();
-        self.state = State::Pausing { until: now.after(wait), taken_beyond: None };
+    pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
+        let wait = self.alone.next(now);
+        let taken_beyond = Some(memory.anon.plus(settle::noise(memory)));
+        self.state = State::Pausing { until: now.after(wait), taken_beyond };
         wait
     }
 
@@ -269,8 +274,10 @@ impl Machine {
     }
 
     /// How closely memory must be followed at `level`.
-    pub fn attention(&self, level: Level) -> Attention {
+    pub fn attention(&self, level: Level, now: Moment) -> Attention {
         match self.state {
+            // Something to do, and it was not done: a victim vanished, again and again.
+            State::Watching if level != Level::Fine && now >= self.cool_at => Attention::Closest,
             State::Watching | State::InFlight(_) => Attention::ByHeadroom,
             State::Settling(_) if level == Level::Fine => Attention::ByHeadroom,
             State::Settling(_) => Attention::Closest,
@@ -288,33 +295,61 @@ impl Machine {
         matches!(self.state, State::Watching)
     }
 
-    /// When the state changes by time alone, if it does.
-    pub fn deadline(&self) -> Option<Moment> {
+    /// When the state changes by time alone, if it does. A moment that has passed is due.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
         match &self.state {
-            State::Watching => Some(self.cool_at),
-            State::InFlight(flight) => flight.deadline,
+            State::Watching => Some(self.cool_at).filter(|&at| at > now),
+            State::InFlight(flight) if flight.waits_for_memory(self.grace) => None,
+            State::InFlight(flight) => Some(flight.deadline),
             State::Settling(settling) => Some(settling.until()),
             State::Pausing { until, .. } => Some(*until),
         }
     }
 }
 
-/// A wait that doubles up to a limit, in seconds.
-#[derive(Clone, Copy)]
-struct Backoff {
-    next: u64,
-    limit: u64,
-}
-
-impl Backoff {
-    const fn new(first: u64, limit: u64) -> Backoff {
-        Backoff { next: first, limit }
+impl Flight {
+    /// SIGKILL is sent, or given more time.
+    fn kill(&mut self, look: Look<'_>) {
+        self.signal = Deadly::Kill;
+        self.deadline = look.now.after(STUCK_AFTER);
+        self.available = look.memory.available;
     }
 
-    fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.limit);
-        Duration::from_secs(wait)
+    fn gives_back(&self, look: Look<'_>) -> bool {
+        look.memory.available > self.available.plus(settle::noise(look.memory))
+    }
+
+    /// Without a grace only memory decides about a process that was asked.
+    fn waits_for_memory(&self, grace: Option<Duration>) -> bool {
+        self.signal == Deadly::Term && grace.is_none()
+    }
+}
+
+/// A wait that doubles up to a limit, and starts anew after some quiet.
+#[derive(Clone, Copy)]
+struct Backoff {
+    first: u64,
+    limit: u64,
+    /// The last wait in seconds, and its end.
+    last: u64,
+    until: Moment,
+}
+
+/// Longer than from a pause's end to the verdict on the next kill.
+const QUIET: Duration = Duration::from_secs(30);
+
+impl Backoff {
+    /// In seconds.
+    const fn new(first: u64, limit: u64) -> Backoff {
+        Backoff { first, limit, last: 0, until: Moment(0) }
+    }
+
+    fn next(&mut self, now: Moment) -> Duration {
+        let quiet = now.since(self.until) > QUIET + Duration::from_secs(self.last);
+        self.last = if quiet { self.first } else { (self.last * 2).clamp(self.first, self.limit) };
+        let wait = Duration::from_secs(self.last);
+        self.until = now.after(wait);
+        wait
     }
 }
 

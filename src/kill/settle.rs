@@ -6,25 +6,12 @@
 use super::Look;
 use crate::policy::Level;
 use crate::procfs::meminfo::Memory;
+use crate::procfs::status::Held;
 use crate::units::{KiB, Moment};
 use std::time::Duration;
 
 /// Longer than any late return that was seen.
 const CREDIT: Duration = Duration::from_secs(10);
-
-/// What ending a process should give back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Held {
-    /// Memory that no file backs; file pages count as available already.
-    pub anon: KiB,
-    pub swap: KiB,
-}
-
-impl Held {
-    pub fn total(self) -> KiB {
-        self.anon.plus(self.swap)
-    }
-}
 
 /// As much as available memory moves by itself, in caches and per-processor counters:
 /// 1/256 of user memory, 1 MiB of 256.

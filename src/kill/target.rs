@@ -33,7 +33,7 @@ impl Target {
             Err(error) if errno::is_gone(&error) => return Err(error),
             Err(_) => None,
         };
-        if !proc.is_running(id) {
+        if !proc.is_running(id)? {
             return Err(errno::gone());
         }
         Ok(Target { id, pidfd, group: None, group_checked: Moment::default() })
@@ -62,7 +62,7 @@ impl Target {
             }
         }
         // By number, so the last thing before is to look who has it.
-        if !proc.is_running(self.id) {
+        if !proc.is_running(self.id)? {
             return Err(errno::gone());
         }
         process::send(self.id.pid, signal)
@@ -72,7 +72,8 @@ impl Target {
     pub fn is_gone(&mut self, proc: &mut Proc) -> bool {
         let one_is_gone = match &self.pidfd {
             Some(pidfd) => fd::is_ready_now(pidfd.as_fd(), Wish::Readable),
-            None => !proc.is_running(self.id),
+            // Unreadable for now is not gone.
+            None => !proc.is_running(self.id).unwrap_or(true),
         };
         let Some(leader) = self.group.filter(|_| one_is_gone) else {
             return one_is_gone;

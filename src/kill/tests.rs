@@ -131,6 +131,8 @@ fn without_grace_time_alone_kills_nobody() {
     world.signal(9, Deadly::Term, 300);
     world.pass(3_600_000);
     assert_eq!(world.step(false), Step::Wait);
+    world.set(300, 0);
+    assert_eq!(world.step(false), Step::LetOff { id: id(9) });
 }
 
 #[test]
@@ -255,20 +257,46 @@ fn fresh_anonymous_memory_ends_a_pause() {
 }
 
 #[test]
-fn recovery_resets_the_doubling() {
+fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
     let mut world = World::new();
     world.set(80, 500);
     world.kill(9, 100);
     world.set(60, 620);
+    assert!(matches!(world.step(false), Step::Useless { .. }));
+    for (millis, available) in [(3_000, 101), (300, 99), (3_000, 150), (3_600, 90)] {
+        world.pass(millis);
+        world.set(available, 620);
+        assert_eq!(world.step(false), Step::Wait, "{available}");
+    }
+    world.pass(100);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn the_doubling_starts_anew_after_some_quiet() {
+    let mut backoff = USELESS;
+    let mut now = Moment(1_000_000_000_000);
+    let mut next = |pass: u64| {
+        now = now.after(Duration::from_secs(pass));
+        backoff.next(now).as_secs()
+    };
+    assert_eq!([next(0), next(25), next(45)], [10, 20, 40]);
+    assert_eq!(next(40 + 40 + 31), 10);
+}
+
+#[test]
+fn one_that_gives_memory_back_is_not_stuck_yet() {
+    let mut world = World::new();
+    world.set(40, 0);
     world.step(false);
-    world.set(400, 100);
-    assert_eq!(world.step(false), Step::Wait);
+    world.signal(9, Deadly::Kill, 900);
+    for available in [45, 60, 90] {
+        world.pass(2_000);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Wait);
+    }
     world.pass(2_000);
-    world.set(80, 500);
-    world.kill(10, 100);
-    world.set(60, 620);
-    let step = world.step(false);
-    assert!(matches!(step, Step::Useless { pause, .. } if pause == Duration::from_secs(10)));
+    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
 }
 
 #[test]
@@ -277,7 +305,7 @@ fn nobody_to_end_is_waited_out_with_growing_patience() {
     world.set(40, 0);
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-        assert_eq!(world.machine.alone(world.now), Duration::from_secs(wait));
+        assert_eq!(world.machine.alone(&world.memory, world.now), Duration::from_secs(wait));
         world.pass(wait * 1000 - 1);
         assert_eq!(world.step(false), Step::Wait);
         world.pass(1);

@@ -35,8 +35,7 @@ impl Memory {
 }
 
 /// Parses a whole `/proc/meminfo`. `None` if it lacks `MemTotal` or all that tells what
-/// is available, or says that processes neither have nor could get any memory, which
-/// the process that reads it disproves.
+/// is available.
 ///
 /// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
 pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
@@ -46,11 +45,9 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     }
     let total = lines.total.filter(|&total| total > 0)?;
     let available = lines.available.or_else(|| lines.estimate(reserve))?.min(total);
-    let anon = lines.anon.map(|anon| anon.min(total));
+    // This process has some, so 0 is not told but made up, as in some containers.
+    let anon = lines.anon.filter(|&anon| anon > 0).map(|anon| anon.min(total));
     let user = anon.map_or(total, |anon| available.saturating_add(anon).min(total));
-    if user == 0 {
-        return None;
-    }
     let swap_total = lines.swap_total.unwrap_or(0);
     Some(Memory {
         total: KiB(total),
@@ -102,8 +99,8 @@ impl Lines {
         }
     }
 
-    /// As the kernel itself reckons `MemAvailable` (`si_mem_available` in mm/show_mem.c):
-    /// free memory, and of file pages and reclaimable slabs what need not stay; for each
+    /// As the first kernel to tell `MemAvailable` reckoned it (`meminfo_proc_show` of Linux
+    /// 3.14): free memory above the low watermark, and of file pages and reclaimable slabs what need not stay; for each
     /// of the two at most half or the low watermark stays.
     fn estimate(&self, reserve: KiB) -> Option<u64> {
         let of_cache = |held: u64| held - (held / 2).min(reserve.0);
@@ -193,7 +190,8 @@ mod tests {
         assert_eq!((memory.available, memory.user), (KiB(100), KiB(100)));
         assert_eq!(memory.swap_free, KiB(5));
         assert_eq!(parse(b"MemTotal: 0 kB\nMemAvailable: 0 kB\n", KiB(0)), None);
-        assert_eq!(parse(b"MemTotal: 9 kB\nMemAvailable: 0 kB\nAnonPages: 0 kB\n", KiB(0)), None);
+        let made_up = parse(b"MemTotal: 9 kB\nMemAvailable: 1 kB\nAnonPages: 0 kB\n", KiB(0));
+        assert_eq!(made_up.unwrap().user, KiB(9));
         assert_eq!(parse(b"MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
         assert_eq!(parse(b"MemTotal: -5 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
     }

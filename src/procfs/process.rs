@@ -4,7 +4,7 @@ use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
 use crate::bytes::{self, Buf};
-use crate::sys::errno::gone;
+use crate::sys::errno::{self, gone};
 use crate::sys::fd::{self, Access};
 use crate::units::{Identity, Pid};
 use std::io;
@@ -37,6 +37,12 @@ impl Proc {
         stat::parse(text).filter(|stat| stat.id.pid == pid).ok_or_else(gone)
     }
 
+    /// The number that this process has here; another one than the kernel says means that
+    /// this `/proc` belongs to another PID namespace.
+    pub fn own_pid(&mut self) -> io::Result<Pid> {
+        stat::parse(self.read_file(b"self/stat")?).map(|stat| stat.id.pid).ok_or_else(gone)
+    }
+
     /// `stat` with the RSS of a living thread where the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
@@ -52,9 +58,14 @@ impl Proc {
         Ok(stat)
     }
 
-    /// Whether `id` still runs: same start, and some thread of it alive.
-    pub fn is_running(&mut self, id: Identity) -> bool {
-        self.stat(id.pid).is_ok_and(|stat| stat.id == id && !stat.is_gone())
+    /// Whether `id` still runs: same start, and some thread of it alive. An error says
+    /// neither yes nor no.
+    pub fn is_running(&mut self, id: Identity) -> io::Result<bool> {
+        match self.stat(id.pid) {
+            Ok(stat) => Ok(stat.id == id && !stat.is_gone()),
+            Err(error) if errno::is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// `status` of the process, or of a living thread of it (see `stat_with_threads`).

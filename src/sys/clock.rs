@@ -15,7 +15,8 @@ pub fn cpu_time() -> Duration {
 }
 
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: `time` is writable. Both clocks exist in every Linux, so the call cannot
     // fail; if it did, the time would read 0.
     unsafe { libc::clock_gettime(clock, &mut time) };

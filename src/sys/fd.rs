@@ -134,9 +134,12 @@ impl<const N: usize> Waiter<N> {
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        let limit = timeout.map(|wait| libc::timespec {
-            tv_sec: wait.as_secs() as libc::time_t,
-            tv_nsec: wait.subsec_nanos() as _,
+        let limit = timeout.map(|wait| {
+            // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
+            let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+            limit.tv_sec = wait.as_secs() as libc::time_t;
+            limit.tv_nsec = wait.subsec_nanos() as _;
+            limit
         });
         let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit as *const _);
         // SAFETY: `entries` holds at least `len` entries; `limit` is null or lives on

@@ -8,22 +8,24 @@ pub struct Mapping {
     pub start: usize,
     pub end: usize,
     pub writable: bool,
+    pub is_stack: bool,
 }
 
 /// A line such as `7f00-7f10 r-xp 00001000 08:01 42 /usr/bin/x`. `None` for what must not
-/// be touched: memory that cannot be read, the stack (only so much of it as is needed
-/// is), and what the kernel itself puts there (vdso, vvar, vsyscall).
+/// be touched: memory that cannot be read, and what the kernel itself puts there (vdso,
+/// vvar, vsyscall).
 pub fn touchable(line: &[u8]) -> Option<Mapping> {
     let mut fields = bytes::fields(line);
     let (range, rights) = (fields.next()?, fields.next()?);
     let name = fields.nth(3).unwrap_or(b"");
-    let of_kernel = name.first() == Some(&b'[') && name != b"[heap]";
+    let is_stack = name == b"[stack]";
+    let of_kernel = name.first() == Some(&b'[') && name != b"[heap]" && !is_stack;
     if rights.first() != Some(&b'r') || of_kernel {
         return None;
     }
     let dash = range.iter().position(|&b| b == b'-')?;
     let (start, end) = (address(&range[..dash])?, address(&range[dash + 1..])?);
-    Some(Mapping { start, end, writable: rights.get(1) == Some(&b'w') })
+    Some(Mapping { start, end, writable: rights.get(1) == Some(&b'w'), is_stack })
 }
 
 fn address(text: &[u8]) -> Option<usize> {
@@ -40,9 +42,9 @@ mod tests {
         assert_eq!((code.start, code.end, code.writable), (0x7f00000, 0x7f10000, false));
         assert!(touchable(b"7f00000-7f10000 rw-p 00000000 00:00 0 ").unwrap().writable);
         assert!(touchable(b"7f00000-7f10000 rw-p 00000000 00:00 0    [heap]").is_some());
+        assert!(touchable(b"7ffd000-7ffe000 rw-p 00000000 00:00 0  [stack]").unwrap().is_stack);
         for line in [
             &b"7f00000-7f10000 ---p 00000000 00:00 0"[..],
-            b"7ffd000-7ffe000 rw-p 00000000 00:00 0  [stack]",
             b"7ffd000-7ffe000 r--p 00000000 00:00 0  [vvar]",
             b"7ffd000-7ffe000 r-xp 00000000 00:00 0  [vdso]",
             b"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]",

@@ -25,8 +25,8 @@ pub fn lock() -> io::Result<()> {
 }
 
 /// Brings in all of this process's own memory that the loop may need, so that no later
-/// step waits for the disk or for a free page. Writable pages become its own; of the
-/// arena what nothing will be allocated from stays absent.
+/// step waits for the disk or for a free page. Writable pages become its own, also those
+/// that a fork made common; of the arena what nothing will be allocated from stays absent.
 pub fn touch_all() -> io::Result<()> {
     let maps = fd::open(c_path(b"/proc/self/maps\0"), Access::Read)?;
     // 4 KiB hold some forty lines; a static binary has ten mappings, and one that loads
@@ -41,7 +41,8 @@ pub fn touch_all() -> io::Result<()> {
         let end = piece[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(touch);
         piece.copy_within(end..filled, 0);
-        kept = filled - end;
+        // A line that fills the whole piece has a path longer than any: it is passed over.
+        kept = (filled - end) % piece.len();
     }
     touch_stack();
     Ok(())
@@ -49,7 +50,13 @@ pub fn touch_all() -> io::Result<()> {
 
 fn touch(mapping: maps::Mapping) {
     let unused = arena::unused();
-    for page in (mapping.start..mapping.end).step_by(PAGE_MIN) {
+    // Of the stack what is in use; what it may grow into has a measure of its own.
+    let here = 0u8;
+    let start = match mapping.is_stack {
+        true => (&here as *const u8 as usize) & !(PAGE_MIN - 1),
+        false => mapping.start,
+    };
+    for page in (start..mapping.end).step_by(PAGE_MIN) {
         if unused.contains(&page) {
             continue;
         }
