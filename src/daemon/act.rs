@@ -20,9 +20,17 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// A helper that is awake answers in a tenth of this; longer, and the message goes without
-/// waiting for the command line.
-const COMMAND_LINE: Duration = Duration::from_millis(2);
+/// How long a command line is waited for, since its process may have none after the signal.
+/// A helper that is awake answers in a tenth of a millisecond; on a machine whose
+/// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
+/// more than a message.
+const fn patience(signal: Deadly) -> Duration {
+    match signal {
+        Deadly::Term => Duration::from_millis(20),
+        Deadly::Kill => Duration::from_millis(2),
+    }
+}
+
 /// A scan takes long enough for its result to have vanished; then it is made again.
 const ATTEMPTS: usize = 3;
 
@@ -103,7 +111,7 @@ impl Daemon {
                 }
             };
             let id = candidate.id();
-            let ended = self.check(&candidate, memory).and_then(|chosen| self.end(chosen));
+            let ended = self.check(&candidate, signal, memory).and_then(|chosen| self.end(chosen));
             match ended {
                 Ok(()) => return,
                 Err(Miss::Gone) => self.debug_missed(id, "is gone already"),
@@ -137,10 +145,15 @@ impl Daemon {
 
     /// Takes hold of the candidate and looks at it and at memory once more: choosing took
     /// long enough for the world to change.
-    fn check(&mut self, candidate: &Candidate, before: &Memory) -> Result<Chosen, Miss> {
+    fn check(
+        &mut self,
+        candidate: &Candidate,
+        wanted: Deadly,
+        before: &Memory,
+    ) -> Result<Chosen, Miss> {
         let id = candidate.id();
         let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
-        self.helper.read_command(id, COMMAND_LINE);
+        self.helper.read_command(id, patience(wanted));
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, before.total, self.scale, &family, left);
