@@ -22,7 +22,7 @@ use crate::sys::{arena, clock, memory};
 use crate::units::Moment;
 use crate::victim::Scale;
 pub use start::Parts;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Even where memory is far away: swap that was switched on, or a clock that a suspended
@@ -198,7 +198,9 @@ impl Daemon {
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
-            self.psi = None;
+            // Not closed: that waits in the kernel for all processors to come by once
+            // (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
+            self.psi.take().map(IntoRawFd::into_raw_fd);
         }
     }
 
