@@ -8,9 +8,9 @@
 #        a level that always holds; their time comes from the first field of /proc/PID/schedstat, summed over all threads
 #        and the helper process, from the end of one scan to the end of a later one (each scan prints a line). So all
 #        that goes on between two scans is counted, too. The floor is one open, read and close of one oom_score a
-#        process (of one stat for --sort-by-rss), with /proc listed before or anew for each scan. It rests a second
-#        between scans, as the guard does in a dry run, or it would have warmer caches. The programs take turns; a ratio
-#        is the median of the ratios within each round.
+#        process (of one statm for --sort-by-rss), with /proc listed before or anew for each scan. It rests a second
+#        between scans, as the guard does in a dry run, and earlyoom is made to, or they would have warmer caches. The
+#        programs take turns; a ratio is the median of the ratios within each round.
 # idle   Wake-ups (context switches of all threads, voluntary and not) in 60 idle seconds, default options with --dryrun
 #        and -r 0, both programs at the same time: on this machine, and in an emulated one of 256 MiB and one processor.
 # size   Resident memory (Rss and Pss of smaps_rollup, guard and helper together) and size of the binary.
@@ -123,11 +123,19 @@ start_hog() {
     [ "$hog_says" = ready ] || die "hog $* did not start"
 }
 
-# next_scan: waits for the line that a scan ends with, on descriptor 3. False if the program is gone.
+# next_scan: waits for the line that a scan ends with, on descriptor 3. False if the program is gone. A program that
+# scans more often than once a second is stopped for the rest of it: all scans meet caches of the same age.
 next_scan() {
     while read -r scan_line <&3; do
         case $scan_line in
-        *SIG[TK]*" to process "*) return 0 ;;
+        *SIG[TK]*" to process "*)
+            if [ "$scan_name" = earlyoom ]; then
+                kill -STOP "$scan_pid"
+                sleep 0.9
+                kill -CONT "$scan_pid"
+            fi
+            return 0
+            ;;
         esac
     done
     return 1
@@ -207,7 +215,7 @@ scan_case() {
         # the guard counts may be available to the last percent.
         time_scans "$case_measure" guard 1 5 "$BENCH_GUARD" --dryrun -r 0 -m 99.99,1 -s 100 "$@"
         if [ -n "$BENCH_EARLYOOM" ] && { [ $# -eq 0 ] || [ -n "$BENCH_EARLYOOM_SORTS" ]; }; then
-            time_scans "$case_measure" earlyoom 4 15 "$BENCH_EARLYOOM" --dryrun -r 0 -m 99,1 -s 100 "$@"
+            time_scans "$case_measure" earlyoom 1 5 "$BENCH_EARLYOOM" --dryrun -r 0 -m 99,1 -s 100 "$@"
         fi
         time_floor "$case_measure" floor --file "$case_file"
         time_floor "$case_measure" floor+list --file "$case_file" --list
@@ -219,12 +227,12 @@ inside_scan() {
     start_hog --name sleeper --sleepers "$1"
     scan_case "scan ms, $1 processes, all tie" oom_score
     if [ "$1" -ge 5000 ]; then
-        scan_case "scan ms, $1, all tie, --sort-by-rss" stat --sort-by-rss
+        scan_case "scan ms, $1, all tie, --sort-by-rss" statm --sort-by-rss
     fi
     start_hog --name outlier --size 40M --adj 400
     scan_case "scan ms, $1 processes, one stands out" oom_score
     if [ "$1" -ge 5000 ]; then
-        scan_case "scan ms, $1, one stands out, --sort-by-rss" stat --sort-by-rss
+        scan_case "scan ms, $1, one stands out, --sort-by-rss" statm --sort-by-rss
     fi
 }
 
