@@ -201,6 +201,9 @@ impl Machine {
             State::Pausing { until, taken_beyond } => {
                 // Anonymous memory that is taken anew is where killing does reach.
                 let taken = taken_beyond.is_some_and(|beyond| look.memory.anon > beyond);
+                // What was given back meanwhile can be taken anew, too.
+                let beyond_now = look.memory.anon.plus(settle::noise(look.memory));
+                *taken_beyond = taken_beyond.map(|beyond| beyond.min(beyond_now));
                 if look.now < *until && !taken {
                     return Step::Wait;
                 }

@@ -263,12 +263,27 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
     world.kill(9, 100);
     world.set(60, 620);
     assert!(matches!(world.step(false), Step::Useless { .. }));
-    for (millis, available) in [(3_000, 101), (300, 99), (3_000, 150), (3_600, 90)] {
+    for (millis, available) in [(3_000, 102), (300, 99), (3_000, 102), (3_600, 99)] {
         world.pass(millis);
         world.set(available, 620);
         assert_eq!(world.step(false), Step::Wait, "{available}");
     }
     world.pass(100);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn memory_that_was_given_back_in_a_pause_and_is_taken_anew_ends_it() {
+    let mut world = World::new();
+    world.set(80, 500);
+    world.kill(9, 100);
+    world.set(60, 620);
+    assert!(matches!(world.step(false), Step::Useless { .. }));
+    world.pass(1_000);
+    world.set(300, 620);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1_000);
+    world.set(90, 620);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
 }
 
