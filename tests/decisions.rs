@@ -727,6 +727,20 @@ fn a_dry_run_names_its_victim_once_a_second_and_ends_nobody() {
     });
 }
 
+#[test]
+fn a_zombie_leader_is_named_with_the_command_line_of_its_threads() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let _hog = sandbox.hog(&["--size", "60M", "--zombie-leader"]);
+        let guard = sandbox.guard(&["--dryrun"]);
+        memory.available(LOW);
+        let said = guard.wait_for("would send SIGTERM to process ");
+        assert!(said.contains("VmRSS 6"), "{said}");
+        assert!(said.ends_with("hog --size 60M --zombie-leader\""), "{said}");
+        guard.stop();
+    });
+}
+
 /// A `/proc` with nothing in it but what `--kernel-oom` wants: this machine's own may lack `sysrq-trigger`.
 fn proc_with_sysrq(sandbox: &Sandbox) -> FakeMemory {
     let (proc, real) = (sandbox.path("proc"), sandbox.path("real"));

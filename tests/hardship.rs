@@ -66,7 +66,6 @@ fn a_full_pipe_that_nobody_reads_delays_no_kill_and_loses_no_message() {
         let mut command = sandbox.guard_command(&[]);
         command.stderr(writer);
         let guard = sandbox.start_guard_unheard(command);
-        // Else this copy keeps the pipe open.
         guard.make_look(3);
         expect_kill_on_time(&memory, &guard, &mut hog);
         memory.available(PLENTY);

@@ -43,7 +43,7 @@ fn steady_available_mib() -> u64 {
         let now = available_mib();
         let rise = now.saturating_sub(before);
         before = now;
-        (rise < MARGIN_MIB / 50).then_some(now)
+        (rise < MARGIN_MIB / 10).then_some(now)
     });
     steady.unwrap_or(before)
 }

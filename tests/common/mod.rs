@@ -224,7 +224,7 @@ impl Sandbox {
         Hog::start(self.hog_command(options))
     }
 
-    /// Starts a hog as another user, or says why that does not go.
+    /// The same program, run by an ordinary user who owns nothing.
     pub fn command_as_nobody(&self, mut command: Command) -> Command {
         command.uid(NOBODY).gid(NOBODY);
         command
