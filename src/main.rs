@@ -9,6 +9,8 @@ mod units;
 
 mod bytes;
 
+mod pattern;
+
 mod options;
 
 mod config;
