@@ -1,0 +1,691 @@
+//! The real guard among real processes, in a world of their own.
+//!
+//! Each test runs in PID and mount namespaces that `unshare` makes for it, so the guard sees nothing but the processes
+//! of that test and can hit nothing else. The test runs itself once more in there: `sandboxed` is its outside and its
+//! inside. When the inside ends, in whatever way, the kernel ends all that it has started.
+
+// Each file of tests is a program of its own and uses only some of this.
+#![allow(dead_code)]
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{env, mem, ptr, thread};
+
+/// What an event may take on a machine that is busy with other things. Nothing should take nearly as long; but a busy
+/// virtual machine was seen to need 20 s for an RCU grace period, for which every process waits that gives up a pressure
+/// trigger or a mount.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a whole test may take, before its world is ended.
+const LIFETIME: Duration = Duration::from_secs(180);
+
+/// Where the inside of a test finds its directory; not set outside.
+const INSIDE: &str = "OOM_GUARD_TEST_DIR";
+
+/// Nobody's number everywhere, and nothing belongs to it.
+pub const NOBODY: u32 = 65534;
+
+// ---- outside and inside ----
+
+/// Runs `body` in a world of its own. `body` must be a closure within the test function: the name of the test is known
+/// by it.
+pub fn sandboxed<F: FnOnce(&Sandbox)>(body: F) {
+    match env::var_os(INSIDE) {
+        Some(dir) => body(&Sandbox::enter(PathBuf::from(dir))),
+        None => run_inside(test_name::<F>()),
+    }
+}
+
+/// Says why a test is not made; for its last line.
+pub fn skip(why: &str) {
+    // Not `eprintln`, which is kept back for tests that pass.
+    let _ = writeln!(io::stderr(), "skip: {why}");
+}
+
+/// `crate::path::test::{{closure}}` without its ends.
+fn test_name<F>() -> &'static str {
+    let name = std::any::type_name::<F>();
+    let name = name.strip_suffix("::{{closure}}").expect("sandboxed wants a closure");
+    name.split_once("::").map_or(name, |(_, rest)| rest)
+}
+
+fn run_inside(test: &str) {
+    if let Err(why) = namespaces() {
+        return skip(&format!("{test}: {why}"));
+    }
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    // Guards and hogs of other users must get there, too.
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("permissions");
+    let output = dir.path().join("output");
+    let file = File::create(&output).expect("a file for the output");
+    let mut command = unshare();
+    // A first process that waits for all there are: orphans do not stay as zombies.
+    command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]).arg(env::current_exe().expect("own path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, dir.path());
+    command.stdin(Stdio::null()).stderr(file.try_clone().expect("output")).stdout(file);
+    die_with_parent(&mut command);
+    let mut child = command.spawn().expect("unshare");
+    let ended = wait_until(LIFETIME, || child.try_wait().expect("wait"));
+    if ended.is_none() {
+        // With it goes its namespace.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let said = String::from_utf8_lossy(&fs::read(&output).expect("output")).into_owned();
+    // Behind the name of the test, which has no newline yet.
+    said.lines().filter_map(|line| line.split_once("skip: ")).for_each(|(_, why)| {
+        skip(&format!("{test}: {why}"));
+    });
+    let passed = said.contains("test result: ok. 1 passed");
+    assert!(passed && ended.is_some_and(|status| status.success()), "{ended:?} inside:\n{said}");
+}
+
+/// Whether this machine lets the tests make namespaces; if not, why.
+fn namespaces() -> &'static Result<(), String> {
+    static TRIED: OnceLock<Result<(), String>> = OnceLock::new();
+    TRIED.get_or_init(|| match unshare().arg("true").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_string()),
+        Err(error) => Err(format!("unshare: {error}")),
+    })
+}
+
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    // SAFETY: takes nothing, cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+}
+
+/// A test that is interrupted leaves nothing behind.
+fn die_with_parent(command: &mut Command) {
+    let set = || {
+        // SAFETY: takes a number and no pointer.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
+// ---- waiting ----
+
+/// Asks again and again until there is an answer.
+pub fn wait_until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `holds`, or fails with `what` did not happen.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let done = wait_until(PATIENCE, || holds().then_some(()));
+    assert!(done.is_some(), "waited in vain: {what}");
+}
+
+// ---- the inside ----
+
+/// The inside of a test: its directory and the programs that it starts.
+pub struct Sandbox {
+    pub dir: PathBuf,
+    guard: PathBuf,
+    hog: PathBuf,
+}
+
+impl Sandbox {
+    /// Copies the programs, since another user may not get to where they were built.
+    fn enter(dir: PathBuf) -> Sandbox {
+        let copy = |from: PathBuf, name: &str| {
+            let to = dir.join(name);
+            fs::copy(&from, &to)
+                .unwrap_or_else(|error| panic!("{from:?}: {error} (cargo build --examples?)"));
+            to
+        };
+        let guard = env::var_os("OOM_GUARD_BIN")
+            .map_or(PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")), PathBuf::from);
+        let (guard, hog) = (copy(guard, "oom_guard"), copy(tools().join("hog"), "hog"));
+        Sandbox { dir, guard, hog }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The guard, for what needs more than `guard` does. Its messages go to nowhere yet.
+    pub fn guard_command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(&self.guard);
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts the guard and waits for its first look.
+    pub fn guard(&self, options: &[&str]) -> Guard {
+        self.start_guard(self.guard_command(options))
+    }
+
+    /// The same with a command that the test has changed.
+    pub fn start_guard(&self, mut command: Command) -> Guard {
+        let file = File::create(self.path("log")).expect("a log");
+        command.stderr(file);
+        let guard = self.spawn_guard(command);
+        guard.wait_for("mem avail:");
+        guard
+    }
+
+    /// Starts the guard with standard error as `command` has it. Returns when the helper is there, which is little before
+    /// the first look.
+    pub fn start_guard_unheard(&self, command: Command) -> Guard {
+        let guard = self.spawn_guard(command);
+        wait_for("a helper", || guard.helper().is_some());
+        guard
+    }
+
+    fn spawn_guard(&self, mut command: Command) -> Guard {
+        Guard { child: command.spawn().expect("the guard"), log: self.path("log") }
+    }
+
+    /// What `--explain` prints.
+    pub fn explain(&self, options: &[&str]) -> String {
+        let mut command = self.guard_command(options);
+        let output = command.arg("--explain").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = output.output().expect("the guard");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("--explain prints UTF-8")
+    }
+
+    pub fn hog_command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(&self.hog);
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts a hog and waits until it has all that it should have.
+    pub fn hog(&self, options: &[&str]) -> Hog {
+        Hog::start(self.hog_command(options))
+    }
+
+    /// Starts a hog as another user, or says why that does not go.
+    pub fn command_as_nobody(&self, mut command: Command) -> Command {
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    }
+
+    /// Whether the test may start programs as another user: in a user namespace with one user it may not.
+    pub fn has_other_users(&self) -> bool {
+        Command::new("true").uid(NOBODY).gid(NOBODY).status().is_ok_and(|status| status.success())
+    }
+}
+
+/// The directory of the programs that only tests use.
+fn tools() -> PathBuf {
+    let beside = || {
+        let own = env::current_exe().expect("own path");
+        own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("examples")
+    };
+    env::var_os("OOM_GUARD_TOOLS").map_or_else(beside, PathBuf::from)
+}
+
+// ---- the guard ----
+
+/// A running guard whose messages go to a file.
+pub struct Guard {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Guard {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All messages so far; none where standard error is something else.
+    pub fn log(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8(log).expect("the log is UTF-8")
+    }
+
+    /// Lines that contain `text`.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(String::from).collect()
+    }
+
+    pub fn count(&self, text: &str) -> usize {
+        self.lines(text).len()
+    }
+
+    /// Waits for a line that contains `text`; the first one.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_many(text, 1).remove(0)
+    }
+
+    /// Waits until `count` lines contain `text`.
+    pub fn wait_for_many(&self, text: &str, count: usize) -> Vec<String> {
+        self.wait_for_within(PATIENCE, text, count)
+    }
+
+    pub fn wait_for_within(&self, limit: Duration, text: &str, count: usize) -> Vec<String> {
+        let found = wait_until(limit, || Some(self.lines(text)).filter(|all| all.len() >= count));
+        found.unwrap_or_else(|| panic!("waited in vain for {count} of {text:?}"))
+    }
+
+    /// Number of the last look that `-d` has shown.
+    pub fn looks(&self) -> u64 {
+        self.lines("look ").last().map_or(0, |line| number_after(line, "look "))
+    }
+
+    /// Waits for that many further looks; wants `-d`.
+    pub fn wait_for_looks(&self, count: u64) {
+        let enough = self.looks() + count;
+        wait_for("looks", || self.looks() >= enough);
+    }
+
+    /// How often it has slept. Between two looks it does once.
+    pub fn sleeps(&self) -> u64 {
+        sleeps_of(self.pid())
+    }
+
+    /// Makes it look that often at once: each of its signals wakes it, and it looks before it sleeps again.
+    pub fn make_look(&self, count: u64) {
+        for _ in 0..count {
+            let sleeps = self.sleeps();
+            let end = Instant::now() + PATIENCE;
+            while self.sleeps() == sleeps {
+                self.signal(libc::SIGCHLD);
+                thread::yield_now();
+                assert!(Instant::now() < end, "the guard does not wake");
+            }
+        }
+    }
+
+    /// Lines that announce a signal for this process.
+    pub fn signals_to(&self, pid: u32) -> Vec<String> {
+        let whom = format!("to process {pid}");
+        let mut lines = self.lines("sending SIG");
+        // Not 123 for 12.
+        lines.retain(|line| {
+            line.split_once(&whom)
+                .is_some_and(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        });
+        lines
+    }
+
+    /// Lines that announce a signal for anybody.
+    pub fn signals(&self) -> Vec<String> {
+        self.lines(" to process ")
+    }
+
+    pub fn helper(&self) -> Option<u32> {
+        let all = processes();
+        all.iter().find(|process| process.parent == self.pid()).map(|process| process.pid)
+    }
+
+    pub fn signal(&self, signal: libc::c_int) {
+        signal_to(self.pid(), signal);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Asks it to end, and sees that it does so in peace: a debug build that allocates while watching aborts, a release
+    /// says so.
+    pub fn stop(self) -> String {
+        self.stop_by(libc::SIGTERM)
+    }
+
+    pub fn stop_by(mut self, signal: libc::c_int) -> String {
+        self.signal(signal);
+        let status = wait_until(PATIENCE, || self.child.try_wait().expect("wait"));
+        let log = self.log();
+        let code = status.and_then(|status| status.code());
+        assert_eq!(code, Some(0), "{status:?}, {}", whereabouts(self.pid()));
+        assert!(!log.contains("bug:"), "{log}");
+        log
+    }
+}
+
+/// What it said tells most about a test that fails.
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the guard's messages:\n{}", self.log());
+        }
+    }
+}
+
+/// The number that follows `text` in `line`.
+pub fn number_after(line: &str, text: &str) -> u64 {
+    let (_, rest) = line.split_once(text).unwrap_or_else(|| panic!("no {text:?} in {line:?}"));
+    let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+    digits.parse().unwrap_or_else(|_| panic!("no number after {text:?} in {line:?}"))
+}
+
+// ---- other processes ----
+
+/// A process that misbehaves; see `tests/tools/hog.rs`.
+pub struct Hog {
+    child: Child,
+    // A pipe without a reader would end it.
+    _stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Hog {
+    pub fn start(command: Command) -> Hog {
+        let mut hog = Hog::start_unready(command);
+        let mut said = String::new();
+        if let Some(stdout) = &mut hog._stdout {
+            stdout.read_line(&mut said).expect("the hog's stdout");
+        }
+        assert_eq!(said, "ready\n", "the hog is not ready");
+        hog
+    }
+
+    /// Does not wait until it is ready, since it may be ended before.
+    pub fn start_unready(mut command: Command) -> Hog {
+        let mut child = command.spawn().expect("the hog");
+        let stdout = child.stdout.take().map(BufReader::new);
+        Hog { child, _stdout: stdout }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Waits for its end; which signal it was, if one.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let pid = self.pid();
+        let ended = wait_until(PATIENCE, || self.child.try_wait().expect("wait"));
+        ended.unwrap_or_else(|| panic!("hog {pid} lives on, {}", whereabouts(pid)))
+    }
+
+    pub fn signal(&self, signal: libc::c_int) {
+        signal_to(self.pid(), signal);
+    }
+}
+
+pub fn signal_to(pid: u32, signal: libc::c_int) {
+    // SAFETY: takes no pointer; the number is that of a child that was not waited for, in a namespace of the test's own.
+    let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
+    assert_eq!(sent, 0, "cannot signal {pid}: {}", io::Error::last_os_error());
+}
+
+/// What `/proc/PID/stat` says about a process.
+#[derive(Debug)]
+pub struct Process {
+    pub pid: u32,
+    pub parent: u32,
+    pub state: u8,
+    pub name: Vec<u8>,
+}
+
+/// All processes of this namespace, those that vanish meanwhile excepted.
+pub fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(process).collect()
+}
+
+fn process(pid: u32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let open = stat.iter().position(|&b| b == b'(')?;
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+    let mut fields = rest.split_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Process { pid, parent, state, name: stat[open + 1..close].to_vec() })
+}
+
+/// Processes of this name that are no zombies.
+pub fn living(name: &str) -> Vec<u32> {
+    let mut all = processes();
+    all.retain(|process| process.name == name.as_bytes() && process.state != b'Z');
+    all.iter().map(|process| process.pid).collect()
+}
+
+/// The state of a process and where in the kernel it waits.
+fn whereabouts(pid: u32) -> String {
+    let state = process(pid).map(|process| char::from(process.state));
+    let place = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    format!("state {state:?}, waits in {place:?}")
+}
+
+fn sleeps_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"));
+    number_after(line.expect("voluntary_ctxt_switches"), "switches:")
+}
+
+// ---- memory of the test's own making ----
+
+/// How much memory there is of each kind, in MiB.
+#[derive(Clone, Copy)]
+pub struct Amounts {
+    pub total: u64,
+    pub available: u64,
+    pub anon: u64,
+    pub swap_total: u64,
+    pub swap_free: u64,
+}
+
+impl Amounts {
+    /// Of 1000 MiB, all that is not available is held by processes.
+    pub fn available(available: u64) -> Amounts {
+        let anon = 1000u64.saturating_sub(available);
+        Amounts { total: 1000, available, anon, swap_total: 0, swap_free: 0 }
+    }
+}
+
+/// Far from every limit that the tests set.
+pub const PLENTY: u64 = 600;
+/// Below the default limit for SIGTERM (10%), above that for SIGKILL (5%).
+pub const LOW: u64 = 90;
+/// Below both.
+pub const VERY_LOW: u64 = 20;
+
+/// A file over `/proc/meminfo`.
+pub struct FakeMemory {
+    file: File,
+}
+
+impl FakeMemory {
+    /// Starts with plenty.
+    pub fn new(sandbox: &Sandbox) -> FakeMemory {
+        let memory = FakeMemory::unmounted(&sandbox.path("meminfo"));
+        bind_over(&sandbox.path("meminfo"), Path::new("/proc/meminfo"));
+        memory
+    }
+
+    pub fn unmounted(path: &Path) -> FakeMemory {
+        let memory = FakeMemory { file: File::create(path).expect("a file for meminfo") };
+        memory.available(PLENTY);
+        memory
+    }
+
+    pub fn available(&self, mib: u64) {
+        self.set(Amounts::available(mib));
+    }
+
+    /// Plenty again, and the guard has seen it: a moment of plenty between two looks is none.
+    pub fn recover(&self, guard: &Guard) {
+        self.available(PLENTY);
+        guard.make_look(2);
+    }
+
+    pub fn set(&self, amounts: Amounts) {
+        let lines = [
+            ("MemTotal:", amounts.total),
+            ("MemFree:", amounts.available / 2),
+            ("MemAvailable:", amounts.available),
+            ("SwapTotal:", amounts.swap_total),
+            ("SwapFree:", amounts.swap_free),
+            ("AnonPages:", amounts.anon),
+        ];
+        // Always of the same length, so that no reader sees a number cut.
+        let line = |(key, mib): (&str, u64)| format!("{key:<15} {:>8} kB\n", mib << 10);
+        self.write(&lines.into_iter().map(line).collect::<String>());
+    }
+
+    /// In place, since the guard keeps the file open.
+    pub fn write(&self, text: &str) {
+        self.file.write_all_at(text.as_bytes(), 0).expect("write meminfo");
+        self.file.set_len(text.len() as u64).expect("cut meminfo");
+    }
+}
+
+/// Mounts the file (or directory) `what` over another one, for this namespace only.
+pub fn bind_over(what: &Path, place: &Path) {
+    mount(Some(what), place, None, libc::MS_BIND | libc::MS_REC, None)
+        .unwrap_or_else(|error| panic!("cannot mount {what:?} over {place:?}: {error}"));
+}
+
+pub fn mount(
+    what: Option<&Path>,
+    place: &Path,
+    kind: Option<&str>,
+    flags: libc::c_ulong,
+    options: Option<&str>,
+) -> io::Result<()> {
+    let c_string = |text: &OsStr| CString::new(text.as_bytes()).expect("no NUL");
+    let what = c_string(what.map_or(OsStr::new("none"), Path::as_os_str));
+    let place = c_string(place.as_os_str());
+    let kind = c_string(OsStr::new(kind.unwrap_or("")));
+    let options = options.map(|options| c_string(OsStr::new(options)));
+    let data = options.as_ref().map_or(ptr::null(), |options| options.as_ptr().cast());
+    // SAFETY: all strings end with NUL and live for the call.
+    match unsafe { libc::mount(what.as_ptr(), place.as_ptr(), kind.as_ptr(), flags, data) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+// ---- files that make a reader wait ----
+
+/// A FIFO over a file: whoever opens that file waits until the test answers.
+pub struct Trap {
+    path: PathBuf,
+    place: CString,
+}
+
+impl Trap {
+    pub fn over(sandbox: &Sandbox, place: &str) -> Trap {
+        let path = sandbox.path(&place.replace('/', "_"));
+        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        // SAFETY: `name` ends with NUL and lives for the call.
+        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
+        assert_eq!(made, 0, "mkfifo: {}", io::Error::last_os_error());
+        bind_over(&path, Path::new(place));
+        Trap { path, place: CString::new(place).expect("no NUL") }
+    }
+
+    /// Waits until somebody has stepped in; what is written to the file that is returned is what they read. For the next
+    /// reader the file is itself again.
+    pub fn wait_for_reader(self) -> File {
+        let mut open = OpenOptions::new();
+        open.write(true).custom_flags(libc::O_NONBLOCK);
+        // Refused (ENXIO) while there is no reader; see fifo(7).
+        let answer = wait_until(PATIENCE, || open.open(&self.path).ok()).expect("a reader");
+        // SAFETY: `place` ends with NUL and lives for the call.
+        let removed = unsafe { libc::umount2(self.place.as_ptr(), libc::MNT_DETACH) };
+        assert_eq!(removed, 0, "umount: {}", io::Error::last_os_error());
+        answer
+    }
+}
+
+// ---- limits, filters and pipes ----
+
+/// Both ends of a pipe, reader first.
+pub fn pipe() -> (File, File) {
+    use std::os::fd::FromRawFd;
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(made, 0, "pipe: {}", io::Error::last_os_error());
+    // SAFETY: the kernel has just handed out both, and nobody else has them.
+    unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) }
+}
+
+/// Changes whether reads and writes of this file wait.
+pub fn set_blocking(file: &File, blocking: bool) {
+    use std::os::fd::AsRawFd;
+    let flags = if blocking { 0 } else { libc::O_NONBLOCK };
+    // SAFETY: takes no pointer; the descriptor is open.
+    let set = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) };
+    assert_eq!(set, 0, "fcntl: {}", io::Error::last_os_error());
+}
+
+/// Sets a limit (setrlimit(2)) for the program that `command` starts.
+pub fn limit_memlock(command: &mut Command, bytes: libc::rlim_t) {
+    let set = move || {
+        // SAFETY: all zero is a valid `rlimit`.
+        let mut limit: libc::rlimit = unsafe { mem::zeroed() };
+        (limit.rlim_cur, limit.rlim_max) = (bytes, bytes);
+        // SAFETY: `limit` lives for the call.
+        match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
+/// Lets these system calls fail with `errno` in the program that `command` starts, as they do in an older kernel
+/// (ENOSYS) or under a filter (EPERM).
+pub fn refuse_calls(command: &mut Command, calls: &[libc::c_long], errno: libc::c_int) {
+    let step = |code: u32, skip_if_not: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: skip_if_not,
+        k,
+    };
+    let answer = libc::BPF_RET | libc::BPF_K;
+    // The number of the call comes first in what a filter sees (`struct seccomp_data`, seccomp(2)).
+    let mut filter = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for &call in calls {
+        filter.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32));
+        filter.push(step(answer, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+    }
+    filter.push(step(answer, 0, libc::SECCOMP_RET_ALLOW));
+    let set = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as libc::c_ushort,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: the first call takes numbers; the second reads `program`, which names `len` steps.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+        };
+        match set {
+            true => Ok(()),
+            false => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}

@@ -1,0 +1,835 @@
+//! What the guard decides, with the real binary and real processes on a `/proc/meminfo` of the test's own making.
+//!
+//! Unless a test says otherwise there are 1000 MiB and no swap, so that 10% are 100 MiB.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A guard that looks often enough, since memory is never far from its limits, to have noticed by then.
+const SEVERAL_LOOKS: u64 = 8;
+
+// ---- levels and signals ----
+
+#[test]
+fn at_the_first_level_the_largest_process_gets_sigterm_and_nobody_else() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut small = sandbox.hog(&["--size", "15M"]);
+        let mut large = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        let pid = large.pid();
+        let said = guard.wait_for(&format!("process {pid} exited after "));
+        assert!(said.ends_with(" seconds"), "{said}");
+        let signals = guard.signals();
+        assert_eq!(signals.len(), 1, "{signals:?}");
+        assert!(
+            signals[0].starts_with(&format!("sending SIGTERM to process {pid} uid 0 \"hog\": "))
+        );
+        assert!(signals[0].contains(", oom_score_adj 0, VmRSS 6"), "{}", signals[0]);
+        // What is in between may be nothing: a process that has ended has no command line.
+        assert!(
+            signals[0].contains(" MiB, cmdline \"") && signals[0].ends_with('"'),
+            "{}",
+            signals[0]
+        );
+        assert!(small.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn at_the_second_level_the_victim_gets_sigkill_at_once() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "0"]);
+        memory.available(VERY_LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        let signals = guard.signals();
+        assert_eq!(signals.len(), 1, "{signals:?}");
+        assert!(signals[0].starts_with("sending SIGKILL to process "));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_victim_that_ignores_sigterm_gets_sigkill_when_memory_falls_to_the_second_level() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "0", "-d"]);
+        memory.available(LOW);
+        guard.wait_for("sending SIGTERM to process ");
+        guard.wait_for_looks(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        memory.available(VERY_LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals_to(hog.pid()).len(), 2);
+        guard.wait_for("memory is at or below the limit for SIGKILL");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_victim_that_ignores_sigterm_gets_sigkill_after_the_grace_while_memory_is_low() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "1"]);
+        let before = Instant::now();
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        assert!(before.elapsed() >= Duration::from_secs(1));
+        guard.wait_for("it ignores SIGTERM and memory is still low");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_stopped_victim_that_cannot_take_sigterm_is_ended_by_sigkill() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        hog.signal(libc::SIGSTOP);
+        let guard = sandbox.guard(&["--grace", "1"]);
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals_to(hog.pid()).len(), 2);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_victim_is_let_off_when_memory_recovers_and_gets_sigkill_the_next_time() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "1"]);
+        memory.available(LOW);
+        guard.wait_for("sending SIGTERM to process ");
+        memory.available(PLENTY);
+        guard.wait_for("did not exit, but memory has recovered: let off");
+        assert!(hog.is_alive());
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        guard.wait_for("exited after");
+        let signals = guard.signals();
+        assert_eq!(signals.len(), 2, "{signals:?}");
+        assert!(signals[1].starts_with(&format!("sending SIGKILL to process {} uid ", hog.pid())));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_kill_level_of_zero_means_that_sigkill_never_comes() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["-m", "10,0", "--grace", "0", "-d"]);
+        memory.available(LOW);
+        guard.wait_for("sending SIGTERM to process ");
+        memory.available(0);
+        guard.make_look(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        assert_eq!(guard.count("sending SIGKILL to process"), 0);
+        guard.stop();
+    });
+}
+
+// ---- thresholds ----
+
+#[test]
+fn the_lower_of_percentage_and_size_counts() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for options in [["-m", "20", "-M", "100M"], ["-m", "10", "-M", "200M"]] {
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(&[&options[..], &["-d"]].concat());
+            memory.available(150);
+            guard.wait_for_looks(SEVERAL_LOOKS);
+            assert!(hog.is_alive(), "{options:?}");
+            memory.available(LOW);
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM), "{options:?}");
+            memory.available(PLENTY);
+            guard.stop();
+        }
+    });
+}
+
+#[test]
+fn a_size_above_user_memory_becomes_a_share_of_it_which_is_said_once() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["-M", "500M", "-d"]);
+        let with_tmpfs = |available| {
+            memory.set(Amounts { anon: 400 - available, ..Amounts::available(available) });
+        };
+        // Of user memory, 400 MiB, the half that 500 MiB are of the whole.
+        with_tmpfs(220);
+        guard.wait_for("notice: user memory is below -M");
+        guard.wait_for_looks(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        with_tmpfs(190);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.count("notice: user memory is below -M"), 1);
+        guard.stop();
+    });
+}
+
+// ---- swap ----
+
+fn with_swap(available: u64, swap_total: u64, swap_free: u64) -> Amounts {
+    Amounts { swap_total, swap_free, ..Amounts::available(available) }
+}
+
+#[test]
+fn nobody_is_ended_before_swap_is_low_too() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        memory.set(with_swap(PLENTY, 500, 400));
+        let guard = sandbox.guard(&["-d"]);
+        memory.set(with_swap(VERY_LOW, 500, 60));
+        guard.wait_for_looks(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        // At or below 10%, and above 5%.
+        memory.set(with_swap(VERY_LOW, 500, 40));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.set(with_swap(PLENTY, 500, 500));
+        guard.wait_for("exited after");
+        guard.stop();
+    });
+}
+
+#[test]
+fn swap_that_is_switched_on_or_off_later_is_noticed() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["-d"]);
+        memory.set(with_swap(PLENTY, 500, 500));
+        guard.wait_for("swap free:  500 of  500 MiB");
+        memory.set(with_swap(VERY_LOW, 500, 500));
+        guard.wait_for_looks(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_swap_threshold_of_100_percent_means_whatever_the_swap() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        memory.set(with_swap(PLENTY, 500, 500));
+        let guard = sandbox.guard(&["-s", "100"]);
+        memory.set(with_swap(LOW, 500, 500));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+// ---- a meminfo that says less, or nonsense ----
+
+#[test]
+fn a_kernel_without_mem_available_gets_an_estimate_which_is_said_once() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let old = |free: u64| {
+            let kib = [1000, free, 20, 20, 1000 - free].map(|mib| mib << 10);
+            let [total, free, active, inactive, anon] = kib;
+            memory.write(&format!(
+                "MemTotal: {total:>9} kB\nMemFree: {free:>9} kB\nActive(file): {active:>9} kB\n\
+                 Inactive(file): {inactive:>9} kB\nAnonPages: {anon:>9} kB\n"
+            ));
+        };
+        old(PLENTY);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["-d"]);
+        guard.wait_for_looks(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        old(0);
+        hog.wait_for_end();
+        old(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.count("tells no MemAvailable; it is estimated"), 1);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_meminfo_that_makes_no_sense_ends_nobody_is_said_once_and_gets_over() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        for nonsense in [
+            "",
+            "MemTotal:",
+            "MemTotal:        1024000 kB\n",
+            "MemTotal:        1024000 kB\nMemAvailable:    9",
+            "MemTotal:              0 kB\nMemAvailable:          0 kB\n",
+            "MemTotal: 99999999999999999999999 kB\nMemAvailable: 1 kB\n",
+            "MemTotal:        1024000 kB\nMemAvailable:         -1 kB\n",
+            "MemTotal:        1024000 kB\nMemAvailable: 1 kB but more\n",
+            "\0\0\0\0\n\u{1b}[2J\n",
+        ] {
+            memory.write(nonsense);
+            guard.wait_for("/proc/meminfo makes no sense; trying on");
+            guard.make_look(2);
+            assert!(hog.is_alive(), "{nonsense:?}");
+        }
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.count("makes no sense; trying on"), 1);
+        assert_eq!(guard.count("makes sense again"), 1);
+        guard.stop();
+    });
+}
+
+#[test]
+fn amounts_beyond_what_there_is_count_as_all_there_is() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["-d"]);
+        memory.set(Amounts { anon: 9000, ..with_swap(5000, 100, 700) });
+        guard.wait_for("mem avail:  1000 of  1000 MiB (100.00%), swap free:  100 of  100 MiB");
+        memory.set(Amounts { anon: 9000, ..Amounts::available(LOW) });
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+// ---- one kill an event ----
+
+/// The MiB of twenty small processes, and the one that is as large as all of them together.
+fn crowd(sandbox: &Sandbox) -> (Vec<Hog>, Hog) {
+    let small = (0..20).map(|_| sandbox.hog(&["--size", "20M"])).collect();
+    (small, sandbox.hog(&["--size", "200M"]))
+}
+
+#[test]
+fn memory_that_is_given_back_late_costs_no_second_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (mut small, mut large) = crowd(sandbox);
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        large.wait_for_end();
+        thread::sleep(Duration::from_secs(8));
+        memory.available(LOW + 190);
+        guard.make_look(SEVERAL_LOOKS);
+        assert_eq!(guard.signals().len(), 1);
+        assert!(small.iter_mut().all(Hog::is_alive));
+        assert_eq!(guard.count("useless kill"), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn memory_that_processes_take_anew_overrides_the_credit() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (mut small, mut large) = crowd(sandbox);
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        large.wait_for_end();
+        guard.wait_for("exited after");
+        let before = Instant::now();
+        // Less available, and as much more in anonymous pages.
+        memory.available(LOW - 60);
+        guard.wait_for_many(" to process ", 2);
+        assert!(before.elapsed() < Duration::from_secs(10));
+        memory.available(PLENTY);
+        wait_for("an end", || small.iter_mut().any(|hog| !hog.is_alive()));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_kill_that_gains_nothing_is_called_useless_and_followed_by_a_pause_that_doubles() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // As if tmpfs held what processes do not.
+        let full = |anon| memory.set(Amounts { anon, ..Amounts::available(30) });
+        let (mut small, mut large) = crowd(sandbox);
+        let guard = sandbox.guard(&["-M", "100M,1M"]);
+        full(400);
+        large.wait_for_end();
+        full(200);
+        let first = guard.wait_for("useless kill: it gave back 0 of 200 MiB");
+        let paused = Instant::now();
+        assert!(first.ends_with("no kill for 10 seconds"), "{first}");
+        assert_eq!(guard.signals().len(), 1);
+        guard.wait_for_many("sending SIGTERM to process", 2);
+        // The line may have been seen a little late.
+        assert!(paused.elapsed() >= Duration::from_secs(9), "{:?}", paused.elapsed());
+        let second = &guard.wait_for_many("useless kill: ", 2)[1];
+        assert!(second.ends_with("no kill for 20 seconds"), "{second}");
+        assert_eq!(guard.signals().len(), 2);
+        assert_eq!(small.iter_mut().filter_map(|hog| hog.is_alive().then_some(())).count(), 19);
+        guard.stop();
+    });
+}
+
+#[test]
+fn between_two_victims_the_cooldown_passes_unless_memory_is_very_low() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hogs = [60, 50, 40].map(|mib| sandbox.hog(&["--size", &format!("{mib}M")]));
+        let guard = sandbox.guard(&["-m", "50,5", "--cooldown", "3"]);
+        let before = Instant::now();
+        // What the victims give back is not nearly enough.
+        memory.available(200);
+        hogs[0].wait_for_end();
+        memory.available(260);
+        hogs[1].wait_for_end();
+        assert!(before.elapsed() >= Duration::from_secs(3), "{:?}", before.elapsed());
+        guard.wait_for_many("exited after", 2);
+        let before = Instant::now();
+        memory.available(VERY_LOW);
+        assert_eq!(hogs[2].wait_for_end().signal(), Some(libc::SIGKILL));
+        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+        guard.stop();
+    });
+}
+
+#[test]
+fn without_a_candidate_the_guard_says_so_and_tries_again_ever_less_often() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&["--min-rss", "0"]);
+        memory.available(LOW);
+        let said = guard.wait_for_many("no process to kill: ", 3);
+        for (line, seconds) in said.iter().zip([1, 2, 4]) {
+            assert!(line.ends_with(&format!("trying again in {seconds} seconds")), "{said:?}");
+        }
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_pause_ends_when_memory_recovers_and_is_taken_anew() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        memory.available(VERY_LOW);
+        guard.wait_for("trying again in 8 seconds");
+        let paused = Instant::now();
+        // Somebody who was protected has given all back, and somebody else takes just as much.
+        memory.recover(&guard);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        memory.available(VERY_LOW);
+        hog.wait_for_end();
+        assert!(paused.elapsed() < Duration::from_secs(7), "{:?}", paused.elapsed());
+        guard.stop();
+    });
+}
+
+// ---- the choice ----
+
+#[test]
+fn resident_memory_ranks_when_that_is_asked_for() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut raised = sandbox.hog(&["--size", "40M", "--adj", "500"]);
+        let mut large = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["--sort-by-rss"]);
+        memory.available(LOW);
+        large.wait_for_end();
+        assert!(raised.is_alive());
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_raised_oom_score_adj_counts_unless_it_is_ignored() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for (options, raised_goes) in [(&[][..], true), (&["--ignore-positive-adj"][..], false)] {
+            let mut raised = sandbox.hog(&["--size", "40M", "--adj", "500"]);
+            let mut large = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(options);
+            memory.available(LOW);
+            let (goes, stays) =
+                if raised_goes { (&mut raised, &mut large) } else { (&mut large, &mut raised) };
+            goes.wait_for_end();
+            assert!(stays.is_alive(), "{options:?}");
+            memory.available(PLENTY);
+            guard.wait_for("exited after");
+            guard.stop();
+            stays.signal(libc::SIGKILL);
+        }
+    });
+}
+
+#[test]
+fn a_small_process_is_spared_while_there_is_a_larger_one() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for (options, small_goes) in [(&[][..], false), (&["--min-rss", "0"][..], true)] {
+            let mut small = sandbox.hog(&["--size", "4M", "--adj", "400"]);
+            let mut large = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(options);
+            memory.available(LOW);
+            let (goes, stays) =
+                if small_goes { (&mut small, &mut large) } else { (&mut large, &mut small) };
+            goes.wait_for_end();
+            assert!(stays.is_alive(), "{options:?}");
+            memory.available(PLENTY);
+            guard.wait_for("exited after");
+            guard.stop();
+            stays.signal(libc::SIGKILL);
+        }
+    });
+}
+
+#[test]
+fn a_small_process_goes_when_there_is_no_larger_one() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut small = sandbox.hog(&["--size", "1M"]);
+        let guard = sandbox.guard(&["--min-rss", "50M"]);
+        memory.available(LOW);
+        small.wait_for_end();
+        guard.stop();
+    });
+}
+
+#[test]
+fn roots_processes_are_spared_when_that_is_asked_for() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let memory = FakeMemory::new(sandbox);
+        let mut roots = sandbox.hog(&["--size", "90M"]);
+        let others = sandbox.command_as_nobody(sandbox.hog_command(&["--size", "30M"]));
+        let mut others = Hog::start(others);
+        let guard = sandbox.guard(&["--ignore-root-user"]);
+        memory.available(LOW);
+        others.wait_for_end();
+        memory.recover(&guard);
+        assert!(roots.is_alive());
+        // And with nobody else left, still not.
+        memory.available(LOW);
+        guard.wait_for("no process to kill");
+        assert!(roots.is_alive());
+        let uid = format!("uid {NOBODY} ");
+        assert!(guard.signals().iter().all(|line| line.contains(&uid)));
+        guard.stop();
+    });
+}
+
+#[test]
+fn neither_init_nor_an_ancestor_is_ended_however_inviting() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&["--min-rss", "0", "--cooldown", "0"]);
+        let mut hog = sandbox.hog(&["--size", "20M", "--adj", "100"]);
+        let helper = guard.helper().expect("a helper");
+        // The test itself is the guard's parent.
+        for pid in [1, std::process::id(), guard.pid(), helper] {
+            fs::write(format!("/proc/{pid}/oom_score_adj"), "900").expect("oom_score_adj");
+        }
+        memory.available(VERY_LOW);
+        hog.wait_for_end();
+        memory.recover(&guard);
+        memory.available(VERY_LOW);
+        guard.wait_for("no process to kill");
+        let shown = sandbox.explain(&["--min-rss", "0"]);
+        assert!(shown.contains("protected: init"), "{shown}");
+        assert!(shown.contains("protected: own ancestor"), "{shown}");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_process_with_oom_score_adj_minus_1000_is_never_ended() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut exempt = sandbox.hog(&["--size", "90M"]);
+        let adj = format!("/proc/{}/oom_score_adj", exempt.pid());
+        if let Err(error) = fs::write(adj, "-1000") {
+            return skip(&format!("cannot lower oom_score_adj (CAP_SYS_RESOURCE): {error}"));
+        }
+        let mut hog = sandbox.hog(&["--size", "20M"]);
+        let guard = sandbox.guard(&[]);
+        memory.available(VERY_LOW);
+        hog.wait_for_end();
+        memory.recover(&guard);
+        memory.available(VERY_LOW);
+        guard.wait_for("no process to kill");
+        assert!(exempt.is_alive());
+        assert!(sandbox.explain(&[]).contains("protected: adj -1000"));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_process_shown_with_oom_score_adj_minus_1000_is_never_ended() {
+    // The same where the privilege to make such a process is missing: only what /proc shows is changed.
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut exempt = sandbox.hog(&["--size", "90M"]);
+        for (name, value) in [("oom_score", "0\n"), ("oom_score_adj", "-1000\n")] {
+            fs::write(sandbox.path(name), value).expect("a file to show");
+            let place = format!("/proc/{}/{name}", exempt.pid());
+            bind_over(&sandbox.path(name), Path::new(&place));
+        }
+        for option in ["--min-rss=0", "--sort-by-rss"] {
+            let mut hog = sandbox.hog(&["--size", "20M"]);
+            let guard = sandbox.guard(&[option]);
+            memory.available(VERY_LOW);
+            hog.wait_for_end();
+            memory.available(PLENTY);
+            guard.wait_for("exited after");
+            assert!(exempt.is_alive(), "{option}");
+            guard.stop();
+        }
+    });
+}
+
+// ---- groups ----
+
+#[test]
+fn a_group_that_is_the_guards_own_loses_only_the_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut command = sandbox.guard_command(&["-g"]);
+        command.process_group(0);
+        let guard = sandbox.start_guard(command);
+        let member = |size| {
+            let mut command = sandbox.hog_command(&["--size", size]);
+            command.process_group(guard.pid() as i32);
+            Hog::start(command)
+        };
+        let (mut large, mut small) = (member("60M"), member("20M"));
+        memory.available(LOW);
+        large.wait_for_end();
+        memory.available(PLENTY);
+        guard.wait_for("is the guard's own: only the process is signalled");
+        guard.wait_for("exited after");
+        assert!(small.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_group_that_holds_an_ancestor_of_the_guard_loses_only_the_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // Both namespaces' group numbers are out of sight unless the test makes a group of its own.
+        // SAFETY: takes no pointer.
+        assert_eq!(unsafe { libc::setpgid(0, 0) }, 0);
+        let mut hogs = ["60M", "20M"].map(|size| sandbox.hog(&["--size", size]));
+        let mut command = sandbox.guard_command(&["-g"]);
+        command.process_group(0);
+        let guard = sandbox.start_guard(command);
+        memory.available(LOW);
+        hogs[0].wait_for_end();
+        memory.available(PLENTY);
+        let own = std::process::id();
+        let said = guard.wait_for("only the process is signalled");
+        let expected =
+            format!("process group {own} holds process {own} (protected: own ancestor): ");
+        assert!(said.starts_with(&expected), "{said}");
+        guard.wait_for("exited after");
+        assert!(hogs[1].is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_group_that_holds_a_process_of_root_is_spared_with_ignore_root_user() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let memory = FakeMemory::new(sandbox);
+        let mut leader = sandbox.hog(&["--size", "20M", "--new-group"]);
+        let mut others = sandbox.hog_command(&["--size", "60M"]);
+        others.process_group(leader.pid() as i32);
+        let mut others = Hog::start(sandbox.command_as_nobody(others));
+        let guard = sandbox.guard(&["-g", "--ignore-root-user"]);
+        memory.available(LOW);
+        others.wait_for_end();
+        memory.available(PLENTY);
+        let said = guard.wait_for("only the process is signalled");
+        assert!(said.contains("(protected: root's)"), "{said}");
+        guard.wait_for("exited after");
+        assert!(leader.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_group_has_ended_only_when_its_last_member_has() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut leader = sandbox.hog(&["--size", "60M", "--new-group"]);
+        let mut stubborn = sandbox.hog_command(&["--size", "20M", "--ignore-term"]);
+        stubborn.process_group(leader.pid() as i32);
+        let mut stubborn = Hog::start(stubborn);
+        let guard = sandbox.guard(&["-g", "--grace", "1"]);
+        memory.available(LOW);
+        assert_eq!(leader.wait_for_end().signal(), Some(libc::SIGTERM));
+        assert_eq!(stubborn.wait_for_end().signal(), Some(libc::SIGKILL));
+        let pid = leader.pid();
+        guard.wait_for(&format!("process {pid} and its group {pid} exited after "));
+        guard.stop();
+    });
+}
+
+// ---- dry run, the kernel's own killer ----
+
+#[test]
+fn a_dry_run_names_its_victim_once_a_second_and_ends_nobody() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--new-group"]);
+        let guard = sandbox.guard(&["--dryrun", "-g"]);
+        let before = Instant::now();
+        memory.available(VERY_LOW);
+        let said = guard.wait_for_many("would send SIGKILL to process ", 3);
+        assert!(before.elapsed() >= Duration::from_secs(2));
+        assert!(said[0].ends_with("hog --size 60M --new-group\""), "{}", said[0]);
+        guard.wait_for("would be signalled with it");
+        assert!(hog.is_alive());
+        assert_eq!(guard.count("sending SIGKILL to"), 0);
+        guard.stop();
+    });
+}
+
+/// A `/proc` with nothing in it but what `--kernel-oom` wants: this machine's own may lack `sysrq-trigger`.
+fn proc_with_sysrq(sandbox: &Sandbox) -> FakeMemory {
+    let (proc, real) = (sandbox.path("proc"), sandbox.path("real"));
+    fs::create_dir(&proc).expect("a directory");
+    fs::create_dir(&real).expect("a directory");
+    bind_over(Path::new("/proc"), &real);
+    let link = |name: &str| {
+        std::os::unix::fs::symlink(real.join(name), proc.join(name)).expect("a link");
+    };
+    ["self", "thread-self", "sys"].into_iter().for_each(link);
+    fs::write(proc.join("sysrq-trigger"), "").expect("a file");
+    FakeMemory::unmounted(&proc.join("meminfo"))
+}
+
+/// Starts the guard there, with a link to its own directory, whose number nobody knows before.
+fn guard_with_sysrq(sandbox: &Sandbox, options: &str) -> Guard {
+    bind_over(&sandbox.path("proc"), Path::new("/proc"));
+    let dir = sandbox.dir.display();
+    let mut command = std::process::Command::new("sh");
+    let script = format!("ln -s {dir}/real/$$ {dir}/proc/$$ && exec {dir}/oom_guard {options}");
+    command.args(["-c", &script]);
+    sandbox.start_guard(command)
+}
+
+fn has_sysrq_kernel() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(17))
+}
+
+#[test]
+fn with_kernel_oom_the_kernel_is_asked_to_kill() {
+    sandboxed(|sandbox| {
+        if !has_sysrq_kernel() {
+            return skip("needs Linux 5.17");
+        }
+        let memory = proc_with_sysrq(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = guard_with_sysrq(sandbox, "--kernel-oom");
+        memory.available(LOW);
+        guard.wait_for("asked the kernel to kill (sysrq f)");
+        assert_eq!(fs::read(sandbox.path("proc/sysrq-trigger")).expect("the file"), b"f");
+        memory.available(PLENTY);
+        assert!(hog.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_dry_run_with_kernel_oom_asks_the_kernel_for_nothing() {
+    sandboxed(|sandbox| {
+        if !has_sysrq_kernel() {
+            return skip("needs Linux 5.17");
+        }
+        let memory = proc_with_sysrq(sandbox);
+        let guard = guard_with_sysrq(sandbox, "--kernel-oom --dryrun");
+        memory.available(LOW);
+        guard.wait_for_many("would ask the kernel to kill (sysrq f)", 2);
+        assert_eq!(fs::read(sandbox.path("proc/sysrq-trigger")).expect("the file"), b"");
+        guard.stop();
+    });
+}
+
+// ---- the world changes meanwhile ----
+
+#[test]
+fn a_victim_that_vanishes_right_before_the_signal_is_passed_over() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut first = sandbox.hog(&["--size", "60M"]);
+        let mut second = sandbox.hog(&["--size", "30M"]);
+        // Read after the second look and before the signal.
+        let trap = Trap::over(sandbox, &format!("/proc/{}/oom_score_adj", first.pid()));
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        let mut answer = trap.wait_for_reader();
+        first.signal(libc::SIGKILL);
+        first.wait_for_end();
+        answer.write_all(b"0\n").expect("an answer");
+        drop(answer);
+        second.wait_for_end();
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals_to(first.pid()).len(), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn memory_that_recovers_during_the_choice_saves_the_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let trap = Trap::over(sandbox, &format!("/proc/{}/oom_score", hog.pid()));
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        let mut answer = trap.wait_for_reader();
+        memory.available(PLENTY);
+        answer.write_all(b"700\n").expect("an answer");
+        drop(answer);
+        guard.make_look(SEVERAL_LOOKS);
+        assert!(hog.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        guard.stop();
+    });
+}

@@ -1,0 +1,550 @@
+//! What the guard bears: readers that do not read, a helper that dies or hangs, files that cannot be read, processes
+//! that lie about themselves or vanish. The kill comes all the same, and on time, which is counted in looks.
+
+mod common;
+
+use common::*;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and a few times
+/// more for what happens between the end and the test's notice of it.
+const FEW_SLEEPS: u64 = 12;
+
+/// Lets memory get very low and sees that the hog is ended in few looks.
+fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+    let slept = guard.sleeps() - before;
+    assert!(slept <= FEW_SLEEPS, "the kill came after {slept} sleeps");
+}
+
+/// The same, where what is needed to see it must be done while the guard stands still.
+fn expect_kill_on_time_after(
+    memory: &FakeMemory,
+    guard: &Guard,
+    hog: &mut Hog,
+    prepare: impl FnOnce(),
+) {
+    guard.signal(libc::SIGSTOP);
+    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
+    prepare();
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    guard.signal(libc::SIGCONT);
+    assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+    let slept = guard.sleeps() - before;
+    assert!(slept <= FEW_SLEEPS, "the kill came after {slept} sleeps");
+}
+
+// ---- nobody reads ----
+
+/// A pipe that takes nothing any more, and makes those wait who write to it.
+fn full_pipe() -> (File, File) {
+    let (reader, mut writer) = pipe();
+    set_blocking(&writer, false);
+    for size in [4096, 1] {
+        while writer.write(&vec![b'\n'; size]).is_ok() {}
+    }
+    set_blocking(&writer, true);
+    (reader, writer)
+}
+
+#[test]
+fn a_full_pipe_that_nobody_reads_delays_no_kill_and_loses_no_message() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let (mut reader, writer) = full_pipe();
+        let mut command = sandbox.guard_command(&[]);
+        command.stderr(writer);
+        let guard = sandbox.start_guard_unheard(command);
+        // Else this copy keeps the pipe open.
+        guard.make_look(3);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.available(PLENTY);
+        let expected = format!("process {} exited after ", hog.pid());
+        let said = read_until(&mut reader, &expected);
+        assert!(said.contains(&format!("sending SIGKILL to process {} ", hog.pid())), "{said}");
+        assert!(!said.contains("messages were lost"), "{said}");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_flood_of_messages_into_a_full_pipe_delays_no_kill_and_what_is_lost_is_said() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let (mut reader, writer) = full_pipe();
+        let mut command = sandbox.guard_command(&["-d"]);
+        command.stderr(writer);
+        let guard = sandbox.start_guard_unheard(command);
+        // More than the pipe, the helper and the socket between hold together.
+        guard.make_look(2000);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.available(PLENTY);
+        read_until(&mut reader, "messages were lost here");
+        // And now that somebody reads, all is well again.
+        guard.make_look(3);
+        read_until(&mut reader, " mem avail:   600 of  1000 MiB");
+        guard.signal(libc::SIGTERM);
+        read_until(&mut reader, "stopped by a signal");
+    });
+}
+
+/// Reads until `text` has come; all that was read.
+fn read_until(reader: &mut File, text: &str) -> String {
+    set_blocking(reader, false);
+    let (mut said, mut buf) = (String::new(), [0; 4096]);
+    wait_for(text, || {
+        while let Ok(len @ 1..) = reader.read(&mut buf) {
+            said.push_str(&String::from_utf8_lossy(&buf[..len]));
+        }
+        said.contains(text)
+    });
+    said
+}
+
+#[test]
+fn a_reader_who_has_gone_away_is_no_reason_to_end() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let (reader, writer) = pipe();
+        let mut command = sandbox.guard_command(&["-d"]);
+        command.stderr(writer);
+        let guard = sandbox.start_guard_unheard(command);
+        // The pipe now lives in guard and helper alone.
+        drop(reader);
+        guard.make_look(50);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.available(PLENTY);
+        guard.make_look(3);
+        assert!(guard.helper().is_some());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_guard_without_standard_streams_does_its_work() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let mut command = Command::new("sh");
+        let guard = sandbox.path("oom_guard");
+        command.args(["-c", "exec \"$0\" -d <&- >&- 2>&-"]).arg(guard);
+        let guard = sandbox.start_guard_unheard(command);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+// ---- the helper ----
+
+#[test]
+fn a_helper_that_was_killed_delays_no_kill_and_is_started_again() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        let helper = guard.helper().expect("a helper");
+        expect_kill_on_time_after(&memory, &guard, &mut hog, || {
+            signal_to(helper, libc::SIGKILL);
+        });
+        memory.available(PLENTY);
+        guard.wait_for("the helper process was started again");
+        let pid = hog.pid();
+        guard.wait_for(&format!("sending SIGKILL to process {pid} uid 0 \"hog\": "));
+        guard.wait_for(&format!("process {pid} exited after "));
+        assert!(guard.helper().is_some_and(|now| now != helper));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_that_is_killed_again_and_again_is_started_again_and_again() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        for times in 1..=3 {
+            wait_for("a helper", || guard.helper().is_some());
+            signal_to(guard.helper().expect("a helper"), libc::SIGKILL);
+            guard.wait_for_many("the helper process was started again", times);
+        }
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        guard.wait_for("sending SIGKILL to process ");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_that_is_stopped_delays_no_kill_and_is_replaced() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGSTOP);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.available(PLENTY);
+        guard.wait_for("the helper process was started again");
+        guard.wait_for(&format!("sending SIGKILL to process {} uid 0 \"hog\": ", hog.pid()));
+        wait_for("its end", || processes().iter().all(|process| process.pid != helper));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_does_not_outlive_a_guard_that_was_killed() {
+    sandboxed(|sandbox| {
+        let mut guard = sandbox.guard(&[]);
+        let helper = guard.helper().expect("a helper");
+        guard.signal(libc::SIGKILL);
+        wait_for("the guard's end", || !guard.is_running());
+        wait_for("the helper's end", || processes().iter().all(|process| process.pid != helper));
+    });
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_delays_no_kill() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let pid = hog.pid();
+        // As with a page that never comes: whoever opens the file waits for ever.
+        let _trap = Trap::over(sandbox, &format!("/proc/{pid}/cmdline"));
+        let guard = sandbox.guard(&[]);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.available(PLENTY);
+        guard.wait_for("the helper process was started again");
+        let said = guard.wait_for(&format!("sending SIGKILL to process {pid} uid 0 \"hog\": "));
+        assert!(said.ends_with(", cmdline \"\""), "{said}");
+        guard.wait_for(&format!("process {pid} exited after "));
+        guard.stop();
+    });
+}
+
+// ---- memory of its own ----
+
+#[test]
+fn ten_thousand_looks_a_scan_a_kill_and_a_new_helper_allocate_nothing() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        // As near to the limit as can be, where it looks most often; and woken, to save the minute that takes.
+        memory.available(101);
+        let guard = sandbox.guard(&["-d", "-r", "1"]);
+        while guard.looks() < 10_000 {
+            guard.make_look(500);
+        }
+        signal_to(guard.helper().expect("a helper"), libc::SIGKILL);
+        guard.wait_for("the helper process was started again");
+        memory.available(VERY_LOW);
+        hog.wait_for_end();
+        guard.wait_for("scan: ");
+        guard.wait_for("exited after");
+        memory.available(PLENTY);
+        // An allocation would have aborted a debug build, and is told by a release when it ends.
+        guard.stop();
+    });
+}
+
+// ---- names and files that lie ----
+
+/// What a process calls itself, as the hog wants it, and how a message shows it.
+const HOSTILE: [(&str, &str); 9] = [
+    ("a\\nb", "a\\nb"),
+    (") R 1 1", ") R 1 1"),
+    ("\") R 1 1\"", "\\\") R 1 1\\\""),
+    ("\\x1b[2J", "\\x1b[2J"),
+    ("\\xff\\xfe", "\\xff\\xfe"),
+    ("two words", "two words"),
+    ("(((", "((("),
+    ("\\\\", "\\\\"),
+    ("", ""),
+];
+
+const HOSTILE_COMMAND: &str = "evil\nsending SIGTERM to process 1 uid 0 \"init\"";
+const HOSTILE_COMMAND_SHOWN: &str =
+    "cmdline \"evil\\nsending SIGTERM to process 1 uid 0 \\\"init\\\" --ignore-term --size 30M";
+
+fn hostile_hog(sandbox: &Sandbox, name: &str) -> Hog {
+    let mut command = sandbox.hog_command(&["--ignore-term", "--size", "30M", "--name", name]);
+    command.arg0(HOSTILE_COMMAND);
+    Hog::start(command)
+}
+
+fn has_no_control_characters(text: &str) -> bool {
+    text.chars().all(|c| c == '\n' || !c.is_control())
+}
+
+#[test]
+fn no_name_and_no_command_line_forges_a_message() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&["-m", "10,0", "--grace", "0", "--cooldown", "0"]);
+        for (victims, (name, shown)) in HOSTILE.into_iter().enumerate() {
+            let mut hog = hostile_hog(sandbox, name);
+            let pid = hog.pid();
+            memory.available(LOW);
+            // It lives until its command line was read.
+            let start = format!("sending SIGTERM to process {pid} uid 0 \"{shown}\": oom_score ");
+            let said = guard.wait_for(&start);
+            assert!(said.contains(HOSTILE_COMMAND_SHOWN), "{said}");
+            hog.signal(libc::SIGKILL);
+            hog.wait_for_end();
+            memory.recover(&guard);
+            guard.wait_for(&format!("process {pid} exited after "));
+            let lines = guard.log().lines().count();
+            assert_eq!(lines, BANNER_LINES + (victims + 1) * LINES_A_KILL);
+        }
+        let log = guard.stop();
+        assert!(has_no_control_characters(&log), "{log}");
+    });
+}
+
+/// Version, memory, two thresholds and the first report.
+const BANNER_LINES: usize = 5;
+/// Low memory, the signal, the end.
+const LINES_A_KILL: usize = 3;
+
+#[test]
+fn no_name_breaks_the_table_of_explain() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let hogs = HOSTILE.map(|(name, _)| hostile_hog(sandbox, name));
+        let shown = sandbox.explain(&[]);
+        assert!(has_no_control_characters(&shown), "{shown}");
+        for hog in &hogs {
+            let pid = hog.pid().to_string();
+            let is_row = |line: &&str| line.split_whitespace().nth(1) == Some(&*pid);
+            assert_eq!(shown.lines().filter(is_row).count(), 1, "{pid}:\n{shown}");
+        }
+        let mut table = shown.lines().take_while(|line| !line.is_empty());
+        assert!(table.all(|line| line.chars().count() <= 100), "{shown}");
+    });
+}
+
+#[test]
+fn a_stat_that_is_empty_cut_or_of_another_hides_only_its_own_process() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut broken = sandbox.hog(&["--size", "60M"]);
+        let pid = broken.pid();
+        let stat = sandbox.path("stat");
+        fs::write(&stat, "").expect("a stat");
+        bind_over(&stat, Path::new(&format!("/proc/{pid}/stat")));
+        let guard = sandbox.guard(&["--cooldown", "0"]);
+        let wrong = [
+            String::new(),
+            String::from("\n"),
+            format!("{pid}"),
+            format!("{pid} (hog"),
+            format!("{pid} (hog) "),
+            format!("{pid} (hog) S 1 2"),
+            format!("{pid} (hog) S -1 -2 -3 x y z"),
+            format!("{pid} (hog) S{}", " 99999999999999999999999".repeat(49)),
+            format!("1 (sh) S 0{}", " 0".repeat(48)),
+        ];
+        for text in wrong {
+            fs::write(&stat, &text).expect("a stat");
+            let mut other = sandbox.hog(&["--size", "20M"]);
+            memory.available(LOW);
+            other.wait_for_end();
+            guard.wait_for(&format!("process {} exited after ", other.pid()));
+            memory.recover(&guard);
+            assert!(broken.is_alive(), "{text:?}");
+            sandbox.explain(&[]);
+        }
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_process_that_vanishes_during_the_scan_is_passed_over() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut first = sandbox.hog(&["--size", "60M"]);
+        let mut second = sandbox.hog(&["--size", "30M"]);
+        // The score of the second is read after that of the first, by which the first is chosen.
+        let trap = Trap::over(sandbox, &format!("/proc/{}/oom_score", second.pid()));
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        let mut answer = trap.wait_for_reader();
+        first.signal(libc::SIGKILL);
+        first.wait_for_end();
+        answer.write_all(b"666\n").expect("an answer");
+        drop(answer);
+        assert_eq!(second.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals().len(), 1);
+        guard.stop();
+    });
+}
+
+#[test]
+fn hundreds_of_processes_that_come_and_go_confuse_neither_scan_nor_kill_nor_explain() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut guard = sandbox.guard(&["-d", "--min-rss", "0", "--cooldown", "0"]);
+        let protected = [1, std::process::id(), guard.pid(), guard.helper().expect("a helper")];
+        let enough = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| storm(sandbox, &enough));
+            }
+            // One victim each time, of processes of which most do not live as long as a scan takes.
+            for _ in 0..60 {
+                memory.available(VERY_LOW);
+                guard.make_look(2);
+                memory.recover(&guard);
+                sandbox.explain(&["-d"]);
+            }
+            enough.store(true, Ordering::Relaxed);
+        });
+        assert!(guard.is_running());
+        assert!(guard.count("scan: ") >= 30, "{} scans", guard.count("scan: "));
+        for line in guard.lines("sending SIGKILL to process") {
+            let pid = number_after(&line, " to process ") as u32;
+            assert!(!protected.contains(&pid), "{line}");
+        }
+        guard.stop();
+    });
+}
+
+/// Starts processes and ends each of them a moment later, until there were `enough`.
+fn storm(sandbox: &Sandbox, enough: &AtomicBool) {
+    // Bounded, should the rest of the test hang.
+    for count in 0..5000 {
+        if enough.load(Ordering::Relaxed) {
+            return;
+        }
+        let size = if count % 4 == 0 { "8M" } else { "0" };
+        let mut hog = sandbox.hog_command(&["--size", size]);
+        let mut hog = hog.stdout(Stdio::null()).spawn().expect("the hog");
+        thread::sleep(Duration::from_millis(count % 5));
+        hog.kill().and_then(|()| hog.wait()).expect("its end");
+    }
+}
+
+// ---- victims that will not go ----
+
+#[test]
+fn a_victim_that_survives_sigkill_is_reported_and_left_and_the_next_one_chosen() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let stuck = sandbox.hog(&["--size", "60M"]);
+        if let Err(error) = hold_at_exit(stuck.pid()) {
+            return skip(&format!("cannot trace a process: {error}"));
+        }
+        let mut next = sandbox.hog(&["--size", "30M"]);
+        let guard = sandbox.guard(&[]);
+        memory.available(VERY_LOW);
+        assert_eq!(next.wait_for_end().signal(), Some(libc::SIGKILL));
+        memory.recover(&guard);
+        guard.wait_for(&format!("process {} survives SIGKILL", stuck.pid()));
+        // And it is not tried again.
+        memory.available(VERY_LOW);
+        guard.wait_for("no process to kill");
+        assert_eq!(guard.signals_to(stuck.pid()).len(), 1);
+        guard.stop();
+    });
+}
+
+/// Has the process stop on its way out, with all its memory, for as long as this one lives (`PTRACE_EVENT_EXIT`,
+/// ptrace(2)). To the guard that looks like a process that is stuck in the kernel.
+fn hold_at_exit(pid: u32) -> std::io::Result<()> {
+    let (pid, options) = (pid as libc::pid_t, libc::PTRACE_O_TRACEEXIT);
+    // SAFETY: PTRACE_SEIZE takes numbers and touches no memory.
+    match unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0usize, options as usize) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn on_a_kernel_without_pidfds_victims_and_groups_are_ended_all_the_same() {
+    // ENOSYS from an old kernel, EPERM from a container's filter; and pidfd_send_signal is missing by itself, too.
+    let opening = &[libc::SYS_pidfd_open][..];
+    let sending = &[libc::SYS_pidfd_send_signal][..];
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let combinations =
+            [(opening, libc::ENOSYS), (opening, libc::EPERM), (sending, libc::ENOSYS)];
+        for (calls, errno) in combinations {
+            for options in [&["--grace", "1"][..], &["--grace", "1", "-g"][..]] {
+                let hog = ["--size", "60M", "--new-group", "--ignore-term", "--sleepers", "2"];
+                let mut hog = sandbox.hog(&hog);
+                let mut command = sandbox.guard_command(options);
+                refuse_calls(&mut command, calls, errno);
+                let guard = sandbox.start_guard(command);
+                memory.available(LOW);
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+                memory.recover(&guard);
+                guard.wait_for("exited after");
+                assert_eq!(guard.signals_to(hog.pid()).len(), 2);
+                guard.stop();
+                wait_for("its children's end", || living("hog").is_empty());
+            }
+        }
+    });
+}
+
+// ---- little is permitted ----
+
+#[test]
+fn where_proc_hides_other_users_the_guard_warns_and_ends_what_it_sees() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        if let Err(error) = mount(None, Path::new("/proc"), Some("proc"), 0, Some("hidepid=2")) {
+            return skip(&format!("cannot mount /proc with hidepid=2: {error}"));
+        }
+        let memory = FakeMemory::new(sandbox);
+        let mut roots = sandbox.hog(&["--size", "60M"]);
+        let mut own =
+            Hog::start(sandbox.command_as_nobody(sandbox.hog_command(&["--size", "30M"])));
+        let command = sandbox.command_as_nobody(sandbox.guard_command(&[]));
+        let guard = sandbox.start_guard(command);
+        guard.wait_for("warning: /proc hides the processes of other users (hidepid)");
+        memory.available(LOW);
+        own.wait_for_end();
+        memory.recover(&guard);
+        memory.available(LOW);
+        guard.wait_for("no process to kill");
+        assert!(roots.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn without_permission_to_lock_memory_the_guard_warns_and_works_on() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // In a user namespace root has no privilege over the machine, and need not be left.
+        let as_other = |command: Command| match sandbox.has_other_users() {
+            true => sandbox.command_as_nobody(command),
+            false => command,
+        };
+        let mut hog = Hog::start(as_other(sandbox.hog_command(&["--size", "60M"])));
+        let mut command = as_other(sandbox.guard_command(&[]));
+        limit_memlock(&mut command, 0);
+        let guard = sandbox.start_guard(command);
+        let said = guard.wait_for("warning: locking memory: ");
+        assert!(said.ends_with("; going on without it"), "{said}");
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        guard.wait_for("exited after");
+        guard.stop();
+    });
+}

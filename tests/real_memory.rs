@@ -1,0 +1,251 @@
+//! The guard on this machine's own memory: a hog takes a GiB as fast as it can, against `-M` set a little below what is
+//! available now.
+//!
+//! One test at a time, since they share that memory. Other work on the machine moves it, too; between the level and what
+//! is available lies more than such work takes in the fraction of a second that counts.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From what is available to the level, and from there to the hog's end.
+const MARGIN_MIB: u64 = 400;
+const HOG: &str = "1G";
+const HOG_MIB: u64 = 1024;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn one_at_a_time<F: FnOnce(&Sandbox)>(body: F) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    sandboxed(body);
+}
+
+fn available_mib() -> u64 {
+    // Folds what each processor has counted by itself, which else lags behind for seconds. Only root may, others wait.
+    let _ = fs::read("/proc/sys/vm/stat_refresh");
+    let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
+    number_after(line.expect("MemAvailable"), ":") >> 10
+}
+
+/// What is available once the memory of those who ended before has come back: a level below that which comes after it
+/// might never be reached.
+fn steady_available_mib() -> u64 {
+    let mut before = available_mib();
+    let steady = wait_until(Duration::from_secs(10), || {
+        thread::sleep(Duration::from_millis(200));
+        let now = available_mib();
+        let rise = now.saturating_sub(before);
+        before = now;
+        (rise < MARGIN_MIB / 50).then_some(now)
+    });
+    steady.unwrap_or(before)
+}
+
+/// The value of `-M`, whose second level is far below. Nothing where there is too little memory to play with; that is
+/// said.
+fn level() -> Option<String> {
+    let available = steady_available_mib();
+    if available < 2 * HOG_MIB {
+        skip(&format!("only {available} MiB are available"));
+        return None;
+    }
+    let level = available - MARGIN_MIB;
+    Some(format!("{level}M,{}M", level / 4))
+}
+
+/// A few processes that have nothing to do with it.
+fn bystanders(sandbox: &Sandbox) -> Vec<Hog> {
+    ["0", "0", "0", "100M"].map(|size| sandbox.hog(&["--size", size])).into()
+}
+
+fn all_alive(hogs: &mut [Hog]) -> bool {
+    hogs.iter_mut().all(Hog::is_alive)
+}
+
+/// `-s 100`, since this machine may have swap.
+fn options<'a>(level: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["-s", "100", "-M", level][..], more].concat()
+}
+
+#[test]
+fn a_process_that_takes_a_gib_as_fast_as_it_can_is_ended_and_nobody_else() {
+    one_at_a_time(|sandbox| {
+        let Some(level) = level() else { return };
+        let mut bystanders = bystanders(sandbox);
+        let guard = sandbox.guard(&options(&level, &[]));
+        let mut hog = Hog::start_unready(sandbox.hog_command(&["--size", HOG]));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        let pid = hog.pid();
+        let said = guard.wait_for(&format!("process {pid} exited after "));
+        assert!(is_exit_line(&said), "{said}");
+        let signals = guard.signals();
+        assert_eq!(signals.len(), 1, "{signals:?}");
+        assert!(is_signal_line(&signals[0], pid), "{signals:?}");
+        assert!(all_alive(&mut bystanders));
+        guard.stop();
+    });
+}
+
+/// `process N exited after X.XXX seconds`
+fn is_exit_line(line: &str) -> bool {
+    let seconds =
+        line.split_once(" exited after ").and_then(|(_, rest)| rest.strip_suffix(" seconds"));
+    seconds.and_then(|seconds| seconds.split_once('.')).is_some_and(|(whole, part)| {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        is_number(whole) && is_number(part) && part.len() == 3
+    })
+}
+
+/// `sending SIGTERM to process N uid U "hog": oom_score S, oom_score_adj A, VmRSS M MiB, cmdline "…"`
+fn is_signal_line(line: &str, pid: u32) -> bool {
+    let start = format!("sending SIGTERM to process {pid} uid 0 \"hog\": oom_score ");
+    let between = [", oom_score_adj 0, VmRSS ", " MiB, cmdline \""];
+    let (mut rest, mut good) = (line.strip_prefix(&start).unwrap_or(""), true);
+    for text in between {
+        let number = rest.bytes().take_while(u8::is_ascii_digit).count();
+        good &= number > 0 && rest[number..].starts_with(text);
+        rest = rest.get(number + text.len()..).unwrap_or("");
+    }
+    // What is in between may be nothing: a process that has ended has no command line.
+    good && rest.ends_with('"')
+}
+
+#[test]
+fn a_hog_that_ignores_sigterm_gets_sigkill_after_the_grace() {
+    one_at_a_time(|sandbox| {
+        let Some(level) = level() else { return };
+        let mut bystanders = bystanders(sandbox);
+        let guard = sandbox.guard(&options(&level, &["--grace", "1"]));
+        let before = Instant::now();
+        let mut hog = Hog::start_unready(sandbox.hog_command(&["--size", HOG, "--ignore-term"]));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        assert!(before.elapsed() >= Duration::from_secs(1));
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals_to(hog.pid()).len(), 2);
+        assert_eq!(guard.signals().len(), 2);
+        assert!(all_alive(&mut bystanders));
+        guard.stop();
+    });
+}
+
+#[test]
+fn the_whole_group_of_a_hog_is_ended_when_that_is_asked_for() {
+    one_at_a_time(|sandbox| {
+        let Some(level) = level() else { return };
+        let mut bystanders = bystanders(sandbox);
+        let guard = sandbox.guard(&options(&level, &["-g"]));
+        let mut group = sandbox.hog_command(&["--size", HOG, "--name", "group", "--new-group"]);
+        group.args(["--sleepers", "3"]);
+        let mut group = Hog::start_unready(group);
+        assert_eq!(group.wait_for_end().signal(), Some(libc::SIGTERM));
+        let pid = group.pid();
+        guard.wait_for(&format!("process group {pid} signalled with it: 4 processes"));
+        guard.wait_for(&format!("process {pid} and its group {pid} exited after "));
+        assert_eq!(living("group"), []);
+        assert!(all_alive(&mut bystanders));
+        guard.stop();
+    });
+}
+
+#[test]
+fn without_that_the_others_of_its_group_live_on() {
+    one_at_a_time(|sandbox| {
+        let Some(level) = level() else { return };
+        let mut leader = sandbox.hog(&["--new-group"]);
+        let guard = sandbox.guard(&options(&level, &[]));
+        let mut member = sandbox.hog_command(&["--size", HOG]);
+        std::os::unix::process::CommandExt::process_group(&mut member, leader.pid() as i32);
+        let mut member = Hog::start_unready(member);
+        member.wait_for_end();
+        guard.wait_for("exited after");
+        assert!(leader.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn the_threads_of_a_zombie_leader_are_found_and_ended() {
+    one_at_a_time(|sandbox| {
+        for more in [&[][..], &["--sort-by-rss"][..]] {
+            let Some(level) = level() else { return };
+            let mut bystanders = bystanders(sandbox);
+            let guard = sandbox.guard(&options(&level, more));
+            let command = sandbox.hog_command(&["--size", HOG, "--zombie-leader"]);
+            let mut hog = Hog::start_unready(command);
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM), "{more:?}");
+            guard.wait_for(&format!("process {} exited after ", hog.pid()));
+            let signals = guard.signals();
+            assert_eq!(signals.len(), 1, "{signals:?}");
+            // What the leader itself shows is nothing.
+            assert!(number_after(&signals[0], "VmRSS ") > 0, "{signals:?}");
+            assert!(all_alive(&mut bystanders));
+            guard.stop();
+            bystanders.iter().for_each(|hog| hog.signal(libc::SIGKILL));
+        }
+    });
+}
+
+#[test]
+fn a_dry_run_says_who_would_be_ended_and_nobody_is() {
+    one_at_a_time(|sandbox| {
+        let Some(level) = level() else { return };
+        let mut bystanders = bystanders(sandbox);
+        let guard = sandbox.guard(&options(&level, &["--dryrun"]));
+        let mut hog = sandbox.hog(&["--size", HOG]);
+        let pid = hog.pid();
+        guard.wait_for(&format!("would send SIGTERM to process {pid} uid 0 \"hog\": "));
+        assert!(hog.is_alive() && all_alive(&mut bystanders));
+        assert_eq!(guard.count("sending SIGTERM to process"), 0);
+        let shown = sandbox.explain(&options(&level, &[]));
+        assert!(
+            shown.contains(&format!("now SIGTERM would go to process {pid} \"hog\"")),
+            "{shown}"
+        );
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_guard_without_privilege_ends_only_what_is_its_users_own() {
+    one_at_a_time(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        if level().is_none() {
+            return;
+        }
+        let as_nobody = |command: Command| sandbox.command_as_nobody(command);
+        // Before the level is set: it goes first where everybody is a candidate.
+        let mut roots = sandbox.hog(&["--size", "1500M"]);
+        let Some(level) = level() else { return };
+        let guard = sandbox.start_guard(as_nobody(sandbox.guard_command(&options(&level, &[]))));
+        let mut large = Hog::start_unready(as_nobody(sandbox.hog_command(&["--size", HOG])));
+        large.wait_for_end();
+        guard.wait_for("exited after");
+        assert!(roots.is_alive());
+        assert_eq!(guard.signals().len(), 1);
+        guard.stop();
+    });
+}
+
+#[test]
+fn sigterm_and_sigint_end_the_guard_in_peace_and_its_helper_with_it() {
+    one_at_a_time(|sandbox| {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            let guard = sandbox.guard(&[]);
+            let helper = guard.helper().expect("a helper");
+            let log = guard.stop_by(signal);
+            assert!(log.ends_with("stopped by a signal\n"), "{log}");
+            let left: Vec<_> =
+                processes().into_iter().filter(|process| process.name == b"oom_guard").collect();
+            assert!(left.is_empty(), "{left:?}, helper was {helper}");
+        }
+    });
+}
