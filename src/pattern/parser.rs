@@ -286,9 +286,8 @@ impl Parser<'_> {
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return self.fail(BAD_COUNT);
         }
-        let add = |sum: usize, digit: &u8| {
-            (sum * 10 + usize::from(digit - b'0')).min(MOST_REPEATS + 1)
-        };
+        let add =
+            |sum: usize, digit: &u8| (sum * 10 + usize::from(digit - b'0')).min(MOST_REPEATS + 1);
         match digits.iter().fold(0, add) {
             number if number > MOST_REPEATS => self.fail(COUNT_TOO_LARGE),
             number => Ok(number),
