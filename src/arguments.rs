@@ -1,9 +1,14 @@
 //! The command line: arguments to settings, and errors to one line.
 
 use crate::options::{self, Effect, Settings, Spec, Task};
+use crate::pattern::{self, Pattern};
 use crate::units::Fault;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+/// How much of a pattern is shown from the faulty byte on.
+const REST: usize = 20;
 
 /// What a command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,6 +23,7 @@ pub struct Request {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     Value { option: String, value: OsString, fault: Fault, expects: &'static str },
+    Pattern { option: String, value: OsString, fault: pattern::Fault },
     Missing { option: String, name: &'static str, expects: &'static str },
     Surplus { option: String, value: OsString },
     UnknownLong { name: String },
@@ -31,6 +37,15 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Value { option, value, fault, expects } => {
                 write!(f, "{option}: {value:?} {} (expected: {expects})", fault.text())
+            }
+            Refusal::Pattern { option, value, fault } => {
+                let rest = value.as_bytes().get(fault.at..).unwrap_or_default();
+                let shown = OsStr::from_bytes(&rest[..rest.len().min(REST)]);
+                write!(f, "{option}: {value:?}: {}, at byte {}", fault.what, fault.at + 1)?;
+                match rest {
+                    [] => Ok(()),
+                    _ => write!(f, ": {shown:?}"),
+                }
             }
             Refusal::Missing { option, name, expects } => {
                 write!(f, "{option}: its value {name} is missing (expected: {expects})")
@@ -80,11 +95,22 @@ fn take(
     option: String,
     spec: &Spec,
 ) -> Result<(), Refusal> {
-    use std::os::unix::ffi::OsStrExt;
     match spec.effect {
         Effect::Switch(set) => set(&mut request.settings, true),
         Effect::Task(task) => request.task = request.task.or(Some(task)),
         Effect::Obsolete(notice) => request.notices.push(notice),
+        Effect::Pattern(list) => {
+            let (name, expects) = (options::PATTERN, "a regular expression or glob");
+            let Ok(value) = parser.value() else {
+                return Err(Refusal::Missing { option, name, expects });
+            };
+            let pattern = Pattern::parse(value.as_bytes()).map_err(|fault| Refusal::Pattern {
+                option,
+                value,
+                fault,
+            })?;
+            list(&mut request.settings).push(pattern);
+        }
         Effect::Value { name, expects, set } => {
             let Ok(value) = parser.value() else {
                 return Err(Refusal::Missing { option, name, expects });

@@ -4,9 +4,51 @@
 //! Decides nothing about memory: it only says what the user asked for.
 
 use crate::options::Settings;
+use crate::pattern::{Field, Pattern};
 use crate::units::{KiB, Levels, Percent};
 use std::fmt;
 use std::time::Duration;
+
+/// The four lists of patterns.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Patterns {
+    pub prefer: Vec<Pattern>,
+    pub avoid: Vec<Pattern>,
+    pub ignore: Vec<Pattern>,
+    pub only: Vec<Pattern>,
+}
+
+impl Patterns {
+    pub fn all(&self) -> impl Iterator<Item = &Pattern> {
+        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
+    }
+
+    /// Each list with the cheapest fields first, whatever the order they were given in.
+    fn sorted(settings: &Settings) -> Patterns {
+        let sorted = |list: &Vec<Pattern>| {
+            let mut list = list.clone();
+            list.sort_by_key(|pattern| cost(pattern.field()));
+            list
+        };
+        Patterns {
+            prefer: sorted(&settings.prefer),
+            avoid: sorted(&settings.avoid),
+            ignore: sorted(&settings.ignore),
+            only: sorted(&settings.only),
+        }
+    }
+}
+
+/// What reading a field takes: nothing, one call, a file, or another process's help.
+const fn cost(field: Field) -> u8 {
+    match field {
+        Field::Name => 0,
+        Field::User => 1,
+        Field::Exe => 2,
+        Field::Cgroup => 3,
+        Field::Cmd => 4,
+    }
+}
 
 /// Everything the guard goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +59,7 @@ pub struct Config {
     /// At least one of the two is there; the lower one counts.
     pub swap: Option<Levels<Percent>>,
     pub swap_size: Option<Levels<KiB>>,
+    pub patterns: Patterns,
     pub sort_by_rss: bool,
     pub ignore_root_user: bool,
     pub ignore_positive_adj: bool,
@@ -105,6 +148,7 @@ impl Config {
             mem_size: settings.mem_size,
             swap: settings.swap.or(settings.swap_size.is_none().then_some(SWAP)),
             swap_size: settings.swap_size,
+            patterns: Patterns::sorted(settings),
             sort_by_rss: on(settings.sort_by_rss),
             ignore_root_user: on(settings.ignore_root_user),
             ignore_positive_adj: on(settings.ignore_positive_adj),
@@ -123,7 +167,12 @@ impl Config {
     }
 
     fn check_kernel_oom(&self) -> Result<(), Conflict> {
+        let patterns = &self.patterns;
         let unknown_to_kernel = [
+            (!patterns.prefer.is_empty(), "prefer"),
+            (!patterns.avoid.is_empty(), "avoid"),
+            (!patterns.ignore.is_empty(), "ignore"),
+            (!patterns.only.is_empty(), "only"),
             (self.sort_by_rss, "sort-by-rss"),
             (self.ignore_root_user, "ignore-root-user"),
             (self.ignore_positive_adj, "ignore-positive-adj"),

@@ -3,18 +3,23 @@
 //! Runs once and ends, so unlike the loop it may allocate.
 
 use crate::bytes::{self, Escaped};
-use crate::config::Config;
+use crate::config::{Config, Patterns};
+use crate::filter::{CommandLines, Filter, Spared, Verdict};
 use crate::log::State;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::scan;
+use crate::scan::{self, Judge};
 use crate::sys::machine;
-use crate::units::{KiB, Pid};
-use crate::victim::{Protection, Ranking, Remembered, Rules, Scale, Standing};
+use crate::units::{Identity, KiB, Pid};
+use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale, Standing};
 use std::fmt::{self, Display, Write};
 use std::io;
 
+/// What is left of 100 columns for the last one.
+const WHY: usize = 26;
 /// More rows than fit a screen say less; `-d` shows all.
 const CANDIDATES: usize = 20;
 const PROTECTED: usize = 8;
@@ -29,6 +34,7 @@ struct Row {
     rss: KiB,
     swap: KiB,
     name: String,
+    why: String,
     fate: Fate,
 }
 
@@ -71,7 +77,12 @@ impl Explanation {
             kernel_chooses: config.kernel_oom,
             all: config.debug,
         };
-        proc.for_each(|proc, pid| match row(proc, &rules, &memory, &users, pid) {
+        let mut judge = Judging {
+            patterns: &config.patterns,
+            filter: Filter::new(&config.patterns, &users.0),
+            reader: Reader(Proc::system()?),
+        };
+        proc.for_each(|proc, pid| match row(proc, &rules, &mut judge, &memory, &users, pid) {
             Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
                 explanation.kernel_threads += 1;
             }
@@ -96,35 +107,107 @@ impl Row {
     }
 }
 
+/// The patterns in force. Here nobody waits, so command lines are read directly.
+struct Judging<'a> {
+    patterns: &'a Patterns,
+    filter: Filter,
+    reader: Reader,
+}
+
+struct Reader(Proc);
+
+impl CommandLines for Reader {
+    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
+        let stat = self.0.stat(id.pid).ok().filter(|stat| stat.id == id)?;
+        let mut line = CommandLine::new();
+        self.0.command_line(&stat, &mut line).ok().map(|()| line)
+    }
+}
+
+impl Judge for Judging<'_> {
+    fn is_idle(&self) -> bool {
+        self.patterns.all().next().is_none()
+    }
+
+    fn may_prefer(&self) -> bool {
+        !self.patterns.prefer.is_empty()
+    }
+
+    fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
+        self.filter.judge(self.patterns, proc, stat, &mut self.reader)
+    }
+
+    fn met(&mut self, _: &Candidate) {}
+}
+
+impl Judging<'_> {
+    /// Which pattern decided, in words.
+    fn reason(&self, verdict: &Verdict) -> Option<String> {
+        let (verb, list, place) = match *verdict {
+            Verdict { spared: Some(Spared::Ignored(place)), .. } => {
+                ("ignored", &self.patterns.ignore, place)
+            }
+            Verdict { prefer: Some(_), avoid: Some(_), .. } => {
+                return Some(String::from("preferred and avoided"))
+            }
+            Verdict { prefer: Some(place), .. } => {
+                ("preferred", &self.patterns.prefer, Some(place))
+            }
+            Verdict { avoid: Some(place), .. } => ("avoided", &self.patterns.avoid, Some(place)),
+            _ => return None,
+        };
+        let pattern = list.get(place?)?;
+        Some(format!("{verb}: {}", Escaped(pattern.text())))
+    }
+}
+
 /// Reads all that went into the standing of one process.
 fn row(
     proc: &mut Proc,
     rules: &Rules<'_>,
+    judge: &mut Judging<'_>,
     memory: &Memory,
     users: &Users,
     pid: Pid,
 ) -> io::Result<Row> {
     let stat = proc.stat_with_threads(pid)?;
-    let status = proc.status(pid, stat.is_ended())?;
+    let status = proc.status(&stat)?;
     let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
     let rss = KiB::from_pages(stat.rss_pages, machine::page());
     let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
     let size = rss.plus(swap);
+    let verdict = judge.judge(proc, &stat);
+    let bonus = rules.bonus_for(&verdict);
     let (points, standing_points) = match rules.ranking {
         Ranking::OomScore => {
             let raise = if rules.ignore_positive_adj { i64::from(adj.max(0)) } else { 0 };
-            let points = rules.scale.points(score) - raise;
+            let points = rules.scale.points(score) - raise + bonus;
             (points, points)
         }
         Ranking::Rss => {
-            let thousandths = KiB(1000).scaled(rss, memory.total);
-            (thousandths.0 as i64, rss.0 as i64)
+            let points = rss.0 as i64 + bonus;
+            (points.saturating_mul(1000) / memory.total.0.max(1) as i64, points)
         }
     };
     let exempt = (score == 0 && rules.zero_is_exempt()).then_some(Protection::Exempt);
     let protection =
-        rules.protection(&stat).or(exempt).or_else(|| scan::exemption(proc, rules, pid));
+        rules.protection(&stat).or(exempt).or_else(|| scan::exemption(proc, rules, judge, &stat));
+    let fate = match protection {
+        Some(why) => Fate::Protected(why),
+        None => Fate::Candidate(rules.standing(standing_points, size)),
+    };
+    let by_pattern = judge.reason(&verdict);
+    let why = match fate {
+        Fate::Protected(Protection::Spared(_)) => by_pattern,
+        Fate::Protected(_) => None,
+        Fate::Candidate(standing) if !standing.large => Some(String::from("spared: small")),
+        Fate::Candidate(_) => by_pattern,
+    };
     Ok(Row {
+        why: why.unwrap_or_else(|| match fate {
+            Fate::Protected(why) => String::from(why.text()),
+            Fate::Candidate(_) => String::new(),
+        }),
         pid,
         user: users.name(proc.owner(pid)?),
         points,
@@ -133,10 +216,7 @@ fn row(
         rss,
         swap,
         name: Escaped(stat.comm.as_bytes()).to_string(),
-        fate: match protection {
-            Some(why) => Fate::Protected(why),
-            None => Fate::Candidate(rules.standing(standing_points, size)),
-        },
+        fate,
     })
 }
 
@@ -172,11 +252,7 @@ fn cut(text: &str, width: usize) -> String {
 impl Explanation {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, rank: Option<usize>, row: &Row) -> fmt::Result {
         let rank = rank.map_or(String::from("-"), |rank| rank.to_string());
-        let why = match row.fate {
-            Fate::Protected(why) => why.text(),
-            Fate::Candidate(standing) if !standing.large => "spared: small",
-            Fate::Candidate(_) => "",
-        };
+        let why = cut(&row.why, WHY);
         let line = format!(
             "{rank:>4} {:>7} {:<10} {:>6} {:>5} {:>5} {:>6} {:>6} {:<16} {why}",
             row.pid,

@@ -4,7 +4,7 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::{Buf, Escaped};
-use crate::config::{Config, Warning};
+use crate::config::{Config, Patterns, Warning};
 use crate::helper::{Helper, LINE};
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
@@ -147,17 +147,25 @@ impl fmt::Display for Portrait<'_> {
     }
 }
 
-/// With `-d`: one that goes before all met so far.
-pub fn candidate(helper: &mut Helper, candidate: &Candidate) {
-    say!(
-        helper,
+/// With `-d`: one that goes before all met so far, and by which patterns.
+pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
+    let mut text = line(format_args!(
         "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
         candidate.standing.points,
         candidate.score,
         candidate.standing.size.mib()
-    );
+    ));
+    let (prefer, avoid) = (candidate.verdict.prefer, candidate.verdict.avoid);
+    for (verb, list, place) in
+        [("preferred", &patterns.prefer, prefer), ("avoided", &patterns.avoid, avoid)]
+    {
+        if let Some(pattern) = place.and_then(|place| list.get(place)) {
+            let _ = write!(text, ", {verb} by \"{}\"", Escaped(pattern.text()));
+        }
+    }
+    helper.write_line(text.as_bytes());
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.

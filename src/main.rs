@@ -9,6 +9,8 @@ mod units;
 
 mod bytes;
 
+mod pattern;
+
 mod options;
 
 mod config;
@@ -20,6 +22,8 @@ mod sys;
 mod procfs;
 
 mod policy;
+
+mod filter;
 
 mod victim;
 
@@ -189,7 +193,9 @@ fn help() -> String {
         }
     }
     text.push_str(
-        "\nSIZE is in KiB, or has a binary suffix K, M, G or T.\n\
+        "\nPATTERN is [FIELD:][glob:]TEXT; FIELD is name (unless given), cmd, exe, user or cgroup; TEXT\n\
+         is a regular expression searched anywhere in it, or a glob for all of it.\n\
+         SIZE is in KiB, or has a binary suffix K, M, G or T.\n\
          Exit status: 0 fine, 1 cannot run, 2 wrong usage.\n",
     );
     text
@@ -207,8 +213,10 @@ fn write_option(text: &mut String, spec: &options::Spec) {
     for (index, long) in spec.longs.iter().enumerate() {
         let _ = write!(spelling, "{}--{long}", if index > 0 { ", " } else { "" });
     }
-    if let Effect::Value { name, .. } = spec.effect {
-        let _ = write!(spelling, " {name}");
+    match spec.effect {
+        Effect::Value { name, .. } => spelling.extend([" ", name]),
+        Effect::Pattern(_) => spelling.extend([" ", options::PATTERN]),
+        Effect::Switch(_) | Effect::Task(_) | Effect::Obsolete(_) => {}
     }
     let _ = write!(text, "{spelling:<width$}", width = INDENT - 1);
     let mut column = spelling.len().max(INDENT - 1);

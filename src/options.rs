@@ -3,6 +3,7 @@
 //!
 //! Reads no argument, file or variable itself; `config` brings values here.
 
+use crate::pattern::Pattern;
 use crate::units::{self, Fault, KiB, Levels, Percent};
 use std::time::Duration;
 
@@ -13,6 +14,11 @@ pub struct Settings {
     pub swap: Option<Levels<Percent>>,
     pub mem_size: Option<Levels<KiB>>,
     pub swap_size: Option<Levels<KiB>>,
+    /// Empty where a source is silent.
+    pub prefer: Vec<Pattern>,
+    pub avoid: Vec<Pattern>,
+    pub ignore: Vec<Pattern>,
+    pub only: Vec<Pattern>,
     pub sort_by_rss: Option<bool>,
     pub ignore_root_user: Option<bool>,
     pub ignore_positive_adj: Option<bool>,
@@ -47,6 +53,8 @@ pub enum Effect {
         expects: &'static str,
         set: fn(&mut Settings, &[u8]) -> Result<(), Fault>,
     },
+    /// Takes a pattern; given again, one more.
+    Pattern(fn(&mut Settings) -> &mut Vec<Pattern>),
     /// Changes what the program is for.
     Task(Task),
     /// Does nothing, for earlyoom's users, and says this.
@@ -91,6 +99,9 @@ impl Section {
         }
     }
 }
+
+/// What `Effect::Pattern` takes, in the help.
+pub const PATTERN: &str = "PATTERN";
 
 /// `-p` as earlyoom and the original have it: first in line for the processor.
 const HIGHEST: i32 = -20;
@@ -161,6 +172,34 @@ pub const TABLE: &[Spec] = &[
         },
         section: Some(Section::Thresholds),
         help: "absolute, for free swap; with -s the lower one counts",
+    },
+    Spec {
+        longs: &["prefer"],
+        shorts: &[],
+        effect: Effect::Pattern(|settings| &mut settings.prefer),
+        section: Some(Section::Choosing),
+        help: "raise a matching process by 300 points (3/10 of memory); may be repeated",
+    },
+    Spec {
+        longs: &["avoid"],
+        shorts: &[],
+        effect: Effect::Pattern(|settings| &mut settings.avoid),
+        section: Some(Section::Choosing),
+        help: "lower it by 300 points; may be repeated",
+    },
+    Spec {
+        longs: &["ignore"],
+        shorts: &[],
+        effect: Effect::Pattern(|settings| &mut settings.ignore),
+        section: Some(Section::Choosing),
+        help: "never kill it; may be repeated",
+    },
+    Spec {
+        longs: &["only"],
+        shorts: &[],
+        effect: Effect::Pattern(|settings| &mut settings.only),
+        section: Some(Section::Choosing),
+        help: "kill nothing else; may be repeated",
     },
     Spec {
         longs: &["sort-by-rss"],

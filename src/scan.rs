@@ -5,7 +5,9 @@
 //! of it spared), a second pass reads `statm` of everyone, the cheapest file that tells a
 //! size. Never signals.
 
+use crate::filter::Verdict;
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::sys::{errno, machine, process};
@@ -25,15 +27,25 @@ pub struct Found {
     pub files: u32,
 }
 
-/// The one who would go first now. `met` is told each candidate that goes before those met
-/// so far.
+/// What the patterns say of processes.
+pub trait Judge {
+    /// There are no patterns: never ask.
+    fn is_idle(&self) -> bool;
+    /// Some process could be raised.
+    fn may_prefer(&self) -> bool;
+    fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict;
+    /// Hears of each candidate that goes before those met so far.
+    fn met(&mut self, candidate: &Candidate);
+}
+
+/// The one who would go first now.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
+    judge: &mut dyn Judge,
     memory: &Memory,
-    met: &mut dyn FnMut(&Candidate),
 ) -> io::Result<Found> {
-    let mut search = Search::new(rules, memory, met);
+    let mut search = Search::new(rules, judge, memory);
     let mut seen = 0;
     match rules.ranking {
         Ranking::Rss => proc.for_each(|proc, pid| {
@@ -67,11 +79,11 @@ pub fn find(
 pub fn again(
     proc: &mut Proc,
     rules: &Rules<'_>,
+    judge: &mut dyn Judge,
     memory: &Memory,
     old: &Candidate,
 ) -> Option<Candidate> {
-    let mut unheard = |_: &Candidate| {};
-    let mut search = Search::new(rules, memory, &mut unheard);
+    let mut search = Search::new(rules, judge, memory);
     search.consider(proc, old.id().pid, Score::AtMost(i32::MAX));
     search.best.filter(|new| new.id() == old.id())
 }
@@ -92,21 +104,17 @@ enum Score {
 
 struct Search<'a> {
     rules: &'a Rules<'a>,
+    judge: &'a mut dyn Judge,
     swap_used: KiB,
     page: KiB,
     best: Option<Candidate>,
     files: u32,
-    met: &'a mut dyn FnMut(&Candidate),
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        rules: &'a Rules<'a>,
-        memory: &Memory,
-        met: &'a mut dyn FnMut(&Candidate),
-    ) -> Search<'a> {
+    fn new(rules: &'a Rules<'a>, judge: &'a mut dyn Judge, memory: &Memory) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search { rules, swap_used, page: machine::page(), best: None, files: 0, met }
+        Search { rules, judge, swap_used, page: machine::page(), best: None, files: 0 }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -115,7 +123,7 @@ impl<'a> Search<'a> {
     fn consider(&mut self, proc: &mut Proc, pid: Pid, score: Score) {
         let better = self.try_consider(proc, pid, score);
         if let Ok(Some(candidate)) = better {
-            (self.met)(&candidate);
+            self.judge.met(&candidate);
             self.best = Some(candidate);
         }
     }
@@ -140,13 +148,23 @@ impl<'a> Search<'a> {
             (_, Score::Is(score) | Score::AtMost(score)) => self.rules.scale.points(score),
         };
         let standing = |points, size| self.rules.standing(points, size);
-        if !self.beats_best(standing(most_points, rss.plus(self.swap_used))) {
+        let raised = most_points.saturating_add(self.most_bonus());
+        if !self.beats_best(standing(raised, rss.plus(self.swap_used))) {
             return Ok(None);
         }
+        let verdict = match self.judge.is_idle() {
+            true => Verdict::default(),
+            false => self.judge.judge(proc, &stat),
+        };
+        if verdict.spared.is_some() {
+            return Ok(None);
+        }
+        let bonus = self.rules.bonus_for(&verdict);
+        let most_points = most_points.saturating_add(bonus);
         let mut size = rss;
         if self.swap_used > KiB::ZERO {
             self.files += 1;
-            size = rss.plus(proc.status(pid, stat.is_ended())?.swap);
+            size = rss.plus(proc.status(&stat)?.swap);
         }
         if !self.beats_best(standing(most_points, size)) {
             return Ok(None);
@@ -160,7 +178,7 @@ impl<'a> Search<'a> {
         };
         let mut points = match self.rules.ranking {
             Ranking::Rss => most_points,
-            Ranking::OomScore => self.rules.scale.points(score),
+            Ranking::OomScore => self.rules.scale.points(score) + bonus,
         };
         if score == 0 || self.rules.ignore_positive_adj {
             self.files += 1;
@@ -179,7 +197,7 @@ impl<'a> Search<'a> {
         if self.rules.ignore_root_user && proc.owner(pid)? == 0 {
             return Ok(None);
         }
-        Ok(Some(Candidate { stat, score, standing }))
+        Ok(Some(Candidate { stat, score, standing, verdict }))
     }
 
     /// Whether it is worth reading more of `pid`, by the cheapest that tells.
@@ -190,10 +208,12 @@ impl<'a> Search<'a> {
             }
             (Ranking::Rss, _) => i64::MAX,
         };
-        if !self.beats_best(self.rules.standing(most_points, KiB(u64::MAX))) {
+        let raised = most_points.saturating_add(self.most_bonus());
+        if !self.beats_best(self.rules.standing(raised, KiB(u64::MAX))) {
             return Ok(false);
         }
-        if self.best.is_none() || matches!(score, Score::Is(_)) {
+        // Where a name may raise it, its size alone settles nothing.
+        if self.best.is_none() || matches!(score, Score::Is(_)) || self.judge.may_prefer() {
             return Ok(true);
         }
         self.files += 1;
@@ -213,10 +233,19 @@ impl<'a> Search<'a> {
         self.best.as_ref().map_or(true, |best| standing > best.standing)
     }
 
+    fn most_bonus(&self) -> i64 {
+        if self.judge.may_prefer() {
+            self.rules.bonus
+        } else {
+            0
+        }
+    }
+
     /// Whether a process with `score` that was not looked at could go before the best.
     fn may_be_beaten_by(&self, score: i32) -> bool {
         self.best.as_ref().map_or(true, |best| {
-            !best.standing.large || self.rules.scale.points(score) >= best.standing.points
+            let most_points = self.rules.scale.points(score) + self.most_bonus();
+            !best.standing.large || most_points >= best.standing.points
         })
     }
 }
@@ -269,7 +298,12 @@ pub struct Group {
 }
 
 /// Looks at every member of the group `leader`.
-pub fn group(proc: &mut Proc, rules: &Rules<'_>, leader: Pid) -> io::Result<Group> {
+pub fn group(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    leader: Pid,
+) -> io::Result<Group> {
     let mut group = Group { protected: None, living: 0, held: Held::default() };
     proc.for_each(|proc, pid| {
         let Ok(stat) = proc.stat(pid) else { return };
@@ -277,10 +311,10 @@ pub fn group(proc: &mut Proc, rules: &Rules<'_>, leader: Pid) -> io::Result<Grou
             return;
         }
         group.living += 1;
-        if let Ok(status) = proc.status(pid, stat.is_ended()) {
+        if let Ok(status) = proc.status(&stat) {
             group.held = group.held.and(status.held());
         }
-        match rules.protection(&stat).or_else(|| exemption(proc, rules, pid)) {
+        match rules.protection(&stat).or_else(|| exemption(proc, rules, judge, &stat)) {
             None | Some(Protection::Gone) => {}
             Some(why) => group.protected = group.protected.or(Some((pid, why))),
         }
@@ -290,7 +324,13 @@ pub fn group(proc: &mut Proc, rules: &Rules<'_>, leader: Pid) -> io::Result<Grou
 
 /// What `stat` does not tell about why a process must be left alone. When in doubt, it
 /// must.
-pub fn exemption(proc: &mut Proc, rules: &Rules<'_>, pid: Pid) -> Option<Protection> {
+pub fn exemption(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    stat: &Stat,
+) -> Option<Protection> {
+    let pid = stat.id.pid;
     match proc.oom_score_adj(pid) {
         Ok(-1000) => return Some(Protection::Exempt),
         Err(error) if errno::is_gone(&error) => return Some(Protection::Gone),
@@ -299,6 +339,9 @@ pub fn exemption(proc: &mut Proc, rules: &Rules<'_>, pid: Pid) -> Option<Protect
     if rules.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {
         return Some(Protection::Root);
     }
+    if let Some(spared) = judge.judge(proc, stat).spared {
+        return Some(Protection::Spared(spared));
+    }
     (!process::may_signal(pid)).then_some(Protection::NotPermitted)
 }
 
@@ -306,6 +349,7 @@ pub fn exemption(proc: &mut Proc, rules: &Rules<'_>, pid: Pid) -> Option<Protect
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::filter::Spared;
     use crate::kill::{Look, Machine};
     use crate::options::Settings;
     use crate::policy::{FillRate, Limits};
@@ -349,13 +393,84 @@ mod tests {
         }
 
         fn find(&self) -> Found {
-            self.with_rules(|proc, rules| find(proc, rules, &self.memory, &mut |_| {}).unwrap())
+            self.find_with(&mut ByName(Vec::new()))
+        }
+
+        fn find_with(&self, judge: &mut dyn Judge) -> Found {
+            self.with_rules(|proc, rules| find(proc, rules, judge, &self.memory).unwrap())
         }
 
         /// The victim's number, counted from `FIRST`.
         fn victim(&self) -> Option<i32> {
             self.find().best.map(|best| best.id().pid.number() - FIRST)
         }
+    }
+
+    /// What patterns would say, by name.
+    struct ByName(Vec<(&'static [u8], Verdict)>);
+
+    impl Judge for ByName {
+        fn is_idle(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        fn may_prefer(&self) -> bool {
+            self.0.iter().any(|(_, verdict)| verdict.prefer.is_some())
+        }
+
+        fn judge(&mut self, _: &mut Proc, stat: &Stat) -> Verdict {
+            let of_name = self.0.iter().find(|(name, _)| *name == stat.comm.as_bytes());
+            of_name.map_or(Verdict::default(), |(_, verdict)| *verdict)
+        }
+
+        fn met(&mut self, _: &Candidate) {}
+    }
+
+    const PREFERRED: Verdict = Verdict { prefer: Some(0), avoid: None, spared: None };
+    const AVOIDED: Verdict = Verdict { prefer: None, avoid: Some(0), spared: None };
+    const IGNORED: Verdict =
+        Verdict { prefer: None, avoid: None, spared: Some(Spared::Ignored(Some(0))) };
+
+    #[test]
+    fn patterns_raise_lower_and_spare() {
+        let victim = |verdicts: Vec<(&'static [u8], Verdict)>, by_rss| {
+            let mut world = World::new();
+            world.settings.sort_by_rss = Some(by_rss);
+            world.fixture.process(FIRST + 1, b"a", 700, 10 * LARGE);
+            world.fixture.process(FIRST + 2, b"b", 690, 9 * LARGE);
+            world.fixture.process(FIRST + 3, b"c", 680, 8 * LARGE);
+            let found = world.find_with(&mut ByName(verdicts));
+            found.best.map(|best| best.id().pid.number() - FIRST)
+        };
+        for by_rss in [false, true] {
+            assert_eq!(victim(vec![], by_rss), Some(1));
+            assert_eq!(victim(vec![(b"c", PREFERRED)], by_rss), Some(3));
+            assert_eq!(victim(vec![(b"a", AVOIDED)], by_rss), Some(2));
+            assert_eq!(victim(vec![(b"a", IGNORED), (b"b", AVOIDED)], by_rss), Some(3));
+            let all = vec![(&b"a"[..], IGNORED), (b"b", IGNORED), (b"c", IGNORED)];
+            assert_eq!(victim(all, by_rss), None);
+            assert_eq!(victim(vec![(b"a", PREFERRED), (b"b", PREFERRED)], by_rss), Some(1));
+        }
+    }
+
+    #[test]
+    fn one_that_stands_out_costs_one_file_a_process_with_patterns_too() {
+        let world = World::new();
+        (1..=300).for_each(|number| world.add(number, 666, 100));
+        world.add(301, 933, LARGE);
+        let found = world.find_with(&mut ByName(vec![(b"y", PREFERRED), (b"z", AVOIDED)]));
+        assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 301);
+        assert!(found.files <= 301 + 2, "{} files", found.files);
+    }
+
+    #[test]
+    fn a_preferred_one_is_found_among_many_alike() {
+        let world = World::new();
+        (1..=300).for_each(|number| world.add(number, 690, LARGE));
+        world.fixture.process(FIRST + 200, b"y", 690, LARGE);
+        let found = world.find_with(&mut ByName(vec![(b"y", PREFERRED)]));
+        assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 200);
+        assert!(found.files <= 2 * 300 + SHORTLIST as u32 + 4, "{} files", found.files);
     }
 
     const MEMINFO: &str = "MemTotal: 24576000 kB\nMemAvailable: 1000000 kB\n\
@@ -531,7 +646,9 @@ mod tests {
         world.add(1, 700, LARGE);
         let best = world.find().best.unwrap();
         let again = |world: &World| {
-            world.with_rules(|proc, rules| again(proc, rules, &world.memory, &best).is_some())
+            world.with_rules(|proc, rules| {
+                again(proc, rules, &mut ByName(Vec::new()), &world.memory, &best).is_some()
+            })
         };
         assert!(again(&world));
         let line = stat_line(FIRST + 1, b"x", b'S', 0, 1, LARGE);
@@ -551,8 +668,11 @@ mod tests {
         let member = member.replace(&own_group, &format!("1 {0} {0}", FIRST + 1));
         world.fixture.write(&format!("{}/stat", FIRST + 2), member);
         let leader = Pid::new((FIRST + 1).into()).unwrap();
-        let of =
-            |world: &World| world.with_rules(|proc, rules| group(proc, rules, leader).unwrap());
+        let of = |world: &World| {
+            world.with_rules(|proc, rules| {
+                group(proc, rules, &mut ByName(Vec::new()), leader).unwrap()
+            })
+        };
         let free = of(&world);
         assert_eq!((free.living, free.held.total()), (2, KiB::from_mib(200)));
         assert!(free.protected.is_none());
@@ -579,7 +699,8 @@ mod tests {
                 let victim_gone = false;
                 machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
             }
-            let found = find(proc, rules, &world.memory, &mut |_| {}).unwrap();
+            let judge = &mut ByName(Vec::new());
+            let found = find(proc, rules, judge, &world.memory).unwrap();
             assert_eq!(counted::allocations(), before);
             assert_eq!(found.seen, 200);
         });

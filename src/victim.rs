@@ -3,6 +3,7 @@
 //! Pure: `scan` reads what is asked here. Never signals.
 
 use crate::config::Config;
+use crate::filter::{Spared, Verdict};
 use crate::procfs::stat::Stat;
 use crate::units::{Identity, KiB, Pid};
 
@@ -19,6 +20,8 @@ pub enum Protection {
     Exempt,
     /// `--ignore-root-user`.
     Root,
+    /// `--ignore` or `--only`.
+    Spared(Spared),
     /// The guard may not signal it.
     NotPermitted,
     /// It could not be ended before.
@@ -36,6 +39,9 @@ impl Protection {
             Protection::Ancestor => "protected: own ancestor",
             Protection::Exempt => "protected: exempt",
             Protection::Root => "protected: root's",
+            Protection::Spared(Spared::Ignored(Some(_))) => "protected: ignored",
+            Protection::Spared(Spared::Ignored(None)) => "protected: perhaps ignored",
+            Protection::Spared(Spared::NotOnly) => "protected: not in --only",
             Protection::NotPermitted => "not permitted",
             Protection::Left => "could not be ended",
             Protection::Gone => "has ended",
@@ -107,6 +113,8 @@ pub struct Candidate {
     pub stat: Stat,
     pub score: i32,
     pub standing: Standing,
+    /// Which patterns raised or lowered it.
+    pub verdict: Verdict,
 }
 
 impl Candidate {
@@ -115,6 +123,10 @@ impl Candidate {
     }
 }
 
+/// Thousandths of memory that `--prefer` adds and `--avoid` takes: what earlyoom's users know
+/// as 300 points, before Linux 5.9 made 450 of it.
+const BONUS: i64 = 300;
+
 /// The rules of one choice.
 pub struct Rules<'a> {
     pub ranking: Ranking,
@@ -122,6 +134,8 @@ pub struct Rules<'a> {
     pub ignore_root_user: bool,
     pub ignore_positive_adj: bool,
     pub min_size: KiB,
+    /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
+    pub bonus: i64,
     pub family: &'a Family,
     pub left: &'a Remembered,
 }
@@ -134,8 +148,16 @@ impl<'a> Rules<'a> {
         family: &'a Family,
         left: &'a Remembered,
     ) -> Rules<'a> {
+        let ranking = if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
         Rules {
-            ranking: if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore },
+            ranking,
+            bonus: match ranking {
+                Ranking::OomScore => BONUS,
+                Ranking::Rss => {
+                    let share = KiB(BONUS as u64).scaled(mem_total, KiB(1000));
+                    i64::try_from(share.0).unwrap_or(i64::MAX)
+                }
+            },
             scale,
             ignore_root_user: config.ignore_root_user,
             ignore_positive_adj: config.ignore_positive_adj,
@@ -169,6 +191,12 @@ impl<'a> Rules<'a> {
     /// small, and only `oom_score_adj` tells.
     pub fn zero_is_exempt(&self) -> bool {
         self.scale == Scale::Shifted
+    }
+
+    /// What the patterns add to a process's points, or take.
+    pub fn bonus_for(&self, verdict: &Verdict) -> i64 {
+        let sign = i64::from(verdict.prefer.is_some()) - i64::from(verdict.avoid.is_some());
+        self.bonus * sign
     }
 
     pub fn standing(&self, points: i64, size: KiB) -> Standing {

@@ -2,15 +2,20 @@
 //! it.
 
 use super::Daemon;
+use crate::config::Config;
+use crate::filter::{CommandLines, Filter, Verdict};
+use crate::helper::Helper;
 use crate::kill::target::Target;
 use crate::kill::{Step, Urgency};
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
-use crate::scan;
+use crate::scan::{self, Judge};
 use crate::sys::errno::{self, Errno};
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, fd};
@@ -58,6 +63,45 @@ enum Miss {
     Recovered,
     /// The guard may not: choose others from now on.
     Refused(io::Error),
+}
+
+/// The patterns in force, with the helper to read command lines.
+struct PatternJudge<'a> {
+    config: &'a Config,
+    filter: &'a mut Filter,
+    helper: &'a mut Helper,
+}
+
+impl<'a> PatternJudge<'a> {
+    fn of(config: &'a Config, filter: &'a mut Filter, helper: &'a mut Helper) -> Self {
+        PatternJudge { config, filter, helper }
+    }
+}
+
+impl Judge for PatternJudge<'_> {
+    fn is_idle(&self) -> bool {
+        self.config.patterns.all().next().is_none()
+    }
+
+    fn may_prefer(&self) -> bool {
+        !self.config.patterns.prefer.is_empty()
+    }
+
+    fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
+        self.filter.judge(&self.config.patterns, proc, stat, self.helper)
+    }
+
+    fn met(&mut self, candidate: &Candidate) {
+        if self.config.debug {
+            log::candidate(self.helper, candidate, &self.config.patterns);
+        }
+    }
+}
+
+impl CommandLines for Helper {
+    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
+        Helper::command_line(self, id, patience(Deadly::Term))
+    }
 }
 
 impl Daemon {
@@ -128,13 +172,8 @@ impl Daemon {
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, memory.total, self.scale, &family, left);
-        let (helper, debug) = (&mut self.helper, self.config.debug);
-        let mut met = |candidate: &Candidate| {
-            if debug {
-                log::candidate(helper, candidate);
-            }
-        };
-        let found = scan::find(&mut self.proc, &rules, memory, &mut met)?;
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
+        let found = scan::find(&mut self.proc, &rules, &mut judge, memory)?;
         if self.config.debug {
             let micros = clock::now().since(before).as_micros();
             let (seen, files) = (found.seen, found.files);
@@ -153,12 +192,14 @@ impl Daemon {
     ) -> Result<Chosen, Miss> {
         let id = candidate.id();
         let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
-        self.helper.read_command(id, patience(wanted));
+        self.helper.command_line(id, patience(wanted));
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, before.total, self.scale, &family, left);
         let with_group = self.config.kill_group;
-        let group = with_group.then(|| group_of(&mut self.proc, &rules, candidate.stat.pgid));
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
+        let pgid = candidate.stat.pgid;
+        let group = with_group.then(|| group_of(&mut self.proc, &rules, &mut judge, pgid));
         if let Some(Ok(group)) = &group {
             target.group = Some(group.leader);
         }
@@ -171,7 +212,7 @@ impl Daemon {
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
         };
-        let again = scan::again(&mut self.proc, &rules, &memory, candidate);
+        let again = scan::again(&mut self.proc, &rules, &mut judge, &memory, candidate);
         let candidate = again.ok_or(Miss::Gone)?;
         Ok(Chosen { candidate, target, signal, memory, group })
     }
@@ -223,7 +264,7 @@ impl Daemon {
             candidate,
             uid: self.proc.owner(pid).unwrap_or(0),
             adj: self.proc.oom_score_adj(pid).unwrap_or(0),
-            status: self.proc.status(pid, candidate.stat.is_ended()).unwrap_or_default(),
+            status: self.proc.status(&candidate.stat).unwrap_or_default(),
         }
     }
 
@@ -268,7 +309,8 @@ impl Daemon {
         let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
         let left = self.machine.left();
         let rules = Rules::new(&self.config, total, self.scale, &family, left);
-        group_of(&mut self.proc, &rules, leader.number())
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
+        group_of(&mut self.proc, &rules, &mut judge, leader.number())
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
@@ -302,14 +344,19 @@ impl Daemon {
 }
 
 /// The group to signal with the victim, or why it is left alone.
-fn group_of(proc: &mut Proc, rules: &Rules<'_>, pgid: i32) -> Result<FreeGroup, Alone> {
+fn group_of(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    pgid: i32,
+) -> Result<FreeGroup, Alone> {
     // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
     let leader =
         Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
     if pgid == process::own_group() {
         return Err(Alone::OwnGroup);
     }
-    let group = scan::group(proc, rules, leader).map_err(|_| Alone::Unknown)?;
+    let group = scan::group(proc, rules, judge, leader).map_err(|_| Alone::Unknown)?;
     match group.protected {
         Some((pid, why)) => Err(Alone::Holds(pid, why)),
         None => Ok(FreeGroup { leader, living: group.living, held: group.held }),

@@ -7,6 +7,7 @@ mod act;
 mod start;
 
 use crate::config::Config;
+use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::target::Target;
 use crate::kill::{Attention, Look, Machine, Step};
@@ -46,6 +47,7 @@ pub struct Daemon {
     psi: Option<OwnedFd>,
     sysrq: Option<OwnedFd>,
     helper: Helper,
+    filter: Filter,
     machine: Machine,
     target: Option<Target>,
     rate: FillRate,

@@ -2,7 +2,9 @@
 //! how fast memory fills here, and what a user should know from the start.
 
 use super::Daemon;
+use crate::bytes::Escaped;
 use crate::config::Config;
+use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::Machine;
 use crate::log;
@@ -44,6 +46,7 @@ impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
     pub fn start(parts: Parts) -> io::Result<Daemon> {
         let Parts { config, mut proc, meminfo, memory, scale, sysrq, notices } = parts;
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
         let refused = config.priority.map(|niceness| prioritize(&mut proc, niceness));
@@ -53,6 +56,14 @@ impl Daemon {
         log::banner(&mut helper, &config, &limits, &memory);
         notices.into_iter().for_each(|notice| say!(helper, "notice: {notice}"));
         config.warnings(memory.swap_total).for_each(|warning| log::warning(&mut helper, warning));
+        let mut filter = Filter::new(&config.patterns, &passwd);
+        for pattern in filter.unknown_users(&config.patterns) {
+            say!(
+                helper,
+                "warning: \"{}\": /etc/passwd has no such user; numbers always work",
+                Escaped(pattern.text())
+            );
+        }
         if memory.estimated {
             say!(helper, "notice: this kernel tells no MemAvailable; it is estimated");
         }
@@ -85,6 +96,7 @@ impl Daemon {
             psi,
             sysrq,
             helper,
+            filter,
             target: None,
             rate: FillRate::new(rate),
             budget: Budget::new(),

@@ -30,9 +30,13 @@ pub enum Message<'a> {
         id: Identity,
         text: &'a [u8],
     },
-    /// Also the answer.
     ReadCommand {
         id: Identity,
+    },
+    /// The answer; `None` if it could not be read.
+    Command {
+        id: Identity,
+        line: Option<&'a [u8]>,
     },
     Release {
         id: Identity,
@@ -48,6 +52,8 @@ impl<'a> Message<'a> {
             Message::Line { text } => (b'L', NOBODY, None, text),
             Message::LineWithCommand { id, text } => (b'V', id, None, text),
             Message::ReadCommand { id } => (b'C', id, None, &b""[..]),
+            Message::Command { id, line: Some(line) } => (b'A', id, None, line),
+            Message::Command { id, line: None } => (b'U', id, None, &b""[..]),
             Message::Release { id, group } => (b'R', id, group, &b""[..]),
         };
         let mut bytes = Buf::new();
@@ -69,6 +75,8 @@ impl<'a> Message<'a> {
             b'L' => Some(Message::Line { text }),
             b'V' => Some(Message::LineWithCommand { id, text }),
             b'C' => Some(Message::ReadCommand { id }),
+            b'A' => Some(Message::Command { id, line: Some(text) }),
+            b'U' => Some(Message::Command { id, line: None }),
             b'R' => Some(Message::Release { id, group: Pid::new(number(13)?.into()) }),
             _ => None,
         }
@@ -87,6 +95,9 @@ mod tests {
             Message::Line { text: b"hello" },
             Message::LineWithCommand { id, text: b"sending" },
             Message::ReadCommand { id },
+            Message::Command { id, line: Some(b"sh -c x") },
+            Message::Command { id, line: Some(b"") },
+            Message::Command { id, line: None },
             Message::Release { id, group: None },
             Message::Release { id, group: Pid::new(7) },
         ] {

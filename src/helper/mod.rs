@@ -8,6 +8,7 @@
 mod message;
 mod serve;
 
+use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{clock, memory, process, signal, socket};
@@ -92,11 +93,11 @@ impl Helper {
         self.send(Message::Release { id, group });
     }
 
-    /// Asks for the command line of `id` to be read now, since a process that is ended may
-    /// have none a moment later. Waits for that at most `limit`, and not at all for a
-    /// helper that did not answer the last time.
-    pub fn read_command(&mut self, id: Identity, limit: Duration) {
-        self.drain();
+    /// The command line of `id`, read now: once the process is ended it may have none. Waits
+    /// for it at most `limit`, and not at all for a helper that did not answer the last
+    /// time. `None` if it could not be read, or not in time.
+    pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
+        self.drain(None);
         let limit = if self.silent_since.is_some() { Duration::ZERO } else { limit };
         self.send(Message::ReadCommand { id });
         let end = clock::now().after(limit);
@@ -105,28 +106,28 @@ impl Helper {
             let mut waiter = Waiter::<1>::new();
             waiter.add(self.ours.as_fd(), Wish::Readable);
             waiter.wait(Some(end.since(now)));
-            if self.drain() == Some(id) {
-                return;
+            if let Some(answer) = self.drain(Some(id)) {
+                return answer;
             }
             if now >= end {
                 self.silent_since = self.silent_since.or(Some(now));
-                return;
+                return None;
             }
         }
     }
 
-    /// Takes all answers; the last one's process.
-    fn drain(&mut self) -> Option<Identity> {
-        let mut last = None;
+    /// Takes all answers; returns the one about `wanted`, if it is among them.
+    fn drain(&mut self, wanted: Option<Identity>) -> Option<Option<CommandLine>> {
+        let mut answer = None;
         let mut buf = Sealed::BUFFER;
         while let Ok(len) = socket::receive(self.ours.as_fd(), &mut buf) {
-            match Message::parse(&buf[..len]) {
-                Some(Message::ReadCommand { id }) => last = Some(id),
-                _ => break,
+            let Some(Message::Command { id, line }) = Message::parse(&buf[..len]) else { break };
+            if Some(id) == wanted {
+                answer = Some(line.map(CommandLine::from_bytes));
             }
             self.silent_since = None;
         }
-        last
+        answer
     }
 
     fn send(&mut self, message: Message<'_>) {
@@ -163,7 +164,7 @@ impl Helper {
     /// Whether there is work for `revive`, which forks: not while memory is short.
     pub fn needs_reviving(&mut self, now: Moment) -> bool {
         if self.silent_since.is_some() {
-            self.drain();
+            self.drain(None);
         }
         let hung = self.hung_since().is_some_and(|since| now.since(since) >= HUNG_AFTER);
         (self.pid.is_none() || hung) && now.since(self.started) >= RESTART

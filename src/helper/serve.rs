@@ -8,6 +8,7 @@ use crate::sys::fd::{self, Waiter, Wish};
 use crate::sys::{clock, errno, process, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub fn serve(watch: BorrowedFd<'_>, proc: Proc) {
 
 struct Serving {
     proc: Proc,
-    /// The command line read last, and whose it is.
-    command: Option<(Identity, CommandLine)>,
+    /// The command line read last, and whose it is; `None` if it could not be read.
+    command: Option<(Identity, Option<CommandLine>)>,
     outbox: Outbox,
     releases: [Option<Release>; 4],
 }
@@ -57,36 +58,37 @@ impl Serving {
             Some(Message::Line { text }) => self.outbox.line(text),
             Some(Message::LineWithCommand { id, text }) => {
                 let mut line = Buf::<{ super::LINE }>::from_bytes(text);
-                let command = self.command_of(id);
+                let command = shown(self.command_of(id));
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
                 self.outbox.line(line.as_bytes());
             }
             Some(Message::ReadCommand { id }) => {
-                self.command_of(id);
+                let line = self.command_of(id).map(Buf::as_bytes);
                 // If the watch does not listen any more, it did not wait.
-                let _ = socket::send(watch, Message::ReadCommand { id }.seal().as_bytes());
+                let _ = socket::send(watch, Message::Command { id, line }.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
-            None => {}
+            Some(Message::Command { .. }) | None => {}
         }
     }
 
-    /// The command line of `id`, read at most once; empty if it could not be read.
-    fn command_of(&mut self, id: Identity) -> CommandLine {
-        if let Some((_, line)) = self.command.as_ref().filter(|(known, _)| *known == id) {
-            return line.clone();
+    /// The command line of `id`, read once as long as no other one is asked for.
+    fn command_of(&mut self, id: Identity) -> Option<&CommandLine> {
+        if self.command.as_ref().map_or(true, |(known, _)| *known != id) {
+            self.command = Some((id, self.read_command(id).ok()));
         }
+        self.command.as_ref().and_then(|(_, line)| line.as_ref())
+    }
+
+    fn read_command(&mut self, id: Identity) -> io::Result<CommandLine> {
         let mut line = CommandLine::new();
-        if self.proc.command_line(id.pid, &mut line).is_err()
-            || !self.proc.is_running(id).unwrap_or(false)
-        {
-            line.clear();
+        let stat = self.proc.stat(id.pid)?;
+        self.proc.command_line(&stat, &mut line)?;
+        // The number may have gone to another one meanwhile.
+        if self.proc.stat(id.pid)?.id != id {
+            return Err(errno::gone());
         }
-        if line.is_cut() {
-            line.end_with(b"...");
-        }
-        self.command = Some((id, line.clone()));
-        line
+        Ok(line)
     }
 
     fn release(&mut self, id: Identity, group: Option<Pid>) {
@@ -124,6 +126,16 @@ impl Serving {
             }
         }
     }
+}
+
+/// What a message shows of a command line.
+fn shown(line: Option<&CommandLine>) -> Buf<256> {
+    let mut shown = Buf::new();
+    shown.push(line.map_or(&b""[..], Buf::as_bytes));
+    if shown.is_cut() || line.is_some_and(Buf::is_cut) {
+        shown.end_with(b"...");
+    }
+    shown
 }
 
 /// How long a dying process is helped, and how often: EAGAIN means that part of it could

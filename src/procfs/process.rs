@@ -10,8 +10,9 @@ use crate::units::{Identity, Pid};
 use std::io;
 use std::os::fd::AsFd;
 
-/// As much of a command line as a message shows; the rest is cut, and that is shown.
-pub type CommandLine = Buf<256>;
+/// As much of a command line as patterns see: the arguments that tell processes of one
+/// program apart come in the first few hundred bytes. The rest is cut.
+pub type CommandLine = Buf<2048>;
 
 impl Proc {
     /// `oom_score`: the kernel's badness, 0 for what it would never kill. ESRCH or
@@ -48,12 +49,8 @@ impl Proc {
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
         let mut stat = self.stat(pid)?;
         if stat.is_ended() && !stat.is_gone() {
-            if let Some(thread) = self.other_thread(pid)? {
-                let mut path = process_path(pid, "task/");
-                path.push_number(thread.number() as u32);
-                path.push(b"/stat");
-                stat.rss_pages = stat::parse(self.read(&mut path)?).ok_or_else(gone)?.rss_pages;
-            }
+            let mut path = self.living_path(&stat, "stat")?;
+            stat.rss_pages = stat::parse(self.read(&mut path)?).ok_or_else(gone)?.rss_pages;
         }
         Ok(stat)
     }
@@ -68,14 +65,50 @@ impl Proc {
         }
     }
 
+    /// The file `name` of the process, or of a living thread of it where the leader, which
+    /// shows little any more, has ended before the others.
+    fn living_path(&mut self, stat: &Stat, name: &str) -> io::Result<Path> {
+        let pid = stat.id.pid;
+        let thread = if stat.is_ended() { self.other_thread(pid)? } else { None };
+        let Some(thread) = thread else { return Ok(process_path(pid, name)) };
+        let mut path = process_path(pid, "task/");
+        path.push_number(thread.number() as u32);
+        path.push(b"/");
+        path.push(name.as_bytes());
+        Ok(path)
+    }
+
+    /// The path of the executable, into `path`. Of one that was replaced meanwhile, where it
+    /// was. EACCES without the right to trace the process (ptrace(2)).
+    pub fn executable<const N: usize>(&mut self, stat: &Stat, path: &mut Buf<N>) -> io::Result<()> {
+        let mut link = self.living_path(stat, "exe")?;
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
+        let target = &self.file[..len];
+        path.push(target.strip_suffix(b" (deleted)").unwrap_or(target));
+        Ok(())
+    }
+
+    /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or where
+    /// the process is not in that, as the memory controller has it.
+    pub fn cgroup<const N: usize>(&mut self, pid: Pid, path: &mut Buf<N>) -> io::Result<()> {
+        self.for_each_line(&mut process_path(pid, "cgroup"), |line| {
+            let mut fields = line.splitn(3, |&byte| byte == b':');
+            let (Some(id), Some(controllers), Some(of)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                return;
+            };
+            let of_memory = controllers.split(|&byte| byte == b',').any(|name| name == b"memory");
+            if of_memory || (id == b"0" && (of != b"/" || path.as_bytes().is_empty())) {
+                path.clear();
+                path.push(of);
+            }
+        })
+    }
+
     /// `status` of the process, or of a living thread of it (see `stat_with_threads`).
-    pub fn status(&mut self, pid: Pid, leader_ended: bool) -> io::Result<Status> {
-        let thread = if leader_ended { self.other_thread(pid)? } else { None };
-        let mut path = process_path(pid, if thread.is_some() { "task/" } else { "status" });
-        if let Some(thread) = thread {
-            path.push_number(thread.number() as u32);
-            path.push(b"/status");
-        }
+    pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
+        let mut path = self.living_path(stat, "status")?;
         let mut status = Status::default();
         self.for_each_line(&mut path, |line| status.take(line))?;
         Ok(status)
@@ -84,9 +117,10 @@ impl Proc {
     /// Arguments joined by blanks, read into `line`; empty for a kernel thread or once the
     /// process has ended. This read can hang on a swapped-out page, or on the memory map
     /// of a process that is forking.
-    pub fn command_line(&mut self, pid: Pid, line: &mut CommandLine) -> io::Result<()> {
+    pub fn command_line(&mut self, stat: &Stat, line: &mut CommandLine) -> io::Result<()> {
         line.clear();
-        let mut text = self.read(&mut process_path(pid, "cmdline"))?;
+        let mut path = self.living_path(stat, "cmdline")?;
+        let mut text = self.read(&mut path)?;
         while let Some(rest) = text.strip_suffix(b"\0") {
             text = rest;
         }

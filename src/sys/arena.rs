@@ -10,9 +10,9 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Start-up needs about 12 KiB (arguments, settings, descriptors' buffers; read from
-/// `used` in a debug build); a page that is never handed out is never touched.
-const ARENA: usize = 64 * 1024;
+/// Start-up needs a few KiB (`-d` tells), and patterns of the largest size some 60 KiB each;
+/// a page that is never handed out is never touched.
+const ARENA: usize = 256 * 1024;
 /// As much as a surprise may take without a page fault.
 const RESERVE: usize = 16 * 1024;
 

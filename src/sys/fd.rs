@@ -54,6 +54,14 @@ pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<u32> {
     Ok(stat.st_uid)
 }
 
+/// Where a link relative to `directory` leads, and how long that is; cut at `buf`.
+pub fn read_link_at(directory: BorrowedFd<'_>, path: &CStr, buf: &mut [u8]) -> io::Result<usize> {
+    let (directory, at, len) = (directory.as_raw_fd(), buf.as_mut_ptr(), buf.len());
+    // SAFETY: `path` ends with NUL; `at` points to `len` writable bytes.
+    let got = unsafe { libc::readlinkat(directory, path.as_ptr(), at.cast(), len) };
+    check(got as libc::c_long)
+}
+
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.
