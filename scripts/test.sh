@@ -132,6 +132,7 @@ else
 fi
 if cargo clippy --version >/dev/null 2>&1; then
     check "cargo clippy" cargo clippy --quiet --all-targets -- -D warnings
+    check "cargo clippy without patterns" cargo clippy --quiet --no-default-features -- -D warnings
 else
     skip "cargo clippy" "this Rust has no clippy"
 fi

@@ -25,10 +25,9 @@ impl Patterns {
 
     /// Each list with the cheapest fields first, whatever the order they were given in.
     fn sorted(settings: &Settings) -> Patterns {
-        let sorted = |list: &Vec<Pattern>| {
-            let mut list = list.clone();
-            list.sort_by_key(|pattern| cost(pattern.field()));
-            list
+        let sorted = |list: &[Pattern]| {
+            let of = |field| list.iter().filter(move |pattern| pattern.field() == field);
+            BY_COST.into_iter().flat_map(of).cloned().collect()
         };
         Patterns {
             prefer: sorted(&settings.prefer),
@@ -39,16 +38,8 @@ impl Patterns {
     }
 }
 
-/// What reading a field takes: nothing, one call, a file, or another process's help.
-const fn cost(field: Field) -> u8 {
-    match field {
-        Field::Name => 0,
-        Field::User => 1,
-        Field::Exe => 2,
-        Field::Cgroup => 3,
-        Field::Cmd => 4,
-    }
-}
+/// By what reading a field takes: nothing, one call, a file, another process's help.
+const BY_COST: [Field; 5] = [Field::Name, Field::User, Field::Exe, Field::Cgroup, Field::Cmd];
 
 /// Everything the guard goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,10 @@ mod units;
 
 mod bytes;
 
+#[cfg(feature = "patterns")]
+mod pattern;
+#[cfg(not(feature = "patterns"))]
+#[path = "pattern/none.rs"]
 mod pattern;
 
 mod options;
