@@ -37,7 +37,7 @@ const UNKNOWN_ESCAPE: &str = "this escape is not supported";
 const BAD_HEX: &str = "\\x takes two hexadecimal digits";
 const TRAILING_BACKSLASH: &str = "a backslash at the end escapes nothing";
 
-/// Longest text: compiled in a millisecond, and more than any program could come from.
+/// Longest text: more than any program within `LIMIT` is written with by hand.
 const LONGEST: usize = 16 * 1024;
 /// No person nests deeper.
 const DEEPEST: usize = 100;
@@ -296,6 +296,9 @@ impl Parser<'_> {
 
     /// Writes out what begins at `start` as often as asked.
     fn expand(&mut self, start: usize, least: usize, most: Option<usize>) -> Result<(), Fault> {
+        if (least, most) == (1, Some(1)) {
+            return Ok(());
+        }
         let length = self.places.len() - start;
         // Each copy with a way around it, and for `*` one more to go back.
         let copies = most.unwrap_or(least.max(1));

@@ -207,6 +207,38 @@ fn time_is_linear_in_the_text_whatever_the_pattern() {
     }
 }
 
+#[test]
+fn what_fuzzing_has_saved_is_read_and_matched_within_bounds() {
+    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/pattern");
+    let (mut files, mut accepted) = (0, 0);
+    for entry in std::fs::read_dir(saved).unwrap() {
+        let path = entry.unwrap().path();
+        let input = std::fs::read(&path).unwrap();
+        files += 1;
+        // As the fuzz target has it: the pattern, a NUL or a newline, the text.
+        let mut parts = input.splitn(2, |byte| matches!(byte, 0 | b'\n'));
+        let source = parts.next().unwrap_or_default();
+        let text = parts.next().unwrap_or_default();
+        let pattern = match Pattern::parse(source) {
+            Ok(pattern) => pattern,
+            Err(fault) => {
+                assert!(fault.at <= source.len(), "{path:?}: {fault:?}");
+                continue;
+            }
+        };
+        accepted += 1;
+        assert!(pattern.len() <= program::LIMIT, "{path:?}: {} places", pattern.len());
+        let mut scratch = Scratch::new(pattern.len());
+        let matched = pattern.is_match(text, &mut scratch);
+        // At each position each place is tried and followed once, and leads to two at most.
+        let most = 4 * (pattern.len() as u64 + 2) * (text.len() as u64 + 1);
+        assert!(scratch.steps() <= most, "{path:?}: {} steps of {most}", scratch.steps());
+        assert_eq!(pattern.is_match(text, &mut scratch), matched, "{path:?}");
+    }
+    assert!(files >= 50, "only {files} files in {saved}");
+    assert!(accepted >= 20, "only {accepted} patterns of {files} are accepted");
+}
+
 /// Small and slow, to hold globs against: does `glob` match all of `text`?
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     match glob.first() {
