@@ -7,8 +7,20 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-/// How much of a pattern is shown from the faulty byte on.
+/// How much of a pattern is shown, and how much from the faulty byte on.
+const WHOLE: usize = 200;
 const REST: usize = 20;
+
+/// Quoted text, at most so many bytes of it.
+struct Cut<'a>(&'a [u8], usize);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut(text, limit) = *self;
+        let dots = if text.len() > limit { "..." } else { "" };
+        write!(f, "{:?}{dots}", OsStr::from_bytes(&text[..text.len().min(limit)]))
+    }
+}
 
 /// What a command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,11 +52,16 @@ impl fmt::Display for Refusal {
             }
             Refusal::Pattern { option, value, fault } => {
                 let rest = value.as_bytes().get(fault.at..).unwrap_or_default();
-                let shown = OsStr::from_bytes(&rest[..rest.len().min(REST)]);
-                write!(f, "{option}: {value:?}: {}, at byte {}", fault.what, fault.at + 1)?;
+                write!(
+                    f,
+                    "{option}: {}: {}, at byte {}",
+                    Cut(value.as_bytes(), WHOLE),
+                    fault.what,
+                    fault.at + 1
+                )?;
                 match rest {
                     [] => Ok(()),
-                    _ => write!(f, ": {shown:?}"),
+                    _ => write!(f, ": {}", Cut(rest, REST)),
                 }
             }
             Refusal::Missing { option, name, expects } => {

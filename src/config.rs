@@ -19,6 +19,10 @@ pub struct Patterns {
 }
 
 impl Patterns {
+    pub fn is_empty(&self) -> bool {
+        self.all().next().is_none()
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
         [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
     }

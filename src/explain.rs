@@ -5,7 +5,9 @@
 use crate::bytes::{self, Escaped};
 use crate::config::{Config, Patterns};
 use crate::filter::{CommandLines, Filter, Spared, Verdict};
+use crate::helper::Helper;
 use crate::log::State;
+use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
@@ -17,7 +19,10 @@ use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale, Standing};
 use std::fmt::{self, Display, Write};
 use std::io;
+use std::time::Duration;
 
+/// For one command line: nothing waits here, but nobody likes to.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// What is left of 100 columns for the last one.
 const WHY: usize = 26;
 /// More rows than fit a screen say less; `-d` shows all.
@@ -51,6 +56,8 @@ pub struct Explanation {
     memory: Memory,
     limits: Limits,
     ranking: Ranking,
+    /// `user:` patterns that no name of `/etc/passwd` matches.
+    pub unknown_users: Vec<Pattern>,
     /// `--kernel-oom`: the table is only what the guard itself would do.
     kernel_chooses: bool,
     all: bool,
@@ -65,7 +72,9 @@ impl Explanation {
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
         let users = Users::read();
-        let (family, left) = (scan::family(proc, None), Remembered::default());
+        let helper = (!config.patterns.is_empty()).then(Helper::start).transpose()?;
+        let helper_pid = helper.as_ref().and_then(Helper::pid);
+        let (family, left) = (scan::family(proc, helper_pid), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
         let mut explanation = Explanation {
             rows: Vec::new(),
@@ -74,14 +83,17 @@ impl Explanation {
             memory,
             limits: Limits::of(config, &memory),
             ranking: rules.ranking,
+            unknown_users: Vec::new(),
             kernel_chooses: config.kernel_oom,
             all: config.debug,
         };
         let mut judge = Judging {
             patterns: &config.patterns,
             filter: Filter::new(&config.patterns, &users.0),
-            reader: Reader(Proc::system()?),
+            reader: Reader(helper),
         };
+        let unknown_users = judge.filter.unknown_users(&config.patterns).into_iter();
+        explanation.unknown_users = unknown_users.cloned().collect();
         proc.for_each(|proc, pid| match row(proc, &rules, &mut judge, &memory, &users, pid) {
             Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
                 explanation.kernel_threads += 1;
@@ -92,6 +104,9 @@ impl Explanation {
             Err(_) => {}
         })?;
         explanation.rows.sort_by_key(|row| std::cmp::Reverse(row.order()));
+        if let Some(helper) = judge.reader.0 {
+            helper.finish();
+        }
         Ok(Some(explanation))
     }
 }
@@ -107,26 +122,25 @@ impl Row {
     }
 }
 
-/// The patterns in force. Here nobody waits, so command lines are read directly.
+/// The patterns in force.
 struct Judging<'a> {
     patterns: &'a Patterns,
     filter: Filter,
     reader: Reader,
 }
 
-struct Reader(Proc);
+/// A command line may hang here as well, so that the helper reads it.
+struct Reader(Option<Helper>);
 
 impl CommandLines for Reader {
     fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
-        let stat = self.0.stat(id.pid).ok().filter(|stat| stat.id == id)?;
-        let mut line = CommandLine::new();
-        self.0.command_line(&stat, &mut line).ok().map(|()| line)
+        self.0.as_mut()?.command_line(id, PATIENCE)
     }
 }
 
 impl Judge for Judging<'_> {
     fn is_idle(&self) -> bool {
-        self.patterns.all().next().is_none()
+        self.patterns.is_empty()
     }
 
     fn may_prefer(&self) -> bool {

@@ -48,9 +48,11 @@ pub struct Filter {
     fields: Fields,
 }
 
-/// What was read of the process at hand. The outer `None`: not read yet.
+/// What was read of the process at hand. The outer `None`: not read yet; the inner one: it
+/// cannot be.
 #[derive(Default)]
 struct Fields {
+    /// Empty if the name is 15 bytes long, and that is all of it.
     full_name: Option<Option<Path>>,
     user: Option<Option<u32>>,
     exe: Option<Option<Path>>,
@@ -80,7 +82,7 @@ impl Filter {
         let users = &self.users;
         let of_user = patterns.all().filter(|pattern| pattern.field() == Field::User);
         of_user
-            .filter(|pattern| !pattern.text().iter().any(u8::is_ascii_digit))
+            .filter(|pattern| pattern.number().is_none())
             .filter(|pattern| !users.iter().any(|(_, name)| pattern.is_match(name, scratch)))
             .collect()
     }
@@ -123,11 +125,17 @@ impl Filter {
                 if pattern.is_match(comm, scratch) {
                     return Some(true);
                 }
-                let full = if comm.len() == COMM { fields.full_name(subject) } else { None };
-                Some(full.is_some_and(|full| pattern.is_match(full.as_bytes(), scratch)))
+                if comm.len() != COMM {
+                    return Some(false);
+                }
+                let full = fields.full_name(subject)?.as_bytes();
+                Some(!full.is_empty() && pattern.is_match(full, scratch))
             }
             Field::User => {
                 let uid = fields.user(subject)?;
+                if let Some(number) = pattern.number() {
+                    return Some(number == u64::from(uid));
+                }
                 let mut number = Buf::<10>::new();
                 number.push_number(uid);
                 let mut names = users.iter().filter(|(known, _)| *known == uid);
@@ -178,15 +186,16 @@ impl Fields {
             let comm = subject.stat.comm.as_bytes();
             let goes_on = |path: &[u8]| {
                 let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-                (name.len() > COMM && name.starts_with(comm)).then(|| Path::from_bytes(name))
+                let is = name.len() > COMM && name.starts_with(comm);
+                is.then(|| Path::from_bytes(name))
             };
             let by_exe = self.exe(subject).and_then(|path| goes_on(path.as_bytes()));
-            let by_command = |fields: &mut Fields, subject: &mut Subject<'_>| {
-                let command = fields.command(subject)?.clone();
-                let found = bytes::fields(command.as_bytes()).take(3).find_map(goes_on);
-                found
-            };
-            self.full_name = Some(by_exe.or_else(|| by_command(self, subject)));
+            let full_name = by_exe.or_else(|| {
+                let command = self.command(subject)?;
+                let first = bytes::fields(command.as_bytes()).take(3).find_map(goes_on);
+                Some(first.unwrap_or(Path::new()))
+            });
+            self.full_name = Some(full_name);
         }
         self.full_name.as_ref()?.as_ref()
     }

@@ -6,6 +6,7 @@
 use crate::bytes::{Buf, Escaped};
 use crate::config::{Config, Patterns, Warning};
 use crate::helper::{Helper, LINE};
+use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::{Held, Status};
@@ -101,6 +102,16 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     say!(helper, "        SIGKILL {}", threshold(Level::Kill));
     if config.dryrun {
         say!(helper, "dry run: nothing will be killed");
+    }
+}
+
+/// A `user:` pattern that no name matches.
+pub struct UnknownUser<'a>(pub &'a Pattern);
+
+impl fmt::Display for UnknownUser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Escaped(self.0.text());
+        write!(f, "\"{text}\": /etc/passwd has no such user; numbers always work")
     }
 }
 

@@ -146,6 +146,9 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
         let explanation = Explanation::of(&mut proc, &meminfo, &config, scale)
             .map_err(|error| Failure::Io("list /proc", error))?
             .ok_or(Failure::NoSense)?;
+        for pattern in &explanation.unknown_users {
+            complain(&format_args!("warning: {}", log::UnknownUser(pattern)));
+        }
         return print(&explanation);
     }
     let sysrq = if config.kernel_oom && !config.dryrun { Some(sysrq(&proc)?) } else { None };

@@ -152,6 +152,15 @@ impl<'a> Search<'a> {
         if !self.beats_best(standing(raised, rss.plus(self.swap_used))) {
             return Ok(None);
         }
+        // Before the patterns are asked: some of what they look at costs more than a file.
+        let mut size = rss;
+        if self.swap_used > KiB::ZERO {
+            self.files += 1;
+            size = rss.plus(proc.status(&stat)?.swap);
+            if !self.beats_best(standing(raised, size)) {
+                return Ok(None);
+            }
+        }
         let verdict = match self.judge.is_idle() {
             true => Verdict::default(),
             false => self.judge.judge(proc, &stat),
@@ -161,11 +170,6 @@ impl<'a> Search<'a> {
         }
         let bonus = self.rules.bonus_for(&verdict);
         let most_points = most_points.saturating_add(bonus);
-        let mut size = rss;
-        if self.swap_used > KiB::ZERO {
-            self.files += 1;
-            size = rss.plus(proc.status(&stat)?.swap);
-        }
         if !self.beats_best(standing(most_points, size)) {
             return Ok(None);
         }
@@ -471,6 +475,92 @@ mod tests {
         let found = world.find_with(&mut ByName(vec![(b"y", PREFERRED)]));
         assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 200);
         assert!(found.files <= 2 * 300 + SHORTLIST as u32 + 4, "{} files", found.files);
+    }
+
+    /// What a process shows, and what patterns say of its name.
+    struct Shown {
+        score: i32,
+        adj: i32,
+        rss: KiB,
+        swap: KiB,
+        verdict: Verdict,
+    }
+
+    /// The place that `find` must come to: all that counts of everyone, and the greatest.
+    fn first_of_all<'a>(
+        all: impl Iterator<Item = &'a Shown>,
+        rules: &Rules<'_>,
+    ) -> Option<Standing> {
+        let exempt = |shown: &&Shown| {
+            shown.score == 0 && (rules.zero_is_exempt() || shown.adj == -1000)
+                || shown.verdict.spared.is_some()
+        };
+        let standing = |shown: &Shown| {
+            let raise = if rules.ignore_positive_adj { i64::from(shown.adj.max(0)) } else { 0 };
+            let points = match rules.ranking {
+                Ranking::OomScore => rules.scale.points(shown.score) - raise,
+                Ranking::Rss => points_of(shown.rss),
+            };
+            rules.standing(points + rules.bonus_for(&shown.verdict), shown.rss.plus(shown.swap))
+        };
+        all.filter(|shown| !exempt(shown)).map(standing).max()
+    }
+
+    #[test]
+    fn the_winner_is_the_one_that_comparing_everyone_would_give() {
+        // xorshift64 (Marsaglia 2003): the same worlds each time.
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut below = |limit: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % limit
+        };
+        let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+        // More than the shortlist holds; scores close together and far apart.
+        for width in [1, 30, 150, 150, 300, 600] {
+            let mut world = World::new();
+            let has_swap = below(2) == 0;
+            let mut all = Vec::new();
+            for number in 0..SHORTLIST as i32 + 16 {
+                let score = if below(20) == 0 { 0 } else { (400 + below(width)) as i32 };
+                let adj = match (score, below(4)) {
+                    (0, 0) => -1000,
+                    (_, adj) => 200 * adj as i32 - 200,
+                };
+                // Small ones have the higher scores, now and then.
+                let is_small = width == 300 && score > 420 || below(3) == 0;
+                let pages = if is_small { below(3000) } else { below(60_000) };
+                let swap = KiB(if has_swap { below(10_000) } else { 0 });
+                let (pid, name) = (FIRST + number, (below(12) as usize).min(3));
+                world.fixture.process(pid, names[name], score, pages);
+                world.fixture.write(&format!("{pid}/oom_score_adj"), format!("{adj}\n"));
+                world.fixture.write(&format!("{pid}/status"), format!("VmSwap:\t{} kB\n", swap.0));
+                let rss = KiB::from_pages(pages, machine::page());
+                let shown = Shown { score, adj, rss, swap, verdict: Verdict::default() };
+                all.push((name, shown));
+            }
+            world.memory.swap_total = if has_swap { KiB(10_000) } else { KiB::ZERO };
+            for round in 0..40 {
+                world.settings.sort_by_rss = Some(below(4) == 0);
+                world.settings.ignore_positive_adj = Some(below(3) == 0);
+                world.settings.min_rss = (below(3) == 0).then_some(KiB(4 * below(20_000)));
+                world.scale = if below(3) == 0 { Scale::Plain } else { Scale::Shifted };
+                let verdicts = [PREFERRED, AVOIDED, IGNORED, Verdict::default()];
+                let mut verdicts = names.map(|_| verdicts[below(4) as usize]);
+                if below(4) == 0 {
+                    verdicts = [Verdict::default(); 4];
+                }
+                all.iter_mut().for_each(|(name, shown)| shown.verdict = verdicts[*name]);
+                let mut judge = ByName(names.into_iter().zip(verdicts).collect());
+                world.with_rules(|proc, rules| {
+                    let found = find(proc, rules, &mut judge, &world.memory).unwrap();
+                    let standing = found.best.map(|best| best.standing);
+                    let expected = first_of_all(all.iter().map(|(_, shown)| shown), rules);
+                    assert_eq!(standing, expected, "round {round}, scores over {width}");
+                });
+            }
+        }
     }
 
     const MEMINFO: &str = "MemTotal: 24576000 kB\nMemAvailable: 1000000 kB\n\

@@ -157,6 +157,44 @@ const FAULTY: &[(&str, &str)] = &[
     ("-M 1.0000001G", "-M: \"1.0000001G\" has too many digits"),
     ("-r 1.0000001", "-r: \"1.0000001\" has too many digits"),
     ("--set-priority 0000000005", "--set-priority: \"0000000005\" has too many digits"),
+    // Patterns: what is wrong, and the byte from which on it is.
+    ("--prefer", "--prefer: its value PATTERN is missing (expected: a regular expression or glob"),
+    ("--avoid", "--avoid: its value PATTERN is missing"),
+    ("--ignore", "--ignore: its value PATTERN is missing"),
+    ("--only", "--only: its value PATTERN is missing"),
+    ("--prefer=", "--prefer: \"\": an empty pattern matches everything; write .* if that is meant"),
+    ("--ignore user:", "--ignore: \"user:\": an empty pattern matches everything"),
+    ("--only exe:glob:", "--only: \"exe:glob:\": an empty pattern matches everything"),
+    ("--avoid a(", "--avoid: \"a(\": this group is never closed, at byte 2: \"(\""),
+    ("--ignore cmd:a)", "--ignore: \"cmd:a)\": this closes a group that was never opened, at byte 6"),
+    ("--only exe:glob:[a", "--only: \"exe:glob:[a\": this class is never closed, at byte 10: \"[a\""),
+    ("--only glob:[b-a]", "--only: \"glob:[b-a]\": this range ends before it begins, at byte 7"),
+    ("--prefer [a", "--prefer: \"[a\": this class is never closed, at byte 1: \"[a\""),
+    ("--prefer x[z-a]", "--prefer: \"x[z-a]\": this range ends before it begins, at byte 3: \"z-a]\""),
+    ("--prefer [[:alfa:]]", "--prefer: \"[[:alfa:]]\": there is no class of that name, at byte 2"),
+    ("--prefer *a", "--prefer: \"*a\": there is nothing to repeat here, at byte 1: \"*a\""),
+    ("--prefer a|+", "--prefer: \"a|+\": there is nothing to repeat here, at byte 3: \"+\""),
+    ("--prefer a{2,1}", "--prefer: \"a{2,1}\": the first count is above the second, at byte 2"),
+    ("--prefer a{1001}", "--prefer: \"a{1001}\": a count is at most 1000, at byte 2: \"{1001}\""),
+    ("--prefer a{x}", "--prefer: \"a{x}\": a count is written {n}, {n,} or {n,m}; a literal { as \\{"),
+    (
+        "--prefer (a{1000}){1000}",
+        "--prefer: \"(a{1000}){1000}\": the pattern is too large here (more than 4096 steps), at byte 10",
+    ),
+    (
+        "--prefer a{1000}{1000}",
+        "--prefer: \"a{1000}{1000}\": the pattern is too large here (more than 4096 steps), at byte 8",
+    ),
+    ("--prefer (a)\\1", "--prefer: \"(a)\\\\1\": backreferences are not supported, at byte 4: \"\\\\1\""),
+    ("--prefer (?=a)", "--prefer: \"(?=a)\": look-around is not supported, at byte 1: \"(?=a)\""),
+    ("--prefer (?<n>a)", "--prefer: \"(?<n>a)\": named groups are not supported, at byte 1"),
+    ("--prefer a(?i)b", "--prefer: \"a(?i)b\": (?i) is supported at the start only; use (?i:...)"),
+    ("--prefer \\q", "--prefer: \"\\\\q\": this escape is not supported, at byte 1: \"\\\\q\""),
+    ("--prefer \\xg0", "--prefer: \"\\\\xg0\": \\x takes two hexadecimal digits, at byte 1"),
+    ("--prefer a\\", "--prefer: \"a\\\\\": a backslash at the end escapes nothing, at byte 2"),
+    ("--only glob:a\\", "--only: \"glob:a\\\\\": a backslash at the end escapes nothing, at byte 7"),
+    ("--prefer a --prefer ( --avoid )", "--prefer: \"(\": this group is never closed, at byte 1"),
+    ("--dryrun --prefer=(?:a", "--prefer: \"(?:a\": this group is never closed, at byte 1"),
     // Commas.
     ("-m 10,", "-m: \"10,\" is empty"),
     ("-m ,5", "-m: \",5\" is empty"),
@@ -264,6 +302,7 @@ const FAULTY_BYTES: &[(&[u8], &str)] = &[
     (b"-\n", "unknown option \"-\\n\""),
     (b"--dryrun=\n\xff", "--dryrun: takes no value, but got \"\\n\\xFF\""),
     (b"-m1\n0", "-m: \"1\\n0\" is not a number"),
+    (b"--only=(\x1b\xff", "--only: \"(\\u{1b}\\xFF\": this group is never closed, at byte 1"),
     (b"--mem=\x1b[2J", "--mem: \"\\u{1b}[2J\" is not a number"),
     (b"", "unexpected argument \"\""),
 ];
@@ -275,6 +314,10 @@ const CONTRADICTORY: &[(&str, &str)] = &[
     ("--ignore-positive-adj --kernel-oom", "--kernel-oom: cannot go with --ignore-positive-adj"),
     ("--kernel-oom --min-rss 5M", "--kernel-oom: cannot go with --min-rss"),
     ("--min-rss=0 --kernel-oom", "--kernel-oom: cannot go with --min-rss"),
+    ("--kernel-oom --prefer x", "--kernel-oom: cannot go with --prefer"),
+    ("--kernel-oom --avoid x", "--kernel-oom: cannot go with --avoid"),
+    ("--kernel-oom --ignore x", "--kernel-oom: cannot go with --ignore"),
+    ("--kernel-oom --only x", "--kernel-oom: cannot go with --only"),
     ("--kernel-oom -g", "--kernel-oom: cannot go with --kill-group"),
     ("-dg --kernel-oom", "--kernel-oom: cannot go with --kill-group"),
     ("-M 8000000T", "-M: 8589934592000000 KiB is more than this machine has (MemTotal "),
@@ -324,6 +367,12 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("--grace 31536000 --cooldown 0.000001 --report 0.5", "rank"),
     ("--set-priority -20", "rank"),
     ("--set-priority=19", "rank"),
+    // Patterns.
+    ("--prefer (chrome|firefox) --prefer=java --avoid (^|/)(init|Xorg|sshd)$", "rank"),
+    ("--prefer cmd:--type=renderer --ignore user:root --ignore exe:glob:/usr/sbin/*", "rank"),
+    ("--only (user:)x", "rank"),
+    ("--prefer --avoid --avoid --", "rank"),
+    ("--ignore .", "nobody could be killed: there is no candidate"),
     // Switches, bundled and repeated.
     ("-gdp", "rank"),
     ("-g -g --kill-group", "rank"),
@@ -609,6 +658,26 @@ fn every_option_refuses_every_value_that_is_no_number() {
 fn options_that_contradict_each_other_or_the_machine_are_refused() {
     let rows = CONTRADICTORY.iter().map(|(line, said)| (words(line), said.to_string()));
     all_are_refused(rows, Pointer::MayLack);
+}
+
+#[test]
+fn a_pattern_as_long_as_a_book_is_refused_in_a_line_that_fits_a_screen() {
+    for (pattern, said) in [
+        ("a".repeat(64 << 10), "the pattern is longer than 16 KiB, at byte 16385: \""),
+        ("(".repeat(10_000), "groups are nested too deeply (more than 100), at byte 101: \""),
+        ("a|".repeat(5_000), "the pattern is too large here (more than 4096 steps), at byte "),
+        (format!("glob:{}", "?".repeat(64 << 10)), "the glob is too large (more than 4096 steps)"),
+    ] {
+        let answer = ask(&["--prefer".into(), pattern.into()], AT_ONCE);
+        let shown = answer.stderr.get(..200).unwrap_or(&answer.stderr);
+        let fault = fault_in_refusal(&answer, "--prefer: ", Pointer::Must);
+        assert!(
+            fault.is_none() && answer.stderr.contains(said),
+            "{said}: {:?}, {shown}",
+            answer.status
+        );
+        assert!(answer.stderr.len() < 500, "{} bytes: {shown}", answer.stderr.len());
+    }
 }
 
 // ---- accepted ----

@@ -19,12 +19,14 @@ use crate::scan::{self, Judge};
 use crate::sys::errno::{self, Errno};
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, fd};
-use crate::units::{Identity, KiB, Pid};
+use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::{Candidate, Rules};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// How long all command lines together that patterns ask for are waited for in one choice.
+const CHOICE: Duration = Duration::from_millis(20);
 /// How long a command line is waited for, since its process may have none after the signal.
 /// A helper that is awake answers in a tenth of a millisecond; on a machine whose
 /// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
@@ -69,18 +71,31 @@ enum Miss {
 struct PatternJudge<'a> {
     config: &'a Config,
     filter: &'a mut Filter,
-    helper: &'a mut Helper,
+    commands: Timed<'a>,
 }
 
 impl<'a> PatternJudge<'a> {
     fn of(config: &'a Config, filter: &'a mut Filter, helper: &'a mut Helper) -> Self {
-        PatternJudge { config, filter, helper }
+        let until = clock::now().after(CHOICE);
+        PatternJudge { config, filter, commands: Timed { helper, until } }
+    }
+}
+
+/// Command lines from the helper, until the time is over.
+struct Timed<'a> {
+    helper: &'a mut Helper,
+    until: Moment,
+}
+
+impl CommandLines for Timed<'_> {
+    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
+        self.helper.command_line(id, self.until.since(clock::now()))
     }
 }
 
 impl Judge for PatternJudge<'_> {
     fn is_idle(&self) -> bool {
-        self.config.patterns.all().next().is_none()
+        self.config.patterns.is_empty()
     }
 
     fn may_prefer(&self) -> bool {
@@ -88,19 +103,13 @@ impl Judge for PatternJudge<'_> {
     }
 
     fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
-        self.filter.judge(&self.config.patterns, proc, stat, self.helper)
+        self.filter.judge(&self.config.patterns, proc, stat, &mut self.commands)
     }
 
     fn met(&mut self, candidate: &Candidate) {
         if self.config.debug {
-            log::candidate(self.helper, candidate, &self.config.patterns);
+            log::candidate(self.commands.helper, candidate, &self.config.patterns);
         }
-    }
-}
-
-impl CommandLines for Helper {
-    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
-        Helper::command_line(self, id, patience(Deadly::Term))
     }
 }
 
@@ -139,6 +148,11 @@ impl Daemon {
         for _ in 0..ATTEMPTS {
             let candidate = match self.find(memory) {
                 Ok(Some(candidate)) => candidate,
+                // Somebody may have been spared only because the helper hangs.
+                Ok(None) if self.helper.is_silent() && !self.config.patterns.is_empty() => {
+                    self.replace_helper();
+                    continue;
+                }
                 Ok(None) => {
                     log::low(&mut self.helper, memory, signal);
                     let wait = self.machine.alone(memory, clock::now());
@@ -167,6 +181,14 @@ impl Daemon {
         }
     }
 
+    /// Forks although memory is short: without it nobody would be ended.
+    fn replace_helper(&mut self) {
+        match self.helper.revive() {
+            Ok(()) => say!(self.helper, "the helper process did not answer: started another one"),
+            Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+        }
+    }
+
     fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
         let before = clock::now();
         let family = scan::family(&mut self.proc, self.helper.pid());
@@ -192,7 +214,6 @@ impl Daemon {
     ) -> Result<Chosen, Miss> {
         let id = candidate.id();
         let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
-        self.helper.command_line(id, patience(wanted));
         let family = scan::family(&mut self.proc, self.helper.pid());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, before.total, self.scale, &family, left);
@@ -203,6 +224,7 @@ impl Daemon {
         if let Some(Ok(group)) = &group {
             target.group = Some(group.leader);
         }
+        self.helper.command_line(id, patience(wanted));
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
         let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);
@@ -212,6 +234,7 @@ impl Daemon {
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
         };
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
         let again = scan::again(&mut self.proc, &rules, &mut judge, &memory, candidate);
         let candidate = again.ok_or(Miss::Gone)?;
         Ok(Chosen { candidate, target, signal, memory, group })

@@ -177,6 +177,9 @@ impl Daemon {
         }
         let limits = Limits::of(&self.config, memory);
         let calm = limits.level(memory.available, memory) == Level::Fine && self.machine.is_idle();
+        if calm {
+            self.helper.calm();
+        }
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
                 Ok(()) => {

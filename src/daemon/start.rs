@@ -2,7 +2,6 @@
 //! how fast memory fills here, and what a user should know from the start.
 
 use super::Daemon;
-use crate::bytes::Escaped;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::helper::Helper;
@@ -58,11 +57,7 @@ impl Daemon {
         config.warnings(memory.swap_total).for_each(|warning| log::warning(&mut helper, warning));
         let mut filter = Filter::new(&config.patterns, &passwd);
         for pattern in filter.unknown_users(&config.patterns) {
-            say!(
-                helper,
-                "warning: \"{}\": /etc/passwd has no such user; numbers always work",
-                Escaped(pattern.text())
-            );
+            say!(helper, "warning: {}", log::UnknownUser(pattern));
         }
         if memory.estimated {
             say!(helper, "notice: this kernel tells no MemAvailable; it is estimated");

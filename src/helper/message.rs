@@ -1,20 +1,25 @@
 //! What watch and helper say to each other, as bytes. Never trusted to be whole.
 
 use crate::bytes::Buf;
+use crate::procfs::process::COMMAND_LINE;
 use crate::units::{Identity, Pid};
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
 /// byte escaped to four, fit with the rest of the longest message. A longer one is cut.
 pub const LINE: usize = 1500;
 
-/// A message as it is sent: a kind, fixed fields, and text to its end.
-pub struct Sealed(Buf<{ LINE + FIELDS }>);
+/// The longest text of all: a line, or a command line as patterns see it.
+const TEXT: usize = COMMAND_LINE;
+const _: () = assert!(TEXT >= LINE);
 
-/// Kind, pid, start, group.
+/// A message as it is sent: a kind, fixed fields, and text to its end.
+pub struct Sealed(Buf<{ TEXT + FIELDS }>);
+
+/// Kind, pid, start, group or number of a question.
 const FIELDS: usize = 1 + 4 + 8 + 4;
 
 impl Sealed {
-    pub const BUFFER: [u8; LINE + FIELDS] = [0; LINE + FIELDS];
+    pub const BUFFER: [u8; TEXT + FIELDS] = [0; TEXT + FIELDS];
 
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -32,10 +37,11 @@ pub enum Message<'a> {
     },
     ReadCommand {
         id: Identity,
+        question: i32,
     },
-    /// The answer; `None` if it could not be read.
+    /// The answer to a question; `None` if it could not be read.
     Command {
-        id: Identity,
+        question: i32,
         line: Option<&'a [u8]>,
     },
     Release {
@@ -48,19 +54,19 @@ const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
 
 impl<'a> Message<'a> {
     pub fn seal(self) -> Sealed {
-        let (kind, id, group, text) = match self {
-            Message::Line { text } => (b'L', NOBODY, None, text),
-            Message::LineWithCommand { id, text } => (b'V', id, None, text),
-            Message::ReadCommand { id } => (b'C', id, None, &b""[..]),
-            Message::Command { id, line: Some(line) } => (b'A', id, None, line),
-            Message::Command { id, line: None } => (b'U', id, None, &b""[..]),
-            Message::Release { id, group } => (b'R', id, group, &b""[..]),
+        let (kind, id, number, text) = match self {
+            Message::Line { text } => (b'L', NOBODY, 0, text),
+            Message::LineWithCommand { id, text } => (b'V', id, 0, text),
+            Message::ReadCommand { id, question } => (b'C', id, question, &b""[..]),
+            Message::Command { question, line: Some(line) } => (b'A', NOBODY, question, line),
+            Message::Command { question, line: None } => (b'U', NOBODY, question, &b""[..]),
+            Message::Release { id, group } => (b'R', id, group.map_or(0, Pid::number), &b""[..]),
         };
         let mut bytes = Buf::new();
         bytes.push(&[kind]);
         bytes.push(&id.pid.number().to_ne_bytes());
         bytes.push(&id.start.to_ne_bytes());
-        bytes.push(&group.map_or(0, Pid::number).to_ne_bytes());
+        bytes.push(&number.to_ne_bytes());
         bytes.push(text);
         Sealed(bytes)
     }
@@ -74,9 +80,9 @@ impl<'a> Message<'a> {
         match fields[0] {
             b'L' => Some(Message::Line { text }),
             b'V' => Some(Message::LineWithCommand { id, text }),
-            b'C' => Some(Message::ReadCommand { id }),
-            b'A' => Some(Message::Command { id, line: Some(text) }),
-            b'U' => Some(Message::Command { id, line: None }),
+            b'C' => Some(Message::ReadCommand { id, question: number(13)? }),
+            b'A' => Some(Message::Command { question: number(13)?, line: Some(text) }),
+            b'U' => Some(Message::Command { question: number(13)?, line: None }),
             b'R' => Some(Message::Release { id, group: Pid::new(number(13)?.into()) }),
             _ => None,
         }
@@ -94,10 +100,11 @@ mod tests {
             Message::Line { text: b"" },
             Message::Line { text: b"hello" },
             Message::LineWithCommand { id, text: b"sending" },
-            Message::ReadCommand { id },
-            Message::Command { id, line: Some(b"sh -c x") },
-            Message::Command { id, line: Some(b"") },
-            Message::Command { id, line: None },
+            Message::ReadCommand { id, question: 7 },
+            Message::Command { question: i32::MIN, line: Some(b"sh -c x") },
+            Message::Command { question: 0, line: Some(b"") },
+            Message::Command { question: -1, line: None },
+            Message::Command { question: 1, line: Some(&[b'x'; COMMAND_LINE]) },
             Message::Release { id, group: None },
             Message::Release { id, group: Pid::new(7) },
         ] {

@@ -13,6 +13,7 @@ use crate::procfs::Proc;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
+use crate::victim::Remembered;
 pub use message::LINE;
 use message::{Message, Sealed};
 use std::io;
@@ -38,8 +39,12 @@ pub struct Helper {
     started: Moment,
     /// Messages that found no room.
     lost: u32,
-    /// Since when it has not answered what was asked.
+    /// The number of the last question.
+    questions: i32,
+    /// Since when it owes the answer to that.
     silent_since: Option<Moment>,
+    /// Whose command line could not be read in time.
+    unread: Remembered,
     /// Since when it has not taken what was sent.
     full_since: Option<Moment>,
 }
@@ -53,7 +58,9 @@ impl Helper {
             pid: None,
             started: Moment::default(),
             lost: 0,
+            questions: 0,
             silent_since: None,
+            unread: Remembered::default(),
             full_since: None,
         };
         helper.spawn()?;
@@ -94,38 +101,54 @@ impl Helper {
     }
 
     /// The command line of `id`, read now: once the process is ended it may have none. Waits
-    /// for it at most `limit`, and not at all for a helper that did not answer the last
-    /// time. `None` if it could not be read, or not in time.
+    /// for it at most `limit`, and not at all for a helper that owes an answer. `None` if it
+    /// could not be read, or not in time; then it is not asked for again until `calm`.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
-        self.drain(None);
-        let limit = if self.silent_since.is_some() { Duration::ZERO } else { limit };
-        self.send(Message::ReadCommand { id });
+        self.drain();
+        if self.silent_since.is_some() || limit == Duration::ZERO || self.unread.contains(id) {
+            return None;
+        }
+        self.questions = self.questions.wrapping_add(1);
+        self.send(Message::ReadCommand { id, question: self.questions });
         let end = clock::now().after(limit);
         loop {
             let now = clock::now();
             let mut waiter = Waiter::<1>::new();
             waiter.add(self.ours.as_fd(), Wish::Readable);
             waiter.wait(Some(end.since(now)));
-            if let Some(answer) = self.drain(Some(id)) {
+            if let Some(answer) = self.drain() {
                 return answer;
             }
             if now >= end {
-                self.silent_since = self.silent_since.or(Some(now));
+                self.silent_since = Some(now);
+                self.unread.add(id);
                 return None;
             }
         }
     }
 
-    /// Takes all answers; returns the one about `wanted`, if it is among them.
-    fn drain(&mut self, wanted: Option<Identity>) -> Option<Option<CommandLine>> {
+    /// It owes an answer: it hangs, or the machine is too busy for it.
+    pub fn is_silent(&self) -> bool {
+        self.silent_since.is_some()
+    }
+
+    /// There is time again to ask for what could not be read.
+    pub fn calm(&mut self) {
+        self.unread = Remembered::default();
+    }
+
+    /// Takes all answers; returns the one to the last question, if it is among them.
+    fn drain(&mut self) -> Option<Option<CommandLine>> {
         let mut answer = None;
         let mut buf = Sealed::BUFFER;
         while let Ok(len) = socket::receive(self.ours.as_fd(), &mut buf) {
-            let Some(Message::Command { id, line }) = Message::parse(&buf[..len]) else { break };
-            if Some(id) == wanted {
+            let Some(Message::Command { question, line }) = Message::parse(&buf[..len]) else {
+                break;
+            };
+            if question == self.questions {
                 answer = Some(line.map(CommandLine::from_bytes));
+                self.silent_since = None;
             }
-            self.silent_since = None;
         }
         answer
     }
@@ -164,7 +187,7 @@ impl Helper {
     /// Whether there is work for `revive`, which forks: not while memory is short.
     pub fn needs_reviving(&mut self, now: Moment) -> bool {
         if self.silent_since.is_some() {
-            self.drain(None);
+            self.drain();
         }
         let hung = self.hung_since().is_some_and(|since| now.since(since) >= HUNG_AFTER);
         (self.pid.is_none() || hung) && now.since(self.started) >= RESTART

@@ -62,17 +62,20 @@ impl Serving {
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
                 self.outbox.line(line.as_bytes());
             }
-            Some(Message::ReadCommand { id }) => {
+            Some(Message::ReadCommand { id, question }) => {
+                // Anew each time: the process may have become another program meanwhile.
+                self.command = Some((id, self.read_command(id).ok()));
                 let line = self.command_of(id).map(Buf::as_bytes);
                 // If the watch does not listen any more, it did not wait.
-                let _ = socket::send(watch, Message::Command { id, line }.seal().as_bytes());
+                let answer = Message::Command { question, line };
+                let _ = socket::send(watch, answer.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
             Some(Message::Command { .. }) | None => {}
         }
     }
 
-    /// The command line of `id`, read once as long as no other one is asked for.
+    /// The command line of `id` as it was read last, before it was ended perhaps.
     fn command_of(&mut self, id: Identity) -> Option<&CommandLine> {
         if self.command.as_ref().map_or(true, |(known, _)| *known != id) {
             self.command = Some((id, self.read_command(id).ok()));

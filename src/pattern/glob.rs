@@ -1,9 +1,10 @@
 //! Globs to the same programs: `*`, `?`, `[...]`, `[!...]` and `\x`, over the whole text.
 
 use super::parser::Fault;
-use super::program::{Assertion, Class, Place, Program, LIMIT};
+use super::program::{Assertion, Class, Place, Program, CLASSES, LIMIT};
 
 const TOO_LARGE: &str = "the glob is too large (more than 4096 steps)";
+const TOO_MANY_CLASSES: &str = "there are too many classes (more than 256)";
 const UNCLOSED_CLASS: &str = "this class is never closed";
 const RANGE_REVERSED: &str = "this range ends before it begins";
 const TRAILING_BACKSLASH: &str = "a backslash at the end escapes nothing";
@@ -24,6 +25,9 @@ pub fn parse(text: &[u8]) -> Result<Program, Fault> {
             b'?' => places.push(Place::Any),
             b'[' => {
                 let (class, length) = class(text, at)?;
+                if classes.len() == CLASSES {
+                    return Err(Fault { at, what: TOO_MANY_CLASSES });
+                }
                 places.push(Place::Class(classes.len() as u16));
                 classes.push(class);
                 taken = length;

@@ -77,6 +77,13 @@ impl Pattern {
         self.field
     }
 
+    /// The number that TEXT is, if it is nothing but that: `user:0` means root, and not
+    /// everyone with a 0 in it.
+    pub fn number(&self) -> Option<u64> {
+        let text = std::str::from_utf8(self.text.rsplit(|&byte| byte == b':').next()?).ok()?;
+        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     pub fn text(&self) -> &[u8] {
         &self.text
     }

@@ -33,6 +33,10 @@ impl Pattern {
         self.field
     }
 
+    pub fn number(&self) -> Option<u64> {
+        match self.none {}
+    }
+
     pub fn text(&self) -> &[u8] {
         match self.none {}
     }

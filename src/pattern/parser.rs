@@ -4,7 +4,7 @@
 //! recursion: what repeats or branches is already there as a run of places, which can be
 //! copied and moved since ways are relative.
 
-use super::program::{is_word, Assertion, Class, Place, Program, LIMIT};
+use super::program::{is_word, Assertion, Class, Place, Program, CLASSES, LIMIT};
 
 /// What is wrong with a pattern, and at which byte (from 0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,7 @@ pub struct Fault {
 // Each is used at one place, so that a message tells where it comes from.
 const TOO_LONG: &str = "the pattern is longer than 16 KiB";
 const TOO_LARGE: &str = "the pattern is too large here (more than 4096 steps)";
+const TOO_MANY_CLASSES: &str = "there are too many different classes (more than 256)";
 const TOO_DEEP: &str = "groups are nested too deeply (more than 100)";
 const UNCLOSED_GROUP: &str = "this group is never closed";
 const UNOPENED_GROUP: &str = "this closes a group that was never opened";
@@ -169,7 +170,9 @@ impl Parser<'_> {
     fn push_class(&mut self, class: Class) -> Result<(), Fault> {
         let known = self.classes.iter().position(|&other| other == class);
         let index = known.unwrap_or(self.classes.len());
-        // Not before there is room for its place, or a list of classes could grow on.
+        if index == CLASSES {
+            return self.fail(TOO_MANY_CLASSES);
+        }
         self.push(Place::Class(index as u16))?;
         if known.is_none() {
             self.classes.push(class);

@@ -12,7 +12,8 @@ use std::os::fd::AsFd;
 
 /// As much of a command line as patterns see: the arguments that tell processes of one
 /// program apart come in the first few hundred bytes. The rest is cut.
-pub type CommandLine = Buf<2048>;
+pub const COMMAND_LINE: usize = 2048;
+pub type CommandLine = Buf<COMMAND_LINE>;
 
 impl Proc {
     /// `oom_score`: the kernel's badness, 0 for what it would never kill. ESRCH or

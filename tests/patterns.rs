@@ -1,0 +1,584 @@
+//! What patterns do, with the real binary and real processes: every example that users are told, and what happens where
+//! a field cannot be read. Who would go is asked of the guard and of `--explain`, which must agree.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+// ---- asking ----
+
+/// Memory that is low, and who would go for it.
+struct World<'a> {
+    sandbox: &'a Sandbox,
+    _memory: FakeMemory,
+}
+
+impl World<'_> {
+    fn new(sandbox: &Sandbox) -> World<'_> {
+        let memory = FakeMemory::new(sandbox);
+        memory.available(LOW);
+        World { sandbox, _memory: memory }
+    }
+
+    /// A hog of that name and size.
+    fn hog(&self, name: &str, size: &str) -> Hog {
+        self.sandbox.hog(&["--name", name, "--size", size])
+    }
+
+    /// The guard's victim, or `None` if it says that there is nobody; and what it said with `-d`.
+    fn asked(&self, options: &[&str]) -> (Option<u32>, String) {
+        let guard = self.sandbox.guard(&[options, &["--dryrun", "-d"]].concat());
+        let (victim, nobody) = ("would send SIGTERM to process ", "no process to kill");
+        wait_for("a choice", || guard.count(victim) + guard.count(nobody) > 0);
+        let chosen = guard.lines(victim).first().map(|line| number_after(line, victim) as u32);
+        (chosen, guard.stop())
+    }
+
+    /// Who would go, as the guard and `--explain` say alike.
+    fn victim(&self, options: &[&str]) -> Option<u32> {
+        let (chosen, log) = self.asked(options);
+        let shown = self.sandbox.explain(options);
+        let verdict = shown.lines().last().expect("a verdict");
+        let (would, nobody) = ("now SIGTERM would go to process ", "nobody could be killed");
+        let explained = match verdict.contains(would) {
+            true => Some(number_after(verdict, would) as u32),
+            false => {
+                assert!(verdict.contains(nobody), "{shown}");
+                None
+            }
+        };
+        assert_eq!(chosen, explained, "{options:?}: the guard says\n{log}and --explain\n{shown}");
+        chosen
+    }
+
+    fn expect(&self, options: &[&str], hog: &Hog) {
+        let victim = self.victim(options);
+        assert_eq!(victim, Some(hog.pid()), "{options:?}\n{}", self.sandbox.explain(options));
+    }
+
+    /// The row of a process in the table of `--explain`.
+    fn row(&self, options: &[&str], pid: u32) -> String {
+        let shown = self.sandbox.explain(options);
+        let is_its = |line: &&str| line.split_whitespace().nth(1) == Some(&pid.to_string());
+        shown.lines().find(is_its).unwrap_or_else(|| panic!("no {pid} in\n{shown}")).to_string()
+    }
+}
+
+/// The hog as a program of another path.
+fn copy_of_hog(sandbox: &Sandbox, path: &str) -> PathBuf {
+    let path = sandbox.path(path);
+    fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    fs::copy(sandbox.path("hog"), &path).expect("a copy of the hog");
+    path
+}
+
+/// Runs it, with another first argument than its path if that is asked for.
+fn run_hog(path: &Path, first: Option<&str>, size: &str) -> Hog {
+    let mut command = Command::new(path);
+    if let Some(first) = first {
+        command.arg0(first);
+    }
+    command.args(["--size", size]).stdin(Stdio::null()).stdout(Stdio::piped());
+    Hog::start(command)
+}
+
+/// Users as the test needs them, for its world only.
+fn set_users(sandbox: &Sandbox, lines: &str) {
+    fs::write(sandbox.path("passwd"), lines).expect("a list of users");
+    bind_over(&sandbox.path("passwd"), Path::new("/etc/passwd"));
+}
+
+/// A file over one that a process shows.
+fn show(sandbox: &Sandbox, pid: u32, name: &str, text: &str) {
+    let file = sandbox.path(&format!("{pid}-{name}"));
+    fs::write(&file, text).expect("a file to show");
+    bind_over(&file, Path::new(&format!("/proc/{pid}/{name}")));
+}
+
+// ---- the examples that users are told ----
+
+#[test]
+fn a_smaller_process_goes_first_if_it_is_preferred_by_a_part_of_its_name() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let other = world.hog("other", "60M");
+        let prefer = ["--prefer", "(chrome|firefox)"];
+        world.expect(&prefer, &other);
+        for name in ["chrome", "firefox", "my-chrome-1"] {
+            let mut hog = world.hog(name, "20M");
+            world.expect(&prefer, &hog);
+            hog.signal(libc::SIGKILL);
+            hog.wait_for_end();
+        }
+    });
+}
+
+#[test]
+fn a_larger_process_goes_last_if_it_is_avoided_by_its_whole_name() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let avoid = ["--avoid", "(^|/)(init|Xorg|sshd)$"];
+        let _avoided = ["init", "Xorg", "sshd", "lib/sshd"].map(|name| world.hog(name, "60M"));
+        let small = world.hog("other", "20M");
+        world.expect(&avoid, &small);
+        let alike = world.hog("sshd-session", "30M");
+        world.expect(&avoid, &alike);
+        let alike = world.hog("notinit", "40M");
+        world.expect(&avoid, &alike);
+    });
+}
+
+#[test]
+fn the_command_line_is_matched_with_its_arguments_joined_by_single_blanks() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = sandbox.path("hog");
+        let large = run_hog(&path, Some("hog --type=gpu"), "60M");
+        let small = run_hog(&path, Some("hog --type=renderer"), "20M");
+        world.expect(&[], &large);
+        world.expect(&["--prefer", "cmd:--type=renderer"], &small);
+        world.expect(&["--prefer", "cmd:^hog --type=renderer --size 20M$"], &small);
+        world.expect(&["--prefer", "cmd:glob:*renderer --size ??M"], &small);
+        world.expect(&["--prefer", "cmd:renderer  --size"], &large);
+        world.expect(&["--prefer", "renderer"], &large);
+    });
+}
+
+#[test]
+fn a_user_is_matched_by_name_and_by_number() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        set_users(sandbox, &format!("root:x:0:0::/:\npostgres:x:{NOBODY}:{NOBODY}::/:\n"));
+        let world = World::new(sandbox);
+        let others = sandbox.hog_command(&["--size", "60M"]);
+        let others = Hog::start(sandbox.command_as_nobody(others));
+        let roots = world.hog("other", "20M");
+        world.expect(&[], &others);
+        world.expect(&["--ignore", "user:postgres"], &roots);
+        world.expect(&["--ignore", "user:glob:post*"], &roots);
+        world.expect(&["--ignore", &format!("user:{NOBODY}")], &roots);
+        world.expect(&["--ignore", "user:root"], &others);
+        world.expect(&["--only", "user:root"], &roots);
+        world.expect(&["--only", "user:^0$"], &roots);
+        world.expect(&["--prefer", "user:^(root)$"], &roots);
+        let row = world.row(&["--ignore", "user:postgres"], others.pid());
+        assert!(row.contains(" postgres ") && row.ends_with("ignored: user:postgres"), "{row}");
+    });
+}
+
+#[test]
+fn an_ordinary_user_matches_its_own_processes_by_name() {
+    sandboxed(|sandbox| {
+        // Whoever runs the test is number 0 in its world.
+        set_users(sandbox, "postgres:x:0:0::/:\nsecond:x:0:0::/:\n");
+        let world = World::new(sandbox);
+        let hog = world.hog("other", "20M");
+        for user in ["user:postgres", "user:second", "user:^0$"] {
+            world.expect(&["--only", user], &hog);
+            assert_eq!(world.victim(&["--ignore", user]), None);
+        }
+        assert_eq!(world.victim(&["--only", "user:1"]), None);
+    });
+}
+
+#[test]
+fn a_user_that_nobody_knows_is_warned_of_by_the_guard_and_its_explanation() {
+    sandboxed(|sandbox| {
+        set_users(sandbox, "postgres:x:70:70::/:\n");
+        let world = World::new(sandbox);
+        let hog = world.hog("other", "20M");
+        let options = ["--ignore", "user:postgrse", "--ignore", "user:7000", "--ignore=user:gres"];
+        let (victim, log) = world.asked(&options);
+        assert_eq!(victim, Some(hog.pid()));
+        let warnings: Vec<_> = log.lines().filter(|line| line.starts_with("warning: ")).collect();
+        let told = |line: &&&str| line.contains("user:");
+        assert_eq!(warnings.iter().filter(told).count(), 1, "{warnings:?}");
+        assert!(warnings.iter().any(|line| line.contains("\"user:postgrse\"")), "{warnings:?}");
+        let mut command = sandbox.guard_command(&options);
+        let output = command.arg("--explain").stderr(Stdio::piped()).output().expect("the guard");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("\"user:postgrse\""), "--explain says {said:?}");
+    });
+}
+
+#[test]
+fn the_path_of_the_executable_is_matched_whole_by_a_glob_and_in_part_by_an_expression() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let daemon = copy_of_hog(sandbox, "usr/sbin/daemon");
+        let (large, small) = (run_hog(&daemon, None, "60M"), world.hog("other", "20M"));
+        let dir = sandbox.dir.display();
+        world.expect(&["--ignore", &format!("exe:glob:{dir}/usr/sbin/*")], &small);
+        world.expect(&["--ignore", "exe:/usr/sbin/d"], &small);
+        world.expect(&["--ignore", "exe:glob:*/hog"], &large);
+        world.expect(&["--ignore", "exe:glob:/usr/sbin/*"], &large);
+        world.expect(&["--ignore", "exe:sbin$"], &large);
+        world.expect(&["--ignore", "sbin"], &large);
+        fs::remove_file(&daemon).expect("remove");
+        world.expect(&["--ignore", "exe:/usr/sbin/daemon$"], &small);
+    });
+}
+
+#[test]
+fn the_path_of_the_cgroup_is_matched() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "60M"), world.hog("small", "20M"));
+        show(sandbox, large.pid(), "cgroup", "0::/system.slice/postgresql.service\n");
+        show(sandbox, small.pid(), "cgroup", "0::/user.slice/user-1000.slice/app.scope\n");
+        world.expect(&["--ignore", "cgroup:postgresql"], &small);
+        world.expect(&["--ignore", "cgroup:glob:/system.slice/*"], &small);
+        world.expect(&["--ignore", "cgroup:glob:/system.slice"], &large);
+        world.expect(&["--prefer", "cgroup:^/user\\.slice/"], &small);
+        world.expect(&["--only", "cgroup:app\\.scope$"], &small);
+        world.expect(&["--ignore", "cgroup:0::"], &large);
+        // Two hierarchies: what the memory controller has counts.
+        let old = "12:cpu,cpuacct:/\n9:memory:/docker/abc\n0::/\n";
+        show(sandbox, large.pid(), "cgroup", old);
+        world.expect(&["--ignore", "cgroup:^/docker/"], &small);
+    });
+}
+
+#[test]
+fn an_expression_that_begins_with_the_word_of_a_field_is_written_with_a_group() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "60M"), world.hog("user:x", "20M"));
+        world.expect(&["--prefer", "(user:)x"], &small);
+        world.expect(&["--prefer", "name:user:x"], &small);
+        world.expect(&["--prefer", "user:x"], &large);
+    });
+}
+
+// ---- several patterns ----
+
+#[test]
+fn only_what_only_names_can_go() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let _large = world.hog("large", "60M");
+        let (middle, small) = (world.hog("middle", "40M"), world.hog("small", "20M"));
+        world.expect(&["--only", "^small$"], &small);
+        world.expect(&["--only", "^small$", "--only", "mid"], &middle);
+        world.expect(&["--only", "^(small|middle)$", "--ignore", "^middle$"], &small);
+        assert_eq!(world.victim(&["--only", "^smal$"]), None);
+    });
+}
+
+#[test]
+fn each_option_may_be_repeated_and_any_of_its_patterns_counts() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let [a, b, c] =
+            [("a", "60M"), ("b", "40M"), ("c", "20M")].map(|(name, size)| world.hog(name, size));
+        world.expect(&["--prefer", "^b$", "--prefer", "^c$"], &b);
+        world.expect(&["--prefer=^x$", "--prefer=^c$"], &c);
+        world.expect(&["--avoid", "^a$", "--avoid", "^b$"], &c);
+        world.expect(&["--ignore", "^a$", "--ignore", "cmd:--name b"], &c);
+        world.expect(&["--ignore", "^x$", "--ignore", "^y$"], &a);
+    });
+}
+
+#[test]
+fn preferred_and_avoided_at_once_is_neither() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "60M"), world.hog("small", "20M"));
+        world.expect(&["--prefer", "small", "--avoid", "^s"], &large);
+        world.expect(&["--prefer", "large", "--avoid", "^l"], &large);
+        world.expect(&["--prefer", "small", "--avoid", "x", "--avoid", "^l"], &small);
+        let row = world.row(&["--prefer", "small", "--avoid", "^s"], small.pid());
+        assert!(row.ends_with("preferred and avoided"), "{row}");
+    });
+}
+
+#[test]
+fn a_preferred_process_that_is_too_small_to_matter_is_spared_as_any_other() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, tiny) = (world.hog("large", "60M"), world.hog("tiny", "1M"));
+        world.expect(&["--prefer", "tiny"], &large);
+        world.expect(&["--prefer", "tiny", "--min-rss", "0"], &tiny);
+    });
+}
+
+#[test]
+fn with_sort_by_rss_a_preferred_process_counts_for_three_tenths_of_memory_more() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "350M"), world.hog("small", "20M"));
+        // Of 1000 MiB: 20 + 300 against 350, and against 50.
+        world.expect(&["--sort-by-rss", "--prefer", "small"], &large);
+        world.expect(&["--sort-by-rss", "--prefer", "small", "--avoid", "large"], &small);
+        world.expect(&["--sort-by-rss", "--ignore", "large"], &small);
+    });
+}
+
+#[test]
+fn where_all_are_ignored_there_is_no_process_to_kill() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let mut hogs = ["a", "b"].map(|name| world.hog(name, "40M"));
+        for pattern in [".", ".*", "glob:*", "cmd:.", "exe:^/", "user:.", "cgroup:."] {
+            assert_eq!(world.victim(&["--ignore", pattern]), None, "{pattern}");
+        }
+        let row = world.row(&["--ignore", "^a$"], hogs[0].pid());
+        assert!(row.ends_with("ignored: ^a$"), "{row}");
+        let row = world.row(&["--only", "^a$"], hogs[1].pid());
+        assert!(row.ends_with("protected: not in --only"), "{row}");
+        // And in earnest.
+        let guard = sandbox.guard(&["--ignore", "."]);
+        guard.wait_for_many("no process to kill", 2);
+        assert!(hogs.iter_mut().all(Hog::is_alive));
+        assert_eq!(guard.signals().len(), 0);
+        guard.stop();
+    });
+}
+
+// ---- full names ----
+
+#[test]
+fn a_name_that_the_kernel_cut_is_matched_by_its_full_name_too() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = copy_of_hog(sandbox, "gnome-control-center");
+        let (small, large) = (run_hog(&path, None, "20M"), world.hog("other", "60M"));
+        let comm = fs::read_to_string(format!("/proc/{}/comm", small.pid())).expect("comm");
+        assert_eq!(comm, "gnome-control-c\n");
+        for pattern in ["^gnome-control-center$", "^gnome-control-c$", "glob:gnome-control-center"]
+        {
+            world.expect(&["--prefer", pattern], &small);
+            world.expect(&["--ignore", pattern], &large);
+            world.expect(&["--only", pattern], &small);
+        }
+        world.expect(&["--prefer", "^gnome-control-cente$"], &large);
+        world.expect(&["--only", "center"], &small);
+    });
+}
+
+/// A script that waits for its end.
+struct Script(Child);
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_script_with_a_long_name_is_matched_by_its_full_name() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = sandbox.path("a-script-with-a-long-name");
+        fs::write(&path, "#!/bin/sh\nread line\n").expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        let mut command = Command::new(&path);
+        let script = Script(command.stdin(Stdio::piped()).spawn().expect("the script"));
+        let pid = script.0.id();
+        let comm = || fs::read_to_string(format!("/proc/{pid}/comm")).expect("comm");
+        wait_for("the script", || comm() == "a-script-with-a\n");
+        let large = world.hog("other", "60M");
+        let options = ["--min-rss", "0", "--prefer", "^a-script-with-a-long-name$"];
+        assert_eq!(world.victim(&options), Some(pid));
+        world.expect(&["--min-rss", "0", "--prefer", "^a-script-with-a-long$"], &large);
+    });
+}
+
+// ---- what is asked for again ----
+
+#[test]
+fn a_group_that_holds_an_ignored_process_loses_only_the_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for pattern in ["^spared$", "cmd:--name spared", "exe:hog$"] {
+            let path = copy_of_hog(sandbox, "large");
+            let mut leader = Command::new(&path);
+            leader.args(["--size", "60M", "--new-group"]).stdout(Stdio::piped());
+            let mut leader = Hog::start(leader);
+            let mut member = sandbox.hog_command(&["--size", "20M", "--name", "spared"]);
+            member.process_group(leader.pid() as i32);
+            let mut member = Hog::start(member);
+            let guard = sandbox.guard(&["-g", "--ignore", pattern]);
+            memory.available(LOW);
+            assert_eq!(leader.wait_for_end().signal(), Some(libc::SIGTERM));
+            memory.available(PLENTY);
+            let said = guard.wait_for("only the process is signalled");
+            let holds = format!("holds process {} (protected: ignored)", member.pid());
+            assert!(said.contains(&holds), "{said}");
+            guard.wait_for("exited after");
+            assert!(member.is_alive(), "{pattern}");
+            guard.stop();
+            member.signal(libc::SIGKILL);
+        }
+    });
+}
+
+#[test]
+fn a_process_that_has_become_another_program_is_matched_by_its_new_command_line() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; exec \"$0\" --name new --size 60M"]);
+        command.arg(sandbox.path("hog")).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut script = Script(command.spawn().expect("sh"));
+        let pid = script.0.id();
+        let guard = sandbox.guard(&[
+            "--dryrun",
+            "--min-rss",
+            "0",
+            "--ignore",
+            "cmd:--name new --size 60M$",
+        ]);
+        guard.wait_for(&format!("would send SIGTERM to process {pid} "));
+        script.0.stdin.take().expect("stdin").write_all(b"\n").expect("a line");
+        wait_for("the program", || living("new") == [pid]);
+        let before = guard.count("would send");
+        let enough =
+            || guard.count("no process to kill") > 0 || guard.count("would send") > before + 2;
+        wait_for("a choice", enough);
+        assert_eq!(guard.count("no process to kill"), 1);
+        guard.stop();
+        drop(world);
+    });
+}
+
+// ---- what cannot be read ----
+
+#[test]
+fn a_command_line_that_cannot_be_read_counts_as_ignored_and_the_next_one_goes_on_time() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut stuck = sandbox.hog(&["--size", "60M"]);
+        let mut other = sandbox.hog(&["--size", "20M"]);
+        let _trap = Trap::over(sandbox, &format!("/proc/{}/cmdline", stuck.pid()));
+        let guard = sandbox.guard(&["--ignore", "cmd:^nobody is called so$"]);
+        let before = guard.sleeps();
+        memory.available(VERY_LOW);
+        let ended =
+            wait_until(std::time::Duration::from_secs(20), || (!other.is_alive()).then_some(()));
+        assert!(ended.is_some(), "one command line that hangs spares everybody:\n{}", guard.log());
+        let slept = guard.sleeps() - before;
+        assert!(slept <= 20, "{slept} sleeps");
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert!(stuck.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_not_in_only_and_the_next_one_goes_on_time() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut stuck = sandbox.hog(&["--size", "60M"]);
+        let mut other = sandbox.hog(&["--size", "20M"]);
+        let _trap = Trap::over(sandbox, &format!("/proc/{}/cmdline", stuck.pid()));
+        let guard = sandbox.guard(&["--only", "cmd:hog"]);
+        memory.available(VERY_LOW);
+        let ended =
+            wait_until(std::time::Duration::from_secs(20), || (!other.is_alive()).then_some(()));
+        assert!(ended.is_some(), "one command line that hangs spares everybody:\n{}", guard.log());
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert!(stuck.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_delays_no_kill_of_whom_it_could_only_raise() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut stuck = sandbox.hog(&["--size", "60M"]);
+        let _trap = Trap::over(sandbox, &format!("/proc/{}/cmdline", stuck.pid()));
+        let guard = sandbox.guard(&["--prefer", "cmd:hog", "--avoid", "cmd:size"]);
+        let before = guard.sleeps();
+        memory.available(VERY_LOW);
+        assert_eq!(stuck.wait_for_end().signal(), Some(libc::SIGKILL));
+        let slept = guard.sleeps() - before;
+        assert!(slept <= 20, "{slept} sleeps");
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_full_name_that_cannot_be_read_counts_as_ignored() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let path = sandbox.path("a-script-with-a-long-name");
+        fs::write(&path, "#!/bin/sh\nread line\n").expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        let mut command = Command::new(&path);
+        let mut script = Script(command.stdin(Stdio::piped()).spawn().expect("the script"));
+        let pid = script.0.id();
+        wait_for("the script", || living("a-script-with-a") == [pid]);
+        let _trap = Trap::over(sandbox, &format!("/proc/{pid}/cmdline"));
+        let guard = sandbox.guard(&["--min-rss", "0", "--ignore", "^a-script-with-a-long-name$"]);
+        memory.available(LOW);
+        guard.make_look(8);
+        assert!(script.0.try_wait().expect("wait").is_none(), "it was ended");
+        guard.signal(libc::SIGKILL);
+    });
+}
+
+#[test]
+fn a_long_command_line_is_matched_in_its_first_2048_bytes() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = sandbox.path("hog");
+        // The same length for both.
+        let first = |mark: &str, at: usize| format!("{}{mark}{}", "-".repeat(at), "-".repeat(3000));
+        let small = run_hog(&path, Some(&first("MARK", 1800)), "20M");
+        let large = run_hog(&path, Some(&first("MARK", 2100)), "60M");
+        world.expect(&["--prefer", "cmd:MARK"], &small);
+        world.expect(&["--ignore", "cmd:MARK"], &large);
+    });
+}
+
+#[test]
+fn a_leader_that_ended_before_its_threads_is_matched_by_their_command_line_and_executable() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = copy_of_hog(sandbox, "opt/browser");
+        let mut command = Command::new(path);
+        command.args(["--size", "20M", "--zombie-leader"]).stdout(Stdio::piped());
+        let zombie = Hog::start(command);
+        let large = world.hog("other", "60M");
+        for pattern in ["cmd:--zombie-leader$", "exe:/opt/browser$", "^browser$"] {
+            world.expect(&["--prefer", pattern], &zombie);
+            world.expect(&["--ignore", pattern], &large);
+        }
+    });
+}
+
+// ---- what is said ----
+
+#[test]
+fn debug_and_the_explanation_name_the_pattern_that_matched() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (small, large) = (world.hog("small", "20M"), world.hog("large", "60M"));
+        let options =
+            ["--prefer", "no", "--prefer", "cmd:name small", "--avoid", "^la", "--ignore", "x\"y"];
+        let (victim, log) = world.asked(&options);
+        assert_eq!(victim, Some(small.pid()), "{log}");
+        assert!(log.contains(", preferred by \"cmd:name small\""), "{log}");
+        let row = world.row(&options, small.pid());
+        assert!(row.ends_with("preferred: cmd:name small"), "{row}");
+        let row = world.row(&options, large.pid());
+        assert!(row.ends_with("avoided: ^la"), "{row}");
+        let row = world.row(&["--ignore", "no", "--ignore", "name:ge$"], large.pid());
+        assert!(row.ends_with("ignored: name:ge$"), "{row}");
+    });
+}
