@@ -149,7 +149,7 @@ impl Daemon {
             let candidate = match self.find(memory) {
                 Ok(Some(candidate)) => candidate,
                 // Somebody may have been spared only because the helper hangs.
-                Ok(None) if self.helper.is_silent() && !self.config.patterns.is_empty() => {
+                Ok(None) if self.helper.may_be_replaced() && !self.config.patterns.is_empty() => {
                     self.replace_helper();
                     continue;
                 }
@@ -183,7 +183,7 @@ impl Daemon {
 
     /// Forks although memory is short: without it nobody would be ended.
     fn replace_helper(&mut self) {
-        match self.helper.revive() {
+        match self.helper.replace() {
             Ok(()) => say!(self.helper, "the helper process did not answer: started another one"),
             Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
         }

@@ -26,6 +26,9 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// For the last lines, once the watch has ended: a log that is not read by then never
 /// will be.
 const FINISH: Duration = Duration::from_secs(1);
+/// Helpers that may be started in one event: as many processes may hang it and be passed
+/// over. Where more do, forking on would only add to the trouble.
+const SPARES: u32 = 4;
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ pub struct Helper {
     questions: i32,
     /// Since when it owes the answer to that.
     silent_since: Option<Moment>,
+    /// How many more may be started before memory is fine again.
+    spares: u32,
     /// Whose command line could not be read in time.
     unread: Remembered,
     /// Since when it has not taken what was sent.
@@ -59,6 +64,7 @@ impl Helper {
             started: Moment::default(),
             lost: 0,
             questions: 0,
+            spares: SPARES,
             silent_since: None,
             unread: Remembered::default(),
             full_since: None,
@@ -127,14 +133,22 @@ impl Helper {
         }
     }
 
-    /// It owes an answer: it hangs, or the machine is too busy for it.
-    pub fn is_silent(&self) -> bool {
-        self.silent_since.is_some()
+    /// It owes an answer, because it hangs or the machine is too busy for it, and may be
+    /// replaced although memory is short.
+    pub fn may_be_replaced(&self) -> bool {
+        self.silent_since.is_some() && self.spares > 0
+    }
+
+    /// Starts another one although memory is short.
+    pub fn replace(&mut self) -> io::Result<()> {
+        self.spares -= 1;
+        self.revive()
     }
 
     /// There is time again to ask for what could not be read.
     pub fn calm(&mut self) {
         self.unread = Remembered::default();
+        self.spares = SPARES;
     }
 
     /// Takes all answers; returns the one to the last question, if it is among them.
