@@ -2,9 +2,9 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
-use crate::bytes::{self, Escaped};
+use crate::bytes::Escaped;
 use crate::config::{Config, Patterns};
-use crate::filter::{CommandLines, Filter, Spared, Verdict};
+use crate::filter::{self, CommandLines, Filter, Spared, Verdict};
 use crate::helper::Helper;
 use crate::log::State;
 use crate::pattern::Pattern;
@@ -71,7 +71,8 @@ impl Explanation {
         scale: Scale,
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
-        let users = Users::read();
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        let users = Users(filter::parse_users(&passwd));
         let helper = (!config.patterns.is_empty()).then(Helper::start).transpose()?;
         let helper_pid = helper.as_ref().and_then(Helper::pid);
         let (family, left) = (scan::family(proc, helper_pid), Remembered::default());
@@ -89,7 +90,7 @@ impl Explanation {
         };
         let mut judge = Judging {
             patterns: &config.patterns,
-            filter: Filter::new(&config.patterns, &users.0),
+            filter: Filter::new(&config.patterns, &passwd),
             reader: Reader(helper),
         };
         let unknown_users = judge.filter.unknown_users(&config.patterns).into_iter();
@@ -236,22 +237,12 @@ fn row(
 
 /// Names of users. What `/etc/passwd` does not know is shown by number; no name service is
 /// asked, which a static program could not.
-struct Users(Vec<u8>);
+struct Users(Vec<(u32, Vec<u8>)>);
 
 impl Users {
-    fn read() -> Users {
-        Users(std::fs::read("/etc/passwd").unwrap_or_default())
-    }
-
     fn name(&self, uid: u32) -> String {
-        let mut lines = self.0.split(|&byte| byte == b'\n');
-        let name = lines.find_map(|line| {
-            let mut fields = line.split(|&byte| byte == b':');
-            let name = fields.next()?;
-            let number = bytes::parse_u64(fields.nth(1)?)?;
-            (number == u64::from(uid)).then(|| Escaped(name).to_string())
-        });
-        name.unwrap_or_else(|| uid.to_string())
+        let known = self.0.iter().find(|(number, _)| *number == uid);
+        known.map_or_else(|| uid.to_string(), |(_, name)| Escaped(name).to_string())
     }
 }
 

@@ -202,7 +202,7 @@ impl Fields {
 }
 
 /// Number and name of each user (passwd(5)).
-fn parse_users(passwd: &[u8]) -> Vec<(u32, Vec<u8>)> {
+pub fn parse_users(passwd: &[u8]) -> Vec<(u32, Vec<u8>)> {
     let lines = passwd.split(|&byte| byte == b'\n');
     let users = lines.filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');

@@ -57,6 +57,25 @@ fn the_examples_of_the_documentation_do_what_they_say() {
 }
 
 #[test]
+fn the_examples_of_the_programs_before_this_one_do_what_they_say() {
+    for (pattern, yes, no) in [
+        ("chrome|firefox", &["chrome", "firefox-bin"][..], &["chromium"][..]),
+        ("(chrome|firefox|chromium)", &["chromium", "chrome"], &["vivaldi"]),
+        ("ssh|tmux", &["sshd", "tmux: server"], &["shh"]),
+        ("^systemd$", &["systemd"], &["systemd-udevd", "xsystemd"]),
+        ("(ssh|systemd)", &["systemd-logind", "ssh-agent"], &["sysd"]),
+        ("(ssh|systemd|postgres|nginx)", &["postgres", "nginx"], &["mysqld"]),
+        ("postgres|nginx|ssh", &["postgres", "sshd"], &["apache2"]),
+        ("high-memory-app", &["high-memory-app"], &["high-memory"]),
+        ("critical-service", &["critical-service"], &["critical"]),
+        ("important-app", &["important-app"], &["app"]),
+    ] {
+        yes.iter().for_each(|name| assert!(matches(pattern, name.as_bytes()), "{pattern} {name}"));
+        no.iter().for_each(|name| assert!(!matches(pattern, name.as_bytes()), "{pattern} {name}"));
+    }
+}
+
+#[test]
 fn all_of_the_syntax_is_there() {
     for (pattern, yes, no) in [
         ("^a.c$", "a\nc", "ac"),
