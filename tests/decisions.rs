@@ -697,12 +697,16 @@ fn a_group_has_ended_only_when_its_last_member_has() {
         let mut stubborn = sandbox.hog_command(&["--size", "20M", "--ignore-term"]);
         stubborn.process_group(leader.pid() as i32);
         let mut stubborn = Hog::start(stubborn);
-        let guard = sandbox.guard(&["-g", "--grace", "1"]);
+        let guard = sandbox.guard(&["-d", "-g", "--grace", "1"]);
         memory.available(LOW);
         assert_eq!(leader.wait_for_end().signal(), Some(libc::SIGTERM));
+        let before = guard.looks();
         assert_eq!(stubborn.wait_for_end().signal(), Some(libc::SIGKILL));
         let pid = leader.pid();
         guard.wait_for(&format!("process {pid} and its group {pid} exited after "));
+        // Some fifty a second. What tells of the leader's end tells it for ever, and would end every wait at once.
+        let looks = guard.looks() - before;
+        assert!(looks < 500, "{looks} looks in a grace of one second");
         guard.stop();
     });
 }

@@ -224,7 +224,9 @@ impl Daemon {
         if let Some(Ok(group)) = &group {
             target.group = Some(group.leader);
         }
-        self.helper.command_line(id, patience(wanted));
+        // What hangs here counts as unknown to the patterns below: no less patience than theirs.
+        let plain = self.config.patterns.is_empty();
+        self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
         let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);

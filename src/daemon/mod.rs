@@ -182,11 +182,7 @@ impl Daemon {
         }
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
-                Ok(()) => {
-                    say!(self.helper, "the helper process was started again");
-                    // The fork has made pages common again.
-                    let _ = memory::touch_all();
-                }
+                Ok(()) => say!(self.helper, "the helper process was started again"),
                 Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
             }
         }
@@ -197,7 +193,9 @@ impl Daemon {
         let mut waiter = Waiter::<4>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
-        if let Some(pidfd) = self.target.as_ref().and_then(Target::pidfd) {
+        // While memory cannot be read, an end is not taken note of, and would end every wait.
+        let seeing = self.target.as_ref().filter(|_| self.memory.is_some());
+        if let Some(pidfd) = seeing.and_then(Target::pidfd) {
             waiter.add(pidfd, Wish::Readable);
         }
         waiter.wait(Some(timeout));

@@ -212,7 +212,9 @@ impl Helper {
         if let Some(pid) = self.pid.take() {
             let _ = process::send(pid, process::Deadly::Kill);
         }
-        self.spawn()
+        self.spawn()?;
+        // The fork has made the watch's pages common again.
+        memory::touch_all()
     }
 
     /// When `revive` may be due without anything happening.

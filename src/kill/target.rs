@@ -16,7 +16,8 @@ const GROUP_CHECK: Duration = Duration::from_millis(100);
 
 pub struct Target {
     pub id: Identity,
-    /// `None` before Linux 5.3, or where descriptors have run out.
+    /// `None` before Linux 5.3, where descriptors have run out, or once only others of the
+    /// group are alive.
     pidfd: Option<OwnedFd>,
     /// Signal the whole group.
     pub group: Option<Pid>,
@@ -47,8 +48,10 @@ impl Target {
     pub fn signal(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
         match self.group {
             // The number of a group is taken while anyone is in it; that someone is, is
-            // checked right before.
-            Some(leader) if self.group_lives(proc, leader) => process::send_group(leader, signal),
+            // checked right before. When in doubt, it may be another group by now.
+            Some(leader) if self.group_lives(proc, leader).unwrap_or(false) => {
+                process::send_group(leader, signal)
+            }
             _ => self.signal_one(proc, signal),
         }
     }
@@ -78,26 +81,28 @@ impl Target {
         let Some(leader) = self.group.filter(|_| one_is_gone) else {
             return one_is_gone;
         };
+        // It has told all it can, and would end every wait at once from now on.
+        self.pidfd = None;
         let now = clock::now();
         if now.since(self.group_checked) < GROUP_CHECK {
             return false;
         }
         self.group_checked = now;
-        !self.group_lives(proc, leader)
+        !self.group_lives(proc, leader).unwrap_or(true)
     }
 
-    fn group_lives(&self, proc: &mut Proc, leader: Pid) -> bool {
+    fn group_lives(&self, proc: &mut Proc, leader: Pid) -> io::Result<bool> {
         if proc
             .stat(self.id.pid)
             .is_ok_and(|stat| stat.id == self.id && stat.pgid == leader.number() && !stat.is_gone())
         {
-            return true;
+            return Ok(true);
         }
         let mut lives = false;
-        let walked = proc.for_each(|proc, pid| {
+        proc.for_each(|proc, pid| {
             lives = lives
                 || proc.stat(pid).is_ok_and(|stat| stat.pgid == leader.number() && !stat.is_gone());
-        });
-        walked.is_err() || lives
+        })?;
+        Ok(lives)
     }
 }
