@@ -31,6 +31,14 @@ pub fn first_word(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
+/// `text` without the blanks and tabs around it.
+pub fn trim(text: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !b" \t".contains(byte);
+    let start = text.iter().position(is_text).unwrap_or(text.len());
+    let end = text.iter().rposition(is_text).map_or(start, |last| last + 1);
+    &text[start..end]
+}
+
 /// Fields between runs of blanks.
 pub fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())

@@ -1,11 +1,12 @@
-//! The settings in force: sources merged option by option, defaults put in, and what
-//! contradicts itself refused.
+//! The settings in force: defaults put in where nothing was asked, and what contradicts
+//! itself refused.
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
-use crate::options::Settings;
+use crate::options::{Settings, Watch};
 use crate::pattern::{Field, Pattern};
-use crate::units::{KiB, Levels, Percent};
+use crate::sources::{self, Given, Sources};
+use crate::units::{KiB, Levels, Path, Percent};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,27 +28,56 @@ impl Patterns {
         [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
     }
 
-    /// Each list with the cheapest fields first, whatever the order they were given in.
-    fn sorted(settings: &Settings) -> Patterns {
-        let sorted = |list: &[Pattern]| {
-            let of = |field| list.iter().filter(move |pattern| pattern.field() == field);
-            BY_COST.into_iter().flat_map(of).cloned().collect()
-        };
-        Patterns {
-            prefer: sorted(&settings.prefer),
-            avoid: sorted(&settings.avoid),
-            ignore: sorted(&settings.ignore),
-            only: sorted(&settings.only),
+    /// Puts the cheapest fields of each list first, whatever the order they were given in.
+    fn sort(&mut self) {
+        for list in [&mut self.prefer, &mut self.avoid, &mut self.ignore, &mut self.only] {
+            // The few patterns of a person; a sort of the library's costs 2 KiB of code.
+            for end in 1..list.len() {
+                let mut at = end;
+                while at > 0 && cost(&list[at - 1]) > cost(&list[at]) {
+                    list.swap(at - 1, at);
+                    at -= 1;
+                }
+            }
         }
     }
 }
 
-/// By what reading a field takes: nothing, one call, a file, another process's help.
-const BY_COST: [Field; 5] = [Field::Name, Field::User, Field::Exe, Field::Cgroup, Field::Cmd];
+/// What reading a field takes: nothing, one call, a file, another process's help.
+fn cost(pattern: &Pattern) -> u8 {
+    match pattern.field() {
+        Field::Name => 0,
+        Field::User => 1,
+        Field::Exe | Field::Cgroup => 2,
+        Field::Cmd => 3,
+    }
+}
+
+/// What `--process-limit` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// RSS above this is too much.
+    pub rss: KiB,
+    /// How often that is checked.
+    pub every: Duration,
+}
+
+/// Where messages go. All of them off: nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    pub stderr: bool,
+    pub syslog: bool,
+    pub log_file: Option<Path>,
+    pub stats_file: Option<Path>,
+}
 
 /// Everything the guard goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The watch over memory; without it the levels below do not count.
+    pub memory: bool,
+    /// The limit for each process.
+    pub limit: Option<Limit>,
     /// At least one of the two is there; the lower one counts.
     pub mem: Option<Levels<Percent>>,
     pub mem_size: Option<Levels<KiB>>,
@@ -69,6 +99,9 @@ pub struct Config {
     /// `None`: never.
     pub report: Option<Duration>,
     pub debug: bool,
+    pub outputs: Outputs,
+    /// A setting that does nothing.
+    idle: Option<Warning>,
     /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
     pub priority: Option<i32>,
 }
@@ -85,11 +118,14 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 /// A person watches a terminal; a log wants to be short.
 const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 const REPORT_LOG: Duration = Duration::from_secs(3600);
+/// memory-monitor's.
+const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Settings that cannot be in force together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     KernelChooses(&'static str),
+    NoLimit,
     MoreThanThereIs { asked: KiB, total: KiB },
 }
 
@@ -102,6 +138,9 @@ impl fmt::Display for Conflict {
                     "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
                 )
             }
+            Conflict::NoLimit => f.write_str(
+                "--watch: there is no limit to watch; give one by --process-limit or --threshold",
+            ),
             Conflict::MoreThanThereIs { asked, total } => {
                 let (asked, total) = (asked.0, total.0);
                 write!(f, "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)")
@@ -110,11 +149,50 @@ impl fmt::Display for Conflict {
     }
 }
 
+/// Why settings are not put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Source(sources::Refusal),
+    Conflict(Conflict),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Source(refusal) => refusal.fmt(f),
+            Refusal::Conflict(conflict) => conflict.fmt(f),
+        }
+    }
+}
+
+/// Settings that are good for this machine, and where each of them stands.
+pub struct Settled {
+    pub config: Config,
+    pub in_force: Vec<Given>,
+}
+
+/// Makes settings of all sources, with the text of each file.
+pub fn settle(
+    sources: &Sources,
+    texts: &[Vec<u8>],
+    on_terminal: bool,
+) -> Result<Settled, Vec<Refusal>> {
+    let merged = sources
+        .merge(texts)
+        .map_err(|refusals| refusals.into_iter().map(Refusal::Source).collect::<Vec<_>>())?;
+    let config = Config::resolve(merged.settings, on_terminal)
+        .map_err(|conflict| vec![Refusal::Conflict(conflict)])?;
+    Ok(Settled { config, in_force: merged.in_force })
+}
+
 /// What a user should know about settings that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     KillAboveTerm(&'static str),
     SwapSizeAboveTotal { asked: KiB, total: KiB },
+    IntervalAlone,
+    LimitIdle,
+    LimitAboveTotal { asked: KiB, total: KiB },
 }
 
 impl fmt::Display for Warning {
@@ -127,23 +205,54 @@ impl fmt::Display for Warning {
                 let (asked, total) = (asked.0, total.0);
                 write!(f, "-S: {asked} KiB is more than the swap there is ({total} KiB), so swap counts as low")
             }
+            Warning::IntervalAlone => f.write_str(
+                "--interval: does nothing without a limit (--process-limit or --threshold)",
+            ),
+            Warning::LimitIdle => {
+                f.write_str("--process-limit: does nothing, since --watch memory was asked for")
+            }
+            Warning::LimitAboveTotal { asked, total } => {
+                let (asked, total) = (asked.0, total.0);
+                write!(
+                    f,
+                    "--process-limit: {asked} KiB can never be reached (MemTotal {total} KiB)"
+                )
+            }
         }
     }
 }
 
 impl Config {
     /// Puts `settings` in force, with a default for whatever they leave open.
-    pub fn resolve(settings: &Settings, on_terminal: bool) -> Result<Config, Conflict> {
+    pub fn resolve(settings: Settings, on_terminal: bool) -> Result<Config, Conflict> {
         let on = |switch: Option<bool>| switch.unwrap_or(false);
         let never_if_zero = |wait: Duration| (wait > Duration::ZERO).then_some(wait);
         let report =
             settings.report.unwrap_or(if on_terminal { REPORT_TERMINAL } else { REPORT_LOG });
+        let watch = settings.watch.unwrap_or(match settings.process_limit {
+            Some(_) => Watch::Both,
+            None => Watch::Memory,
+        });
+        let to_file_only = settings.log_file.is_some() && !on_terminal;
+        let mut patterns = Patterns {
+            prefer: settings.prefer,
+            avoid: settings.avoid,
+            ignore: settings.ignore,
+            only: settings.only,
+        };
+        patterns.sort();
         let config = Config {
+            memory: watch != Watch::Limit,
+            limit: match (watch, settings.process_limit) {
+                (Watch::Memory, _) => None,
+                (_, None) => return Err(Conflict::NoLimit),
+                (_, Some(rss)) => Some(Limit { rss, every: settings.interval.unwrap_or(INTERVAL) }),
+            },
             mem: settings.mem.or(settings.mem_size.is_none().then_some(MEM)),
             mem_size: settings.mem_size,
             swap: settings.swap.or(settings.swap_size.is_none().then_some(SWAP)),
             swap_size: settings.swap_size,
-            patterns: Patterns::sorted(settings),
+            patterns,
             sort_by_rss: on(settings.sort_by_rss),
             ignore_root_user: on(settings.ignore_root_user),
             ignore_positive_adj: on(settings.ignore_positive_adj),
@@ -155,6 +264,17 @@ impl Config {
             kernel_oom: on(settings.kernel_oom),
             report: never_if_zero(report),
             debug: on(settings.debug),
+            outputs: Outputs {
+                stderr: !on(settings.syslog) && !to_file_only,
+                syslog: on(settings.syslog),
+                log_file: settings.log_file,
+                stats_file: settings.stats_file,
+            },
+            idle: match (watch, settings.process_limit, settings.interval) {
+                (_, None, Some(_)) => Some(Warning::IntervalAlone),
+                (Watch::Memory, Some(_), _) => Some(Warning::LimitIdle),
+                _ => None,
+            },
             priority: settings.priority,
         };
         config.check_kernel_oom()?;
@@ -173,22 +293,24 @@ impl Config {
             (self.ignore_positive_adj, "ignore-positive-adj"),
             (self.min_rss.is_some(), "min-rss"),
             (self.kill_group, "kill-group"),
+            (self.limit.is_some(), "process-limit"),
         ];
         let other = unknown_to_kernel.iter().find(|(asked, _)| self.kernel_oom && *asked);
         other.map_or(Ok(()), |(_, option)| Err(Conflict::KernelChooses(option)))
     }
 
     /// Holds absolute levels against the memory and swap of this machine.
-    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Conflict> {
+    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Vec<Refusal>> {
         let asked = self.mem_size.map_or(KiB::ZERO, |size| size.term.max(size.kill));
         if asked > mem_total {
-            return Err(Conflict::MoreThanThereIs { asked, total: mem_total });
+            let conflict = Conflict::MoreThanThereIs { asked, total: mem_total };
+            return Err(vec![Refusal::Conflict(conflict)]);
         }
         Ok(())
     }
 
     /// All that is accepted and still worth a word.
-    pub fn warnings(&self, swap_total: KiB) -> impl Iterator<Item = Warning> {
+    pub fn warnings(&self, mem_total: KiB, swap_total: KiB) -> impl Iterator<Item = Warning> {
         let above = |is: bool, option| is.then_some(Warning::KillAboveTerm(option));
         let asked = self.swap_size.map_or(KiB::ZERO, |size| size.term);
         let swap_size = (asked > swap_total)
@@ -199,6 +321,10 @@ impl Config {
             above(self.mem_size.is_some_and(|levels| levels.kill > levels.term), "-M"),
             above(self.swap_size.is_some_and(|levels| levels.kill > levels.term), "-S"),
             swap_size,
+            self.idle,
+            self.limit
+                .filter(|limit| limit.rss >= mem_total)
+                .map(|limit| Warning::LimitAboveTotal { asked: limit.rss, total: mem_total }),
         ]
         .into_iter()
         .flatten()
@@ -227,7 +353,7 @@ mod tests {
 
     #[test]
     fn silence_means_the_defaults() {
-        let config = Config::resolve(&Settings::default(), false).unwrap();
+        let config = Config::resolve(Settings::default(), false).unwrap();
         assert_eq!((config.mem, config.swap), (Some(MEM), Some(SWAP)));
         assert_eq!((config.grace, config.cooldown), (Some(GRACE), COOLDOWN));
         assert_eq!(config.report, Some(REPORT_LOG));
@@ -238,27 +364,27 @@ mod tests {
     #[test]
     fn a_size_displaces_the_default_percentage_and_only_that() {
         let settings = Settings { mem_size: sizes(100, 50), ..Settings::default() };
-        let config = Config::resolve(&settings, false).unwrap();
+        let config = Config::resolve(settings, false).unwrap();
         assert_eq!((config.mem, config.swap), (None, Some(SWAP)));
         let mem = Levels { term: parse_percent(b"3").unwrap(), kill: parse_percent(b"1").unwrap() };
         let both = Settings { mem: Some(mem), mem_size: sizes(100, 50), ..Settings::default() };
-        assert_eq!(Config::resolve(&both, false).unwrap().mem, Some(mem));
+        assert_eq!(Config::resolve(both, false).unwrap().mem, Some(mem));
     }
 
     #[test]
     fn zero_turns_off_what_is_by_time() {
         let zero = Some(Duration::ZERO);
         let settings = Settings { grace: zero, report: zero, ..Settings::default() };
-        let config = Config::resolve(&settings, true).unwrap();
+        let config = Config::resolve(settings, true).unwrap();
         assert_eq!((config.grace, config.report), (None, None));
     }
 
     #[test]
     fn what_the_kernel_does_not_know_cannot_go_with_its_choice() {
         let kernel = Settings { kernel_oom: Some(true), ..Settings::default() };
-        assert!(Config::resolve(&kernel, false).is_ok());
+        assert!(Config::resolve(kernel.clone(), false).is_ok());
         let with_filter = Settings { ignore_root_user: Some(true), ..kernel };
-        let conflict = Config::resolve(&with_filter, false).unwrap_err();
+        let conflict = Config::resolve(with_filter, false).unwrap_err();
         assert_eq!(conflict, Conflict::KernelChooses("ignore-root-user"));
     }
 
@@ -269,11 +395,46 @@ mod tests {
             swap_size: sizes(500, 600),
             ..Settings::default()
         };
-        let config = Config::resolve(&settings, false).unwrap();
+        let config = Config::resolve(settings, false).unwrap();
         assert!(config.check_sizes(KiB(2000)).is_ok());
         assert!(config.check_sizes(KiB(1999)).is_err());
-        let warnings: Vec<_> = config.warnings(KiB(400)).collect();
+        let warnings: Vec<_> = config.warnings(KiB(2000), KiB(400)).collect();
         let above_total = Warning::SwapSizeAboveTotal { asked: KiB(500), total: KiB(400) };
         assert_eq!(warnings, [Warning::KillAboveTerm("-S"), above_total]);
+    }
+
+    #[test]
+    fn a_limit_is_watched_beside_memory_unless_one_of_them_is_asked_for() {
+        let limit = Some(KiB(1000));
+        let resolve = |watch, interval| {
+            let settings =
+                Settings { process_limit: limit, watch, interval, ..Settings::default() };
+            let config = Config::resolve(settings, false).unwrap();
+            (config.memory, config.limit.map(|limit| limit.every))
+        };
+        let often = Duration::from_secs(1);
+        assert_eq!(resolve(None, None), (true, Some(INTERVAL)));
+        assert_eq!(resolve(None, Some(often)), (true, Some(often)));
+        assert_eq!(resolve(Some(Watch::Limit), None), (false, Some(INTERVAL)));
+        assert_eq!(resolve(Some(Watch::Memory), None), (true, None));
+        for watch in [Watch::Limit, Watch::Both] {
+            let settings = Settings { watch: Some(watch), ..Settings::default() };
+            assert_eq!(Config::resolve(settings, false), Err(Conflict::NoLimit));
+        }
+    }
+
+    #[test]
+    fn messages_go_where_they_were_asked_to() {
+        let path: Option<Path> = Some(b"/x"[..].into());
+        for (syslog, log_file, on_terminal, stderr) in [
+            (false, None, false, true),
+            (true, None, true, false),
+            (false, path.clone(), false, false),
+            (false, path.clone(), true, true),
+            (true, path, true, false),
+        ] {
+            let settings = Settings { syslog: Some(syslog), log_file, ..Settings::default() };
+            assert_eq!(Config::resolve(settings, on_terminal).unwrap().outputs.stderr, stderr);
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::bytes::Escaped;
 use crate::config::{Config, Patterns};
 use crate::filter::{self, CommandLines, Filter, Spared, Verdict};
-use crate::helper::Helper;
+use crate::helper::{Duty, Helper};
 use crate::log::State;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
@@ -28,6 +28,10 @@ const WHY: usize = 26;
 /// More rows than fit a screen say less; `-d` shows all.
 const CANDIDATES: usize = 20;
 const PROTECTED: usize = 8;
+/// In a log.
+const SUMMARY: usize = 10;
+const HEADER: &str =
+    "rank     pid user       points score   adj    RSS   swap name             why";
 
 /// One process in the table.
 struct Row {
@@ -73,9 +77,8 @@ impl Explanation {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let users = Users(filter::parse_users(&passwd));
-        let helper = (!config.patterns.is_empty()).then(Helper::start).transpose()?;
-        let helper_pid = helper.as_ref().and_then(Helper::pid);
-        let (family, left) = (scan::family(proc, helper_pid), Remembered::default());
+        let reader = Reader::start(!config.patterns.is_empty())?;
+        let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
         let mut explanation = Explanation {
             rows: Vec::new(),
@@ -91,7 +94,7 @@ impl Explanation {
         let mut judge = Judging {
             patterns: &config.patterns,
             filter: Filter::new(&config.patterns, &passwd),
-            reader: Reader(helper),
+            reader,
         };
         let unknown_users = judge.filter.unknown_users(&config.patterns).into_iter();
         explanation.unknown_users = unknown_users.cloned().collect();
@@ -105,9 +108,6 @@ impl Explanation {
             Err(_) => {}
         })?;
         explanation.rows.sort_by_key(|row| std::cmp::Reverse(row.order()));
-        if let Some(helper) = judge.reader.0 {
-            helper.finish();
-        }
         Ok(Some(explanation))
     }
 }
@@ -131,7 +131,26 @@ struct Judging<'a> {
 }
 
 /// A command line may hang here as well, so that the helper reads it.
-struct Reader(Option<Helper>);
+pub struct Reader(Option<Helper>);
+
+impl Reader {
+    /// With no helper, nothing is read.
+    pub fn start(is_needed: bool) -> io::Result<Reader> {
+        Ok(Reader(is_needed.then(|| Helper::start(Duty::default())).transpose()?))
+    }
+
+    fn helper_pid(&self) -> Option<Pid> {
+        self.0.as_ref().and_then(Helper::pid)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(helper) = self.0.take() {
+            helper.finish();
+        }
+    }
+}
 
 impl CommandLines for Reader {
     fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
@@ -255,7 +274,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 impl Explanation {
-    fn write_row(&self, f: &mut fmt::Formatter<'_>, rank: Option<usize>, row: &Row) -> fmt::Result {
+    fn row(&self, rank: Option<usize>, row: &Row) -> String {
         let rank = rank.map_or(String::from("-"), |rank| rank.to_string());
         let why = cut(&row.why, WHY);
         let line = format!(
@@ -269,7 +288,7 @@ impl Explanation {
             Mib(row.swap),
             cut(&row.name, 16),
         );
-        writeln!(f, "{}", line.trim_end())
+        format!("{}\n", line.trim_end())
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Row> {
@@ -280,21 +299,27 @@ impl Explanation {
         self.rows.iter().filter(|row| matches!(row.fate, Fate::Protected(_)))
     }
 
+    /// The first candidates, and the state of memory.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{HEADER}\n");
+        for (index, row) in self.candidates().take(SUMMARY).enumerate() {
+            text += &self.row(Some(index + 1), row);
+        }
+        text + &Standpoint(self).to_string()
+    }
+
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = |few| if self.all { usize::MAX } else { few };
-        writeln!(
-            f,
-            "rank     pid user       points score   adj    RSS   swap name             why"
-        )?;
+        writeln!(f, "{HEADER}")?;
         for (index, row) in self.candidates().take(limit(CANDIDATES)).enumerate() {
-            self.write_row(f, Some(index + 1), row)?;
+            f.write_str(&self.row(Some(index + 1), row))?;
         }
         let more = self.candidates().count().saturating_sub(limit(CANDIDATES));
         if more > 0 {
             writeln!(f, "     and {more} more that come later (-d shows them)")?;
         }
         for row in self.protected().take(limit(PROTECTED)) {
-            self.write_row(f, None, row)?;
+            f.write_str(&self.row(None, row))?;
         }
         let more = self.protected().count().saturating_sub(limit(PROTECTED));
         if more > 0 {
@@ -384,11 +409,20 @@ impl Explanation {
 impl Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_table(f)?;
-        writeln!(f)?;
-        writeln!(f, "{}", State(&self.memory))?;
-        self.write_distance(f, "SIGTERM", Level::Term)?;
-        self.write_distance(f, "SIGKILL", Level::Kill)?;
-        self.write_verdict(f)
+        write!(f, "\n{}", Standpoint(self))
+    }
+}
+
+/// The state of memory, how far it is from each level, and who would go now.
+struct Standpoint<'a>(&'a Explanation);
+
+impl Display for Standpoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standpoint(explanation) = self;
+        writeln!(f, "{}", State(&explanation.memory))?;
+        explanation.write_distance(f, "SIGTERM", Level::Term)?;
+        explanation.write_distance(f, "SIGKILL", Level::Kill)?;
+        explanation.write_verdict(f)
     }
 }
 

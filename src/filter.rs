@@ -76,6 +76,11 @@ impl Filter {
         Filter { scratch: Scratch::new(longest), users, fields: Fields::default() }
     }
 
+    /// The same, able to tell names of users whatever the patterns ask for.
+    pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
+        Filter { users: parse_users(passwd), ..Filter::new(patterns, passwd) }
+    }
+
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
     pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
         let scratch = &mut self.scratch;
@@ -112,14 +117,38 @@ impl Filter {
         }
     }
 
+    /// The fields in which `pattern` matches, whichever it is written for.
+    pub fn fields_that_match(
+        &mut self,
+        pattern: &Pattern,
+        proc: &mut Proc,
+        stat: &Stat,
+        commands: &mut dyn CommandLines,
+    ) -> Vec<Field> {
+        self.fields = Fields::default();
+        let mut subject = Subject { proc, stat, commands };
+        let mut matching = Field::ALL.to_vec();
+        matching.retain(|&field| self.matches_in(field, pattern, &mut subject) == Some(true));
+        matching
+    }
+
     fn first_of(&mut self, list: &[Pattern], subject: &mut Subject<'_>) -> Option<usize> {
         list.iter().position(|pattern| self.matches(pattern, subject) == Some(true))
     }
 
     /// `None` if what it asks for cannot be read.
     fn matches(&mut self, pattern: &Pattern, subject: &mut Subject<'_>) -> Option<bool> {
+        self.matches_in(pattern.field(), pattern, subject)
+    }
+
+    fn matches_in(
+        &mut self,
+        field: Field,
+        pattern: &Pattern,
+        subject: &mut Subject<'_>,
+    ) -> Option<bool> {
         let Filter { scratch, users, fields } = self;
-        match pattern.field() {
+        match field {
             Field::Name => {
                 let comm = subject.stat.comm.as_bytes();
                 if pattern.is_match(comm, scratch) {

@@ -5,7 +5,7 @@
 
 use crate::bytes::{Buf, Escaped};
 use crate::config::{Config, Patterns, Warning};
-use crate::helper::{Helper, LINE};
+use crate::helper::{Helper, Priority, LINE};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
@@ -30,11 +30,14 @@ pub fn line(text: fmt::Arguments<'_>) -> Line {
     line
 }
 
-/// Sends a line to the helper: `say!(helper, "{} of {}", a, b)`.
+/// Sends a line to the helper: `say!(helper, Info, "{} of {}", a, b)`.
 #[macro_export]
 macro_rules! say {
-    ($helper:expr, $($text:tt)*) => {
-        $helper.write_line($crate::log::line(format_args!($($text)*)).as_bytes())
+    ($helper:expr, $priority:ident, $($text:tt)*) => {
+        $helper.write_line(
+            $crate::helper::Priority::$priority,
+            $crate::log::line(format_args!($($text)*)).as_bytes(),
+        )
     };
 }
 
@@ -89,19 +92,35 @@ impl fmt::Display for Threshold<'_> {
 }
 
 pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
-    say!(helper, "oom_guard {}", env!("CARGO_PKG_VERSION"));
+    say!(helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
     say!(
         helper,
+        Info,
         "mem total: {} MiB, user mem total: {} MiB, swap total: {} MiB",
         memory.total.mib(),
         memory.user.mib(),
         memory.swap_total.mib()
     );
-    let threshold = |level| Threshold { config, limits, memory, level };
-    say!(helper, "sending SIGTERM {}", threshold(Level::Term));
-    say!(helper, "        SIGKILL {}", threshold(Level::Kill));
+    levels(helper, config, limits, memory);
+}
+
+/// What is watched for, and what would be done.
+pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
+    if config.memory {
+        let threshold = |level| Threshold { config, limits, memory, level };
+        say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
+        say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
+    }
+    if let Some(limit) = config.limit {
+        let (mib, seconds) = (limit.rss.mib(), limit.every.as_secs_f32());
+        say!(
+            helper,
+            Info,
+            "sending SIGTERM to any process above {mib} MiB, checked every {seconds} s"
+        );
+    }
     if config.dryrun {
-        say!(helper, "dry run: nothing will be killed");
+        say!(helper, Notice, "dry run: nothing will be killed");
     }
 }
 
@@ -115,18 +134,39 @@ impl fmt::Display for UnknownUser<'_> {
     }
 }
 
+/// Another daemon that does the same.
+pub struct Rival(pub Pid, pub &'static str);
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rival(pid, name) = self;
+        write!(f, "process {pid} ({name}) watches memory too: both may kill where one would do")
+    }
+}
+
 pub fn warning(helper: &mut Helper, warning: Warning) {
-    say!(helper, "warning: {warning}");
+    say!(helper, Warning, "warning: {warning}");
 }
 
 /// A refusal that the guard lives with.
 pub fn without(helper: &mut Helper, what: &str, error: &io::Error) {
-    say!(helper, "warning: {what}: {}; going on without it", Errno(error));
+    say!(helper, Warning, "warning: {what}: {}; going on without it", Errno(error));
+}
+
+/// A level below what may fill before anything can be done.
+pub fn too_late(helper: &mut Helper, limits: &Limits) {
+    let mib = limits.mem.term.map_or(0, KiB::mib);
+    say!(
+        helper,
+        Warning,
+        "warning: the level for SIGTERM, {mib} MiB, can fill in less time than it takes to act"
+    );
 }
 
 pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
     say!(
         helper,
+        Warning,
         "low memory! at or below {} limits: mem {}%, swap {}%",
         signal.name(),
         Percent::share(memory.available, memory.user),
@@ -176,20 +216,21 @@ pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns
             let _ = write!(text, ", {verb} by \"{}\"", Escaped(pattern.text()));
         }
     }
-    helper.write_line(text.as_bytes());
+    helper.write_line(Priority::Debug, text.as_bytes());
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
 pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
-    helper.write_line_with_command(portrait.candidate.id(), text.as_bytes());
+    helper.write_line_with_command(Priority::Warning, portrait.candidate.id(), text.as_bytes());
 }
 
 pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
     let would = if dryrun { "would be " } else { "" };
     say!(
         helper,
+        Notice,
         "process group {leader} {would}signalled with it: {members} processes that hold {} MiB",
         held.total().mib()
     );
@@ -206,18 +247,27 @@ pub enum Alone {
 pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
     match why {
         Alone::NoGroup => {
-            say!(helper, "its process group is out of sight: only the process is signalled")
+            say!(helper, Notice, "its process group is out of sight: only the process is signalled")
         }
         Alone::OwnGroup => {
-            say!(helper, "process group {leader} is the guard's own: only the process is signalled")
+            say!(
+                helper,
+                Notice,
+                "process group {leader} is the guard's own: only the process is signalled"
+            )
         }
         Alone::Holds(pid, why) => say!(
             helper,
+            Notice,
             "process group {leader} holds process {pid} ({}): only the process is signalled",
             why.text()
         ),
         Alone::Unknown => {
-            say!(helper, "process group {leader} could not be read: only the process is signalled")
+            say!(
+                helper,
+                Notice,
+                "process group {leader} could not be read: only the process is signalled"
+            )
         }
     }
 }
@@ -227,15 +277,47 @@ pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration
     match group {
         Some(leader) => say!(
             helper,
+            Notice,
             "process {pid} and its group {leader} exited after {seconds}.{millis:03} seconds"
         ),
-        None => say!(helper, "process {pid} exited after {seconds}.{millis:03} seconds"),
+        None => say!(helper, Notice, "process {pid} exited after {seconds}.{millis:03} seconds"),
+    }
+}
+
+pub fn above_limit(helper: &mut Helper, candidate: &Candidate, rss: KiB, limit: KiB) {
+    say!(
+        helper,
+        Warning,
+        "process {} \"{}\" has {} MiB resident: above the limit of {} MiB",
+        candidate.id().pid,
+        Escaped(candidate.stat.comm.as_bytes()),
+        rss.mib(),
+        limit.mib()
+    );
+}
+
+pub fn stuck(helper: &mut Helper, pid: Pid) {
+    say!(helper, Warning, "process {pid} survives SIGKILL (stuck in the kernel): left alone");
+}
+
+/// A process that may not be signalled would be chosen again and again.
+pub fn not_permitted(helper: &mut Helper, pid: Pid, error: &io::Error) {
+    say!(helper, Warning, "cannot signal process {pid}: {}: left alone", Errno(error));
+}
+
+/// What was refused of `-p`: niceness and `oom_score_adj`.
+pub fn priority(helper: &mut Helper, (niceness, adj): &(io::Result<()>, io::Result<()>)) {
+    for (what, result) in [("-p: niceness", niceness), ("-p: oom_score_adj", adj)] {
+        if let Err(error) = result {
+            without(helper, what, error);
+        }
     }
 }
 
 pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration) {
     say!(
         helper,
+        Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
          (tmpfs, the kernel), so no kill for {} seconds",
         gained.mib(),
@@ -247,6 +329,7 @@ pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration)
 pub fn nobody(helper: &mut Helper, wait: Duration) {
     say!(
         helper,
+        Error,
         "no process to kill: all are protected or out of reach; trying again in {} seconds",
         wait.as_secs()
     );

@@ -17,11 +17,13 @@ mod pattern;
 
 mod options;
 
+mod sys;
+
+mod sources;
+
 mod config;
 
 mod arguments;
-
-mod sys;
 
 mod procfs;
 
@@ -35,27 +37,35 @@ mod scan;
 
 mod kill;
 
+mod stats;
+
 mod helper;
 
 mod log;
 
+mod rivals;
+
 mod explain;
+
+mod check;
 
 mod daemon;
 
 use arguments::Request;
-use config::Config;
+use check::Check;
+use config::Refusal;
 use daemon::{Daemon, Parts};
 use explain::Explanation;
-use options::{Effect, Section, Task, TABLE};
+use options::{Section, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
+use sources::{ConfigFile, Sources};
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use sys::errno::Errno;
-use sys::fd::Access;
 use sys::{fd, machine, process};
 use victim::Scale;
 
@@ -63,9 +73,14 @@ use victim::Scale;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = arguments::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(run);
-    done.unwrap_or_else(|failure| {
-        complain(&failure);
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default().into_vec();
+    let request = arguments::parse(arguments).map_err(Failure::Usage);
+    request.and_then(|request| run(&program, request)).unwrap_or_else(|failure| {
+        match &failure {
+            Failure::Settings(refusals) => refusals.iter().for_each(|refusal| complain(refusal)),
+            other => complain(other),
+        }
         if failure.status() == USAGE {
             complain(&"try 'oom_guard --help'");
         }
@@ -81,6 +96,8 @@ fn complain(what: &dyn Display) {
 /// Why the program cannot do what it was asked.
 enum Failure {
     Usage(arguments::Refusal),
+    /// At least one.
+    Settings(Vec<Refusal>),
     /// What was tried, and what the kernel said.
     Io(&'static str, io::Error),
     NoSense,
@@ -88,13 +105,12 @@ enum Failure {
     OldKernel {
         needed: (u32, u32),
     },
-    Conflict(config::Conflict),
 }
 
 impl Failure {
     fn status(&self) -> u8 {
         match self {
-            Failure::Usage(_) | Failure::Conflict(_) => USAGE,
+            Failure::Usage(_) | Failure::Settings(_) => USAGE,
             _ => 1,
         }
     }
@@ -112,21 +128,27 @@ impl Display for Failure {
                 write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
             }
             Failure::Usage(refusal) => refusal.fmt(f),
-            Failure::Conflict(conflict) => conflict.fmt(f),
+            Failure::Settings(refusals) => refusals.iter().try_for_each(|refusal| refusal.fmt(f)),
         }
     }
 }
 
-fn run(request: Request) -> Result<ExitCode, Failure> {
+fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
     match request.task {
         Some(Task::Help) => return print(&help()),
         Some(Task::Version) => {
             return print(&concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n"))
         }
-        Some(Task::Explain) | None => {}
+        Some(Task::Check | Task::Explain) | None => {}
     }
-    let config = Config::resolve(&request.settings, fd::is_terminal(fd::stderr()))
-        .map_err(Failure::Conflict)?;
+    let variables = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
+    let sources = Sources::of(program, request.given, variables);
+    let texts = sources.files.iter().map(ConfigFile::read).collect::<Result<Vec<_>, _>>();
+    let texts = texts.map_err(|refusal| Failure::Settings(vec![Refusal::Source(refusal)]))?;
+    let on_terminal = fd::is_terminal(fd::stderr());
+    let settled = config::settle(&sources, &texts, on_terminal);
+    let settled = settled.map_err(Failure::Settings)?;
+    let config = &settled.config;
     let mut proc = Proc::system().map_err(|error| Failure::Io("open /proc", error))?;
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -135,15 +157,22 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
     let unreadable = |error| Failure::Io("read /proc/meminfo", error);
     let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
     let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or(Failure::NoSense)?;
-    config.check_sizes(memory.total).map_err(Failure::Conflict)?;
+    config.check_sizes(memory.total).map_err(Failure::Settings)?;
     let scale =
         own_scale(&mut proc).map_err(|error| Failure::Io("read /proc/self/oom_score", error))?;
+    if request.task == Some(Task::Check) {
+        let check = Check::of(&mut proc, &sources, &settled, &memory, scale)
+            .map_err(|error| Failure::Io("list /proc", error))?;
+        request.notices.iter().for_each(|notice| complain(&format_args!("notice: {notice}")));
+        check.warnings.iter().for_each(|warning| complain(&format_args!("warning: {warning}")));
+        return print(&check);
+    }
     if request.task == Some(Task::Explain) {
         request.notices.iter().for_each(|notice| complain(&format_args!("notice: {notice}")));
         config
-            .warnings(memory.swap_total)
+            .warnings(memory.total, memory.swap_total)
             .for_each(|warning| complain(&format_args!("warning: {warning}")));
-        let explanation = Explanation::of(&mut proc, &meminfo, &config, scale)
+        let explanation = Explanation::of(&mut proc, &meminfo, config, scale)
             .map_err(|error| Failure::Io("list /proc", error))?
             .ok_or(Failure::NoSense)?;
         for pattern in &explanation.unknown_users {
@@ -153,7 +182,9 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
     }
     let sysrq = if config.kernel_oom && !config.dryrun { Some(sysrq(&proc)?) } else { None };
     let notices = request.notices;
-    let parts = Parts { config, proc, meminfo, memory, scale, sysrq, notices };
+    let config = settled.config;
+    let parts =
+        Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
     let daemon = Daemon::start(parts).map_err(|error| Failure::Io("start", error))?;
     daemon.run();
     Ok(ExitCode::SUCCESS)
@@ -182,7 +213,7 @@ fn sysrq(proc: &Proc) -> Result<OwnedFd, Failure> {
     if machine::kernel_release() < needed {
         return Err(Failure::OldKernel { needed });
     }
-    proc.open_file(b"sysrq-trigger", Access::Write).map_err(|error| {
+    daemon::open_sysrq(proc).map_err(|error| {
         Failure::Io("open /proc/sysrq-trigger for --kernel-oom (needs root)", error)
     })
 }
@@ -220,14 +251,16 @@ fn write_option(text: &mut String, spec: &options::Spec) {
     for (index, long) in spec.longs.iter().enumerate() {
         let _ = write!(spelling, "{}--{long}", if index > 0 { ", " } else { "" });
     }
-    match spec.effect {
-        Effect::Value { name, .. } => spelling.extend([" ", name]),
-        Effect::Pattern(_) => spelling.extend([" ", options::PATTERN]),
-        Effect::Switch(_) | Effect::Task(_) | Effect::Obsolete(_) => {}
+    if let Some(name) = spec.value_name() {
+        spelling.extend([" ", name]);
     }
     let _ = write!(text, "{spelling:<width$}", width = INDENT - 1);
     let mut column = spelling.len().max(INDENT - 1);
-    for word in spec.help.split(' ') {
+    let default = match spec.default {
+        "" => String::new(),
+        default => format!(" (default: {default})"),
+    };
+    for word in spec.help.split(' ').chain(default.split(' ').skip(1)) {
         if column + 1 + word.len() > WIDTH || column > INDENT && column == spelling.len() {
             let _ = write!(text, "\n{:width$}", "", width = INDENT - 1);
             column = INDENT - 1;

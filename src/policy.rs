@@ -32,6 +32,10 @@ pub struct Limits {
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
+        if !config.memory {
+            let never = Levels { term: None, kill: None };
+            return Limits { mem: never, swap: never, shrunk: false };
+        }
         let size = config.mem_size;
         let shrunk = size.is_some_and(|size| size.term.max(size.kill) > memory.user);
         let reachable = |size: KiB| match shrunk {
@@ -190,7 +194,7 @@ mod tests {
     }
 
     fn config(settings: Settings) -> Config {
-        Config::resolve(&settings, false).unwrap()
+        Config::resolve(settings, false).unwrap()
     }
 
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {

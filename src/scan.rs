@@ -74,6 +74,32 @@ pub fn find(
     Ok(Found { best: search.best, seen, files: search.files })
 }
 
+/// Everyone with more than `limit` resident, the largest first, by the cheapest file that
+/// tells. Ends early, with what was found, once `go_on` says so; it is asked before each.
+pub fn above(
+    proc: &mut Proc,
+    limit: KiB,
+    go_on: &mut dyn FnMut(&mut Proc) -> bool,
+) -> io::Result<Shortlist<KiB>> {
+    let mut list = Shortlist::new();
+    let page = machine::page();
+    proc.for_each(|proc, pid| {
+        if !go_on(proc) {
+            return;
+        }
+        let pages = match proc.resident_pages(pid) {
+            // A kernel thread, or a leader that has ended before its threads.
+            Ok(0) => proc.stat_with_threads(pid).map(|stat| stat.rss_pages),
+            result => result,
+        };
+        let rss = pages.map_or(KiB::ZERO, |pages| KiB::from_pages(pages, page));
+        if rss > limit {
+            list.add(rss, pid);
+        }
+    })?;
+    Ok(list)
+}
+
 /// Looks at one process again: it must be the same, still a candidate, and is returned as
 /// it is now.
 pub fn again(
@@ -260,19 +286,19 @@ fn points_of(rss: KiB) -> i64 {
 }
 
 /// The highest scores met, in falling order.
-struct Shortlist {
-    entries: [(i32, Pid); SHORTLIST],
+pub struct Shortlist<T> {
+    entries: [(T, Pid); SHORTLIST],
     len: usize,
     /// The highest score that found no place.
-    dropped: Option<i32>,
+    dropped: Option<T>,
 }
 
-impl Shortlist {
-    fn new() -> Shortlist {
-        Shortlist { entries: [(0, Pid::INIT); SHORTLIST], len: 0, dropped: None }
+impl<T: Copy + Ord + Default> Shortlist<T> {
+    fn new() -> Shortlist<T> {
+        Shortlist { entries: [(T::default(), Pid::INIT); SHORTLIST], len: 0, dropped: None }
     }
 
-    fn add(&mut self, score: i32, pid: Pid) {
+    fn add(&mut self, score: T, pid: Pid) {
         if self.len == SHORTLIST {
             let lowest = self.entries[SHORTLIST - 1].0;
             self.dropped = self.dropped.max(Some(lowest.min(score)));
@@ -287,8 +313,13 @@ impl Shortlist {
         self.len += 1;
     }
 
-    fn entries(&self) -> &[(i32, Pid)] {
+    pub fn entries(&self) -> &[(T, Pid)] {
         &self.entries[..self.len]
+    }
+
+    /// Everyone found a place.
+    pub fn is_whole(&self) -> bool {
+        self.dropped.is_none()
     }
 }
 
@@ -389,7 +420,7 @@ mod tests {
         }
 
         fn with_rules<T>(&self, act: impl FnOnce(&mut Proc, &Rules<'_>) -> T) -> T {
-            let config = Config::resolve(&self.settings, false).unwrap();
+            let config = Config::resolve(self.settings.clone(), false).unwrap();
             let mut proc = self.fixture.open();
             let (family, left) = (family(&mut proc, None), Remembered::default());
             let rules = Rules::new(&config, self.memory.total, self.scale, &family, &left);
@@ -775,7 +806,7 @@ mod tests {
     fn ten_thousand_looks_and_a_scan_allocate_nothing() {
         let world = World::new();
         (1..=200).for_each(|number| world.add(number, 666, 100));
-        let config = Config::resolve(&world.settings, false).unwrap();
+        let config = Config::resolve(world.settings.clone(), false).unwrap();
         let mut machine = Machine::new(&config);
         let mut rate = FillRate::new(KiB(1000));
         world.with_rules(|proc, rules| {

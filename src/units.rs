@@ -128,6 +128,41 @@ impl Moment {
     }
 }
 
+/// A moment since 1970, shown as UTC: `2026-11-21T22:55:12.042Z` (RFC 3339).
+pub struct Timestamp(pub Duration);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        write!(f, ".{:03}Z", self.0.subsec_millis())
+    }
+}
+
+/// Year, month and day of the Gregorian calendar, `days` after 1 January 1970.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut year = 1970;
+    loop {
+        let length = 365 + u64::from(is_leap(year));
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    (year, month as u64 + 1, days + 1)
+}
+
 /// The two levels of a threshold: ask with SIGTERM, end with SIGKILL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Levels<T> {
@@ -143,6 +178,10 @@ pub enum Fault {
     Negative,
     TooManyDigits,
     OutOfRange,
+    NotASwitch,
+    NotAChoice,
+    NotAbsolute,
+    TooLong,
 }
 
 impl Fault {
@@ -153,6 +192,10 @@ impl Fault {
             Fault::Negative => "is negative",
             Fault::TooManyDigits => "has too many digits",
             Fault::OutOfRange => "is out of range",
+            Fault::NotASwitch => "is neither yes nor no",
+            Fault::NotAChoice => "is none of the choices",
+            Fault::NotAbsolute => "is not the absolute path of a file",
+            Fault::TooLong => "is too long",
         }
     }
 }
@@ -212,10 +255,42 @@ pub fn parse_size(text: &[u8]) -> Result<KiB, Fault> {
         return Err(Fault::NotANumber);
     }
     let kib = (u128::from(millionths(number)?) << shift) / u128::from(Percent::ONE);
-    // 2^53 KiB are 8 ZiB: beyond any machine, and what a sum of them keeps in range.
-    match u64::try_from(kib) {
-        Ok(kib) if kib <= 1 << 53 => Ok(KiB(kib)),
-        _ => Err(Fault::OutOfRange),
+    u64::try_from(kib).ok().filter(|&kib| kib <= MOST).map(KiB).ok_or(Fault::OutOfRange)
+}
+
+/// 2^53 KiB are 8 ZiB: beyond any machine, and what a sum of them keeps in range.
+const MOST: u64 = 1 << 53;
+
+/// GiB without a suffix.
+pub fn parse_gib(text: &[u8]) -> Result<KiB, Fault> {
+    let kib = (u128::from(millionths(text)?) << 20) / u128::from(Percent::ONE);
+    u64::try_from(kib).ok().filter(|&kib| kib <= MOST).map(KiB).ok_or(Fault::OutOfRange)
+}
+
+/// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
+pub fn parse_switch(text: &[u8]) -> Result<bool, Fault> {
+    let is_one_of =
+        |words: [&str; 4]| words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(text));
+    match text {
+        b"" => Err(Fault::Empty),
+        _ if is_one_of(["true", "1", "yes", "on"]) => Ok(true),
+        _ if is_one_of(["false", "0", "no", "off"]) => Ok(false),
+        _ => Err(Fault::NotASwitch),
+    }
+}
+
+/// Where a file lies: absolute, since a service's working directory is anyone's guess, and
+/// short enough to be handed on in one message.
+pub type Path = Box<[u8]>;
+
+const LONGEST_PATH: usize = 1000;
+
+pub fn parse_path(text: &[u8]) -> Result<Path, Fault> {
+    match text {
+        b"" => Err(Fault::Empty),
+        [b'/', ..] if text.len() > LONGEST_PATH => Err(Fault::TooLong),
+        [b'/', ..] if !text.ends_with(b"/") => Ok(text.into()),
+        _ => Err(Fault::NotAbsolute),
     }
 }
 
@@ -281,6 +356,45 @@ pub fn half_size(size: KiB) -> KiB {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_show_as_dates() {
+        let shown = |seconds| Timestamp(Duration::new(seconds, 42_000_000)).to_string();
+        assert_eq!(shown(0), "1970-01-01T00:00:00.042Z");
+        assert_eq!(shown(951_782_399), "2000-02-28T23:59:59.042Z");
+        assert_eq!(shown(951_782_400), "2000-02-29T00:00:00.042Z");
+        assert_eq!(shown(1_795_906_800), "2026-11-28T23:00:00.042Z");
+        assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00.042Z");
+    }
+
+    #[test]
+    fn switches_say_yes_or_no_in_any_case() {
+        for (text, on) in [("TRUE", true), ("1", true), ("Yes", true), ("on", true)] {
+            assert_eq!(parse_switch(text.as_bytes()), Ok(on));
+        }
+        for (text, on) in [("false", false), ("0", false), ("NO", false), ("Off", false)] {
+            assert_eq!(parse_switch(text.as_bytes()), Ok(on));
+        }
+        assert_eq!(parse_switch(b""), Err(Fault::Empty));
+        assert_eq!(parse_switch(b"2"), Err(Fault::NotASwitch));
+    }
+
+    #[test]
+    fn paths_are_absolute_and_name_a_file() {
+        assert_eq!(parse_path(b"/x").as_deref(), Ok(&b"/x"[..]));
+        assert_eq!(parse_path(b""), Err(Fault::Empty));
+        assert_eq!(parse_path(b"x"), Err(Fault::NotAbsolute));
+        assert_eq!(parse_path(b"/x/"), Err(Fault::NotAbsolute));
+        assert_eq!(parse_path(&[b'/'; 1001]), Err(Fault::TooLong));
+    }
+
+    #[test]
+    fn gib_may_have_decimals() {
+        assert_eq!(parse_gib(b"20"), Ok(KiB(20 << 20)));
+        assert_eq!(parse_gib(b"0.5"), Ok(KiB(512 << 10)));
+        assert_eq!(parse_gib(b"20G"), Err(Fault::NotANumber));
+        assert_eq!(parse_gib(b"999999999999"), Err(Fault::OutOfRange));
+    }
 
     #[test]
     fn sizes_are_kib_or_carry_a_binary_suffix() {

@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn rules<'a>(family: &'a Family, left: &'a Remembered) -> Rules<'a> {
-        let config = Config::resolve(&Default::default(), false).unwrap();
+        let config = Config::resolve(Default::default(), false).unwrap();
         Rules::new(&config, KiB::from_mib(4000), Scale::Shifted, family, left)
     }
 

@@ -16,6 +16,7 @@ use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
 use crate::scan::{self, Judge};
+use crate::stats::Reason;
 use crate::sys::errno::{self, Errno};
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, fd};
@@ -31,7 +32,7 @@ const CHOICE: Duration = Duration::from_millis(20);
 /// A helper that is awake answers in a tenth of a millisecond; on a machine whose
 /// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
 /// more than a message.
-const fn patience(signal: Deadly) -> Duration {
+pub const fn patience(signal: Deadly) -> Duration {
     match signal {
         Deadly::Term => Duration::from_millis(20),
         Deadly::Kill => Duration::from_millis(2),
@@ -51,10 +52,10 @@ struct Chosen {
     group: Option<Result<FreeGroup, Alone>>,
 }
 
-struct FreeGroup {
-    leader: Pid,
+pub struct FreeGroup {
+    pub leader: Pid,
     living: u32,
-    held: Held,
+    pub held: Held,
 }
 
 /// Why a chosen process was not signalled.
@@ -68,14 +69,14 @@ enum Miss {
 }
 
 /// The patterns in force, with the helper to read command lines.
-struct PatternJudge<'a> {
+pub struct PatternJudge<'a> {
     config: &'a Config,
     filter: &'a mut Filter,
     commands: Timed<'a>,
 }
 
 impl<'a> PatternJudge<'a> {
-    fn of(config: &'a Config, filter: &'a mut Filter, helper: &'a mut Helper) -> Self {
+    pub fn of(config: &'a Config, filter: &'a mut Filter, helper: &'a mut Helper) -> Self {
         let until = clock::now().after(CHOICE);
         PatternJudge { config, filter, commands: Timed { helper, until } }
     }
@@ -118,7 +119,10 @@ impl Daemon {
         match step {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
-            Step::Choose(signal) => self.choose(signal, memory),
+            Step::Choose(signal) => match self.offenders.take_dying() {
+                Some((target, held)) => self.adopt(target, held, memory),
+                None => self.choose(signal, memory),
+            },
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 if let Some(target) = self.target.take() {
@@ -128,20 +132,26 @@ impl Daemon {
             Step::LetOff { id } => {
                 self.target = None;
                 let pid = id.pid;
-                say!(self.helper, "process {pid} did not exit, but memory has recovered: let off");
+                say!(
+                    self.helper,
+                    Notice,
+                    "process {pid} did not exit, but memory has recovered: let off"
+                );
             }
             Step::Stuck { id } => {
                 self.target = None;
-                let pid = id.pid;
-                say!(
-                    self.helper,
-                    "process {pid} survives SIGKILL (stuck in the kernel): left alone"
-                );
+                log::stuck(&mut self.helper, id.pid);
             }
             Step::Useless { gained, expected, pause } => {
                 log::useless(&mut self.helper, gained, expected, pause);
             }
         }
+    }
+
+    /// One above the limit is being ended anyway: its memory is waited for first.
+    fn adopt(&mut self, target: Target, held: Held, memory: &Memory) {
+        self.machine.signalled(target.id, Deadly::Kill, held, memory, clock::now());
+        self.target = Some(target);
     }
 
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
@@ -162,6 +172,7 @@ impl Daemon {
                     let seconds = self.machine.alone(memory, clock::now()).as_secs();
                     say!(
                         self.helper,
+                        Error,
                         "cannot list /proc: {}; trying again in {seconds} seconds",
                         Errno(&error)
                     );
@@ -184,7 +195,9 @@ impl Daemon {
     /// Forks although memory is short: without it nobody would be ended.
     fn replace_helper(&mut self) {
         match self.helper.replace() {
-            Ok(()) => say!(self.helper, "the helper process did not answer: started another one"),
+            Ok(()) => {
+                say!(self.helper, Notice, "the helper process did not answer: started another one")
+            }
             Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
         }
     }
@@ -199,7 +212,11 @@ impl Daemon {
         if self.config.debug {
             let micros = clock::now().since(before).as_micros();
             let (seen, files) = (found.seen, found.files);
-            say!(self.helper, "scan: {seen} processes, {files} files, {micros} microseconds");
+            say!(
+                self.helper,
+                Debug,
+                "scan: {seen} processes, {files} files, {micros} microseconds"
+            );
         }
         Ok(found.best)
     }
@@ -262,13 +279,7 @@ impl Daemon {
         let now = clock::now();
         log::low(&mut self.helper, &memory, signal);
         log::sending(&mut self.helper, signal, dryrun, &portrait);
-        match &group {
-            Some(Ok(group)) => {
-                log::group_too(&mut self.helper, group.leader, group.living, held, dryrun);
-            }
-            Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
-            None => {}
-        }
+        self.say_group(&candidate, &group, held);
         if dryrun {
             self.machine.rehearsed(now);
             return Ok(());
@@ -278,12 +289,16 @@ impl Daemon {
         }
         self.machine.signalled(id, signal, held, &memory, now);
         self.target = Some(target);
+        self.offenders.forget(id);
+        self.count(Reason::Memory, signal);
+        self.stats.note_victim(held.total(), clock::wall());
+        self.report_numbers();
         Ok(())
     }
 
     /// What a message says about the victim. What cannot be read any more is shown as 0: no
     /// reason to spare it.
-    fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
+    pub(super) fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
         let pid = candidate.id().pid;
         Portrait {
             candidate,
@@ -293,40 +308,61 @@ impl Daemon {
         }
     }
 
-    /// A process that may not be signalled would be chosen again and again.
     fn leave(&mut self, id: Identity, error: &io::Error) {
         self.machine.leave(id);
-        say!(self.helper, "cannot signal process {}: {}: left alone", id.pid, Errno(error));
+        log::not_permitted(&mut self.helper, id.pid, error);
     }
 
     fn debug_missed(&mut self, id: Identity, why: &str) {
         if self.config.debug {
-            say!(self.helper, "process {} {why}", id.pid);
+            say!(self.helper, Debug, "process {} {why}", id.pid);
         }
     }
 
     fn escalate(&mut self, urgency: Urgency) {
         let Some(mut target) = self.target.take() else { return };
         let (id, pid) = (target.id, target.id.pid);
-        // Others may have joined the group since it was asked.
-        if let Some(Err(why)) = target.group.map(|leader| self.group_again(leader)) {
-            let leader = target.group.take().map_or(0, Pid::number);
-            log::group_spared(&mut self.helper, leader, &why);
-        }
+        self.spare_group_if_protected(&mut target);
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
         match target.signal(&mut self.proc, Deadly::Kill) {
             Ok(()) => {
-                say!(self.helper, "sending SIGKILL to process {pid}: {why}");
+                say!(self.helper, Warning, "sending SIGKILL to process {pid}: {why}");
                 self.helper.release(id, target.group);
+                self.count(Reason::Memory, Deadly::Kill);
+                self.report_numbers();
             }
             Err(error) if errno::is_not_permitted(&error) => return self.leave(id, &error),
             // Its end is seen at the next look.
             Err(_) => {}
         }
         self.target = Some(target);
+    }
+
+    /// Others may have joined the group since it was asked.
+    pub(super) fn spare_group_if_protected(&mut self, target: &mut Target) {
+        if let Some(Err(why)) = target.group.map(|leader| self.group_again(leader)) {
+            let leader = target.group.take().map_or(0, Pid::number);
+            log::group_spared(&mut self.helper, leader, &why);
+        }
+    }
+
+    pub(super) fn say_group(
+        &mut self,
+        candidate: &Candidate,
+        group: &Option<Result<FreeGroup, Alone>>,
+        held: Held,
+    ) {
+        match group {
+            Some(Ok(group)) => {
+                let (leader, living) = (group.leader, group.living);
+                log::group_too(&mut self.helper, leader, living, held, self.config.dryrun);
+            }
+            Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
+            None => {}
+        }
     }
 
     fn group_again(&mut self, leader: Pid) -> Result<FreeGroup, Alone> {
@@ -343,14 +379,14 @@ impl Daemon {
         let now = clock::now();
         log::low(&mut self.helper, memory, signal);
         if self.config.dryrun {
-            say!(self.helper, "would ask the kernel to kill (sysrq f)");
+            say!(self.helper, Notice, "would ask the kernel to kill (sysrq f)");
             return self.machine.rehearsed(now);
         }
         let asked =
             self.sysrq.as_ref().map_or(Err(errno::gone()), |sysrq| fd::write(sysrq.as_fd(), b"f"));
         match asked {
             Ok(_) => {
-                say!(self.helper, "asked the kernel to kill (sysrq f)");
+                say!(self.helper, Warning, "asked the kernel to kill (sysrq f)");
                 // Whoever it is should give back what is missing.
                 let limit = Limits::of(&self.config, memory).mem.term.unwrap_or(KiB::ZERO);
                 let anon = limit.less(memory.available).plus(KiB(1));
@@ -360,6 +396,7 @@ impl Daemon {
                 let seconds = self.machine.alone(memory, now).as_secs();
                 say!(
                     self.helper,
+                    Warning,
                     "cannot write to /proc/sysrq-trigger: {}; trying again in {seconds} seconds",
                     Errno(&error)
                 );
@@ -369,7 +406,7 @@ impl Daemon {
 }
 
 /// The group to signal with the victim, or why it is left alone.
-fn group_of(
+pub fn group_of(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,

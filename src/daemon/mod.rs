@@ -1,9 +1,12 @@
 //! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once
 //! the loop has begun.
 //!
-//! Here is the loop; `start` prepares it, `act` does what a look asks for.
+//! Here is the loop; `start` prepares it, `act` does what a look asks for, `limit` the same for
+//! the limit of each process, and `errands` what SIGHUP and SIGUSR1 ask for.
 
 mod act;
+mod errands;
+mod limit;
 mod start;
 
 use crate::config::Config;
@@ -16,14 +19,20 @@ use crate::policy::{Budget, FillRate, Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
+use crate::sources::Sources;
+use crate::stats::{Reason, Stats};
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::process::Deadly;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::Moment;
 use crate::victim::Scale;
-pub use start::Parts;
+use errands::Asked;
+use limit::{Offenders, FLIGHTS};
+pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Even where memory is far away: swap that was switched on, or a clock that a suspended
@@ -35,11 +44,16 @@ const BLIND: Duration = Duration::from_secs(1);
 const NOW_AND_THEN: Duration = Duration::from_millis(100);
 /// A victim's end shows only by looking, where there is no pidfd or a group to wait for.
 const FOLLOW: Duration = Duration::from_millis(20);
+/// As often as Prometheus is usually told to look.
+const STATS_EVERY: Duration = Duration::from_secs(15);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
 pub struct Daemon {
-    config: Config,
+    config: Rc<Config>,
+    sources: Rc<Sources>,
+    /// Standard error was one at the start.
+    on_terminal: bool,
     proc: Proc,
     meminfo: MemInfo,
     scale: Scale,
@@ -50,15 +64,20 @@ pub struct Daemon {
     filter: Filter,
     machine: Machine,
     target: Option<Target>,
+    offenders: Offenders,
+    asked: Asked,
     rate: FillRate,
     budget: Budget,
     /// As it was read last; `None` while it cannot be read, which was said then.
     memory: Option<Memory>,
     /// A signal waits to be read.
     signalled: bool,
+    /// What was done since memory was read took so long that it is to be read again.
+    hurried: bool,
     said_shrunk: bool,
     next_report: Option<Moment>,
-    looks: u64,
+    next_stats: Option<Moment>,
+    stats: Stats,
 }
 
 impl Daemon {
@@ -71,7 +90,7 @@ impl Daemon {
             log::without(&mut self.helper, "touching all memory", &error);
         }
         if self.config.debug {
-            say!(self.helper, "{} bytes allocated", arena::used());
+            say!(self.helper, Debug, "{} bytes allocated", arena::used());
         }
         arena::seal();
         let mut used = clock::cpu_time();
@@ -85,9 +104,14 @@ impl Daemon {
             self.wait();
         }
         if arena::late_allocations() > 0 {
-            say!(self.helper, "bug: {} allocations while watching", arena::late_allocations());
+            say!(
+                self.helper,
+                Notice,
+                "bug: {} allocations while watching",
+                arena::late_allocations()
+            );
         }
-        say!(self.helper, "stopped by a signal");
+        say!(self.helper, Notice, "stopped by a signal");
         self.helper.finish();
     }
 
@@ -100,6 +124,11 @@ impl Daemon {
             match signal {
                 Signal::Stop => return true,
                 Signal::Child => self.helper.reap(),
+                Signal::Reread => {
+                    self.helper.reopen_log();
+                    self.asked.settings = true;
+                }
+                Signal::Tell => self.asked.candidates = true,
             }
         }
         false
@@ -108,6 +137,13 @@ impl Daemon {
     /// One look and all that follows from it. True if nothing did, so that what it cost
     /// is the cost of looking.
     fn look(&mut self) -> bool {
+        let plain = self.guard_memory();
+        self.hurried = self.enforce_limit();
+        self.after_look();
+        plain && !self.hurried
+    }
+
+    fn guard_memory(&mut self) -> bool {
         let mut plain = true;
         for _ in 0..STEPS {
             self.read_memory();
@@ -122,12 +158,11 @@ impl Daemon {
             plain = false;
             self.perform(step, &memory);
         }
-        self.after_look();
         plain
     }
 
     fn read_memory(&mut self) {
-        self.looks += 1;
+        self.stats.looks += 1;
         let read = self.meminfo.read(&mut self.proc);
         let was_blind = self.memory.is_none();
         self.memory = *read.as_ref().unwrap_or(&None);
@@ -135,14 +170,14 @@ impl Daemon {
             (Some(memory), _) => {
                 self.rate.observe(memory.available, clock::now());
                 if was_blind {
-                    say!(self.helper, "/proc/meminfo makes sense again");
+                    say!(self.helper, Notice, "/proc/meminfo makes sense again");
                 }
             }
             (None, _) if was_blind => {}
             (None, Err(error)) => {
-                say!(self.helper, "cannot read /proc/meminfo: {}; trying on", Errno(&error));
+                say!(self.helper, Error, "cannot read /proc/meminfo: {}; trying on", Errno(&error));
             }
-            (None, Ok(_)) => say!(self.helper, "/proc/meminfo makes no sense; trying on"),
+            (None, Ok(_)) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
         }
     }
 
@@ -151,7 +186,7 @@ impl Daemon {
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
             say!(
                 self.helper,
-                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the share \
+                Notice, "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the share \
                  of it that it is of MemTotal"
             );
         }
@@ -166,31 +201,53 @@ impl Daemon {
     fn after_look(&mut self) {
         let Some(memory) = &self.memory else { return };
         if self.config.debug {
-            say!(self.helper, "look {}: {}", self.looks, log::State(memory));
+            say!(self.helper, Debug, "look {}: {}", self.stats.looks, log::State(memory));
         }
         let now = clock::now();
         if self.next_report.is_some_and(|at| now >= at) {
             if !self.config.debug {
-                say!(self.helper, "{}", log::State(memory));
+                say!(self.helper, Info, "{}", log::State(memory));
             }
             self.next_report = self.config.report.map(|every| now.after(every));
         }
+        if self.next_stats.is_some_and(|at| now >= at) {
+            self.next_stats = Some(now.after(STATS_EVERY));
+            self.report_numbers();
+        }
+        let Some(memory) = &self.memory else { return };
         let limits = Limits::of(&self.config, memory);
         let calm = limits.level(memory.available, memory) == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.calm();
         }
+        self.run_errands(calm);
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
-                Ok(()) => say!(self.helper, "the helper process was started again"),
+                Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
                 Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
             }
         }
     }
 
+    fn count(&mut self, reason: Reason, signal: Deadly) {
+        self.stats.count(reason, signal == Deadly::Kill);
+    }
+
+    /// Has the file of `--stats-file` written, if there is one.
+    fn report_numbers(&mut self) {
+        if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
+            self.stats.total = memory.total;
+            self.stats.available = memory.available;
+            self.stats.user = memory.user;
+            self.stats.swap_total = memory.swap_total;
+            self.stats.swap_free = memory.swap_free;
+            self.helper.write_stats(self.stats);
+        }
+    }
+
     fn wait(&mut self) {
         let timeout = self.timeout();
-        let mut waiter = Waiter::<4>::new();
+        let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
@@ -198,6 +255,10 @@ impl Daemon {
         if let Some(pidfd) = seeing.and_then(Target::pidfd) {
             waiter.add(pidfd, Wish::Readable);
         }
+        if let Some(reports) = self.helper.reports() {
+            waiter.add(reports, Wish::Readable);
+        }
+        self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
@@ -213,6 +274,9 @@ impl Daemon {
         let Some(memory) = &self.memory else { return BLIND };
         let limits = Limits::of(&self.config, memory);
         let closest = self.budget.least_wait();
+        if self.hurried {
+            return closest;
+        }
         let mut timeout = match self.machine.attention(limits.level(memory.available, memory), now)
         {
             Attention::Closest => closest,
@@ -222,14 +286,16 @@ impl Daemon {
                 quiet.unwrap_or(FURTHEST).clamp(closest, FURTHEST)
             }
         };
-        if self
-            .target
-            .as_ref()
-            .is_some_and(|target| target.pidfd().is_none() || target.group.is_some())
-        {
+        let in_hand = self.target.as_ref().is_some_and(Target::needs_looking);
+        if in_hand || self.offenders.needs_looking() {
             timeout = timeout.min(FOLLOW);
         }
-        let due = [self.machine.deadline(now), self.next_report];
+        let due = [
+            self.machine.deadline(now),
+            self.next_report,
+            self.next_stats,
+            self.offenders.deadline(),
+        ];
         for at in due.into_iter().flatten() {
             timeout = timeout.min(at.since(now).max(closest));
         }

@@ -1,6 +1,8 @@
 //! Everything that is prepared while memory is plentiful: signals, priority, the helper,
 //! how fast memory fills here, and what a user should know from the start.
 
+use super::errands::{Asked, Desk};
+use super::limit::Offenders;
 use super::Daemon;
 use crate::config::Config;
 use crate::filter::Filter;
@@ -10,20 +12,27 @@ use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::rivals;
 use crate::say;
+use crate::scan;
+use crate::sources::Sources;
+use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
 use crate::sys::memory::{self, Pages};
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Pid};
-use crate::victim::Scale;
+use crate::victim::{Remembered, Rules, Scale};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// For measuring how fast memory fills: a few milliseconds, on the slowest board too.
 const MEASURE: Duration = Duration::from_millis(5);
 const MEASURE_SIZE: KiB = KiB::from_mib(16);
+/// From a level to a signal, milliseconds: a look and a scan on a busy machine.
+const TOO_LATE: u64 = 10;
 /// If nothing could be measured: what earlyoom reckons with.
 const FILL_RATE: KiB = KiB(6_000_000);
 /// Stalls of a twentieth of two seconds wake the watch early. Windows that are a multiple
@@ -33,6 +42,8 @@ const PSI_TRIGGER: &[u8] = b"some 100000 2000000\0";
 /// What the daemon is built from, opened while that can still be refused.
 pub struct Parts {
     pub config: Config,
+    pub sources: Sources,
+    pub on_terminal: bool,
     pub proc: Proc,
     pub meminfo: MemInfo,
     pub memory: Memory,
@@ -41,49 +52,92 @@ pub struct Parts {
     pub notices: Vec<&'static str>,
 }
 
+pub fn open_sysrq(proc: &Proc) -> io::Result<OwnedFd> {
+    proc.open_file(b"sysrq-trigger", Access::Write)
+}
+
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
     pub fn start(parts: Parts) -> io::Result<Daemon> {
-        let Parts { config, mut proc, meminfo, memory, scale, sysrq, notices } = parts;
+        let Parts {
+            config,
+            sources,
+            on_terminal,
+            mut proc,
+            meminfo,
+            memory,
+            scale,
+            sysrq,
+            notices,
+        } = parts;
+        let (config, sources) = (Rc::new(config), Rc::new(sources));
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
         let refused = config.priority.map(|niceness| prioritize(&mut proc, niceness));
-        let mut helper = Helper::start()?;
+        let desk = Desk { config: config.clone(), sources: sources.clone(), scale, on_terminal };
+        let mut helper = Helper::start(desk.duty())?;
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
-        notices.into_iter().for_each(|notice| say!(helper, "notice: {notice}"));
-        config.warnings(memory.swap_total).for_each(|warning| log::warning(&mut helper, warning));
+        for variable in &sources.unknown {
+            say!(helper, Warning, "warning: {variable}");
+        }
+        notices.into_iter().for_each(|notice| say!(helper, Notice, "notice: {notice}"));
+        config
+            .warnings(memory.total, memory.swap_total)
+            .for_each(|warning| log::warning(&mut helper, warning));
         let mut filter = Filter::new(&config.patterns, &passwd);
         for pattern in filter.unknown_users(&config.patterns) {
-            say!(helper, "warning: {}", log::UnknownUser(pattern));
+            say!(helper, Warning, "warning: {}", log::UnknownUser(pattern));
         }
         if memory.estimated {
-            say!(helper, "notice: this kernel tells no MemAvailable; it is estimated");
+            say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
-        if let Some((Err(error), _)) = &refused {
-            log::without(&mut helper, "-p: niceness", error);
-        }
-        if let Some((_, Err(error))) = &refused {
-            log::without(&mut helper, "-p: oom_score_adj", error);
+        if let Some(refused) = &refused {
+            log::priority(&mut helper, refused);
         }
         if is_hidden(&proc) {
             say!(
                 helper,
+                Warning,
                 "warning: /proc hides the processes of other users (hidepid); only the visible \
                  ones are candidates"
             );
         }
+        let family = scan::family(&mut proc, helper.pid());
+        let left = Remembered::default();
+        let rules = Rules::new(&config, memory.total, scale, &family, &left);
+        if let Ok(Some((pid, name))) = rivals::find(&mut proc, &rules) {
+            // A limit alone gets into nobody's way.
+            if config.memory {
+                say!(helper, Warning, "warning: {}", log::Rival(pid, name));
+            }
+        }
+        if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
+            log::too_late(&mut helper, &limits);
+        }
         let psi = psi_trigger(&proc);
         if config.debug {
-            say!(helper, "memory fills by at most {} MiB a second", rate.mib());
-            say!(helper, "pressure information: {}", if psi.is_some() { "yes" } else { "no" });
+            say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
+            say!(
+                helper,
+                Debug,
+                "pressure information: {}",
+                if psi.is_some() { "yes" } else { "no" }
+            );
         }
+        let now = clock::now();
         Ok(Daemon {
             machine: Machine::new(&config),
-            next_report: config.report.map(|_| clock::now()),
+            offenders: Offenders::new(config.limit, now),
+            next_report: config.report.map(|_| now),
+            next_stats: config.outputs.stats_file.as_ref().map(|_| now),
+            stats: Stats::default(),
+            asked: Asked::default(),
             config,
+            sources,
+            on_terminal,
             proc,
             meminfo,
             scale,
@@ -97,8 +151,8 @@ impl Daemon {
             budget: Budget::new(),
             memory: Some(memory),
             signalled: false,
+            hurried: false,
             said_shrunk: false,
-            looks: 0,
         })
     }
 }
@@ -120,7 +174,7 @@ fn measure_fill_rate(memory: &Memory) -> KiB {
 }
 
 /// The guard's own niceness and `oom_score_adj`; what was refused is said later.
-fn prioritize(proc: &mut Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
+pub fn prioritize(proc: &mut Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
     // Enough to go after everyone else, and still not exempt: -1000 would hide a leak. A
     // supervisor may have given less already.
     let protected = proc.oom_score_adj(process::own_pid()).is_ok_and(|adj| adj <= -100);

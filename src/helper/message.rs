@@ -2,6 +2,7 @@
 
 use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
+use crate::stats::{Stats, PACKED};
 use crate::units::{Identity, Pid};
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
@@ -9,13 +10,43 @@ use crate::units::{Identity, Pid};
 pub const LINE: usize = 1500;
 
 /// The longest text of all: a line, or a command line as patterns see it.
-const TEXT: usize = COMMAND_LINE;
-const _: () = assert!(TEXT >= LINE);
+pub const TEXT: usize = COMMAND_LINE;
+const _: () = assert!(TEXT >= LINE && TEXT >= PACKED);
+
+/// How much a line matters; the numbers are syslog's (syslog(3)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Priority {
+    /// The guard cannot do what it is for.
+    Error = 3,
+    /// Somebody is killed, or somebody should look.
+    Warning = 4,
+    /// Something has changed.
+    Notice = 5,
+    Info = 6,
+    Debug = 7,
+}
+
+impl Priority {
+    fn of(number: i32) -> Priority {
+        const ALL: [Priority; 4] =
+            [Priority::Error, Priority::Warning, Priority::Notice, Priority::Debug];
+        ALL.into_iter().find(|known| *known as i32 == number).unwrap_or(Priority::Info)
+    }
+}
+
+/// What is done in a process of its own, since it reads files that may hang, and allocates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errand {
+    /// Read the configuration again.
+    Settings,
+    /// Say who would go first.
+    Candidates,
+}
 
 /// A message as it is sent: a kind, fixed fields, and text to its end.
 pub struct Sealed(Buf<{ TEXT + FIELDS }>);
 
-/// Kind, pid, start, group or number of a question.
+/// Kind, pid, start, and a number of many meanings.
 const FIELDS: usize = 1 + 4 + 8 + 4;
 
 impl Sealed {
@@ -26,15 +57,20 @@ impl Sealed {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Message<'a> {
     Line {
+        priority: Priority,
         text: &'a [u8],
     },
     LineWithCommand {
+        priority: Priority,
         id: Identity,
         text: &'a [u8],
     },
+    /// The log file has been renamed.
+    Reopen,
+    Stats(Stats),
     ReadCommand {
         id: Identity,
         question: i32,
@@ -48,19 +84,48 @@ pub enum Message<'a> {
         id: Identity,
         group: Option<Pid>,
     },
+    /// The same `number` is in all that comes of it.
+    Go {
+        errand: Errand,
+        number: i32,
+    },
+    /// More of the text of a file.
+    Text {
+        number: i32,
+        file: u32,
+        text: &'a [u8],
+    },
+    /// That is all.
+    Done {
+        number: i32,
+        good: bool,
+    },
 }
 
 const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
 
 impl<'a> Message<'a> {
     pub fn seal(self) -> Sealed {
+        let about = |start: u64| Identity { start, ..NOBODY };
+        let packed;
         let (kind, id, number, text) = match self {
-            Message::Line { text } => (b'L', NOBODY, 0, text),
-            Message::LineWithCommand { id, text } => (b'V', id, 0, text),
+            Message::Line { priority, text } => (b'L', NOBODY, priority as i32, text),
+            Message::LineWithCommand { priority, id, text } => (b'V', id, priority as i32, text),
+            Message::Reopen => (b'O', NOBODY, 0, &b""[..]),
+            Message::Stats(stats) => {
+                packed = stats.pack();
+                (b'S', NOBODY, 0, &packed[..])
+            }
             Message::ReadCommand { id, question } => (b'C', id, question, &b""[..]),
             Message::Command { question, line: Some(line) } => (b'A', NOBODY, question, line),
             Message::Command { question, line: None } => (b'U', NOBODY, question, &b""[..]),
             Message::Release { id, group } => (b'R', id, group.map_or(0, Pid::number), &b""[..]),
+            Message::Go { errand: Errand::Settings, number } => (b'G', about(0), number, &b""[..]),
+            Message::Go { errand: Errand::Candidates, number } => {
+                (b'G', about(1), number, &b""[..])
+            }
+            Message::Text { number, file, text } => (b'T', about(file.into()), number, text),
+            Message::Done { number, good } => (b'D', about(good.into()), number, &b""[..]),
         };
         let mut bytes = Buf::new();
         bytes.push(&[kind]);
@@ -76,14 +141,23 @@ impl<'a> Message<'a> {
         let number = |at: usize| Some(i32::from_ne_bytes(fields.get(at..at + 4)?.try_into().ok()?));
         let pid = Pid::new(number(1)?.into())?;
         let start = u64::from_ne_bytes(fields[5..13].try_into().ok()?);
-        let id = Identity { pid, start };
+        let (id, number) = (Identity { pid, start }, number(13)?);
+        let priority = Priority::of(number);
         match fields[0] {
-            b'L' => Some(Message::Line { text }),
-            b'V' => Some(Message::LineWithCommand { id, text }),
-            b'C' => Some(Message::ReadCommand { id, question: number(13)? }),
-            b'A' => Some(Message::Command { question: number(13)?, line: Some(text) }),
-            b'U' => Some(Message::Command { question: number(13)?, line: None }),
-            b'R' => Some(Message::Release { id, group: Pid::new(number(13)?.into()) }),
+            b'L' => Some(Message::Line { priority, text }),
+            b'V' => Some(Message::LineWithCommand { priority, id, text }),
+            b'O' => Some(Message::Reopen),
+            b'S' => Stats::unpack(text).map(Message::Stats),
+            b'C' => Some(Message::ReadCommand { id, question: number }),
+            b'A' => Some(Message::Command { question: number, line: Some(text) }),
+            b'U' => Some(Message::Command { question: number, line: None }),
+            b'R' => Some(Message::Release { id, group: Pid::new(number.into()) }),
+            b'G' => {
+                let errand = if start == 0 { Errand::Settings } else { Errand::Candidates };
+                Some(Message::Go { errand, number })
+            }
+            b'T' => Some(Message::Text { number, file: u32::try_from(start).ok()?, text }),
+            b'D' => Some(Message::Done { number, good: start != 0 }),
             _ => None,
         }
     }
@@ -96,10 +170,13 @@ mod tests {
     #[test]
     fn what_is_sealed_is_parsed() {
         let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
+        let stats = Stats { looks: 7, ..Stats::default() };
         for message in [
-            Message::Line { text: b"" },
-            Message::Line { text: b"hello" },
-            Message::LineWithCommand { id, text: b"sending" },
+            Message::Line { priority: Priority::Info, text: b"" },
+            Message::Line { priority: Priority::Error, text: b"hello" },
+            Message::LineWithCommand { priority: Priority::Debug, id, text: b"sending" },
+            Message::Reopen,
+            Message::Stats(stats),
             Message::ReadCommand { id, question: 7 },
             Message::Command { question: i32::MIN, line: Some(b"sh -c x") },
             Message::Command { question: 0, line: Some(b"") },
@@ -107,6 +184,11 @@ mod tests {
             Message::Command { question: 1, line: Some(&[b'x'; COMMAND_LINE]) },
             Message::Release { id, group: None },
             Message::Release { id, group: Pid::new(7) },
+            Message::Go { errand: Errand::Settings, number: 1 },
+            Message::Go { errand: Errand::Candidates, number: -1 },
+            Message::Text { number: 1, file: u32::MAX, text: b"OOM_GUARD_X=1" },
+            Message::Done { number: 1, good: true },
+            Message::Done { number: 1, good: false },
         ] {
             assert_eq!(Message::parse(message.seal().as_bytes()), Some(message));
         }
@@ -114,10 +196,12 @@ mod tests {
 
     #[test]
     fn pieces_and_garbage_are_no_message() {
-        let sealed = Message::Line { text: b"" }.seal();
+        let sealed = Message::Line { priority: Priority::Info, text: b"" }.seal();
         for len in 0..sealed.as_bytes().len() {
             assert_eq!(Message::parse(&sealed.as_bytes()[..len]), None);
         }
         assert_eq!(Message::parse(&[b'x'; 40]), None);
+        let packed = Message::Stats(Stats::default()).seal();
+        assert_eq!(Message::parse(&packed.as_bytes()[..packed.as_bytes().len() - 1]), None);
     }
 }

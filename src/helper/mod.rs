@@ -3,21 +3,29 @@
 //!
 //! It is forked and locked before the loop begins. The watch sends and never waits longer
 //! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
-//! `message` is what they say to each other, `serve` the helper's side.
+//! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
+//! lines and `statistics` for numbers; an `errand` has a process of its own.
 
+mod errand;
 mod message;
+mod outbox;
 mod serve;
+mod statistics;
 
+use crate::config::Outputs;
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
+use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{clock, memory, process, signal, socket};
+use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::Remembered;
-pub use message::LINE;
+pub use errand::{Errands, Report};
+pub use message::{Errand, Priority, LINE};
 use message::{Message, Sealed};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A helper that has answered nothing, or taken nothing, for so long is replaced. Shorter,
@@ -32,8 +40,26 @@ const SPARES: u32 = 4;
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
+/// What a helper is for.
+#[derive(Clone, Default)]
+pub struct Duty {
+    pub outputs: Outputs,
+    pub errands: Option<Rc<dyn Errands>>,
+}
+
+/// An errand whose end is awaited.
+struct Awaited {
+    number: i32,
+    until: Moment,
+}
+
 /// The watch's end.
 pub struct Helper {
+    duty: Duty,
+    /// What comes of errands: the watch's end, and theirs.
+    reports: (OwnedFd, OwnedFd),
+    errands: i32,
+    awaited: Option<Awaited>,
     /// Both ends stay open here: what was sent waits in the socket for the next helper if
     /// this one dies.
     ours: OwnedFd,
@@ -55,9 +81,13 @@ pub struct Helper {
 }
 
 impl Helper {
-    pub fn start() -> io::Result<Helper> {
+    pub fn start(duty: Duty) -> io::Result<Helper> {
         let (ours, theirs) = socket::pair()?;
         let mut helper = Helper {
+            duty,
+            reports: socket::pair()?,
+            errands: 0,
+            awaited: None,
             ours,
             theirs,
             pid: None,
@@ -74,17 +104,18 @@ impl Helper {
     }
 
     fn spawn(&mut self) -> io::Result<()> {
-        let theirs = self.theirs.as_fd();
+        let (theirs, reports) = (self.theirs.as_fd(), self.reports.1.as_fd());
+        let (duty, watch) = (&self.duty, process::own_pid());
         self.started = clock::now();
         self.silent_since = None;
         self.full_since = None;
-        let pid = process::split(theirs, || {
+        let pid = process::split(&[theirs, reports], || {
             signal::leave_to_parent();
             let Ok(proc) = Proc::system() else { return 1 };
             // The watch has said already what is refused.
             let _ = memory::lock();
             let _ = memory::touch_all();
-            serve::serve(theirs, proc);
+            serve::serve(theirs, reports, watch, proc, duty);
             0
         })?;
         self.pid = Some(pid);
@@ -92,13 +123,63 @@ impl Helper {
     }
 
     /// Sends a finished line to be written.
-    pub fn write_line(&mut self, line: &[u8]) {
-        self.send(Message::Line { text: line });
+    pub fn write_line(&mut self, priority: Priority, line: &[u8]) {
+        self.send(Message::Line { priority, text: line });
     }
 
     /// Sends the beginning of a line that ends in the command line of `id`.
-    pub fn write_line_with_command(&mut self, id: Identity, line: &[u8]) {
-        self.send(Message::LineWithCommand { id, text: line });
+    pub fn write_line_with_command(&mut self, priority: Priority, id: Identity, line: &[u8]) {
+        self.send(Message::LineWithCommand { priority, id, text: line });
+    }
+
+    /// Leaves a log file that was renamed, and makes a new one.
+    pub fn reopen_log(&mut self) {
+        self.send(Message::Reopen);
+    }
+
+    /// Writes the file of numbers anew.
+    pub fn write_stats(&mut self, stats: Stats) {
+        self.send(Message::Stats(stats));
+    }
+
+    /// Begins an errand; one at a time. What comes of it is taken by `collect`.
+    pub fn go(&mut self, errand: Errand) {
+        self.errands = self.errands.wrapping_add(1);
+        let number = self.errands;
+        self.awaited = Some(Awaited { number, until: clock::now().after(errand::LIMIT) });
+        self.send(Message::Go { errand, number });
+    }
+
+    /// What becomes readable when something comes of an errand.
+    pub fn reports(&self) -> Option<BorrowedFd<'_>> {
+        self.awaited.as_ref().map(|_| self.reports.0.as_fd())
+    }
+
+    /// Takes what has come of an errand: lines are written, text is added to that of its
+    /// file. Once it is over: whether it went well.
+    pub fn collect(&mut self, texts: &mut Vec<Vec<u8>>) -> Option<bool> {
+        let (awaited, until) = self.awaited.as_ref().map(|wait| (wait.number, wait.until))?;
+        let mut buf = Sealed::BUFFER;
+        while let Ok(len) = socket::receive(self.reports.0.as_fd(), &mut buf) {
+            match Message::parse(&buf[..len]) {
+                Some(Message::Line { priority, text }) => self.write_line(priority, text),
+                Some(Message::Text { number, file, text }) if number == awaited => {
+                    if let Some(whole) = texts.get_mut(file as usize) {
+                        arena::unsealed(|| whole.extend_from_slice(text));
+                    }
+                }
+                Some(Message::Done { number, good }) if number == awaited => {
+                    self.awaited = None;
+                    return Some(good);
+                }
+                _ => {}
+            }
+        }
+        if clock::now() < until {
+            return None;
+        }
+        self.awaited = None;
+        Some(false)
     }
 
     /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
@@ -172,7 +253,7 @@ impl Helper {
             let mut line = crate::bytes::Buf::<64>::new();
             let _ =
                 std::fmt::write(&mut line, format_args!("{} messages were lost here", self.lost));
-            let told = Message::Line { text: line.as_bytes() }.seal();
+            let told = Message::Line { priority: Priority::Warning, text: line.as_bytes() }.seal();
             if socket::send(self.ours.as_fd(), told.as_bytes()).is_ok() {
                 self.lost = 0;
             }
@@ -217,12 +298,22 @@ impl Helper {
         memory::touch_all()
     }
 
-    /// When `revive` may be due without anything happening.
+    /// Starts one for another duty; the old one writes what it was sent, and ends.
+    pub fn relieve(&mut self, duty: Duty) -> io::Result<()> {
+        let fresh = Helper::start(duty)?;
+        let old = std::mem::replace(self, fresh);
+        self.lost = old.lost;
+        memory::touch_all()
+    }
+
+    /// When `revive` may be due, or an errand is given up, without anything happening.
     pub fn deadline(&self) -> Option<Moment> {
-        match self.pid {
+        let revival = match self.pid {
             None => Some(self.started.after(RESTART)),
             Some(_) => self.hung_since().map(|since| since.after(HUNG_AFTER)),
-        }
+        };
+        let errand = self.awaited.as_ref().map(|wait| wait.until);
+        [revival, errand].into_iter().flatten().min()
     }
 
     fn hung_since(&self) -> Option<Moment> {

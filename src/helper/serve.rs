@@ -1,10 +1,14 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::message::{Message, Sealed};
+use super::errand;
+use super::message::{Message, Priority, Sealed};
+use super::outbox::Outboxes;
+use super::statistics::StatsFile;
+use super::Duty;
 use crate::bytes::{Buf, Escaped};
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{clock, errno, process, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
@@ -13,11 +17,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Serves until the other end is closed and all that it sent is done.
-pub fn serve(watch: BorrowedFd<'_>, proc: Proc) {
+pub fn serve(
+    watch: BorrowedFd<'_>,
+    reports: BorrowedFd<'_>,
+    watch_pid: Pid,
+    proc: Proc,
+    duty: &Duty,
+) {
+    let stats_file = duty.outputs.stats_file.as_deref();
     let mut helper = Serving {
         proc,
+        duty,
+        reports,
         command: None,
-        outbox: Outbox { bytes: Buf::new(), lost: 0 },
+        outboxes: Outboxes::open(&duty.outputs, watch_pid),
+        stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
         releases: [None, None, None, None],
     };
     let mut buf = Sealed::BUFFER;
@@ -25,42 +39,59 @@ pub fn serve(watch: BorrowedFd<'_>, proc: Proc) {
         match socket::receive(watch, &mut buf) {
             Ok(0) => break,
             Ok(len) => helper.take(watch, Message::parse(&buf[..len])),
-            Err(error) if errno::is_for_later(&error) => helper.wait(watch),
+            Err(error) if errno::is_for_later(&error) => {
+                // Once all that the watch wants is done: a disk may take its time.
+                helper.outboxes.flush();
+                helper.wait(watch);
+            }
             Err(_) => break,
         }
-        helper.outbox.flush();
         helper.retry_releases();
     }
-    helper.outbox.finish();
+    helper.outboxes.finish(super::FINISH);
 }
 
-struct Serving {
+struct Serving<'a> {
     proc: Proc,
+    duty: &'a Duty,
+    reports: BorrowedFd<'a>,
     /// The command line read last, and whose it is; `None` if it could not be read.
     command: Option<(Identity, Option<CommandLine>)>,
-    outbox: Outbox,
+    outboxes: Outboxes,
+    stats_file: Option<StatsFile>,
     releases: [Option<Release>; 4],
 }
 
-impl Serving {
+impl Serving<'_> {
     fn wait(&mut self, watch: BorrowedFd<'_>) {
-        let mut waiter = Waiter::<2>::new();
+        let mut waiter = Waiter::<4>::new();
         waiter.add(watch, Wish::Readable);
-        if !self.outbox.is_empty() {
-            waiter.add(fd::stderr(), Wish::Writable);
-        }
+        let again = self.outboxes.wait_by(&mut waiter);
         let releasing = self.releases.iter().any(Option::is_some);
-        waiter.wait(releasing.then_some(RELEASE_AGAIN));
+        waiter.wait(if releasing { Some(RELEASE_AGAIN) } else { again });
     }
 
     fn take(&mut self, watch: BorrowedFd<'_>, message: Option<Message<'_>>) {
         match message {
-            Some(Message::Line { text }) => self.outbox.line(text),
-            Some(Message::LineWithCommand { id, text }) => {
+            Some(Message::Line { priority, text }) => self.outboxes.line(priority, text),
+            Some(Message::LineWithCommand { priority, id, text }) => {
                 let mut line = Buf::<{ super::LINE }>::from_bytes(text);
                 let command = shown(self.command_of(id));
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
-                self.outbox.line(line.as_bytes());
+                self.outboxes.line(priority, line.as_bytes());
+            }
+            Some(Message::Reopen) => self.outboxes.reopen(),
+            Some(Message::Stats(stats)) => {
+                let file = self.stats_file.as_mut();
+                let trouble = file.and_then(|file| file.write(&stats, &mut self.proc));
+                if let Some(trouble) = trouble {
+                    self.outboxes.line(Priority::Warning, trouble.as_bytes());
+                }
+            }
+            Some(Message::Go { errand, number }) => {
+                if let Some(errands) = &self.duty.errands {
+                    errand::start(&**errands, errand, number, self.reports);
+                }
             }
             Some(Message::ReadCommand { id, question }) => {
                 // Anew each time: the process may have become another program meanwhile.
@@ -71,7 +102,7 @@ impl Serving {
                 let _ = socket::send(watch, answer.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
-            Some(Message::Command { .. }) | None => {}
+            Some(Message::Command { .. } | Message::Text { .. } | Message::Done { .. }) | None => {}
         }
     }
 
@@ -158,68 +189,6 @@ impl Release {
         match process::release_memory(self.pidfd.as_fd()) {
             Err(error) => errno::is_for_later(&error) && clock::now() < self.until,
             Ok(()) => false,
-        }
-    }
-}
-
-/// Lines on their way to standard error, which may be a pipe that nobody reads.
-struct Outbox {
-    bytes: Buf<OUTBOX>,
-    lost: u32,
-}
-
-/// Some two hundred lines: a kill with all that is said about it, many times over.
-const OUTBOX: usize = 16 * 1024;
-/// A pipe that is ready for writing takes this much without waiting (`PIPE_BUF`, pipe(7)).
-const AT_ONCE: usize = 4096;
-
-impl Outbox {
-    fn is_empty(&self) -> bool {
-        self.bytes.as_bytes().is_empty()
-    }
-
-    /// Takes a whole line or none.
-    fn line(&mut self, text: &[u8]) {
-        self.flush();
-        let mut line = Buf::<{ super::LINE + 64 }>::new();
-        if self.lost > 0 {
-            let _ = writeln!(line, "{} messages were lost here", self.lost);
-        }
-        line.push(text);
-        line.push(b"\n");
-        if line.is_cut() {
-            line.end_with(b"...\n");
-        }
-        if self.bytes.room() < line.as_bytes().len() {
-            self.lost = self.lost.saturating_add(1);
-            return;
-        }
-        self.lost = 0;
-        self.bytes.push(line.as_bytes());
-        self.flush();
-    }
-
-    /// Gives a slow reader some time for the last lines.
-    fn finish(&mut self) {
-        let end = clock::now().after(super::FINISH);
-        while !self.is_empty() && clock::now() < end {
-            let mut waiter = Waiter::<1>::new();
-            waiter.add(fd::stderr(), Wish::Writable);
-            waiter.wait(Some(super::FINISH));
-            self.flush();
-        }
-    }
-
-    /// Writes as much as is taken without waiting.
-    fn flush(&mut self) {
-        while !self.is_empty() && fd::is_ready_now(fd::stderr(), Wish::Writable) {
-            let bytes = self.bytes.as_bytes();
-            match fd::write(fd::stderr(), &bytes[..bytes.len().min(AT_ONCE)]) {
-                Ok(written) if written > 0 => self.bytes.drop_front(written),
-                Err(error) if errno::is_for_later(&error) => return,
-                // Nobody will ever read it (EPIPE), or the disk is full: it is gone.
-                _ => self.bytes.clear(),
-            }
         }
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 /// A process in uninterruptible sleep can take this long to notice SIGKILL on a busy
 /// disk; one that takes longer will not go, and others must. While it gives memory back,
 /// it is going: that of a very large one takes longer.
-const STUCK_AFTER: Duration = Duration::from_secs(2);
+pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// With `--grace 0`, when memory has recovered: by then SIGTERM has done what it will.
 const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 /// A candidate may appear (a process that was spared grows); looking costs a scan.
@@ -138,6 +138,12 @@ impl Machine {
             let_off: Remembered::default(),
             left: Remembered::default(),
         }
+    }
+
+    /// New settings are in force; what goes on goes on.
+    pub fn reset(&mut self, config: &Config) {
+        self.grace = config.grace;
+        self.cooldown = config.cooldown;
     }
 
     /// The next step; call again until it is `Wait`, with a fresh look where one is due.
@@ -258,8 +264,13 @@ impl Machine {
 
     /// A process cannot be ended (stuck, EPERM): not a candidate from now on.
     pub fn leave(&mut self, id: Identity) {
-        self.left.add(id);
+        self.remember_left(id);
         self.state = State::Watching;
+    }
+
+    /// The same of a process that is not the one in flight here.
+    pub fn remember_left(&mut self, id: Identity) {
+        self.left.add(id);
     }
 
     /// Processes that could not be ended.

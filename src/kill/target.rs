@@ -45,6 +45,11 @@ impl Target {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
+    /// No descriptor tells its end.
+    pub fn needs_looking(&self) -> bool {
+        self.pidfd.is_none() || self.group.is_some()
+    }
+
     pub fn signal(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
         match self.group {
             // The number of a group is taken while anyone is in it; that someone is, is

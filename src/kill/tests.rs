@@ -14,7 +14,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let config = Config::resolve(&Settings::default(), false).unwrap();
+        let config = Config::resolve(Settings::default(), false).unwrap();
         let memory = Memory {
             total: KiB::from_mib(1000),
             available: KiB::from_mib(500),

@@ -5,42 +5,15 @@
 //! recurses nowhere, and takes time linear in the text. Never reads a process itself: its
 //! fields are handed in.
 
+mod field;
 mod glob;
 mod parser;
 mod program;
 
+pub use field::Field;
 pub use parser::Fault;
 use program::Program;
 pub use program::Scratch;
-
-/// What of a process a pattern looks at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
-    /// `comm`, and the full name where the kernel cut it.
-    Name,
-    /// Arguments joined by single spaces.
-    Cmd,
-    /// Path of the executable.
-    Exe,
-    /// Name or number of the effective user.
-    User,
-    /// Path of the cgroup.
-    Cgroup,
-}
-
-impl Field {
-    pub const ALL: [Field; 5] = [Field::Name, Field::Cmd, Field::Exe, Field::User, Field::Cgroup];
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Field::Name => "name",
-            Field::Cmd => "cmd",
-            Field::Exe => "exe",
-            Field::User => "user",
-            Field::Cgroup => "cgroup",
-        }
-    }
-}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {

@@ -1,21 +1,15 @@
 //! In place of the engine in a build without the feature `patterns`, for the smallest
 //! binary: no pattern exists, and none can be made.
 
+mod field;
+
+pub use field::Field;
 use std::convert::Infallible;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
     pub at: usize,
     pub what: &'static str,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
-    Name,
-    Cmd,
-    Exe,
-    User,
-    Cgroup,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,6 +4,7 @@
 //! into a buffer that lives here from the start. Never decides anything.
 
 pub mod meminfo;
+mod pressure;
 pub mod process;
 pub mod stat;
 pub mod status;

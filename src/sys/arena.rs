@@ -1,6 +1,7 @@
 //! The allocator: a fixed arena for the start, sealed when the loop begins.
 //!
-//! After the seal nothing allocates. If something does all the same, a debug build
+//! After the seal nothing allocates but what `unsealed` allows: new settings, which go into
+//! one of two halves of what is left while the old ones are in the other. If something does all the same, a debug build
 //! ends with the place; a release counts it and takes it from the next bytes of the
 //! arena, of which a reserve is locked with the rest; and where even the arena is used
 //! up, from the C library: whatever happens, the guard goes on.
@@ -27,6 +28,10 @@ static ROOM: Room = Room(UnsafeCell::new([0; ARENA]));
 static USED: AtomicUsize = AtomicUsize::new(0);
 static SEALED: AtomicBool = AtomicBool::new(false);
 static AFTER_SEAL: AtomicUsize = AtomicUsize::new(0);
+/// Where the halves begin, once sealed.
+static HALVES: AtomicUsize = AtomicUsize::new(0);
+/// Which of them is kept.
+static IN_SECOND: AtomicBool = AtomicBool::new(true);
 
 pub struct Arena;
 
@@ -92,7 +97,35 @@ fn note_late(layout: Layout) {
 
 /// From here on an allocation is a bug.
 pub fn seal() {
+    HALVES.store(used(), Ordering::Relaxed);
     SEALED.store(true, Ordering::Relaxed);
+}
+
+/// Allows it again, for a process that is not the watch.
+pub fn open() {
+    SEALED.store(false, Ordering::Relaxed);
+}
+
+/// Allows it while `f` runs.
+pub fn unsealed<T>(f: impl FnOnce() -> T) -> T {
+    let was_sealed = SEALED.swap(false, Ordering::Relaxed);
+    let done = f();
+    SEALED.store(was_sealed, Ordering::Relaxed);
+    done
+}
+
+/// From here on blocks come from the half that is not kept; none of those in it may be in
+/// use any more.
+pub fn begin_half() {
+    let first = HALVES.load(Ordering::Relaxed);
+    let kept_is_second = IN_SECOND.load(Ordering::Relaxed);
+    let start = if kept_is_second { first } else { first + (ARENA - first) / 2 };
+    USED.store(start, Ordering::Relaxed);
+}
+
+/// What was allocated since `begin_half` stays in use, and nothing of the other half does.
+pub fn keep_half() {
+    IN_SECOND.fetch_xor(true, Ordering::Relaxed);
 }
 
 /// Bytes handed out and never given back.

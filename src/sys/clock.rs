@@ -14,6 +14,11 @@ pub fn cpu_time() -> Duration {
     Duration::from_nanos(read(libc::CLOCK_PROCESS_CPUTIME_ID))
 }
 
+/// Time since 1970 by the wall clock, which may jump.
+pub fn wall() -> Duration {
+    Duration::from_nanos(read(libc::CLOCK_REALTIME))
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };

@@ -52,6 +52,16 @@ pub fn gone() -> io::Error {
     io::Error::from_raw_os_error(libc::ESRCH)
 }
 
+/// The error of a file that took only a part.
+pub fn no_space() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOSPC)
+}
+
+/// The error of a call that would have to wait.
+pub fn for_later() -> io::Error {
+    io::Error::from_raw_os_error(libc::EAGAIN)
+}
+
 /// The process is not there (any more): it has no directory in `/proc` (ENOENT), or it
 /// went between opening and reading (ESRCH).
 pub fn is_gone(error: &io::Error) -> bool {
@@ -60,6 +70,10 @@ pub fn is_gone(error: &io::Error) -> bool {
 
 pub fn is_not_permitted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+}
+
+pub fn is_invalid(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
 }
 
 /// The call would have had to wait, or the kernel is short of something for now.

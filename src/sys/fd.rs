@@ -14,6 +14,11 @@ pub enum Access {
     /// Reading and writing without ever waiting, as PSI triggers are opened.
     Trigger,
     Directory,
+    /// At the end of a file that is made where it is missing: for the administrator's eyes,
+    /// since command lines may hold secrets. Never waits for the reader of a FIFO.
+    Append,
+    /// A new file in place of an old one, and never through a link.
+    Replace,
 }
 
 impl Access {
@@ -24,13 +29,52 @@ impl Access {
                 Access::Write => libc::O_WRONLY,
                 Access::Trigger => libc::O_RDWR | libc::O_NONBLOCK,
                 Access::Directory => libc::O_RDONLY | libc::O_DIRECTORY,
+                Access::Append => {
+                    libc::O_WRONLY
+                        | libc::O_APPEND
+                        | libc::O_CREAT
+                        | libc::O_NOCTTY
+                        | libc::O_NONBLOCK
+                }
+                Access::Replace => {
+                    libc::O_WRONLY
+                        | libc::O_TRUNC
+                        | libc::O_CREAT
+                        | libc::O_NOFOLLOW
+                        | libc::O_NONBLOCK
+                }
             }
+    }
+
+    const fn mode(self) -> libc::c_uint {
+        match self {
+            Access::Append => 0o640,
+            _ => 0o644,
+        }
     }
 }
 
 /// Opens a path that is absolute or relative to the working directory.
 pub fn open(path: &CStr, access: Access) -> io::Result<OwnedFd> {
     open_raw(libc::AT_FDCWD, path, access)
+}
+
+/// Opens a path that ends with its one NUL.
+pub fn open_bytes(path: &[u8], access: Access) -> io::Result<OwnedFd> {
+    open(super::terminated(path)?, access)
+}
+
+/// Gives a file a new name, in place of what had it. Both paths end with their one NUL.
+pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
+    let (from, to) = (super::terminated(from)?, super::terminated(to)?);
+    // SAFETY: both paths end with NUL and live for the call.
+    check(unsafe { libc::rename(from.as_ptr(), to.as_ptr()) }.into()).map(drop)
+}
+
+/// Lets everyone read a file, whatever the mask that this process inherited.
+pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::fchmod(fd.as_raw_fd(), 0o644) }.into()).map(drop)
 }
 
 /// Opens a path relative to `directory`.
@@ -40,7 +84,9 @@ pub fn open_at(directory: BorrowedFd<'_>, path: &CStr, access: Access) -> io::Re
 
 fn open_raw(directory: RawFd, path: &CStr, access: Access) -> io::Result<OwnedFd> {
     // SAFETY: `path` ends with NUL and lives for the call.
-    let fd = retry(|| unsafe { libc::openat(directory, path.as_ptr(), access.flags()) }.into())?;
+    let fd = retry(|| {
+        unsafe { libc::openat(directory, path.as_ptr(), access.flags(), access.mode()) }.into()
+    })?;
     // SAFETY: the kernel has just handed out `fd`, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
@@ -163,6 +209,10 @@ impl<const N: usize> Waiter<N> {
         if ready < 0 {
             self.entries.iter_mut().for_each(|entry| entry.revents = 0);
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     pub fn is_ready(&self, place: usize) -> bool {

@@ -35,6 +35,12 @@ pub fn own_pid() -> Pid {
     Pid::new(number.into()).unwrap_or(Pid::INIT)
 }
 
+/// Whether this process acts as root.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// The process group that this process is in.
 pub fn own_group() -> i32 {
     // SAFETY: takes nothing, cannot fail.
@@ -42,11 +48,11 @@ pub fn own_group() -> i32 {
 }
 
 /// Starts `child` in a process of its own, which ends with what it returns, and holds no
-/// descriptor of this one but the standard ones and `kept`.
+/// descriptor of this one but the standard ones and those `kept`.
 ///
 /// EBUSY if this process has more than one thread: the child would have one only, and
 /// might find a lock held by another.
-pub fn split(kept: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
     if threads()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
@@ -55,7 +61,7 @@ pub fn split(kept: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::Result<Pi
     if let Some(pid) = Pid::new(pid as i64) {
         return Ok(pid);
     }
-    close_all_but(kept.as_raw_fd());
+    close_all_but(kept);
     exit_now(child())
 }
 
@@ -74,10 +80,10 @@ fn threads() -> io::Result<u64> {
 /// More descriptors than the guard ever has open.
 const DESCRIPTORS: RawFd = 64;
 
-fn close_all_but(kept: RawFd) {
+fn close_all_but(kept: &[BorrowedFd<'_>]) {
     for fd in libc::STDERR_FILENO + 1..DESCRIPTORS {
-        if fd != kept {
-            // SAFETY: only the forked child comes here. It goes on with `kept` alone and
+        if !kept.iter().any(|kept| kept.as_raw_fd() == fd) {
+            // SAFETY: only the forked child comes here. It goes on with those alone and
             // ends without dropping what it inherited.
             unsafe { libc::close(fd) };
         }

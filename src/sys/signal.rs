@@ -11,9 +11,14 @@ pub enum Signal {
     Stop,
     /// SIGCHLD.
     Child,
+    /// SIGHUP: read the configuration again.
+    Reread,
+    /// SIGUSR1: say how things stand.
+    Tell,
 }
 
-const ANSWERED: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD];
+const ANSWERED: [libc::c_int; 5] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1];
 
 /// Blocks the signals above and gives a descriptor from which they are read.
 pub fn listen() -> io::Result<OwnedFd> {
@@ -21,10 +26,12 @@ pub fn listen() -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: `set` is initialised and lives for all calls; the default action runs no code
     // of ours. What is ignored never reaches a descriptor, and a parent may have ignored
-    // these two. SIGINT stays as it is: a shell ignores it for what runs in the background.
+    // these, as nohup does. SIGINT stays as it is: a shell ignores it for what runs in the
+    // background.
     let fd = unsafe {
-        libc::signal(libc::SIGTERM, libc::SIG_DFL);
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
         check(libc::signalfd(-1, &set, flags).into())?
     };
@@ -46,16 +53,23 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
     }
     match info.ssi_signo as libc::c_int {
         libc::SIGCHLD => Some(Signal::Child),
+        libc::SIGHUP => Some(Signal::Reread),
+        libc::SIGUSR1 => Some(Signal::Tell),
         _ => Some(Signal::Stop),
     }
 }
 
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
-/// when the watch does, after it has written what the watch said last.
+/// when the watch does, after it has written what the watch said last. Its own children
+/// need nobody to wait for them.
 pub fn leave_to_parent() {
-    let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT]);
-    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1]);
+    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`. Ignoring
+    // SIGCHLD lets no child become a zombie (wait(2)).
+    unsafe {
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
 }
 
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {

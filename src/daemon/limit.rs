@@ -1,0 +1,299 @@
+//! The limit for each process: everyone above it is asked to end, the largest first, and
+//! ended after the grace, whatever memory does.
+//!
+//! Each offender has a clock of its own. The watch over memory goes on meanwhile: a check
+//! looks at memory now and then and gives way.
+
+use super::act::{group_of, patience, FreeGroup, PatternJudge};
+use super::Daemon;
+use crate::config::Limit;
+use crate::kill::target::Target;
+use crate::kill::STUCK_AFTER;
+use crate::log::{self, Alone};
+use crate::policy::{Level, Limits};
+use crate::procfs::stat::Stat;
+use crate::procfs::status::Held;
+use crate::say;
+use crate::scan;
+use crate::stats::Reason;
+use crate::sys::errno::{self, Errno};
+use crate::sys::fd::Waiter;
+use crate::sys::process::Deadly;
+use crate::sys::{clock, machine};
+use crate::units::{Identity, KiB, Moment, Pid};
+use crate::victim::{Candidate, Rules};
+use std::io;
+use std::time::Duration;
+
+/// Offenders that are waited for at a time. Each has a descriptor, of which a service may
+/// have 1024; more of them wait for the next check.
+pub const FLIGHTS: usize = 32;
+/// Where not all could be dealt with, or memory came first.
+const SOON: Duration = Duration::from_secs(1);
+/// Processes between two looks at memory: a fraction of a millisecond.
+const BETWEEN_LOOKS: u32 = 256;
+
+/// Those who were asked to end.
+pub struct Offenders {
+    flights: [Option<Flight>; FLIGHTS],
+    next_check: Option<Moment>,
+}
+
+struct Flight {
+    target: Target,
+    held: Held,
+    first: Moment,
+    signal: Deadly,
+    /// When something must be done; `None`: never by time.
+    deadline: Option<Moment>,
+}
+
+impl Offenders {
+    pub fn new(limit: Option<Limit>, now: Moment) -> Offenders {
+        const NONE: Option<Flight> = None;
+        Offenders { flights: [NONE; FLIGHTS], next_check: limit.map(|_| now) }
+    }
+
+    /// New settings are in force; who was asked already stays so.
+    pub fn reset(&mut self, limit: Option<Limit>, now: Moment) {
+        self.next_check = limit.map(|_| now);
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.next_check.is_some_and(|at| now >= at)
+    }
+
+    fn contains(&self, id: Identity) -> bool {
+        self.flights.iter().flatten().any(|flight| flight.target.id == id)
+    }
+
+    fn has_room(&self) -> bool {
+        self.flights.iter().any(Option::is_none)
+    }
+
+    fn add(&mut self, flight: Flight) {
+        if let Some(place) = self.flights.iter_mut().find(|place| place.is_none()) {
+            *place = Some(flight);
+        }
+    }
+
+    /// Forgets a process that low memory has made a victim of.
+    pub fn forget(&mut self, id: Identity) {
+        for place in &mut self.flights {
+            if place.as_ref().is_some_and(|flight| flight.target.id == id) {
+                *place = None;
+            }
+        }
+    }
+
+    /// One who was sent SIGKILL, and so gives memory back by itself: its target, and what it
+    /// held.
+    pub fn take_dying(&mut self) -> Option<(Target, Held)> {
+        let is_dying = |place: &&mut Option<Flight>| {
+            place.as_ref().is_some_and(|flight| flight.signal == Deadly::Kill)
+        };
+        let flight = self.flights.iter_mut().find(is_dying)?.take()?;
+        Some((flight.target, flight.held))
+    }
+
+    pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) {
+        for pidfd in self.flights.iter().flatten().filter_map(|flight| flight.target.pidfd()) {
+            waiter.add(pidfd, crate::sys::fd::Wish::Readable);
+        }
+    }
+
+    /// An end that no descriptor tells must be looked for.
+    pub fn needs_looking(&self) -> bool {
+        self.flights.iter().flatten().any(|flight| flight.target.needs_looking())
+    }
+
+    /// When something is due by time.
+    pub fn deadline(&self) -> Option<Moment> {
+        let flights = self.flights.iter().flatten().filter_map(|flight| flight.deadline);
+        flights.chain(self.next_check).min()
+    }
+}
+
+impl Daemon {
+    /// Does what is due for the limit. True if that took a while.
+    pub(super) fn enforce_limit(&mut self) -> bool {
+        for place in 0..FLIGHTS {
+            if let Some(flight) = self.offenders.flights[place].take() {
+                self.offenders.flights[place] = self.follow(flight);
+            }
+        }
+        let now = clock::now();
+        let Some(limit) = self.config.limit.filter(|_| self.offenders.is_due(now)) else {
+            return false;
+        };
+        let all_done = self.check_limit(limit);
+        let wait = if all_done { limit.every } else { SOON.min(limit.every) };
+        self.offenders.next_check = Some(now.after(wait));
+        true
+    }
+
+    /// What has become of one who was asked; `None` once nothing more is to be done.
+    fn follow(&mut self, mut flight: Flight) -> Option<Flight> {
+        let now = clock::now();
+        let (id, pid) = (flight.target.id, flight.target.id.pid);
+        if flight.target.is_gone(&mut self.proc) {
+            log::exited(&mut self.helper, pid, flight.target.group, now.since(flight.first));
+            return None;
+        }
+        if flight.deadline.map_or(true, |at| now < at) {
+            return Some(flight);
+        }
+        if flight.signal == Deadly::Kill {
+            self.machine.remember_left(id);
+            log::stuck(&mut self.helper, pid);
+            return None;
+        }
+        // Others may have joined the group since it was asked.
+        self.spare_group_if_protected(&mut flight.target);
+        match flight.target.signal(&mut self.proc, Deadly::Kill) {
+            Ok(()) => {
+                self.count(Reason::Limit, Deadly::Kill);
+                say!(
+                    self.helper,
+                    Warning,
+                    "sending SIGKILL to process {pid}: it ignores SIGTERM and was above the limit"
+                );
+                self.helper.release(id, flight.target.group);
+                self.report_numbers();
+            }
+            Err(error) if errno::is_not_permitted(&error) => {
+                self.machine.remember_left(id);
+                log::not_permitted(&mut self.helper, pid, &error);
+                return None;
+            }
+            // Its end is seen at the next look.
+            Err(_) => {}
+        }
+        flight.signal = Deadly::Kill;
+        flight.deadline = Some(now.after(STUCK_AFTER));
+        Some(flight)
+    }
+
+    /// Asks everyone above the limit to end. False if that is not all done.
+    fn check_limit(&mut self, limit: Limit) -> bool {
+        let (meminfo, config) = (&self.meminfo, &self.config);
+        let mut seen = 0;
+        let mut give_way = false;
+        let above = scan::above(&mut self.proc, limit.rss, &mut |proc| {
+            seen += 1;
+            if seen % BETWEEN_LOOKS == 0 && !give_way {
+                let memory = meminfo.read(proc).ok().flatten();
+                give_way = memory.is_some_and(|memory| {
+                    Limits::of(config, &memory).level(memory.available, &memory) != Level::Fine
+                });
+            }
+            !give_way
+        });
+        let above = match above {
+            Ok(above) => above,
+            Err(error) => {
+                let error = Errno(&error);
+                say!(self.helper, Error, "cannot list /proc for the limit: {error}; trying again");
+                return false;
+            }
+        };
+        for &(_, pid) in above.entries() {
+            if !self.offenders.has_room() {
+                return false;
+            }
+            // One that vanishes meanwhile is none.
+            let _ = self.ask_to_end(pid, limit);
+        }
+        !give_way && above.is_whole()
+    }
+
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit) -> io::Result<()> {
+        let stat = self.proc.stat_with_threads(pid)?;
+        let id = stat.id;
+        let in_flight = self.target.as_ref().is_some_and(|target| target.id == id);
+        if in_flight || self.offenders.contains(id) || self.offender(&stat, limit).is_none() {
+            return Ok(());
+        }
+        let mut target = Target::open(&mut self.proc, id)?;
+        let group = self.config.kill_group.then(|| self.group_for(&stat));
+        if let Some(Ok(group)) = &group {
+            target.group = Some(group.leader);
+        }
+        self.helper.command_line(id, patience(Deadly::Term));
+        // All that takes time is done: look again.
+        let stat = self.proc.stat_with_threads(pid)?;
+        let Some(candidate) = self.offender(&stat, limit).filter(|again| again.id() == id) else {
+            return Ok(());
+        };
+        self.ask(&candidate, target, group, limit);
+        Ok(())
+    }
+
+    /// The process as one that may be ended for its size, if it is one.
+    fn offender(&mut self, stat: &Stat, limit: Limit) -> Option<Candidate> {
+        let rss = KiB::from_pages(stat.rss_pages, machine::page());
+        if rss <= limit.rss {
+            return None;
+        }
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
+        let protection = rules
+            .protection(stat)
+            .or_else(|| scan::exemption(&mut self.proc, &rules, &mut judge, stat));
+        if protection.is_some() {
+            return None;
+        }
+        let score = self.proc.oom_score(stat.id.pid).unwrap_or(0);
+        let standing = rules.standing(rules.scale.points(score), rss);
+        Some(Candidate { stat: stat.clone(), score, standing, verdict: Default::default() })
+    }
+
+    fn group_for(&mut self, stat: &Stat) -> Result<FreeGroup, Alone> {
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
+        group_of(&mut self.proc, &rules, &mut judge, stat.pgid)
+    }
+
+    fn ask(
+        &mut self,
+        candidate: &Candidate,
+        target: Target,
+        group: Option<Result<FreeGroup, Alone>>,
+        limit: Limit,
+    ) {
+        let (id, dryrun) = (candidate.id(), self.config.dryrun);
+        let portrait = self.portray(candidate);
+        let held = match &group {
+            Some(Ok(group)) => group.held,
+            _ => portrait.status.held(),
+        };
+        if !dryrun {
+            match target.signal(&mut self.proc, Deadly::Term) {
+                Ok(()) => {}
+                Err(error) if errno::is_not_permitted(&error) => {
+                    self.machine.remember_left(id);
+                    return log::not_permitted(&mut self.helper, id.pid, &error);
+                }
+                Err(_) => return,
+            }
+        }
+        let now = clock::now();
+        log::above_limit(&mut self.helper, candidate, portrait.status.rss, limit.rss);
+        log::sending(&mut self.helper, Deadly::Term, dryrun, &portrait);
+        self.say_group(candidate, &group, held);
+        if dryrun {
+            return;
+        }
+        self.count(Reason::Limit, Deadly::Term);
+        self.stats.note_victim(held.total(), clock::wall());
+        let deadline = self.config.grace.map(|grace| now.after(grace));
+        self.offenders.add(Flight { target, held, first: now, signal: Deadly::Term, deadline });
+        self.report_numbers();
+    }
+}

@@ -1,0 +1,276 @@
+//! Lines on their way out, none of which may hold anything up: standard error may be a
+//! pipe that nobody reads, the log's disk full, and syslogd gone for a while.
+//!
+//! What cannot be written waits; what finds no room is counted, and that is said when lines
+//! pass again.
+
+use super::message::{Priority, LINE};
+use crate::bytes::{Buf, Escaped};
+use crate::config::Outputs;
+use crate::sys::errno::{self, Errno};
+use crate::sys::fd::{self, Access, Waiter, Wish};
+use crate::sys::{clock, socket};
+use crate::units::{Moment, Pid, Timestamp};
+use std::fmt::Write;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Some hundred lines: a kill with all that is said about it, many times over.
+const ROOM: usize = 8 * 1024;
+/// A pipe that is ready for writing takes this much without waiting (`PIPE_BUF`, pipe(7)).
+const AT_ONCE: usize = 4096;
+/// Between two tries where nothing tells that it would work again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Where syslogd listens.
+const SYSLOG: &[u8] = b"/dev/log\0";
+/// The facility of daemons, as it stands before a line (syslog(3)).
+const DAEMON: u8 = 3 << 3;
+
+/// A line with all that an outbox adds: its time or its sender, and what was lost.
+type Entry = Buf<ENTRY>;
+const ENTRY: usize = LINE + 128;
+
+/// All places that messages go to.
+pub struct Outboxes {
+    /// In use even where messages go elsewhere: what is wrong there is said here.
+    stderr: Outbox,
+    to_stderr: bool,
+    others: [Option<Outbox>; 2],
+}
+
+impl Outboxes {
+    /// `sender` is the number that syslog shows.
+    pub fn open(outputs: &Outputs, sender: Pid) -> Outboxes {
+        let file = outputs.log_file.as_deref().map(|path| {
+            let mut path = Path::from_bytes(path);
+            path.push(b"\0");
+            Outbox::new(Sink::File { path, open: None })
+        });
+        let syslog = outputs.syslog.then(|| Outbox::new(Sink::Syslog { sender, socket: None }));
+        Outboxes {
+            stderr: Outbox::new(Sink::Stderr),
+            to_stderr: outputs.stderr,
+            others: [file, syslog],
+        }
+    }
+
+    pub fn line(&mut self, priority: Priority, text: &[u8]) {
+        if self.to_stderr {
+            self.stderr.line(priority, text);
+        }
+        for outbox in self.others.iter_mut().flatten() {
+            outbox.line(priority, text);
+        }
+        // A file may take its time: first everything else that the watch wants.
+        self.flush_those(|outbox| !outbox.sink.may_wait() || outbox.bytes.room() < ENTRY);
+    }
+
+    pub fn flush(&mut self) {
+        self.flush_those(|_| true);
+    }
+
+    fn flush_those(&mut self, which: impl Fn(&Outbox) -> bool) {
+        for outbox in self.others.iter_mut().flatten().filter(|outbox| which(outbox)) {
+            if let Some(trouble) = outbox.flush() {
+                self.stderr.line(Priority::Error, trouble.as_bytes());
+            }
+        }
+        self.stderr.flush();
+    }
+
+    /// A file that was renamed is left, and made anew under its name.
+    pub fn reopen(&mut self) {
+        self.flush();
+        for outbox in self.others.iter_mut().flatten() {
+            if let Sink::File { open, .. } = &mut outbox.sink {
+                *open = None;
+                outbox.again_at = Moment::default();
+            }
+        }
+    }
+
+    /// Adds what a wait ends by; returns after what time to try again anyway.
+    pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) -> Option<Duration> {
+        let mut again = None;
+        for outbox in self.others.iter().flatten().chain([&self.stderr]) {
+            if !outbox.bytes.as_bytes().is_empty() {
+                match outbox.sink.pollable() {
+                    Some(fd) => drop(waiter.add(fd, Wish::Writable)),
+                    None => again = Some(AGAIN),
+                }
+            }
+        }
+        again
+    }
+
+    /// Gives slow readers some time for the last lines.
+    pub fn finish(&mut self, limit: Duration) {
+        let end = clock::now().after(limit);
+        loop {
+            self.flush();
+            let left = end.since(clock::now());
+            let mut waiter = Waiter::<3>::new();
+            let again = self.wait_by(&mut waiter);
+            if left == Duration::ZERO || (waiter.is_empty() && again.is_none()) {
+                return;
+            }
+            waiter.wait(Some(left.min(again.unwrap_or(left))));
+        }
+    }
+}
+
+struct Outbox {
+    sink: Sink,
+    /// Finished lines, each with its newline.
+    bytes: Buf<ROOM>,
+    lost: u32,
+    /// Nothing went out lately, which was said.
+    in_trouble: bool,
+    again_at: Moment,
+}
+
+impl Outbox {
+    fn new(sink: Sink) -> Outbox {
+        let again_at = Moment::default();
+        Outbox { sink, bytes: Buf::new(), lost: 0, in_trouble: false, again_at }
+    }
+
+    /// Takes a whole line or none.
+    fn line(&mut self, priority: Priority, text: &[u8]) {
+        let mut entry = Entry::new();
+        if self.lost > 0 {
+            self.sink.begin(&mut entry, Priority::Warning);
+            let _ = writeln!(entry, "{} messages were lost here", self.lost);
+        }
+        self.sink.begin(&mut entry, priority);
+        entry.push(text);
+        entry.push(b"\n");
+        if entry.is_cut() {
+            entry.end_with(b"...\n");
+        }
+        if self.bytes.room() < entry.as_bytes().len() {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        }
+        self.lost = 0;
+        self.bytes.push(entry.as_bytes());
+    }
+
+    /// Writes as much as is taken without waiting. What to say of it, where trouble begins.
+    fn flush(&mut self) -> Option<Buf<LINE>> {
+        while !self.bytes.as_bytes().is_empty() && clock::now() >= self.again_at {
+            match self.sink.write(self.bytes.as_bytes()) {
+                Ok(written) => {
+                    self.bytes.drop_front(written);
+                    self.in_trouble = false;
+                }
+                Err(error) if errno::is_for_later(&error) && self.sink.pollable().is_some() => {
+                    break;
+                }
+                // Nobody will ever read it, or it is a file on a full disk.
+                Err(_) if matches!(self.sink, Sink::Stderr) => {
+                    let lines = self.bytes.as_bytes().iter().filter(|&&byte| byte == b'\n').count();
+                    self.lost = self.lost.saturating_add(lines as u32);
+                    self.bytes.clear();
+                }
+                Err(error) => {
+                    self.sink.close();
+                    self.again_at = clock::now().after(AGAIN);
+                    let is_new = !std::mem::replace(&mut self.in_trouble, true);
+                    return is_new.then(|| self.sink.trouble(&error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Where the lines of one outbox go.
+enum Sink {
+    Stderr,
+    File { path: Path, open: Option<OwnedFd> },
+    Syslog { sender: Pid, socket: Option<OwnedFd> },
+}
+
+/// A path with its ending NUL.
+type Path = Buf<1024>;
+
+impl Sink {
+    fn begin(&self, entry: &mut Entry, priority: Priority) {
+        let _ = match self {
+            Sink::Stderr => Ok(()),
+            Sink::File { .. } => write!(entry, "{} ", Timestamp(clock::wall())),
+            // syslogd adds the time (RFC 3164, 4.3.2).
+            Sink::Syslog { sender, .. } => {
+                write!(entry, "<{}>oom_guard[{sender}]: ", DAEMON | priority as u8)
+            }
+        };
+    }
+
+    /// Writes from the front of `lines`, and returns how much.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
+                Err(errno::for_later())
+            }
+            Sink::Stderr => fd::write(fd::stderr(), &lines[..lines.len().min(AT_ONCE)]),
+            Sink::File { path, open } => {
+                let file = match open {
+                    Some(file) => file,
+                    None => open.insert(fd::open_bytes(path.as_bytes(), Access::Append)?),
+                };
+                fd::write(file.as_fd(), lines)
+            }
+            Sink::Syslog { socket, .. } => {
+                let end = lines.iter().position(|&byte| byte == b'\n').unwrap_or(lines.len());
+                let line = &lines[..end];
+                let sent = match socket {
+                    Some(open) => socket::send(open.as_fd(), line),
+                    None => Err(errno::gone()),
+                };
+                match sent {
+                    Err(error) if !errno::is_for_later(&error) => {
+                        // A syslogd that was started anew listens at another socket there.
+                        let open = socket.insert(socket::connect(SYSLOG)?);
+                        socket::send(open.as_fd(), line)?;
+                    }
+                    result => result?,
+                }
+                Ok((end + 1).min(lines.len()))
+            }
+        }
+    }
+
+    fn may_wait(&self) -> bool {
+        matches!(self, Sink::File { .. })
+    }
+
+    /// What tells that it can be written to again.
+    fn pollable(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Sink::Stderr => Some(fd::stderr()),
+            Sink::File { .. } => None,
+            Sink::Syslog { socket, .. } => socket.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    fn close(&mut self) {
+        match self {
+            Sink::Stderr => {}
+            Sink::File { open: fd, .. } | Sink::Syslog { socket: fd, .. } => *fd = None,
+        }
+    }
+
+    fn trouble(&self, error: &io::Error) -> Buf<LINE> {
+        let path = match self {
+            Sink::Stderr => &b"standard error"[..],
+            Sink::File { path, .. } => path.as_bytes(),
+            Sink::Syslog { .. } => SYSLOG,
+        };
+        let path = Escaped(path.strip_suffix(b"\0").unwrap_or(path));
+        let mut line = Buf::new();
+        let _ = write!(line, "warning: cannot write to {path}: {}; messages wait", Errno(error));
+        line
+    }
+}

@@ -1,0 +1,74 @@
+//! The file of `--stats-file`: written beside its place and renamed, so that a reader finds
+//! a whole one always.
+
+use super::message::LINE;
+use crate::bytes::{Buf, Escaped};
+use crate::procfs::Proc;
+use crate::stats::{Page, Stats};
+use crate::sys::errno::Errno;
+use crate::sys::fd::{self, Access};
+use crate::sys::{errno, machine, process};
+use crate::units::{KiB, Pid};
+use std::fmt::Write;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Twice what all families take.
+const PAGE: usize = 6 * 1024;
+type Path = Buf<1024>;
+
+pub struct StatsFile {
+    path: Path,
+    /// Collectors read `*.prom`: this one does not end so.
+    beside: Path,
+    watch: Pid,
+    in_trouble: bool,
+}
+
+impl StatsFile {
+    pub fn new(path: &[u8], watch: Pid) -> StatsFile {
+        let (mut place, mut beside) = (Path::from_bytes(path), Path::from_bytes(path));
+        place.push(b"\0");
+        beside.push(b".tmp\0");
+        StatsFile { path: place, beside, watch, in_trouble: false }
+    }
+
+    /// What to say of it, where trouble begins.
+    pub fn write(&mut self, stats: &Stats, proc: &mut Proc) -> Option<Buf<LINE>> {
+        let mut resident = |pid| {
+            let pages = proc.resident_pages(pid).ok()?;
+            Some(KiB::from_pages(pages, machine::page()))
+        };
+        let resident = [resident(self.watch), resident(process::own_pid())];
+        let stall = proc.stall_shares().ok();
+        let mut page = Buf::<PAGE>::new();
+        let _ = write!(page, "{}", Page { stats, resident, stall });
+        match self.replace(page.as_bytes()) {
+            Ok(()) => {
+                self.in_trouble = false;
+                None
+            }
+            Err(error) => {
+                let is_new = !std::mem::replace(&mut self.in_trouble, true);
+                is_new.then(|| self.trouble(&error))
+            }
+        }
+    }
+
+    fn replace(&self, page: &[u8]) -> io::Result<()> {
+        let file = fd::open_bytes(self.beside.as_bytes(), Access::Replace)?;
+        fd::let_all_read(file.as_fd())?;
+        if fd::write(file.as_fd(), page)? < page.len() {
+            return Err(errno::no_space());
+        }
+        fd::rename(self.beside.as_bytes(), self.path.as_bytes())
+    }
+
+    fn trouble(&self, error: &io::Error) -> Buf<LINE> {
+        let path = self.path.as_bytes();
+        let path = Escaped(path.strip_suffix(b"\0").unwrap_or(path));
+        let mut line = Buf::new();
+        let _ = write!(line, "warning: cannot write {path}: {}; trying on", Errno(error));
+        line
+    }
+}

@@ -1,0 +1,199 @@
+//! The text of a configuration file: lines of `KEY=VALUE`, in the part of their languages
+//! that a shell, systemd's `EnvironmentFile=` and OpenRC's `conf.d` read alike
+//! (systemd.exec(5), sh(1)). What they would read differently is refused.
+
+use super::{Given, Place, Refusal, HOOK_VARIABLES};
+use crate::bytes::{self, Escaped};
+use crate::options::{self, Effect, PREFIX};
+use std::rc::Rc;
+
+const NO_SETTING: &str = "this is no line KEY=VALUE; a comment begins with #";
+const NO_KEY: &str = "is no key: letters, digits and _, with = right behind";
+const BLANK: &str = "has a blank behind =; write KEY=VALUE without";
+const RETURN: &str = "ends with a carriage return; save the file with Unix line ends";
+const NUL: &str = "holds a NUL byte";
+const UNCLOSED: &str = "has a quote that is not closed in its line";
+const BEHIND_QUOTE: &str =
+    "goes on behind the closing quote; quote the whole value, and give a comment its own line";
+const NOT_PLAIN: &str = "has a character that needs quotes; write KEY='VALUE'";
+const NOT_LITERAL: &str =
+    "has $, ` or \\ in double quotes, which a shell would change; use single quotes";
+const FOR_HOOKS: &str = "is what hooks are told, and no setting";
+
+/// All settings of a file, and what is wrong in it, line by line.
+pub fn parse(file: &Rc<[u8]>, text: &[u8]) -> Vec<Result<Given, Refusal>> {
+    let mut found = Vec::new();
+    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let at =
+            |key: &str| Place::Line { file: file.clone(), number: index + 1, key: key.to_string() };
+        found.extend(setting(line, &found, at).transpose());
+    }
+    found
+}
+
+/// What one line gives, if anything. `at` makes its place.
+fn setting(
+    line: &[u8],
+    found: &[Result<Given, Refusal>],
+    at: impl Fn(&str) -> Place,
+) -> Result<Option<Given>, Refusal> {
+    let line = bytes::trim(line);
+    if line.is_empty() || line == b"\r" || line[0] == b'#' {
+        return Ok(None);
+    }
+    let unclear = |key: &str, what| Refusal::Unclear { place: at(key), what };
+    let line = line.strip_prefix(b"export ").map_or(line, bytes::trim);
+    let end = line.iter().position(|&byte| byte == b'=');
+    let (key, value) =
+        end.map(|end| (&line[..end], &line[end + 1..])).ok_or_else(|| unclear("", NO_SETTING))?;
+    let key = match std::str::from_utf8(key) {
+        Ok(key) if is_key(key) => key,
+        _ => return Err(unclear(&Escaped(key).to_string(), NO_KEY)),
+    };
+    let Some(name) = key.strip_prefix(PREFIX) else {
+        // A file for a service's script as well may hold keys of others, but no slips of ours.
+        return match options::nearest_prefixed(key) {
+            None => Ok(None),
+            nearest => Err(Refusal::UnknownKey { place: at(key), nearest }),
+        };
+    };
+    let Some(spec) = options::by_key(name) else {
+        if HOOK_VARIABLES.contains(&name) {
+            return Err(unclear(key, FOR_HOOKS));
+        }
+        return Err(Refusal::UnknownKey { place: at(key), nearest: options::nearest_key(name) });
+    };
+    if let Effect::Config = spec.effect {
+        return Err(Refusal::Nested { place: at(key) });
+    }
+    let same_key = |given: &Given| match &given.place {
+        Place::Line { key: other, number, .. } if other == key => Some(*number),
+        _ => None,
+    };
+    if let Some(first) = found.iter().flatten().find_map(same_key) {
+        return Err(Refusal::Repeated { place: at(key), first });
+    }
+    let value = literal(value).map_err(|what| unclear(key, what))?;
+    Ok(Some(Given { spec, text: Some(value.to_vec()), place: at(key) }))
+}
+
+fn is_key(key: &str) -> bool {
+    let begins = key.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    begins && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What stands behind `=`, without its quotes. Blanks at its end are gone already.
+fn literal(text: &[u8]) -> Result<&[u8], &'static str> {
+    if text.contains(&0) {
+        return Err(NUL);
+    }
+    if text.ends_with(b"\r") {
+        return Err(RETURN);
+    }
+    match text.first() {
+        Some(b' ' | b'\t') => Err(BLANK),
+        Some(quote @ (b'\'' | b'"')) => {
+            let inside = &text[1..];
+            let end = inside.iter().position(|byte| byte == quote).ok_or(UNCLOSED)?;
+            let (inside, behind) = (&inside[..end], &inside[end + 1..]);
+            if *quote == b'"' && inside.iter().any(|byte| b"$`\\".contains(byte)) {
+                return Err(NOT_LITERAL);
+            }
+            behind.is_empty().then_some(inside).ok_or(BEHIND_QUOTE)
+        }
+        _ => text.iter().all(|&byte| is_plain(byte)).then_some(text).ok_or(NOT_PLAIN),
+    }
+}
+
+/// What all readers take as it is outside quotes.
+pub fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./:,@%+=^".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
+        let found = parse(&b"F"[..].into(), text.as_bytes());
+        let refusals: Vec<_> = found.iter().filter_map(|found| found.as_ref().err()).collect();
+        if !refusals.is_empty() {
+            return Err(refusals.iter().map(|refusal| refusal.to_string()).collect());
+        }
+        let pair = |given: &Given| {
+            let value = String::from_utf8(given.text.clone().unwrap()).unwrap();
+            (given.spec.key.to_string(), value)
+        };
+        Ok(found.iter().flatten().map(pair).collect())
+    }
+
+    #[test]
+    fn what_all_readers_understand_alike_is_taken() {
+        for (line, value) in [
+            ("OOM_GUARD_IGNORE=sshd", "sshd"),
+            ("  OOM_GUARD_IGNORE=sshd  ", "sshd"),
+            ("export OOM_GUARD_IGNORE=sshd", "sshd"),
+            ("OOM_GUARD_IGNORE='(a|b) \\d$ \" # x'", "(a|b) \\d$ \" # x"),
+            ("OOM_GUARD_IGNORE=\"it's (a|b)\"", "it's (a|b)"),
+            ("OOM_GUARD_IGNORE_12='x' ", "x"),
+            ("OOM_GUARD_IGNORE=''", ""),
+            ("OOM_GUARD_IGNORE=", ""),
+        ] {
+            let wanted = vec![(String::from("IGNORE"), String::from(value))];
+            assert_eq!(read(line), Ok(wanted), "{line}");
+        }
+        assert_eq!(read("# OOM_GUARD_X\n\n\t\nrc_need='a'$B\nOTHER=1\r\n"), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_they_would_read_differently_is_refused_with_file_line_and_key() {
+        for (line, what) in [
+            ("OOM_GUARD_IGNORE=a b", NOT_PLAIN),
+            ("OOM_GUARD_IGNORE=a # b", NOT_PLAIN),
+            ("OOM_GUARD_IGNORE=(a|b)", NOT_PLAIN),
+            ("OOM_GUARD_IGNORE=a\\", NOT_PLAIN),
+            ("OOM_GUARD_IGNORE=a'b'", NOT_PLAIN),
+            ("OOM_GUARD_IGNORE= a", BLANK),
+            ("OOM_GUARD_IGNORE='a", UNCLOSED),
+            ("OOM_GUARD_IGNORE=\"a", UNCLOSED),
+            ("OOM_GUARD_IGNORE='a' # b", BEHIND_QUOTE),
+            ("OOM_GUARD_IGNORE='a''b'", BEHIND_QUOTE),
+            ("OOM_GUARD_IGNORE=\"a$b\"", NOT_LITERAL),
+            ("OOM_GUARD_IGNORE=a\r", RETURN),
+            ("OOM_GUARD_IGNORE=a\0", NUL),
+            ("OOM_GUARD_PID=1", FOR_HOOKS),
+        ] {
+            let key = line.split('=').next().unwrap();
+            assert_eq!(read(&format!("#\n{line}")), Err(vec![format!("F:2: {key}: {what}")]));
+        }
+        assert_eq!(read("hello"), Err(vec![format!("F:1: {NO_SETTING}")]));
+        assert_eq!(read("OOM_GUARD_X =1"), Err(vec![format!("F:1: OOM_GUARD_X : {NO_KEY}")]));
+    }
+
+    #[test]
+    fn slips_find_their_key_and_keys_of_others_pass() {
+        for (line, key) in [
+            ("OOM_GUARD_MEM=1", "MEM_THRESHOLD"),
+            ("OOM_GUARD_DRYRUN=1", "DRY_RUN"),
+            ("OOM_GUARD_GRACES=1", "GRACE"),
+            ("OOM_GAURD_GRACE=1", "GRACE"),
+            ("oom_guard_grace=1", "GRACE"),
+        ] {
+            let said = read(line).unwrap_err();
+            assert!(said[0].ends_with(&format!("did you mean OOM_GUARD_{key}?")), "{said:?}");
+        }
+        assert_eq!(read("OOM_SCORE_ADJ=1\nEARLYOOM_ARGS='-r 1'"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_key_stands_once() {
+        let said = read("OOM_GUARD_GRACE=1\nOOM_GUARD_GRACE=2").unwrap_err();
+        assert!(said[0].starts_with("F:2: OOM_GUARD_GRACE: stands in line 1 already"), "{said:?}");
+        assert!(read("OOM_GUARD_IGNORE=a\nOOM_GUARD_IGNORE_2=b").is_ok());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        assert_eq!(read("x\nOOM_GUARD_Y=1\nOOM_GUARD_GRACE=1\n'").unwrap_err().len(), 3);
+    }
+}
