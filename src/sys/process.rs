@@ -61,6 +61,9 @@ pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result
     if let Some(pid) = Pid::new(pid as i64) {
         return Ok(pid);
     }
+    // SAFETY: no code of ours runs for it; a parent that ignores it must not hide the ends of
+    // the child's own children.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     close_all_but(kept);
     exit_now(child())
 }
