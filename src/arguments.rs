@@ -1,8 +1,8 @@
-//! The command line: arguments to settings as they were given, and errors to one line.
-//! Values are checked where all sources meet.
+//! The command line: arguments to settings as they were given, and the first error to one
+//! line.
 
-use crate::options::{self, Effect, Spec, Task};
-use crate::sources::{Given, Place};
+use crate::options::{self, Effect, Settings, Spec, Task};
+use crate::sources::{self, Given, Place};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -19,6 +19,7 @@ pub struct Request {
 /// Why a command line is refused; displayed without the program's name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
+    Setting(sources::Refusal),
     Missing { option: String, name: &'static str, expects: &'static str },
     Surplus { option: String, value: OsString },
     UnknownLong { name: String },
@@ -30,6 +31,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Refusal::Setting(refusal) => refusal.fmt(f),
             Refusal::Missing { option, name, expects } => {
                 write!(f, "{option}: its value {name} is missing (expected: {expects})")
             }
@@ -92,7 +94,9 @@ fn take(
                     }
                 },
             };
-            request.given.push(Given { spec, text, place: Place::Argument(option) });
+            let given = Given { spec, text, place: Place::Argument(option) };
+            given.apply(&mut Settings::default()).map_err(Refusal::Setting)?;
+            request.given.push(given);
         }
     }
     Ok(())

@@ -145,8 +145,8 @@ impl Check {
             [("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
         {
             let Some(path) = path else { continue };
-            let shown = Escaped(path);
-            let path = Path::new(OsStr::from_bytes(path));
+            let shown = Escaped(path.as_bytes());
+            let path = Path::new(OsStr::from_bytes(path.as_bytes()));
             if path.is_dir() {
                 self.warnings.push(format!("{option}: {shown} is a directory"));
             } else if !path.parent().is_some_and(Path::is_dir) {

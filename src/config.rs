@@ -345,7 +345,7 @@ fn default_min_rss(mem_total: KiB) -> KiB {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::parse_percent;
+    use crate::units::{parse_path, parse_percent};
 
     fn sizes(term: u64, kill: u64) -> Option<Levels<KiB>> {
         Some(Levels { term: KiB(term), kill: KiB(kill) })
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn messages_go_where_they_were_asked_to() {
-        let path: Option<Path> = Some(b"/x"[..].into());
+        let path = parse_path(b"/x").ok();
         for (syslog, log_file, on_terminal, stderr) in [
             (false, None, false, true),
             (true, None, true, false),

@@ -281,7 +281,21 @@ pub fn parse_switch(text: &[u8]) -> Result<bool, Fault> {
 
 /// Where a file lies: absolute, since a service's working directory is anyone's guess, and
 /// short enough to be handed on in one message.
-pub type Path = Box<[u8]>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// With its ending NUL, as the kernel takes it.
+    terminated: Box<[u8]>,
+}
+
+impl Path {
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.terminated[..self.terminated.len() - 1]
+    }
+
+    pub fn terminated(&self) -> &[u8] {
+        &self.terminated
+    }
+}
 
 const LONGEST_PATH: usize = 1000;
 
@@ -289,7 +303,9 @@ pub fn parse_path(text: &[u8]) -> Result<Path, Fault> {
     match text {
         b"" => Err(Fault::Empty),
         [b'/', ..] if text.len() > LONGEST_PATH => Err(Fault::TooLong),
-        [b'/', ..] if !text.ends_with(b"/") => Ok(text.into()),
+        [b'/', ..] if !text.ends_with(b"/") => {
+            Ok(Path { terminated: [text, b"\0"].concat().into() })
+        }
         _ => Err(Fault::NotAbsolute),
     }
 }
@@ -381,7 +397,8 @@ mod tests {
 
     #[test]
     fn paths_are_absolute_and_name_a_file() {
-        assert_eq!(parse_path(b"/x").as_deref(), Ok(&b"/x"[..]));
+        let path = parse_path(b"/x").unwrap();
+        assert_eq!((path.as_bytes(), path.terminated()), (&b"/x"[..], &b"/x\0"[..]));
         assert_eq!(parse_path(b""), Err(Fault::Empty));
         assert_eq!(parse_path(b"x"), Err(Fault::NotAbsolute));
         assert_eq!(parse_path(b"/x/"), Err(Fault::NotAbsolute));

@@ -42,6 +42,9 @@ const VALUED: &[(&str, &str)] = &[
     ("-S", "an amount above 0 in KiB or with suffix K, M, G or T"),
     ("--swap-size", "an amount above 0 in KiB or with suffix K, M, G or T"),
     ("--min-rss", "an amount in KiB or with suffix K, M, G or T"),
+    ("--process-limit", "an amount above 0 in KiB or with suffix K, M, G or T"),
+    ("--threshold", "an amount above 0 in GiB"),
+    ("--interval", "seconds from 0.1 to 31536000"),
     ("--grace", "seconds from 0 to 31536000"),
     ("--cooldown", "seconds from 0 to 31536000"),
     ("-r", "seconds from 0 to 31536000"),
@@ -302,8 +305,8 @@ const FAULTY_BYTES: &[(&[u8], &str)] = &[
     (b"-\n", "unknown option \"-\\n\""),
     (b"--dryrun=\n\xff", "--dryrun: takes no value, but got \"\\n\\xFF\""),
     (b"-m1\n0", "-m: \"1\\n0\" is not a number"),
-    (b"--only=(\x1b\xff", "--only: \"(\\u{1b}\\xFF\": this group is never closed, at byte 1"),
-    (b"--mem=\x1b[2J", "--mem: \"\\u{1b}[2J\" is not a number"),
+    (b"--only=(\x1b\xff", "--only: \"(\\x1b\\xff\": this group is never closed, at byte 1"),
+    (b"--mem=\x1b[2J", "--mem: \"\\x1b[2J\" is not a number"),
     (b"", "unexpected argument \"\""),
 ];
 
@@ -626,6 +629,19 @@ fn check_columns(text: &str) {
     }
 }
 
+/// As a message shows it: the same escapes as in the log.
+fn quoted(value: &OsStr) -> String {
+    let escapes = [
+        ("\\u{1b}", "\\x1b"),
+        ("\\u{7}", "\\x07"),
+        ("\\xFF", "\\xff"),
+        ("\\xFE", "\\xfe"),
+        ("\\xC3", "\\xc3"),
+    ];
+    let shown = format!("{value:?}");
+    escapes.iter().fold(shown, |shown, (from, to)| shown.replace(from, to))
+}
+
 // ---- refused ----
 
 #[test]
@@ -647,7 +663,7 @@ fn every_option_refuses_every_value_that_is_no_number() {
     let rows = VALUED.iter().flat_map(|(option, expects)| {
         NEVER_RIGHT.iter().map(move |(value, fault)| {
             let value = OsStr::from_bytes(value);
-            let said = format!("{option}: {value:?} {fault} (expected: {expects}");
+            let said = format!("{option}: {} {fault} (expected: {expects}", quoted(value));
             (vec![OsString::from(option), value.to_os_string()], said)
         })
     });

@@ -157,7 +157,7 @@ impl Helper {
 
     /// Takes what has come of an errand: lines are written, text is added to that of its
     /// file. Once it is over: whether it went well.
-    pub fn collect(&mut self, texts: &mut Vec<Vec<u8>>) -> Option<bool> {
+    pub fn collect(&mut self, texts: &mut [Vec<u8>]) -> Option<bool> {
         let (awaited, until) = self.awaited.as_ref().map(|wait| (wait.number, wait.until))?;
         let mut buf = Sealed::BUFFER;
         while let Ok(len) = socket::receive(self.reports.0.as_fd(), &mut buf) {

@@ -10,7 +10,7 @@ use crate::config::Outputs;
 use crate::sys::errno::{self, Errno};
 use crate::sys::fd::{self, Access, Waiter, Wish};
 use crate::sys::{clock, socket};
-use crate::units::{Moment, Pid, Timestamp};
+use crate::units::{Moment, Path, Pid, Timestamp};
 use std::fmt::Write;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,21 +32,18 @@ type Entry = Buf<ENTRY>;
 const ENTRY: usize = LINE + 128;
 
 /// All places that messages go to.
-pub struct Outboxes {
+pub struct Outboxes<'a> {
     /// In use even where messages go elsewhere: what is wrong there is said here.
-    stderr: Outbox,
+    stderr: Outbox<'a>,
     to_stderr: bool,
-    others: [Option<Outbox>; 2],
+    others: [Option<Outbox<'a>>; 2],
 }
 
-impl Outboxes {
+impl<'a> Outboxes<'a> {
     /// `sender` is the number that syslog shows.
-    pub fn open(outputs: &Outputs, sender: Pid) -> Outboxes {
-        let file = outputs.log_file.as_deref().map(|path| {
-            let mut path = Path::from_bytes(path);
-            path.push(b"\0");
-            Outbox::new(Sink::File { path, open: None })
-        });
+    pub fn open(outputs: &'a Outputs, sender: Pid) -> Outboxes<'a> {
+        let file = outputs.log_file.as_ref();
+        let file = file.map(|path| Outbox::new(Sink::File { path, open: None }));
         let syslog = outputs.syslog.then(|| Outbox::new(Sink::Syslog { sender, socket: None }));
         Outboxes {
             stderr: Outbox::new(Sink::Stderr),
@@ -120,8 +117,8 @@ impl Outboxes {
     }
 }
 
-struct Outbox {
-    sink: Sink,
+struct Outbox<'a> {
+    sink: Sink<'a>,
     /// Finished lines, each with its newline.
     bytes: Buf<ROOM>,
     lost: u32,
@@ -130,8 +127,8 @@ struct Outbox {
     again_at: Moment,
 }
 
-impl Outbox {
-    fn new(sink: Sink) -> Outbox {
+impl<'a> Outbox<'a> {
+    fn new(sink: Sink<'a>) -> Outbox<'a> {
         let again_at = Moment::default();
         Outbox { sink, bytes: Buf::new(), lost: 0, in_trouble: false, again_at }
     }
@@ -187,16 +184,13 @@ impl Outbox {
 }
 
 /// Where the lines of one outbox go.
-enum Sink {
+enum Sink<'a> {
     Stderr,
-    File { path: Path, open: Option<OwnedFd> },
+    File { path: &'a Path, open: Option<OwnedFd> },
     Syslog { sender: Pid, socket: Option<OwnedFd> },
 }
 
-/// A path with its ending NUL.
-type Path = Buf<1024>;
-
-impl Sink {
+impl Sink<'_> {
     fn begin(&self, entry: &mut Entry, priority: Priority) {
         let _ = match self {
             Sink::Stderr => Ok(()),
@@ -218,7 +212,7 @@ impl Sink {
             Sink::File { path, open } => {
                 let file = match open {
                     Some(file) => file,
-                    None => open.insert(fd::open_bytes(path.as_bytes(), Access::Append)?),
+                    None => open.insert(fd::open_bytes(path.terminated(), Access::Append)?),
                 };
                 fd::write(file.as_fd(), lines)
             }
@@ -266,9 +260,9 @@ impl Sink {
         let path = match self {
             Sink::Stderr => &b"standard error"[..],
             Sink::File { path, .. } => path.as_bytes(),
-            Sink::Syslog { .. } => SYSLOG,
+            Sink::Syslog { .. } => SYSLOG.split_last().map_or(SYSLOG, |(_, path)| path),
         };
-        let path = Escaped(path.strip_suffix(b"\0").unwrap_or(path));
+        let path = Escaped(path);
         let mut line = Buf::new();
         let _ = write!(line, "warning: cannot write to {path}: {}; messages wait", Errno(error));
         line

@@ -24,7 +24,7 @@ pub fn serve(
     proc: Proc,
     duty: &Duty,
 ) {
-    let stats_file = duty.outputs.stats_file.as_deref();
+    let stats_file = duty.outputs.stats_file.as_ref();
     let mut helper = Serving {
         proc,
         duty,
@@ -57,8 +57,8 @@ struct Serving<'a> {
     reports: BorrowedFd<'a>,
     /// The command line read last, and whose it is; `None` if it could not be read.
     command: Option<(Identity, Option<CommandLine>)>,
-    outboxes: Outboxes,
-    stats_file: Option<StatsFile>,
+    outboxes: Outboxes<'a>,
+    stats_file: Option<StatsFile<'a>>,
     releases: [Option<Release>; 4],
 }
 

@@ -8,29 +8,29 @@ use crate::stats::{Page, Stats};
 use crate::sys::errno::Errno;
 use crate::sys::fd::{self, Access};
 use crate::sys::{errno, machine, process};
-use crate::units::{KiB, Pid};
+use crate::units::{KiB, Path, Pid};
 use std::fmt::Write;
 use std::io;
 use std::os::fd::AsFd;
 
 /// Twice what all families take.
 const PAGE: usize = 6 * 1024;
-type Path = Buf<1024>;
+/// A path of the longest kind, and what is added to it.
+type LongPath = Buf<1024>;
 
-pub struct StatsFile {
-    path: Path,
+pub struct StatsFile<'a> {
+    path: &'a Path,
     /// Collectors read `*.prom`: this one does not end so.
-    beside: Path,
+    beside: LongPath,
     watch: Pid,
     in_trouble: bool,
 }
 
-impl StatsFile {
-    pub fn new(path: &[u8], watch: Pid) -> StatsFile {
-        let (mut place, mut beside) = (Path::from_bytes(path), Path::from_bytes(path));
-        place.push(b"\0");
+impl<'a> StatsFile<'a> {
+    pub fn new(path: &'a Path, watch: Pid) -> StatsFile<'a> {
+        let mut beside = LongPath::from_bytes(path.as_bytes());
         beside.push(b".tmp\0");
-        StatsFile { path: place, beside, watch, in_trouble: false }
+        StatsFile { path, beside, watch, in_trouble: false }
     }
 
     /// What to say of it, where trouble begins.
@@ -61,12 +61,11 @@ impl StatsFile {
         if fd::write(file.as_fd(), page)? < page.len() {
             return Err(errno::no_space());
         }
-        fd::rename(self.beside.as_bytes(), self.path.as_bytes())
+        fd::rename(self.beside.as_bytes(), self.path.terminated())
     }
 
     fn trouble(&self, error: &io::Error) -> Buf<LINE> {
-        let path = self.path.as_bytes();
-        let path = Escaped(path.strip_suffix(b"\0").unwrap_or(path));
+        let path = Escaped(self.path.as_bytes());
         let mut line = Buf::new();
         let _ = write!(line, "warning: cannot write {path}: {}; trying on", Errno(error));
         line

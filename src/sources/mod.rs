@@ -312,10 +312,10 @@ impl Merged {
             let is_replaced =
                 self.in_force[..higher].iter().any(|given| given.spec.subject() == subject);
             let settings = if is_replaced { &mut replaced } else { &mut self.settings };
-            if let Err(wrong) = given.spec.apply(settings, given.text.as_deref()) {
-                refusals.push(given.refusal(wrong));
-            } else if !is_replaced {
-                self.in_force.push(given);
+            match given.apply(settings) {
+                Err(refusal) => refusals.push(refusal),
+                Ok(()) if is_replaced => {}
+                Ok(()) => self.in_force.push(given),
             }
         }
     }
@@ -331,15 +331,16 @@ impl Given {
         self.text.as_deref().unwrap_or_default()
     }
 
-    fn refusal(self, wrong: Wrong) -> Refusal {
-        let (place, value) = (self.place, self.text.unwrap_or_default());
-        match wrong {
-            Wrong::Value(fault) => {
-                let expects = self.spec.expects();
-                Refusal::Value { place, value, fault, expects }
+    /// Sets what it says.
+    pub fn apply(&self, settings: &mut Settings) -> Result<(), Refusal> {
+        let expects = self.spec.expects();
+        self.spec.apply(settings, self.text.as_deref()).map_err(|wrong| {
+            let (place, value) = (self.place.clone(), self.text().to_vec());
+            match wrong {
+                Wrong::Value(fault) => Refusal::Value { place, value, fault, expects },
+                Wrong::Pattern(fault) => Refusal::Pattern { place, value, fault },
             }
-            Wrong::Pattern(fault) => Refusal::Pattern { place, value, fault },
-        }
+        })
     }
 }
 
