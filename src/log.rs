@@ -284,14 +284,15 @@ pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration
     }
 }
 
-pub fn above_limit(helper: &mut Helper, candidate: &Candidate, rss: KiB, limit: KiB) {
+pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
+    let candidate = portrait.candidate;
     say!(
         helper,
         Warning,
         "process {} \"{}\" has {} MiB resident: above the limit of {} MiB",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
-        rss.mib(),
+        portrait.status.rss.mib(),
         limit.mib()
     );
 }

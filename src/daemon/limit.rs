@@ -4,24 +4,23 @@
 //! Each offender has a clock of its own. The watch over memory goes on meanwhile: a check
 //! looks at memory now and then and gives way.
 
-use super::act::{group_of, patience, FreeGroup, PatternJudge};
+use super::hold::Miss;
 use super::Daemon;
 use crate::config::Limit;
 use crate::kill::target::Target;
 use crate::kill::STUCK_AFTER;
-use crate::log::{self, Alone};
+use crate::log;
 use crate::policy::{Level, Limits};
-use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
 use crate::scan;
 use crate::stats::Reason;
-use crate::sys::errno::{self, Errno};
-use crate::sys::fd::Waiter;
+use crate::sys::errno::Errno;
+use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Rules};
+use crate::victim::Candidate;
 use std::io;
 use std::time::Duration;
 
@@ -98,7 +97,7 @@ impl Offenders {
 
     pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) {
         for pidfd in self.flights.iter().flatten().filter_map(|flight| flight.target.pidfd()) {
-            waiter.add(pidfd, crate::sys::fd::Wish::Readable);
+            waiter.add(pidfd, Wish::Readable);
         }
     }
 
@@ -148,26 +147,10 @@ impl Daemon {
             log::stuck(&mut self.helper, pid);
             return None;
         }
-        // Others may have joined the group since it was asked.
-        self.spare_group_if_protected(&mut flight.target);
-        match flight.target.signal(&mut self.proc, Deadly::Kill) {
-            Ok(()) => {
-                self.count(Reason::Limit, Deadly::Kill);
-                say!(
-                    self.helper,
-                    Warning,
-                    "sending SIGKILL to process {pid}: it ignores SIGTERM and was above the limit"
-                );
-                self.helper.release(id, flight.target.group);
-                self.report_numbers();
-            }
-            Err(error) if errno::is_not_permitted(&error) => {
-                self.machine.remember_left(id);
-                log::not_permitted(&mut self.helper, pid, &error);
-                return None;
-            }
-            // Its end is seen at the next look.
-            Err(_) => {}
+        let why = "it ignores SIGTERM and was above the limit";
+        if let Err(error) = self.finish_off(&mut flight.target, Reason::Limit, why) {
+            self.leave_offender(id, &error);
+            return None;
         }
         flight.signal = Deadly::Kill;
         flight.deadline = Some(now.after(STUCK_AFTER));
@@ -201,99 +184,62 @@ impl Daemon {
             if !self.offenders.has_room() {
                 return false;
             }
-            // One that vanishes meanwhile is none.
+            // One that vanishes meanwhile, or may not be ended, is none.
             let _ = self.ask_to_end(pid, limit);
         }
         !give_way && above.is_whole()
     }
 
-    fn ask_to_end(&mut self, pid: Pid, limit: Limit) -> io::Result<()> {
-        let stat = self.proc.stat_with_threads(pid)?;
-        let id = stat.id;
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit) -> Result<(), Miss> {
+        let candidate = self.offender(pid, limit)?;
+        let id = candidate.id();
         let in_flight = self.target.as_ref().is_some_and(|target| target.id == id);
-        if in_flight || self.offenders.contains(id) || self.offender(&stat, limit).is_none() {
+        if in_flight || self.offenders.contains(id) {
             return Ok(());
         }
-        let mut target = Target::open(&mut self.proc, id)?;
-        let group = self.config.kill_group.then(|| self.group_for(&stat));
-        if let Some(Ok(group)) = &group {
-            target.group = Some(group.leader);
-        }
-        self.helper.command_line(id, patience(Deadly::Term));
+        let hand = self.take_hold(&candidate, Deadly::Term)?;
         // All that takes time is done: look again.
-        let stat = self.proc.stat_with_threads(pid)?;
-        let Some(candidate) = self.offender(&stat, limit).filter(|again| again.id() == id) else {
-            return Ok(());
-        };
-        self.ask(&candidate, target, group, limit);
+        let candidate = self.offender(pid, limit)?;
+        if candidate.id() != id {
+            return Err(Miss::Gone);
+        }
+        let sent = self.send(&hand, &candidate, Deadly::Term, Reason::Limit, |helper, portrait| {
+            log::above_limit(helper, portrait, limit.rss);
+        });
+        if let Err(Miss::Refused(error)) = &sent {
+            self.leave_offender(id, error);
+        }
+        let held = sent?;
+        if !self.config.dryrun {
+            let first = clock::now();
+            let deadline = self.config.grace.map(|grace| first.after(grace));
+            let (target, signal) = (hand.target, Deadly::Term);
+            self.offenders.add(Flight { target, held, first, signal, deadline });
+        }
         Ok(())
     }
 
     /// The process as one that may be ended for its size, if it is one.
-    fn offender(&mut self, stat: &Stat, limit: Limit) -> Option<Candidate> {
+    fn offender(&mut self, pid: Pid, limit: Limit) -> Result<Candidate, Miss> {
+        let stat = self.proc.stat_with_threads(pid).map_err(|_| Miss::Gone)?;
         let rss = KiB::from_pages(stat.rss_pages, machine::page());
         if rss <= limit.rss {
-            return None;
+            return Err(Miss::Recovered);
         }
-        let family = scan::family(&mut self.proc, self.helper.pid());
-        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
-        let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, &family, left);
-        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
-        let protection = rules
-            .protection(stat)
-            .or_else(|| scan::exemption(&mut self.proc, &rules, &mut judge, stat));
-        if protection.is_some() {
-            return None;
-        }
-        let score = self.proc.oom_score(stat.id.pid).unwrap_or(0);
-        let standing = rules.standing(rules.scale.points(score), rss);
-        Some(Candidate { stat: stat.clone(), score, standing, verdict: Default::default() })
-    }
-
-    fn group_for(&mut self, stat: &Stat) -> Result<FreeGroup, Alone> {
-        let family = scan::family(&mut self.proc, self.helper.pid());
-        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
-        let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, &family, left);
-        let mut judge = PatternJudge::of(&self.config, &mut self.filter, &mut self.helper);
-        group_of(&mut self.proc, &rules, &mut judge, stat.pgid)
-    }
-
-    fn ask(
-        &mut self,
-        candidate: &Candidate,
-        target: Target,
-        group: Option<Result<FreeGroup, Alone>>,
-        limit: Limit,
-    ) {
-        let (id, dryrun) = (candidate.id(), self.config.dryrun);
-        let portrait = self.portray(candidate);
-        let held = match &group {
-            Some(Ok(group)) => group.held,
-            _ => portrait.status.held(),
-        };
-        if !dryrun {
-            match target.signal(&mut self.proc, Deadly::Term) {
-                Ok(()) => {}
-                Err(error) if errno::is_not_permitted(&error) => {
-                    self.machine.remember_left(id);
-                    return log::not_permitted(&mut self.helper, id.pid, &error);
-                }
-                Err(_) => return,
+        self.judging(|proc, rules, judge| {
+            let protection =
+                rules.protection(&stat).or_else(|| scan::exemption(proc, rules, judge, &stat));
+            if protection.is_some() {
+                return Err(Miss::Gone);
             }
-        }
-        let now = clock::now();
-        log::above_limit(&mut self.helper, candidate, portrait.status.rss, limit.rss);
-        log::sending(&mut self.helper, Deadly::Term, dryrun, &portrait);
-        self.say_group(candidate, &group, held);
-        if dryrun {
-            return;
-        }
-        self.count(Reason::Limit, Deadly::Term);
-        self.stats.note_victim(held.total(), clock::wall());
-        let deadline = self.config.grace.map(|grace| now.after(grace));
-        self.offenders.add(Flight { target, held, first: now, signal: Deadly::Term, deadline });
-        self.report_numbers();
+            let score = proc.oom_score(pid).unwrap_or(0);
+            let standing = rules.standing(rules.scale.points(score), rss);
+            Ok(Candidate { stat, score, standing, verdict: Default::default() })
+        })
+    }
+
+    fn leave_offender(&mut self, id: Identity, error: &io::Error) {
+        self.machine.remember_left(id);
+        log::not_permitted(&mut self.helper, id.pid, error);
     }
 }

@@ -1,11 +1,12 @@
 //! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once
 //! the loop has begun.
 //!
-//! Here is the loop; `start` prepares it, `act` does what a look asks for, `limit` the same for
-//! the limit of each process, and `errands` what SIGHUP and SIGUSR1 ask for.
+//! Here is the loop; `start` prepares it, `act` does what low memory asks for, `limit` what the
+//! limit for each process does, both by `hold`, and `errands` what SIGHUP and SIGUSR1 ask for.
 
 mod act;
 mod errands;
+mod hold;
 mod limit;
 mod start;
 
@@ -20,10 +21,9 @@ use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
 use crate::sources::Sources;
-use crate::stats::{Reason, Stats};
+use crate::stats::Stats;
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::process::Deadly;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::Moment;
@@ -227,10 +227,6 @@ impl Daemon {
                 Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
             }
         }
-    }
-
-    fn count(&mut self, reason: Reason, signal: Deadly) {
-        self.stats.count(reason, signal == Deadly::Kill);
     }
 
     /// Has the file of `--stats-file` written, if there is one.

@@ -1,0 +1,232 @@
+//! A process in hand, for whatever reason: judged by the patterns, taken hold of with its
+//! group, signalled, and spoken of.
+
+use super::Daemon;
+use crate::config::Config;
+use crate::filter::{CommandLines, Filter, Verdict};
+use crate::helper::Helper;
+use crate::kill::target::Target;
+use crate::log::{self, Alone, Portrait};
+use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
+use crate::procfs::status::Held;
+use crate::procfs::Proc;
+use crate::say;
+use crate::scan::{self, Judge};
+use crate::stats::Reason;
+use crate::sys::process::{self, Deadly};
+use crate::sys::{clock, errno};
+use crate::units::{Identity, KiB, Moment, Pid};
+use crate::victim::{Candidate, Rules};
+use std::io;
+use std::time::Duration;
+
+/// How long all command lines together that patterns ask for are waited for in one choice.
+const CHOICE: Duration = Duration::from_millis(20);
+/// How long a command line is waited for, since its process may have none after the signal.
+/// A helper that is awake answers in a tenth of a millisecond; on a machine whose
+/// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
+/// more than a message.
+const fn patience(signal: Deadly) -> Duration {
+    match signal {
+        Deadly::Term => Duration::from_millis(20),
+        Deadly::Kill => Duration::from_millis(2),
+    }
+}
+
+/// Taken hold of, so that the signal can reach no other.
+pub struct InHand {
+    pub target: Target,
+    /// With `-g`: what goes with it, or why nothing does.
+    group: Option<Result<FreeGroup, Alone>>,
+}
+
+struct FreeGroup {
+    leader: Pid,
+    living: u32,
+    held: Held,
+}
+
+/// Why a process was not signalled.
+pub enum Miss {
+    /// It is gone, or is no candidate any more: choose again.
+    Gone,
+    /// Memory is fine again.
+    Recovered,
+    /// The guard may not: choose others from now on.
+    Refused(io::Error),
+}
+
+/// The patterns in force, with the helper to read command lines.
+struct PatternJudge<'a> {
+    config: &'a Config,
+    filter: &'a mut Filter,
+    commands: Timed<'a>,
+}
+
+/// Command lines from the helper, until the time is over.
+struct Timed<'a> {
+    helper: &'a mut Helper,
+    until: Moment,
+}
+
+impl CommandLines for Timed<'_> {
+    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
+        self.helper.command_line(id, self.until.since(clock::now()))
+    }
+}
+
+impl Judge for PatternJudge<'_> {
+    fn is_idle(&self) -> bool {
+        self.config.patterns.is_empty()
+    }
+
+    fn may_prefer(&self) -> bool {
+        !self.config.patterns.prefer.is_empty()
+    }
+
+    fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
+        self.filter.judge(&self.config.patterns, proc, stat, &mut self.commands)
+    }
+
+    fn met(&mut self, candidate: &Candidate) {
+        if self.config.debug {
+            log::candidate(self.commands.helper, candidate, &self.config.patterns);
+        }
+    }
+}
+
+impl Daemon {
+    /// Calls `act` with the rules and patterns as they are now.
+    pub(super) fn judging<T>(
+        &mut self,
+        act: impl FnOnce(&mut Proc, &Rules<'_>, &mut dyn Judge) -> T,
+    ) -> T {
+        let family = scan::family(&mut self.proc, self.helper.pid());
+        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let left = self.machine.left();
+        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
+        let mut judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
+        act(&mut self.proc, &rules, &mut judge)
+    }
+
+    /// Takes hold of a candidate and its group, and has its command line read while it has
+    /// one. That takes time: look again before the signal.
+    pub(super) fn take_hold(
+        &mut self,
+        candidate: &Candidate,
+        wanted: Deadly,
+    ) -> Result<InHand, Miss> {
+        let id = candidate.id();
+        let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
+        let group = self.config.kill_group.then(|| self.free_group(candidate.stat.pgid));
+        if let Some(Ok(group)) = &group {
+            target.group = Some(group.leader);
+        }
+        // What hangs here counts as unknown to the patterns: no less patience than theirs.
+        let plain = self.config.patterns.is_empty();
+        self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
+        Ok(InHand { target, group })
+    }
+
+    /// First the signal, then the word. Returns what its end should give back. In a dry run
+    /// there is only the word.
+    pub(super) fn send(
+        &mut self,
+        hand: &InHand,
+        candidate: &Candidate,
+        signal: Deadly,
+        reason: Reason,
+        say_why: impl FnOnce(&mut Helper, &Portrait<'_>),
+    ) -> Result<Held, Miss> {
+        let dryrun = self.config.dryrun;
+        let portrait = self.portray(candidate);
+        let held = match &hand.group {
+            Some(Ok(group)) => group.held,
+            _ => portrait.status.held(),
+        };
+        if !dryrun {
+            hand.target.signal(&mut self.proc, signal).map_err(|error| {
+                match errno::is_not_permitted(&error) {
+                    true => Miss::Refused(error),
+                    false => Miss::Gone,
+                }
+            })?;
+        }
+        say_why(&mut self.helper, &portrait);
+        log::sending(&mut self.helper, signal, dryrun, &portrait);
+        match &hand.group {
+            Some(Ok(group)) => {
+                log::group_too(&mut self.helper, group.leader, group.living, held, dryrun);
+            }
+            Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
+            None => {}
+        }
+        if !dryrun {
+            self.stats.note_victim(held.total(), clock::wall());
+            self.sent(&hand.target, signal, reason);
+        }
+        Ok(held)
+    }
+
+    /// Sends SIGKILL to one that was asked to end. Fails only where the guard may not.
+    pub(super) fn finish_off(
+        &mut self,
+        target: &mut Target,
+        reason: Reason,
+        why: &str,
+    ) -> io::Result<()> {
+        // Others may have joined the group since it was asked.
+        if let Some(Err(why)) = target.group.map(|leader| self.free_group(leader.number())) {
+            let leader = target.group.take().map_or(0, Pid::number);
+            log::group_spared(&mut self.helper, leader, &why);
+        }
+        match target.signal(&mut self.proc, Deadly::Kill) {
+            Ok(()) => {
+                say!(self.helper, Warning, "sending SIGKILL to process {}: {why}", target.id.pid);
+                self.sent(target, Deadly::Kill, reason);
+                Ok(())
+            }
+            Err(error) if errno::is_not_permitted(&error) => Err(error),
+            // Its end is seen at the next look.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn sent(&mut self, target: &Target, signal: Deadly, reason: Reason) {
+        if signal == Deadly::Kill {
+            self.helper.release(target.id, target.group);
+        }
+        self.stats.count(reason, signal == Deadly::Kill);
+        self.report_numbers();
+    }
+
+    /// What a message says about the victim. What cannot be read any more is shown as 0: no
+    /// reason to spare it.
+    fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
+        let pid = candidate.id().pid;
+        Portrait {
+            candidate,
+            uid: self.proc.owner(pid).unwrap_or(0),
+            adj: self.proc.oom_score_adj(pid).unwrap_or(0),
+            status: self.proc.status(&candidate.stat).unwrap_or_default(),
+        }
+    }
+
+    /// The group to signal with the victim, or why it is left alone.
+    fn free_group(&mut self, pgid: i32) -> Result<FreeGroup, Alone> {
+        // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
+        let leader =
+            Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
+        if pgid == process::own_group() {
+            return Err(Alone::OwnGroup);
+        }
+        let group = self.judging(|proc, rules, judge| scan::group(proc, rules, judge, leader));
+        let group = group.map_err(|_| Alone::Unknown)?;
+        match group.protected {
+            Some((pid, why)) => Err(Alone::Holds(pid, why)),
+            None => Ok(FreeGroup { leader, living: group.living, held: group.held }),
+        }
+    }
+}
