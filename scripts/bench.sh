@@ -24,8 +24,8 @@
 # namespaces. Nothing needs the network, except that the emulated machine wants a kernel: where apt-get is, it is
 # downloaded once and kept below target/.
 #
-# Environment: ROUNDS (5) of the scan, REACT_ROUNDS (10), IDLE_SECONDS (60), EARLYOOM (path of earlyoom), OOM_GUARD_BIN
-# and OOM_GUARD_TOOLS (the guard, and the directory of hog and floor: nothing is built then).
+# Environment: ROUNDS (5) of the scan, REACT_ROUNDS (10), IDLE_SECONDS (60), EARLYOOM (path of earlyoom), GUARD_BIN
+# and GUARD_TOOLS (the guard, and the directory of hog and floor: nothing is built then).
 set -u
 
 usage() {
@@ -553,9 +553,9 @@ for privilege in "" "--user --map-root-user"; do
 done
 [ -n "$unshare" ] || die "needs root or user namespaces, and util-linux's unshare"
 
-if [ -n "${OOM_GUARD_BIN-}" ] && [ -n "${OOM_GUARD_TOOLS-}" ]; then
-    BENCH_GUARD=$OOM_GUARD_BIN
-    BENCH_TOOLS=$OOM_GUARD_TOOLS
+if [ -n "${GUARD_BIN-}" ] && [ -n "${GUARD_TOOLS-}" ]; then
+    BENCH_GUARD=$GUARD_BIN
+    BENCH_TOOLS=$GUARD_TOOLS
 else
     (cd "$top" && cargo build --quiet --release --bins --examples) || die "the build failed"
     BENCH_GUARD=$target/release/oom_guard

@@ -203,7 +203,7 @@ tests_as_user() {
     user_status=0
     for user_test in "$1"/tests/*; do
         echo "running ${user_test##*/}"
-        as_user env TMPDIR="$1/tmp" HOME="$1/tmp" OOM_GUARD_BIN="$1/oom_guard" OOM_GUARD_TOOLS="$1/tools" \
+        as_user env TMPDIR="$1/tmp" HOME="$1/tmp" GUARD_BIN="$1/oom_guard" GUARD_TOOLS="$1/tools" \
             "$user_test" --quiet 2>&1 || user_status=1
     done
     return "$user_status"

@@ -4,7 +4,7 @@
 //! Nothing here can end a process: every command line is given `--dryrun` first, and one
 //! that goes on watching although it should not is ended after a second.
 //!
-//! `OOM_GUARD_BIN` names another guard to test, `OOM_GUARD_TOOLS` the directory of `hog`.
+//! `GUARD_BIN` names another guard to test, `GUARD_TOOLS` the directory of `hog`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -427,7 +427,7 @@ struct Answer {
 }
 
 fn guard() -> PathBuf {
-    let other = std::env::var_os("OOM_GUARD_BIN").map(PathBuf::from);
+    let other = std::env::var_os("GUARD_BIN").map(PathBuf::from);
     other.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")))
 }
 
@@ -492,7 +492,7 @@ impl Drop for Running {
 
 /// The tool `hog`, if it was built.
 fn hog() -> Option<PathBuf> {
-    let tools = std::env::var_os("OOM_GUARD_TOOLS").map(PathBuf::from).or_else(|| {
+    let tools = std::env::var_os("GUARD_TOOLS").map(PathBuf::from).or_else(|| {
         let own = std::env::current_exe().ok()?;
         Some(own.parent()?.parent()?.join("examples"))
     });

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LIFETIME: Duration = Duration::from_secs(180);
 
 /// Where the inside of a test finds its directory; not set outside.
-const INSIDE: &str = "OOM_GUARD_TEST_DIR";
+const INSIDE: &str = "GUARD_TEST_DIR";
 
 /// Nobody's number everywhere, and nothing belongs to it.
 pub const NOBODY: u32 = 65534;
@@ -161,7 +161,7 @@ impl Sandbox {
                 .unwrap_or_else(|error| panic!("{from:?}: {error} (cargo build --examples?)"));
             to
         };
-        let guard = env::var_os("OOM_GUARD_BIN")
+        let guard = env::var_os("GUARD_BIN")
             .map_or(PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")), PathBuf::from);
         let (guard, hog) = (copy(guard, "oom_guard"), copy(tools().join("hog"), "hog"));
         Sandbox { dir, guard, hog }
@@ -242,7 +242,7 @@ fn tools() -> PathBuf {
         let own = env::current_exe().expect("own path");
         own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("examples")
     };
-    env::var_os("OOM_GUARD_TOOLS").map_or_else(beside, PathBuf::from)
+    env::var_os("GUARD_TOOLS").map_or_else(beside, PathBuf::from)
 }
 
 // ---- the guard ----
