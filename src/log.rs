@@ -112,7 +112,7 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
     }
     if let Some(limit) = config.limit {
-        let (mib, seconds) = (limit.rss.mib(), limit.every.as_secs_f32());
+        let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
         say!(
             helper,
             Info,
@@ -234,6 +234,18 @@ pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dry
         "process group {leader} {would}signalled with it: {members} processes that hold {} MiB",
         held.total().mib()
     );
+}
+
+/// `60`, or `0.500`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_secs(), self.0.subsec_millis()) {
+            (seconds, 0) => write!(f, "{seconds}"),
+            (seconds, millis) => write!(f, "{seconds}.{millis:03}"),
+        }
+    }
 }
 
 /// Why only the victim is signalled although `-g` was given.

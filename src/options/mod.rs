@@ -229,21 +229,21 @@ pub fn by_key(key: &str) -> Option<&'static Spec> {
 
 /// The long name that an unknown one most likely meant, if one is near.
 pub fn nearest_long(name: &str) -> Option<&'static str> {
-    nearest(&name.to_lowercase(), TABLE.iter().flat_map(|spec| spec.longs.iter().copied()))
+    nearest(&name.to_ascii_lowercase(), TABLE.iter().flat_map(|spec| spec.longs.iter().copied()))
 }
 
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
 pub fn nearest_key(key: &str) -> Option<&'static str> {
-    let key = key.to_uppercase();
+    let key = key.to_ascii_uppercase();
     // Who knows only the option writes that.
-    let by_option = by_long(&key.to_lowercase().replace('_', "-")).map(|spec| spec.key);
+    let by_option = by_long(&key.to_ascii_lowercase().replace('_', "-")).map(|spec| spec.key);
     let keys = TABLE.iter().map(|spec| spec.key).filter(|key| !key.is_empty());
     by_option.filter(|key| !key.is_empty()).or_else(|| nearest(&key, keys))
 }
 
 /// The key, without `PREFIX`, that a whole one meant whose `PREFIX` has a slip.
 pub fn nearest_prefixed(key: &str) -> Option<&'static str> {
-    let key = key.to_uppercase();
+    let key = key.to_ascii_uppercase();
     let (second, _) = key.match_indices('_').nth(1)?;
     let (prefix, name) = key.split_at(second + 1);
     // Two letters that changed places count as two.
