@@ -23,6 +23,8 @@ pub struct Asked {
     pub settings: bool,
     pub candidates: bool,
     running: Option<Errand>,
+    /// What has come back, and whether it went well.
+    back: Option<(Errand, bool)>,
     /// Of each configuration file, and then of `/etc/passwd`.
     texts: Vec<Vec<u8>>,
 }
@@ -111,23 +113,29 @@ impl Daemon {
     /// Begins what was asked for, or goes on with it. New settings are taken over while
     /// memory is fine and nobody is being ended.
     pub(super) fn run_errands(&mut self, calm: bool) {
-        match self.asked.running {
-            Some(errand) => {
-                if let Some(good) = self.helper.collect(&mut self.asked.texts) {
-                    self.asked.running = None;
-                    self.come_back(errand, good);
-                }
+        if let Some(errand) = self.asked.running {
+            if let Some(good) = self.helper.collect(&mut self.asked.texts) {
+                self.asked.running = None;
+                self.asked.back = Some((errand, good));
             }
-            None if calm && std::mem::take(&mut self.asked.settings) => {
-                let files = self.sources.files.len();
-                arena::begin_half();
-                self.asked.texts = arena::unsealed(|| vec![Vec::new(); files + 1]);
-                self.begin(Errand::Settings);
+        }
+        if self.asked.running.is_some() {
+            return;
+        }
+        if let Some((errand, good)) = self.asked.back {
+            if calm || errand == Errand::Candidates {
+                self.asked.back = None;
+                self.finish_errand(errand, good);
             }
-            None if self.machine.is_idle() && std::mem::take(&mut self.asked.candidates) => {
-                self.begin(Errand::Candidates);
-            }
-            None => {}
+        } else if calm && self.asked.settings {
+            self.asked.settings = false;
+            let files = self.sources.files.len();
+            arena::begin_half();
+            self.asked.texts = arena::unsealed(|| vec![Vec::new(); files + 1]);
+            self.begin(Errand::Settings);
+        } else if self.asked.candidates && self.machine.is_idle() {
+            self.asked.candidates = false;
+            self.begin(Errand::Candidates);
         }
     }
 
@@ -136,7 +144,7 @@ impl Daemon {
         self.helper.go(errand);
     }
 
-    fn come_back(&mut self, errand: Errand, good: bool) {
+    fn finish_errand(&mut self, errand: Errand, good: bool) {
         let mut texts = std::mem::take(&mut self.asked.texts);
         match (errand, good) {
             (Errand::Candidates, true) => {}

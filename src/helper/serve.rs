@@ -9,7 +9,7 @@ use crate::bytes::{Buf, Escaped};
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{clock, errno, process, socket};
+use crate::sys::{clock, errno, memory, process, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
 use std::io;
@@ -91,6 +91,8 @@ impl Serving<'_> {
             Some(Message::Go { errand, number }) => {
                 if let Some(errands) = &self.duty.errands {
                     errand::start(&**errands, errand, number, self.reports);
+                    // The fork has made the pages common.
+                    let _ = memory::touch_all();
                 }
             }
             Some(Message::ReadCommand { id, question }) => {
