@@ -559,3 +559,38 @@ fn without_permission_to_lock_memory_the_guard_warns_and_works_on() {
         guard.stop();
     });
 }
+
+// ---- nothing is brought in late ----
+
+/// Pages that a process had to wait for: without and with the disk (fields 10 and 12 of
+/// `/proc/PID/stat`).
+fn page_faults(pid: u32) -> [u64; 2] {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let field = |number: usize| rest.split_whitespace().nth(number - 3).unwrap().parse().unwrap();
+    [field(10), field(12)]
+}
+
+#[test]
+fn no_kill_costs_watch_or_helper_a_page_fault() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let log = sandbox.path("log");
+        let stats = sandbox.path("stats");
+        let (log, stats) = (log.to_str().unwrap(), stats.to_str().unwrap());
+        let mut command = sandbox.guard_command(&["-g", "--grace", "0.2", "--ignore", "cmd:none"]);
+        command.args(["--log-file", log, "--stats-file", stats]);
+        let guard = sandbox.start_guard(command);
+        wait_for("the first look", || guard.looks() > 0 || Path::new(stats).exists());
+        let helper = guard.helper().expect("a helper");
+        let before = [page_faults(guard.pid()), page_faults(helper)];
+        let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        wait_for("the last word", || {
+            fs::read_to_string(log).is_ok_and(|log| log.contains("exited after"))
+        });
+        assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+        guard.stop();
+    });
+}
