@@ -137,6 +137,20 @@ impl<const N: usize> Buf<N> {
     }
 }
 
+impl<const N: usize> PartialEq for Buf<N> {
+    fn eq(&self, other: &Buf<N>) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl<const N: usize> Eq for Buf<N> {}
+
+impl<const N: usize> fmt::Debug for Buf<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Escaped(self.as_bytes()))
+    }
+}
+
 impl<const N: usize> Write for Buf<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes());

@@ -3,11 +3,15 @@
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
+use crate::bytes::Escaped;
 use crate::options::{Settings, Watch};
 use crate::pattern::{Field, Pattern};
 use crate::sources::{self, Given, Sources};
+use crate::sys::errno::Errno;
+use crate::sys::fd;
 use crate::units::{KiB, Levels, Path, Percent};
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// The four lists of patterns.
@@ -62,6 +66,15 @@ pub struct Limit {
     pub every: Duration,
 }
 
+/// Programs that run beside a kill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    pub pre_kill: Option<Path>,
+    pub post_kill: Option<Path>,
+    /// One that runs longer is killed.
+    pub limit: Duration,
+}
+
 /// Where messages go. All of them off: nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
@@ -100,6 +113,8 @@ pub struct Config {
     pub report: Option<Duration>,
     pub debug: bool,
     pub outputs: Outputs,
+    pub hooks: Hooks,
+    pub notify: bool,
     /// A setting that does nothing.
     idle: Option<Warning>,
     /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
@@ -118,15 +133,26 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 /// A person watches a terminal; a log wants to be short.
 const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 const REPORT_LOG: Duration = Duration::from_secs(3600);
+/// A mail or a log entry takes a second; one that hangs must not pile up.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Settings that cannot be in force together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
     KernelChooses(&'static str),
     NoLimit,
-    MoreThanThereIs { asked: KiB, total: KiB },
+    MoreThanThereIs {
+        asked: KiB,
+        total: KiB,
+    },
+    /// A hook that is missing, or may not be executed.
+    NoHook {
+        option: &'static str,
+        path: Path,
+        errno: i32,
+    },
 }
 
 impl fmt::Display for Conflict {
@@ -137,6 +163,11 @@ impl fmt::Display for Conflict {
                     f,
                     "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
                 )
+            }
+            Conflict::NoHook { option, path, errno } => {
+                let (path, error) =
+                    (Escaped(path.as_bytes()), io::Error::from_raw_os_error(*errno));
+                write!(f, "{option}: {path}: not a program that can be run: {}", Errno(&error))
             }
             Conflict::NoLimit => f.write_str(
                 "--watch: there is no limit to watch; give one by --process-limit or --threshold",
@@ -270,6 +301,12 @@ impl Config {
                 log_file: settings.log_file,
                 stats_file: settings.stats_file,
             },
+            hooks: Hooks {
+                pre_kill: settings.pre_kill,
+                post_kill: settings.post_kill,
+                limit: settings.hook_timeout.unwrap_or(HOOK_TIMEOUT),
+            },
+            notify: on(settings.notify),
             idle: match (watch, settings.process_limit, settings.interval) {
                 (_, None, Some(_)) => Some(Warning::IntervalAlone),
                 (Watch::Memory, Some(_), _) => Some(Warning::LimitIdle),
@@ -294,6 +331,8 @@ impl Config {
             (self.min_rss.is_some(), "min-rss"),
             (self.kill_group, "kill-group"),
             (self.limit.is_some(), "process-limit"),
+            (self.hooks.pre_kill.is_some(), "pre-kill"),
+            (self.hooks.post_kill.is_some(), "post-kill"),
         ];
         let other = unknown_to_kernel.iter().find(|(asked, _)| self.kernel_oom && *asked);
         other.map_or(Ok(()), |(_, option)| Err(Conflict::KernelChooses(option)))
@@ -307,6 +346,19 @@ impl Config {
             return Err(vec![Refusal::Conflict(conflict)]);
         }
         Ok(())
+    }
+
+    /// Looks whether the hooks can be run.
+    pub fn check_hooks(&self) -> Result<(), Vec<Refusal>> {
+        let hooks = [("--pre-kill", &self.hooks.pre_kill), ("--post-kill", &self.hooks.post_kill)];
+        let faults = hooks.into_iter().filter_map(|(option, path)| {
+            let path = path.as_ref()?;
+            let error = fd::check_program(path.terminated()).err()?;
+            let errno = error.raw_os_error().unwrap_or(0);
+            Some(Refusal::Conflict(Conflict::NoHook { option, path: path.clone(), errno }))
+        });
+        let faults: Vec<_> = faults.collect();
+        faults.is_empty().then_some(()).ok_or(faults)
     }
 
     /// All that is accepted and still worth a word.

@@ -39,6 +39,8 @@ mod kill;
 
 mod stats;
 
+mod event;
+
 mod helper;
 
 mod log;
@@ -158,6 +160,7 @@ fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
     let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
     let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or(Failure::NoSense)?;
     config.check_sizes(memory.total).map_err(Failure::Settings)?;
+    config.check_hooks().map_err(Failure::Settings)?;
     let scale =
         own_scale(&mut proc).map_err(|error| Failure::Io("read /proc/self/oom_score", error))?;
     if request.task == Some(Task::Check) {

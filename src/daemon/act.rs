@@ -1,8 +1,9 @@
 //! What low memory asks for: choosing a victim, ending it, and what follows.
 
-use super::hold::Miss;
+use super::hold::{InHand, Miss, HOOK};
 use super::Daemon;
-use crate::kill::target::Target;
+use crate::event::Event;
+use crate::helper::Word;
 use crate::kill::{Step, Urgency};
 use crate::log;
 use crate::policy::{Level, Limits};
@@ -28,17 +29,19 @@ impl Daemon {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
             Step::Choose(signal) => match self.offenders.take_dying() {
-                Some((target, held)) => self.adopt(target, held, memory),
+                Some((hand, held)) => self.adopt(hand, held, memory),
                 None => self.choose(signal, memory),
             },
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
-                if let Some(target) = self.target.take() {
+                if let Some(hand) = self.victim.take() {
+                    let target = &hand.target;
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
+                    self.ended(&hand.event);
                 }
             }
             Step::LetOff { id } => {
-                self.target = None;
+                self.victim = None;
                 let pid = id.pid;
                 say!(
                     self.helper,
@@ -47,8 +50,10 @@ impl Daemon {
                 );
             }
             Step::Stuck { id } => {
-                self.target = None;
                 log::stuck(&mut self.helper, id.pid);
+                if let Some(hand) = self.victim.take() {
+                    self.notify(Word::Stuck, &hand.event);
+                }
             }
             Step::Useless { gained, expected, pause } => {
                 log::useless(&mut self.helper, gained, expected, pause);
@@ -57,9 +62,9 @@ impl Daemon {
     }
 
     /// One above the limit is being ended anyway: its memory is waited for first.
-    fn adopt(&mut self, target: Target, held: Held, memory: &Memory) {
-        self.machine.signalled(target.id, Deadly::Kill, held, memory, clock::now());
-        self.target = Some(target);
+    fn adopt(&mut self, hand: InHand, held: Held, memory: &Memory) {
+        self.machine.signalled(hand.target.id, Deadly::Kill, held, memory, clock::now());
+        self.victim = Some(hand);
     }
 
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
@@ -74,7 +79,8 @@ impl Daemon {
                 Ok(None) => {
                     log::low(&mut self.helper, memory, signal);
                     let wait = self.machine.alone(memory, clock::now());
-                    return log::nobody(&mut self.helper, wait);
+                    log::nobody(&mut self.helper, wait);
+                    return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
                 }
                 Err(error) => {
                     let seconds = self.machine.alone(memory, clock::now()).as_secs();
@@ -128,7 +134,8 @@ impl Daemon {
     /// long enough for the world to change, and ends it.
     fn end(&mut self, chosen: &Candidate, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
         let id = chosen.id();
-        let hand = self.take_hold(chosen, wanted)?;
+        let hook_until = clock::now().after(HOOK);
+        let mut hand = self.take_hold(chosen, wanted, Reason::Memory, hook_until, Level::Kill)?;
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
         let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);
@@ -141,7 +148,7 @@ impl Daemon {
         let again =
             self.judging(|proc, rules, judge| scan::again(proc, rules, judge, &memory, chosen));
         let candidate = again.ok_or(Miss::Gone)?;
-        let held = self.send(&hand, &candidate, signal, Reason::Memory, |helper, _| {
+        let held = self.send(&mut hand, &candidate, signal, |helper, _| {
             log::low(helper, &memory, signal);
         })?;
         let now = clock::now();
@@ -150,7 +157,7 @@ impl Daemon {
             return Ok(());
         }
         self.machine.signalled(id, signal, held, &memory, now);
-        self.target = Some(hand.target);
+        self.victim = Some(hand);
         self.offenders.forget(id);
         Ok(())
     }
@@ -167,14 +174,14 @@ impl Daemon {
     }
 
     fn escalate(&mut self, urgency: Urgency) {
-        let Some(mut target) = self.target.take() else { return };
+        let Some(mut hand) = self.victim.take() else { return };
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
-        match self.finish_off(&mut target, Reason::Memory, why) {
-            Ok(()) => self.target = Some(target),
-            Err(error) => self.leave(target.id, &error),
+        match self.finish_off(&mut hand, why) {
+            Ok(()) => self.victim = Some(hand),
+            Err(error) => self.leave(hand.target.id, &error),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
 use crate::sources::Sources;
+use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::victim::Scale;
 use std::rc::Rc;
@@ -34,12 +35,18 @@ pub struct Desk {
     pub config: Rc<Config>,
     pub sources: Rc<Sources>,
     pub scale: Scale,
+    pub inherited: Inherited,
     pub on_terminal: bool,
 }
 
 impl Desk {
     pub fn duty(self) -> Duty {
-        Duty { outputs: self.config.outputs.clone(), errands: Some(Rc::new(self)) }
+        Duty {
+            outputs: self.config.outputs.clone(),
+            hooks: self.config.hooks.clone(),
+            inherited: self.inherited,
+            errands: Some(Rc::new(self)),
+        }
     }
 
     /// Reads the files and tries the settings out, so that all that is wrong is said here.
@@ -56,7 +63,9 @@ impl Desk {
             }
         }
         let settled = config::settle(&self.sources, &texts, self.on_terminal);
-        let fits = |settled: &Settled| settled.config.check_sizes(memory.total);
+        let fits = |settled: &Settled| {
+            settled.config.check_sizes(memory.total).and_then(|()| settled.config.check_hooks())
+        };
         match settled.and_then(|settled| fits(&settled).map(|()| settled)) {
             Ok(settled) => {
                 let config = settled.config;
@@ -179,6 +188,7 @@ impl Daemon {
             config: config.clone(),
             sources: self.sources.clone(),
             scale: self.scale,
+            inherited: self.inherited,
             on_terminal: self.on_terminal,
         };
         if let Err(error) = self.helper.relieve(desk.duty()) {

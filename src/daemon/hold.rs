@@ -3,10 +3,12 @@
 
 use super::Daemon;
 use crate::config::Config;
+use crate::event::Event;
 use crate::filter::{CommandLines, Filter, Verdict};
-use crate::helper::Helper;
+use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
+use crate::policy::{Level, Limits};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
@@ -34,9 +36,19 @@ const fn patience(signal: Deadly) -> Duration {
     }
 }
 
+/// How long SIGTERM waits for the hook before it. Memory is looked at meanwhile.
+pub const HOOK: Duration = Duration::from_millis(200);
+/// Between two such looks: what fills in that time is little beside the levels.
+const HOOK_LOOK: Duration = Duration::from_millis(5);
+/// In a dry run, hooks for the same process over and over would be a nuisance.
+const DRY_HOOKS: Duration = Duration::from_secs(1);
+
 /// Taken hold of, so that the signal can reach no other.
 pub struct InHand {
     pub target: Target,
+    pub event: Event,
+    /// Hooks run for it.
+    with_hooks: bool,
     /// With `-g`: what goes with it, or why nothing does.
     group: Option<Result<FreeGroup, Alone>>,
 }
@@ -111,12 +123,16 @@ impl Daemon {
         act(&mut self.proc, &rules, &mut judge)
     }
 
-    /// Takes hold of a candidate and its group, and has its command line read while it has
-    /// one. That takes time: look again before the signal.
+    /// Takes hold of a candidate and its group, has its command line read while it has one,
+    /// and runs the hook, for which SIGTERM waits until `hook_until`, or until memory is at
+    /// `hurry`. That takes time: look again before the signal.
     pub(super) fn take_hold(
         &mut self,
         candidate: &Candidate,
         wanted: Deadly,
+        reason: Reason,
+        hook_until: Moment,
+        hurry: Level,
     ) -> Result<InHand, Miss> {
         let id = candidate.id();
         let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
@@ -127,17 +143,65 @@ impl Daemon {
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = self.config.patterns.is_empty();
         self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
-        Ok(InHand { target, group })
+        let event = self.event(candidate, wanted, reason);
+        let with_hooks = self.may_run_hooks();
+        if with_hooks && self.config.hooks.pre_kill.is_some() {
+            self.helper.run_hook(When::Before, &event);
+            if wanted == Deadly::Term {
+                self.wait_for_hook(hook_until, hurry);
+            }
+        }
+        Ok(InHand { target, event, with_hooks, group })
+    }
+
+    /// In a dry run they are rare.
+    fn may_run_hooks(&mut self) -> bool {
+        let now = clock::now();
+        let may = !self.config.dryrun || now >= self.next_dry_hooks;
+        if may {
+            self.next_dry_hooks = now.after(DRY_HOOKS);
+        }
+        may
+    }
+
+    fn wait_for_hook(&mut self, until: Moment, hurry: Level) {
+        loop {
+            let left = until.since(clock::now());
+            if left == Duration::ZERO || self.helper.wait_for_hook(left.min(HOOK_LOOK)) {
+                return;
+            }
+            let memory = self.meminfo.read(&mut self.proc).ok().flatten();
+            if memory.is_some_and(|memory| {
+                Limits::of(&self.config, &memory).level(memory.available, &memory) >= hurry
+            }) {
+                return;
+            }
+        }
+    }
+
+    fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
+        let portrait = self.portray(candidate);
+        Event {
+            id: candidate.id(),
+            comm: candidate.stat.comm.clone(),
+            uid: portrait.uid,
+            adj: portrait.adj,
+            score: candidate.score,
+            rss: portrait.status.rss,
+            swap: portrait.status.swap,
+            is_kill: signal == Deadly::Kill,
+            reason,
+            dryrun: self.config.dryrun,
+        }
     }
 
     /// First the signal, then the word. Returns what its end should give back. In a dry run
     /// there is only the word.
     pub(super) fn send(
         &mut self,
-        hand: &InHand,
+        hand: &mut InHand,
         candidate: &Candidate,
         signal: Deadly,
-        reason: Reason,
         say_why: impl FnOnce(&mut Helper, &Portrait<'_>),
     ) -> Result<Held, Miss> {
         let dryrun = self.config.dryrun;
@@ -163,29 +227,45 @@ impl Daemon {
             Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
             None => {}
         }
-        if !dryrun {
+        hand.event.is_kill = signal == Deadly::Kill;
+        if dryrun {
+            if hand.with_hooks {
+                self.notify(Word::Killed, &hand.event);
+                self.ended(&hand.event);
+            }
+        } else {
             self.stats.note_victim(held.total(), clock::wall());
-            self.sent(&hand.target, signal, reason);
+            self.sent(hand);
         }
         Ok(held)
     }
 
+    /// Runs the hook after the end of a process.
+    pub(super) fn ended(&mut self, event: &Event) {
+        if self.config.hooks.post_kill.is_some() {
+            self.helper.run_hook(When::After, event);
+        }
+    }
+
+    pub(super) fn notify(&mut self, word: Word, event: &Event) {
+        if self.config.notify {
+            self.helper.notify(word, event);
+        }
+    }
+
     /// Sends SIGKILL to one that was asked to end. Fails only where the guard may not.
-    pub(super) fn finish_off(
-        &mut self,
-        target: &mut Target,
-        reason: Reason,
-        why: &str,
-    ) -> io::Result<()> {
+    pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> io::Result<()> {
+        let target = &mut hand.target;
         // Others may have joined the group since it was asked.
         if let Some(Err(why)) = target.group.map(|leader| self.free_group(leader.number())) {
             let leader = target.group.take().map_or(0, Pid::number);
             log::group_spared(&mut self.helper, leader, &why);
         }
+        hand.event.is_kill = true;
         match target.signal(&mut self.proc, Deadly::Kill) {
             Ok(()) => {
                 say!(self.helper, Warning, "sending SIGKILL to process {}: {why}", target.id.pid);
-                self.sent(target, Deadly::Kill, reason);
+                self.sent(hand);
                 Ok(())
             }
             Err(error) if errno::is_not_permitted(&error) => Err(error),
@@ -194,11 +274,12 @@ impl Daemon {
         }
     }
 
-    fn sent(&mut self, target: &Target, signal: Deadly, reason: Reason) {
-        if signal == Deadly::Kill {
-            self.helper.release(target.id, target.group);
+    fn sent(&mut self, hand: &InHand) {
+        if hand.event.is_kill {
+            self.helper.release(hand.target.id, hand.target.group);
         }
-        self.stats.count(reason, signal == Deadly::Kill);
+        self.stats.count(hand.event.reason, hand.event.is_kill);
+        self.notify(Word::Killed, &hand.event);
         self.report_numbers();
     }
 

@@ -4,10 +4,10 @@
 //! Each offender has a clock of its own. The watch over memory goes on meanwhile: a check
 //! looks at memory now and then and gives way.
 
-use super::hold::Miss;
+use super::hold::{InHand, Miss, HOOK};
 use super::Daemon;
 use crate::config::Limit;
-use crate::kill::target::Target;
+use crate::helper::Word;
 use crate::kill::STUCK_AFTER;
 use crate::log;
 use crate::policy::{Level, Limits};
@@ -39,10 +39,9 @@ pub struct Offenders {
 }
 
 struct Flight {
-    target: Target,
+    hand: InHand,
     held: Held,
     first: Moment,
-    signal: Deadly,
     /// When something must be done; `None`: never by time.
     deadline: Option<Moment>,
 }
@@ -63,7 +62,7 @@ impl Offenders {
     }
 
     fn contains(&self, id: Identity) -> bool {
-        self.flights.iter().flatten().any(|flight| flight.target.id == id)
+        self.flights.iter().flatten().any(|flight| flight.hand.target.id == id)
     }
 
     fn has_room(&self) -> bool {
@@ -79,31 +78,30 @@ impl Offenders {
     /// Forgets a process that low memory has made a victim of.
     pub fn forget(&mut self, id: Identity) {
         for place in &mut self.flights {
-            if place.as_ref().is_some_and(|flight| flight.target.id == id) {
+            if place.as_ref().is_some_and(|flight| flight.hand.target.id == id) {
                 *place = None;
             }
         }
     }
 
-    /// One who was sent SIGKILL, and so gives memory back by itself: its target, and what it
-    /// held.
-    pub fn take_dying(&mut self) -> Option<(Target, Held)> {
+    /// One who was sent SIGKILL, and so gives memory back by itself, and what it held.
+    pub fn take_dying(&mut self) -> Option<(InHand, Held)> {
         let is_dying = |place: &&mut Option<Flight>| {
-            place.as_ref().is_some_and(|flight| flight.signal == Deadly::Kill)
+            place.as_ref().is_some_and(|flight| flight.hand.event.is_kill)
         };
         let flight = self.flights.iter_mut().find(is_dying)?.take()?;
-        Some((flight.target, flight.held))
+        Some((flight.hand, flight.held))
     }
 
     pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) {
-        for pidfd in self.flights.iter().flatten().filter_map(|flight| flight.target.pidfd()) {
+        for pidfd in self.flights.iter().flatten().filter_map(|flight| flight.hand.target.pidfd()) {
             waiter.add(pidfd, Wish::Readable);
         }
     }
 
     /// An end that no descriptor tells must be looked for.
     pub fn needs_looking(&self) -> bool {
-        self.flights.iter().flatten().any(|flight| flight.target.needs_looking())
+        self.flights.iter().flatten().any(|flight| flight.hand.target.needs_looking())
     }
 
     /// When something is due by time.
@@ -134,25 +132,26 @@ impl Daemon {
     /// What has become of one who was asked; `None` once nothing more is to be done.
     fn follow(&mut self, mut flight: Flight) -> Option<Flight> {
         let now = clock::now();
-        let (id, pid) = (flight.target.id, flight.target.id.pid);
-        if flight.target.is_gone(&mut self.proc) {
-            log::exited(&mut self.helper, pid, flight.target.group, now.since(flight.first));
+        let (id, pid) = (flight.hand.target.id, flight.hand.target.id.pid);
+        if flight.hand.target.is_gone(&mut self.proc) {
+            log::exited(&mut self.helper, pid, flight.hand.target.group, now.since(flight.first));
+            self.ended(&flight.hand.event);
             return None;
         }
         if flight.deadline.map_or(true, |at| now < at) {
             return Some(flight);
         }
-        if flight.signal == Deadly::Kill {
+        if flight.hand.event.is_kill {
             self.machine.remember_left(id);
             log::stuck(&mut self.helper, pid);
+            self.notify(Word::Stuck, &flight.hand.event);
             return None;
         }
         let why = "it ignores SIGTERM and was above the limit";
-        if let Err(error) = self.finish_off(&mut flight.target, Reason::Limit, why) {
+        if let Err(error) = self.finish_off(&mut flight.hand, why) {
             self.leave_offender(id, &error);
             return None;
         }
-        flight.signal = Deadly::Kill;
         flight.deadline = Some(now.after(STUCK_AFTER));
         Some(flight)
     }
@@ -180,30 +179,33 @@ impl Daemon {
                 return false;
             }
         };
+        // All of a check together wait no longer than one would.
+        let hook_until = clock::now().after(HOOK);
         for &(_, pid) in above.entries() {
             if !self.offenders.has_room() {
                 return false;
             }
             // One that vanishes meanwhile, or may not be ended, is none.
-            let _ = self.ask_to_end(pid, limit);
+            let _ = self.ask_to_end(pid, limit, hook_until);
         }
         !give_way && above.is_whole()
     }
 
-    fn ask_to_end(&mut self, pid: Pid, limit: Limit) -> Result<(), Miss> {
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<(), Miss> {
         let candidate = self.offender(pid, limit)?;
         let id = candidate.id();
-        let in_flight = self.target.as_ref().is_some_and(|target| target.id == id);
+        let in_flight = self.victim.as_ref().is_some_and(|hand| hand.target.id == id);
         if in_flight || self.offenders.contains(id) {
             return Ok(());
         }
-        let hand = self.take_hold(&candidate, Deadly::Term)?;
+        let (signal, reason) = (Deadly::Term, Reason::Limit);
+        let mut hand = self.take_hold(&candidate, signal, reason, hook_until, Level::Term)?;
         // All that takes time is done: look again.
         let candidate = self.offender(pid, limit)?;
         if candidate.id() != id {
             return Err(Miss::Gone);
         }
-        let sent = self.send(&hand, &candidate, Deadly::Term, Reason::Limit, |helper, portrait| {
+        let sent = self.send(&mut hand, &candidate, signal, |helper, portrait| {
             log::above_limit(helper, portrait, limit.rss);
         });
         if let Err(Miss::Refused(error)) = &sent {
@@ -213,8 +215,7 @@ impl Daemon {
         if !self.config.dryrun {
             let first = clock::now();
             let deadline = self.config.grace.map(|grace| first.after(grace));
-            let (target, signal) = (hand.target, Deadly::Term);
-            self.offenders.add(Flight { target, held, first, signal, deadline });
+            self.offenders.add(Flight { hand, held, first, deadline });
         }
         Ok(())
     }

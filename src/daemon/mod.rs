@@ -13,7 +13,6 @@ mod start;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::helper::Helper;
-use crate::kill::target::Target;
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
 use crate::policy::{Budget, FillRate, Level, Limits};
@@ -24,11 +23,13 @@ use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::Moment;
 use crate::victim::Scale;
 use errands::Asked;
+use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
@@ -52,6 +53,7 @@ const STEPS: usize = 8;
 pub struct Daemon {
     config: Rc<Config>,
     sources: Rc<Sources>,
+    inherited: Inherited,
     /// Standard error was one at the start.
     on_terminal: bool,
     proc: Proc,
@@ -63,7 +65,9 @@ pub struct Daemon {
     helper: Helper,
     filter: Filter,
     machine: Machine,
-    target: Option<Target>,
+    victim: Option<InHand>,
+    /// No hooks of a dry run before this.
+    next_dry_hooks: Moment,
     offenders: Offenders,
     asked: Asked,
     rate: FillRate,
@@ -194,8 +198,8 @@ impl Daemon {
     }
 
     fn victim_is_gone(&mut self) -> bool {
-        let target = self.target.as_mut();
-        target.map_or(true, |target| target.is_gone(&mut self.proc))
+        let hand = self.victim.as_mut();
+        hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
     }
 
     fn after_look(&mut self) {
@@ -247,8 +251,8 @@ impl Daemon {
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
-        let seeing = self.target.as_ref().filter(|_| self.memory.is_some());
-        if let Some(pidfd) = seeing.and_then(Target::pidfd) {
+        let seeing = self.victim.as_ref().filter(|_| self.memory.is_some());
+        if let Some(pidfd) = seeing.and_then(|hand| hand.target.pidfd()) {
             waiter.add(pidfd, Wish::Readable);
         }
         if let Some(reports) = self.helper.reports() {
@@ -282,8 +286,9 @@ impl Daemon {
                 quiet.unwrap_or(FURTHEST).clamp(closest, FURTHEST)
             }
         };
-        let in_hand = self.target.as_ref().is_some_and(Target::needs_looking);
-        if in_hand || self.offenders.needs_looking() {
+        let victim = self.victim.as_ref();
+        if victim.is_some_and(|hand| hand.target.needs_looking()) || self.offenders.needs_looking()
+        {
             timeout = timeout.min(FOLLOW);
         }
         let due = [

@@ -19,9 +19,10 @@ use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
 use crate::sys::memory::{self, Pages};
+use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Pid};
+use crate::units::{KiB, Moment, Pid};
 use crate::victim::{Remembered, Rules, Scale};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -74,8 +75,15 @@ impl Daemon {
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
+        let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
         let refused = config.priority.map(|niceness| prioritize(&mut proc, niceness));
-        let desk = Desk { config: config.clone(), sources: sources.clone(), scale, on_terminal };
+        let desk = Desk {
+            config: config.clone(),
+            sources: sources.clone(),
+            scale,
+            inherited,
+            on_terminal,
+        };
         let mut helper = Helper::start(desk.duty())?;
 
         let limits = Limits::of(&config, &memory);
@@ -137,6 +145,7 @@ impl Daemon {
             asked: Asked::default(),
             config,
             sources,
+            inherited,
             on_terminal,
             proc,
             meminfo,
@@ -146,7 +155,8 @@ impl Daemon {
             sysrq,
             helper,
             filter,
-            target: None,
+            victim: None,
+            next_dry_hooks: Moment::default(),
             rate: FillRate::new(rate),
             budget: Budget::new(),
             memory: Some(memory),

@@ -43,6 +43,26 @@ pub enum Errand {
     Candidates,
 }
 
+/// When a hook runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Before the first signal.
+    Before,
+    /// After the end of the process.
+    After,
+}
+
+/// What people are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// A process was, or would be, sent a signal.
+    Killed,
+    /// Memory is low and nobody can be ended.
+    Nobody,
+    /// A process does not die of SIGKILL.
+    Stuck,
+}
+
 /// A message as it is sent: a kind, fixed fields, and text to its end.
 pub struct Sealed(Buf<{ TEXT + FIELDS }>);
 
@@ -84,6 +104,19 @@ pub enum Message<'a> {
         id: Identity,
         group: Option<Pid>,
     },
+    /// `event` is a packed one, here and below.
+    Hook {
+        when: When,
+        number: i32,
+        event: &'a [u8],
+    },
+    HookEnded {
+        number: i32,
+    },
+    Notify {
+        word: Word,
+        event: &'a [u8],
+    },
     /// The same `number` is in all that comes of it.
     Go {
         errand: Errand,
@@ -120,6 +153,10 @@ impl<'a> Message<'a> {
             Message::Command { question, line: Some(line) } => (b'A', NOBODY, question, line),
             Message::Command { question, line: None } => (b'U', NOBODY, question, &b""[..]),
             Message::Release { id, group } => (b'R', id, group.map_or(0, Pid::number), &b""[..]),
+            Message::Hook { when: When::Before, number, event } => (b'B', NOBODY, number, event),
+            Message::Hook { when: When::After, number, event } => (b'E', NOBODY, number, event),
+            Message::HookEnded { number } => (b'H', NOBODY, number, &b""[..]),
+            Message::Notify { word, event } => (b'N', NOBODY, word as i32, event),
             Message::Go { errand: Errand::Settings, number } => (b'G', about(0), number, &b""[..]),
             Message::Go { errand: Errand::Candidates, number } => {
                 (b'G', about(1), number, &b""[..])
@@ -152,6 +189,14 @@ impl<'a> Message<'a> {
             b'A' => Some(Message::Command { question: number, line: Some(text) }),
             b'U' => Some(Message::Command { question: number, line: None }),
             b'R' => Some(Message::Release { id, group: Pid::new(number.into()) }),
+            b'B' => Some(Message::Hook { when: When::Before, number, event: text }),
+            b'E' => Some(Message::Hook { when: When::After, number, event: text }),
+            b'H' => Some(Message::HookEnded { number }),
+            b'N' => {
+                let words = [Word::Killed, Word::Nobody, Word::Stuck];
+                let word = words.into_iter().find(|word| *word as i32 == number)?;
+                Some(Message::Notify { word, event: text })
+            }
             b'G' => {
                 let errand = if start == 0 { Errand::Settings } else { Errand::Candidates };
                 Some(Message::Go { errand, number })
@@ -184,6 +229,11 @@ mod tests {
             Message::Command { question: 1, line: Some(&[b'x'; COMMAND_LINE]) },
             Message::Release { id, group: None },
             Message::Release { id, group: Pid::new(7) },
+            Message::Hook { when: When::Before, number: 1, event: b"x" },
+            Message::Hook { when: When::After, number: -1, event: b"" },
+            Message::HookEnded { number: 9 },
+            Message::Notify { word: Word::Killed, event: b"x" },
+            Message::Notify { word: Word::Stuck, event: b"x" },
             Message::Go { errand: Errand::Settings, number: 1 },
             Message::Go { errand: Errand::Candidates, number: -1 },
             Message::Text { number: 1, file: u32::MAX, text: b"OOM_GUARD_X=1" },

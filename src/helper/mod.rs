@@ -7,21 +7,24 @@
 //! lines and `statistics` for numbers; an `errand` has a process of its own.
 
 mod errand;
+mod hook;
 mod message;
 mod outbox;
 mod serve;
 mod statistics;
 
-use crate::config::Outputs;
+use crate::config::{Hooks, Outputs};
+use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::Remembered;
 pub use errand::{Errands, Report};
-pub use message::{Errand, Priority, LINE};
+pub use message::{Errand, Priority, When, Word, LINE};
 use message::{Message, Sealed};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,6 +47,8 @@ const RESTART: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub struct Duty {
     pub outputs: Outputs,
+    pub hooks: Hooks,
+    pub inherited: Inherited,
     pub errands: Option<Rc<dyn Errands>>,
 }
 
@@ -70,6 +75,9 @@ pub struct Helper {
     lost: u32,
     /// The number of the last question.
     questions: i32,
+    /// The number of the last hook, and of the last that is known to have ended.
+    hooks: i32,
+    hook_ended: i32,
     /// Since when it owes the answer to that.
     silent_since: Option<Moment>,
     /// How many more may be started before memory is fine again.
@@ -94,6 +102,8 @@ impl Helper {
             started: Moment::default(),
             lost: 0,
             questions: 0,
+            hooks: 0,
+            hook_ended: 0,
             spares: SPARES,
             silent_since: None,
             unread: Remembered::default(),
@@ -142,6 +152,27 @@ impl Helper {
         self.send(Message::Stats(stats));
     }
 
+    /// Runs the hook for that moment, if there is one.
+    pub fn run_hook(&mut self, when: When, event: &Event) {
+        self.hooks = self.hooks.wrapping_add(1);
+        let number = self.hooks;
+        self.send(Message::Hook { when, number, event: event.pack().as_bytes() });
+    }
+
+    /// Waits until the last hook has ended, at most for `limit`; false if it has not.
+    pub fn wait_for_hook(&mut self, limit: Duration) -> bool {
+        let mut waiter = Waiter::<1>::new();
+        waiter.add(self.ours.as_fd(), Wish::Readable);
+        waiter.wait(Some(limit));
+        self.drain();
+        self.hook_ended == self.hooks
+    }
+
+    /// Tells the people who are logged in.
+    pub fn notify(&mut self, word: Word, event: &Event) {
+        self.send(Message::Notify { word, event: event.pack().as_bytes() });
+    }
+
     /// Begins an errand; one at a time. What comes of it is taken by `collect`.
     pub fn go(&mut self, errand: Errand) {
         self.errands = self.errands.wrapping_add(1);
@@ -160,7 +191,7 @@ impl Helper {
     pub fn collect(&mut self, texts: &mut [Vec<u8>]) -> Option<bool> {
         let (awaited, until) = self.awaited.as_ref().map(|wait| (wait.number, wait.until))?;
         let mut buf = Sealed::BUFFER;
-        while let Ok(len) = socket::receive(self.reports.0.as_fd(), &mut buf) {
+        while let Ok(len @ 1..) = socket::receive(self.reports.0.as_fd(), &mut buf) {
             match Message::parse(&buf[..len]) {
                 Some(Message::Line { priority, text }) => self.write_line(priority, text),
                 Some(Message::Text { number, file, text }) if number == awaited => {
@@ -236,13 +267,14 @@ impl Helper {
     fn drain(&mut self) -> Option<Option<CommandLine>> {
         let mut answer = None;
         let mut buf = Sealed::BUFFER;
-        while let Ok(len) = socket::receive(self.ours.as_fd(), &mut buf) {
-            let Some(Message::Command { question, line }) = Message::parse(&buf[..len]) else {
-                break;
-            };
-            if question == self.questions {
-                answer = Some(line.map(CommandLine::from_bytes));
-                self.silent_since = None;
+        while let Ok(len @ 1..) = socket::receive(self.ours.as_fd(), &mut buf) {
+            match Message::parse(&buf[..len]) {
+                Some(Message::Command { question, line }) if question == self.questions => {
+                    answer = Some(line.map(CommandLine::from_bytes));
+                    self.silent_since = None;
+                }
+                Some(Message::HookEnded { number }) => self.hook_ended = number,
+                _ => {}
             }
         }
         answer
@@ -274,7 +306,7 @@ impl Helper {
 
     /// Takes note of helpers that have ended: there can be older ones, which hung.
     pub fn reap(&mut self) {
-        while let Some(ended) = process::reap() {
+        while let Some((ended, _)) = process::reap() {
             self.pid = self.pid.filter(|&pid| pid != ended);
         }
     }
@@ -327,7 +359,7 @@ impl Helper {
         drop((ours, theirs));
         let Some(pid) = pid else { return };
         let end = clock::now().after(FINISH + FINISH / 4);
-        while process::reap() != Some(pid) {
+        while process::reap().map(|(ended, _)| ended) != Some(pid) {
             if clock::now() >= end {
                 let _ = process::send(pid, process::Deadly::Kill);
                 return;

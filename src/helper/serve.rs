@@ -1,15 +1,17 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
 use super::errand;
-use super::message::{Message, Priority, Sealed};
+use super::hook::{Hooks, Orders, ShortCommand, HOOKS};
+use super::message::{Message, Priority, Sealed, When};
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
 use super::Duty;
 use crate::bytes::{Buf, Escaped};
+use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{clock, errno, memory, process, socket};
+use crate::sys::{clock, errno, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
 use std::io;
@@ -33,6 +35,10 @@ pub fn serve(
         outboxes: Outboxes::open(&duty.outputs, watch_pid),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
         releases: [None, None, None, None],
+        hooks: Hooks::new(),
+        recent: [NOBODY; HOOKS],
+        next_recent: 0,
+        children: signal::listen_for_children().ok(),
     };
     let mut buf = Sealed::BUFFER;
     loop {
@@ -42,11 +48,18 @@ pub fn serve(
             Err(error) if errno::is_for_later(&error) => {
                 // Once all that the watch wants is done: a disk may take its time.
                 helper.outboxes.flush();
-                helper.wait(watch);
+                helper.wait(Some(watch));
             }
             Err(_) => break,
         }
         helper.retry_releases();
+        helper.look_after_children(watch);
+    }
+    // Settings have changed, and another helper is at work: what runs is seen to its end.
+    while !helper.hooks.is_idle() {
+        helper.outboxes.flush();
+        helper.wait(None);
+        helper.look_after_children(watch);
     }
     helper.outboxes.finish(super::FINISH);
 }
@@ -60,15 +73,72 @@ struct Serving<'a> {
     outboxes: Outboxes<'a>,
     stats_file: Option<StatsFile<'a>>,
     releases: [Option<Release>; 4],
+    hooks: Hooks,
+    /// Command lines of those who were signalled last, which have none any more.
+    recent: [Option<(Identity, ShortCommand)>; HOOKS],
+    next_recent: usize,
+    /// Becomes readable when a child ends.
+    children: Option<OwnedFd>,
 }
 
+const NOBODY: Option<(Identity, ShortCommand)> = None;
+/// Where nothing tells the end of a child.
+const FOLLOW: Duration = Duration::from_millis(100);
+
 impl Serving<'_> {
-    fn wait(&mut self, watch: BorrowedFd<'_>) {
-        let mut waiter = Waiter::<4>::new();
-        waiter.add(watch, Wish::Readable);
+    fn wait(&mut self, watch: Option<BorrowedFd<'_>>) {
+        let mut waiter = Waiter::<5>::new();
+        let children = self.children.as_ref().map(AsFd::as_fd);
+        for fd in watch.into_iter().chain(children) {
+            waiter.add(fd, Wish::Readable);
+        }
         let again = self.outboxes.wait_by(&mut waiter);
-        let releasing = self.releases.iter().any(Option::is_some);
-        waiter.wait(if releasing { Some(RELEASE_AGAIN) } else { again });
+        let releasing = self.releases.iter().any(Option::is_some).then_some(RELEASE_AGAIN);
+        let overdue = self.hooks.deadline().map(|at| at.since(clock::now()));
+        let blind = (children.is_none() && !self.hooks.is_idle()).then_some(FOLLOW);
+        waiter.wait([again, releasing, overdue, blind].into_iter().flatten().min());
+    }
+
+    fn look_after_children(&mut self, watch: BorrowedFd<'_>) {
+        if let Some(children) = &self.children {
+            while signal::next(children).is_some() {}
+        }
+        while let Some((pid, exit)) = process::reap() {
+            if let Some(number) = self.hooks.ended(pid, exit, &mut self.outboxes) {
+                let _ = socket::send(watch, Message::HookEnded { number }.seal().as_bytes());
+            }
+        }
+        self.hooks.end_overdue(clock::now(), &mut self.outboxes);
+    }
+
+    fn run_hook(&mut self, watch: BorrowedFd<'_>, when: When, number: i32, event: &Event) {
+        let duty = self.duty;
+        let script = match when {
+            When::Before => &duty.hooks.pre_kill,
+            When::After => &duty.hooks.post_kill,
+        };
+        let started = script.as_ref().is_some_and(|script| {
+            let (inherited, limit) = (duty.inherited, duty.hooks.limit);
+            let orders = Orders { script, inherited, limit };
+            let command = self.short_command_of(event.id);
+            self.hooks.start(when, number, &orders, event, &command, &mut self.outboxes)
+        });
+        if !started {
+            let _ = socket::send(watch, Message::HookEnded { number }.seal().as_bytes());
+        }
+    }
+
+    /// The command line of a victim, also after its end.
+    fn short_command_of(&mut self, id: Identity) -> ShortCommand {
+        let is_at_hand = matches!(&self.command, Some((known, Some(_))) if *known == id);
+        let known = self.recent.iter().flatten().find(|(known, _)| *known == id);
+        if let Some((_, command)) = known.filter(|_| !is_at_hand) {
+            return command.clone();
+        }
+        let command = shown(self.command_of(id));
+        self.recent[self.next_recent] = Some((id, command.clone()));
+        self.next_recent = (self.next_recent + 1) % self.recent.len();
+        command
     }
 
     fn take(&mut self, watch: BorrowedFd<'_>, message: Option<Message<'_>>) {
@@ -76,9 +146,14 @@ impl Serving<'_> {
             Some(Message::Line { priority, text }) => self.outboxes.line(priority, text),
             Some(Message::LineWithCommand { priority, id, text }) => {
                 let mut line = Buf::<{ super::LINE }>::from_bytes(text);
-                let command = shown(self.command_of(id));
+                let command = self.short_command_of(id);
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
                 self.outboxes.line(priority, line.as_bytes());
+            }
+            Some(Message::Hook { when, number, event }) => {
+                if let Some(event) = Event::unpack(event) {
+                    self.run_hook(watch, when, number, &event);
+                }
             }
             Some(Message::Reopen) => self.outboxes.reopen(),
             Some(Message::Stats(stats)) => {
@@ -104,7 +179,14 @@ impl Serving<'_> {
                 let _ = socket::send(watch, answer.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
-            Some(Message::Command { .. } | Message::Text { .. } | Message::Done { .. }) | None => {}
+            Some(Message::Notify { .. }) => {}
+            Some(
+                Message::Command { .. }
+                | Message::HookEnded { .. }
+                | Message::Text { .. }
+                | Message::Done { .. },
+            )
+            | None => {}
         }
     }
 
@@ -165,7 +247,7 @@ impl Serving<'_> {
 }
 
 /// What a message shows of a command line.
-fn shown(line: Option<&CommandLine>) -> Buf<256> {
+fn shown(line: Option<&CommandLine>) -> ShortCommand {
     let mut shown = Buf::new();
     shown.push(line.map_or(&b""[..], Buf::as_bytes));
     if shown.is_cut() || line.is_some_and(Buf::is_cut) {

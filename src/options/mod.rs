@@ -34,6 +34,10 @@ pub struct Settings {
     pub grace: Option<Duration>,
     pub cooldown: Option<Duration>,
     pub kernel_oom: Option<bool>,
+    pub pre_kill: Option<Path>,
+    pub post_kill: Option<Path>,
+    pub hook_timeout: Option<Duration>,
+    pub notify: Option<bool>,
     pub report: Option<Duration>,
     pub debug: Option<bool>,
     pub syslog: Option<bool>,
@@ -182,16 +186,18 @@ pub enum Section {
     Limit,
     Choosing,
     Ending,
+    Hooks,
     Messages,
     Guard,
 }
 
 impl Section {
-    pub const ALL: [Section; 6] = [
+    pub const ALL: [Section; 7] = [
         Section::Thresholds,
         Section::Limit,
         Section::Choosing,
         Section::Ending,
+        Section::Hooks,
         Section::Messages,
         Section::Guard,
     ];
@@ -202,6 +208,7 @@ impl Section {
             Section::Limit => "Limit for each process",
             Section::Choosing => "Choosing the victim",
             Section::Ending => "What happens to it",
+            Section::Hooks => "Hooks and notifications",
             Section::Messages => "Messages",
             Section::Guard => "The guard itself",
         }

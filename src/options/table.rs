@@ -294,6 +294,66 @@ pub static TABLE: &[Spec] = &[
         help: "let the kernel choose and kill (/proc/sysrq-trigger; root, Linux 5.17+)",
     },
     Spec {
+        longs: &["pre-kill", "pre-kill-script"],
+        shorts: &['P'],
+        key: "PRE_KILL_SCRIPT",
+        effect: Effect::Value {
+            name: "SCRIPT",
+            expects: "the absolute path of a program",
+            set: |settings, text| {
+                settings.pre_kill = Some(units::parse_path(text)?);
+                Ok(())
+            },
+        },
+        section: Some(Section::Hooks),
+        default: "",
+        help: "run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all",
+    },
+    Spec {
+        longs: &["post-kill", "post-kill-script"],
+        shorts: &['N'],
+        key: "POST_KILL_SCRIPT",
+        effect: Effect::Value {
+            name: "SCRIPT",
+            expects: "the absolute path of a program",
+            set: |settings, text| {
+                settings.post_kill = Some(units::parse_path(text)?);
+                Ok(())
+            },
+        },
+        section: Some(Section::Hooks),
+        default: "",
+        help: "run after the end of the process",
+    },
+    Spec {
+        longs: &["hook-timeout"],
+        shorts: &[],
+        key: "HOOK_TIMEOUT",
+        effect: Effect::Value {
+            name: "SECONDS",
+            expects: "seconds from 0.1 to 31536000, decimals allowed",
+            set: |settings, text| {
+                let limit = units::parse_seconds(text)?;
+                // Less, and a slow board would not even have started it.
+                let enough = limit >= Duration::from_millis(100);
+                settings.hook_timeout = Some(enough.then_some(limit).ok_or(Fault::OutOfRange)?);
+                Ok(())
+            },
+        },
+        section: Some(Section::Hooks),
+        default: "10",
+        help: "a hook still running by then is killed",
+    },
+    Spec {
+        longs: &["notify"],
+        shorts: &['n'],
+        key: "NOTIFY",
+        effect: Effect::Switch(|settings, on| settings.notify = Some(on)),
+        section: Some(Section::Hooks),
+        default: "",
+        help: "desktop notification over D-Bus to everyone who is logged in",
+    },
+    Spec {
         longs: &["report"],
         shorts: &['r'],
         key: "REPORT_INTERVAL",

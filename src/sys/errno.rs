@@ -8,7 +8,7 @@ use std::io;
 pub struct Errno<'a>(pub &'a io::Error);
 
 /// The errors that the calls of this program are documented to give.
-const NAMES: [(i32, &str); 24] = [
+const NAMES: [(i32, &str); 27] = [
     (libc::EPERM, "EPERM (not permitted)"),
     (libc::ENOENT, "ENOENT (not found)"),
     (libc::ESRCH, "ESRCH (no such process)"),
@@ -32,6 +32,9 @@ const NAMES: [(i32, &str); 24] = [
     (libc::ENOSYS, "ENOSYS (not in this kernel)"),
     (libc::EOPNOTSUPP, "EOPNOTSUPP (not supported)"),
     (libc::ENOBUFS, "ENOBUFS (no buffer space)"),
+    (libc::ENOEXEC, "ENOEXEC (no program; does it begin with #!/bin/sh?)"),
+    (libc::EISDIR, "EISDIR (not a file)"),
+    (libc::ETXTBSY, "ETXTBSY (being written)"),
     (libc::ELOOP, "ELOOP (too many links)"),
 ];
 

@@ -71,6 +71,23 @@ pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
     check(unsafe { libc::rename(from.as_ptr(), to.as_ptr()) }.into()).map(drop)
 }
 
+/// Whether the file at `path`, which ends with its NUL, is one that this process may
+/// execute. EISDIR for a directory and whatever else is no file.
+pub fn check_program(path: &[u8]) -> io::Result<()> {
+    let path = super::terminated(path)?;
+    // SAFETY: all zero is a valid `stat`.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the calls.
+    unsafe {
+        check(libc::stat(path.as_ptr(), &mut stat).into())?;
+        check(libc::access(path.as_ptr(), libc::X_OK).into())?;
+    }
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    }
+}
+
 /// Lets everyone read a file, whatever the mask that this process inherited.
 pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointer.

@@ -1,9 +1,10 @@
 //! Processes: who this one is, fork and reap, signals to others, priority.
 
 use super::check;
+use super::fd::{self, Access};
 use crate::units::Pid;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The two signals that end a process. (Numbers in `libc` differ by architecture; these
 /// two happen not to.)
@@ -99,12 +100,108 @@ fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// How a child has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Status(i32),
+    Signal(i32),
+}
+
 /// Collects one child that has ended, if there is one.
-pub fn reap() -> Option<Pid> {
+pub fn reap() -> Option<(Pid, Exit)> {
     let mut status = 0;
     // SAFETY: `status` is writable.
     let got = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-    Pid::new(got.into())
+    let exit = match libc::WIFSIGNALED(status) {
+        true => Exit::Signal(libc::WTERMSIG(status)),
+        false => Exit::Status(libc::WEXITSTATUS(status)),
+    };
+    Pid::new(got.into()).map(|pid| (pid, exit))
+}
+
+/// What this process was given by who started it, before it raised itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Inherited {
+    pub niceness: i32,
+    pub oom_score_adj: i32,
+}
+
+impl Inherited {
+    /// `adj` is its `oom_score_adj` now.
+    pub fn now(adj: i32) -> Inherited {
+        // SAFETY: takes no pointer; 0 means this process.
+        let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        Inherited { niceness, oom_score_adj: adj }
+    }
+}
+
+/// Variables that a program may be given.
+const VARIABLES: usize = 32;
+
+/// Starts the program at `path` (with its NUL) in a process group of its own, neither
+/// raised nor protected, with default signals, the standard descriptors alone, and
+/// `environment`: variables with their NUL, one behind the other. What can be read from the
+/// descriptor that is returned, four bytes, is why it could not be run (`errno`); its end
+/// means that it is.
+pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result<(Pid, OwnedFd)> {
+    let path = super::terminated(path)?;
+    let mut variables = [std::ptr::null::<libc::c_char>(); VARIABLES + 1];
+    let texts = environment.split_inclusive(|&byte| byte == 0).filter(|text| text.ends_with(b"\0"));
+    for (place, text) in variables[..VARIABLES].iter_mut().zip(texts) {
+        *place = text.as_ptr().cast();
+    }
+    let arguments = [path.as_ptr(), std::ptr::null()];
+    let mut adj = crate::bytes::Buf::<8>::new();
+    adj.push_number(inherited.oom_score_adj.max(0) as u32);
+    let mut pipe = [-1; 2];
+    // SAFETY: `pipe` has room for two descriptors.
+    check(unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }.into())?;
+    // SAFETY: the kernel has just handed out both.
+    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
+    // SAFETY: the child makes system calls only, until it becomes another program or ends.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    if let Some(pid) = Pid::new(pid as i64) {
+        return Ok((pid, ours));
+    }
+    // SAFETY: all pointers are to what was made ready above, and end as the calls want it; the
+    // child does not return from here.
+    unsafe {
+        libc::setpgid(0, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, inherited.niceness.max(0));
+        if let Ok(file) = fd::open(super::c_path(b"/proc/self/oom_score_adj\0"), Access::Write) {
+            let _ = fd::write(file.as_fd(), adj.as_bytes());
+        }
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        close_inherited(theirs.as_raw_fd());
+        libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
+        exit_now(127)
+    }
+}
+
+/// Closes what a careless parent left open in this process, behind the standard
+/// descriptors; those of its own close by themselves.
+fn close_inherited(kept: RawFd) {
+    // Linux 5.9; one number on all machines (include/uapi/asm-generic/unistd.h).
+    const SYS_CLOSE_RANGE: libc::c_long = 436;
+    const LAST: RawFd = 1023;
+    let first = libc::STDERR_FILENO + 1;
+    for (from, to) in [(first, kept - 1), (kept + 1, RawFd::MAX)] {
+        // SAFETY: takes no pointer; the child uses none of these any more.
+        let closed = unsafe { libc::syscall(SYS_CLOSE_RANGE, from, to, 0) };
+        if closed != 0 {
+            // SAFETY: the same.
+            (from..=to.min(LAST)).for_each(|fd| {
+                unsafe { libc::close(fd) };
+            });
+        }
+    }
 }
 
 /// A descriptor that names this process and no later one (Linux 5.3; pidfd_open(2)).

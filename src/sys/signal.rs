@@ -22,7 +22,16 @@ const ANSWERED: [libc::c_int; 5] =
 
 /// Blocks the signals above and gives a descriptor from which they are read.
 pub fn listen() -> io::Result<OwnedFd> {
-    let set = set_of(&ANSWERED);
+    listen_to(&ANSWERED)
+}
+
+/// The same for the ends of children alone.
+pub fn listen_for_children() -> io::Result<OwnedFd> {
+    listen_to(&[libc::SIGCHLD])
+}
+
+fn listen_to(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
+    let set = set_of(signals);
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: `set` is initialised and lives for all calls; the default action runs no code
     // of ours. What is ignored never reaches a descriptor, and a parent may have ignored
@@ -60,16 +69,11 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
 }
 
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
-/// when the watch does, after it has written what the watch said last. Its own children
-/// need nobody to wait for them.
+/// when the watch does, after it has written what the watch said last.
 pub fn leave_to_parent() {
     let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1]);
-    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`. Ignoring
-    // SIGCHLD lets no child become a zombie (wait(2)).
-    unsafe {
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-    }
+    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
 }
 
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {

@@ -1,0 +1,27 @@
+#!/bin/sh
+# An example of a hook: notes each victim in a file, and in the system log.
+#
+#   oom_guard --pre-kill /usr/local/lib/oom_guard/hook --post-kill /usr/local/lib/oom_guard/hook
+#
+# The guard tells what it does in variables: OOM_GUARD_PID, _NAME, _UID, _RSS and _SWAP (KiB), _SCORE, _ADJ, _CMDLINE,
+# _SIGNAL (SIGTERM, SIGKILL), _REASON (memory, limit) and _ACTION (kill, dryrun). Name and command line were
+# chosen by the process: always in double quotes, never through eval, and only as an argument of printf.
+set -eu
+
+LOG=${LOG:-/var/log/oom_guard-victims.log}
+
+# Nothing of it may begin a line of its own, or steer the terminal of who reads it.
+plain() {
+    printf '%s' "$1" | tr -c '[:print:]' '?'
+}
+
+name=$(plain "${OOM_GUARD_NAME:-}")
+line=$(printf '%s %s (%s) %s of uid %s: %s KiB, because of %s' \
+    "${OOM_GUARD_SIGNAL:-}" "${OOM_GUARD_PID:-}" "$name" "${OOM_GUARD_ACTION:-}" \
+    "${OOM_GUARD_UID:-}" "${OOM_GUARD_RSS:-}" "${OOM_GUARD_REASON:-}")
+
+printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$line" >>"$LOG"
+
+if command -v logger >/dev/null 2>&1; then
+    logger -t oom_guard-hook -- "$line" || true
+fi
