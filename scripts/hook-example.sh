@@ -12,7 +12,7 @@ LOG=${LOG:-/var/log/oom_guard-victims.log}
 
 # Nothing of it may begin a line of its own, or steer the terminal of who reads it.
 plain() {
-    printf '%s' "$1" | tr -c '[:print:]' '?'
+    printf '%s' "$1" | tr '\001-\037\177' '?'
 }
 
 name=$(plain "${OOM_GUARD_NAME:-}")
