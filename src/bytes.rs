@@ -194,9 +194,14 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
         '\t' => f.write_str("\\t"),
         '\r' => f.write_str("\\r"),
         c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
-        c if c.is_control() || turns_direction(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c if is_treacherous(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
         c => f.write_char(c),
     }
+}
+
+/// Ends a line, steers a terminal, or shows it as another one.
+pub fn is_treacherous(c: char) -> bool {
+    c.is_control() || turns_direction(c)
 }
 
 /// Invisible marks that reorder a line or break it, so that it reads as another one

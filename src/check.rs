@@ -3,7 +3,7 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
-use crate::bytes::Escaped;
+use crate::bytes::{self, Escaped};
 use crate::config::{Config, Settled};
 use crate::explain::Reader;
 use crate::filter::{CommandLines, Filter};
@@ -50,6 +50,7 @@ impl Check {
         check.warnings.extend(sources.unknown.iter().map(|variable| variable.to_string()));
         let warnings = config.warnings(memory.total, memory.swap_total);
         check.warnings.extend(warnings.map(|warning| warning.to_string()));
+        check.warnings.extend(sources.doubts().map(|doubt| doubt.to_string()));
         check.say_files(sources);
         check.say_settings(&settled.in_force);
         check.say_machine(proc, memory);
@@ -78,15 +79,11 @@ impl Check {
             |spec: &&Spec| !spec.key.is_empty() && !matches!(spec.effect, Effect::Config);
         for spec in TABLE.iter().filter(is_setting) {
             let given: Vec<_> = in_force.iter().filter(|given| given.spec == spec).collect();
-            let counting = match spec.effect {
-                Effect::Pattern(_) => &given[..],
-                _ => &given[given.len().saturating_sub(1)..],
-            };
             let is_replaced = in_force.iter().any(|given| given.spec.subject() == spec.subject());
-            if counting.is_empty() && !spec.default.is_empty() && !is_replaced {
+            if given.is_empty() && !spec.default.is_empty() && !is_replaced {
                 let _ = writeln!(self.text, "  # {PREFIX}{}: {} (default)", spec.key, spec.default);
             }
-            for (index, given) in counting.iter().enumerate() {
+            for (index, given) in given.iter().enumerate() {
                 let setting = setting(spec, index, given.text.as_deref().unwrap_or(b"true"));
                 let _ = writeln!(self.text, "  {setting:<40} # {}", given.place);
             }
@@ -116,7 +113,7 @@ impl Check {
         });
         self.say_result("process_mrelease (Linux 5.15)", release);
         self.say_result("locking memory", memory::lock());
-        let reach = match process::is_root() {
+        let reach = match process::own_user() == 0 {
             true => "all",
             false => "those of this user (not root)",
         };
@@ -223,7 +220,7 @@ struct Line<'a>(&'a str);
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c.is_control() {
+        self.0.chars().try_for_each(|c| match bytes::is_treacherous(c) {
             true => write!(f, "{}", c.escape_default()),
             false => f.write_char(c),
         })

@@ -24,6 +24,11 @@ pub struct Patterns {
 }
 
 impl Patterns {
+    /// Only then `/etc/passwd` matters.
+    pub fn ask_for_users(&self) -> bool {
+        self.all().any(|pattern| pattern.field() == Field::User)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all().next().is_none()
     }
@@ -312,7 +317,7 @@ impl Config {
                 (Watch::Memory, Some(_), _) => Some(Warning::LimitIdle),
                 _ => None,
             },
-            priority: settings.priority,
+            priority: settings.priority.flatten(),
         };
         config.check_kernel_oom()?;
         Ok(config)
@@ -336,6 +341,11 @@ impl Config {
         ];
         let other = unknown_to_kernel.iter().find(|(asked, _)| self.kernel_oom && *asked);
         other.map_or(Ok(()), |(_, option)| Err(Conflict::KernelChooses(option)))
+    }
+
+    /// The kernel is to choose and kill.
+    pub fn needs_sysrq(&self) -> bool {
+        self.kernel_oom && !self.dryrun
     }
 
     /// Holds absolute levels against the memory and swap of this machine.

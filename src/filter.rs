@@ -68,17 +68,32 @@ struct Subject<'a> {
 }
 
 impl Filter {
-    /// `passwd` is the text of `/etc/passwd`, which only `user:` patterns need.
+    /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
+    /// for (`Patterns::ask_for_users`).
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
         let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
-        let asks_user = patterns.all().any(|pattern| pattern.field() == Field::User);
-        let users = if asks_user { parse_users(passwd) } else { Vec::new() };
-        Filter { scratch: Scratch::new(longest), users, fields: Fields::default() }
+        let mut scratch = Scratch::new(longest);
+        let mut is_asked_for = |name: &[u8]| {
+            patterns.all().any(|pattern| {
+                pattern.field() == Field::User && pattern.is_match(name, &mut scratch)
+            })
+        };
+        let users = users_of(passwd)
+            .filter(|(_, name)| is_asked_for(name))
+            .map(|(uid, name)| (uid, name.to_vec()))
+            .collect();
+        Filter { scratch, users, fields: Fields::default() }
     }
 
     /// The same, able to tell names of users whatever the patterns ask for.
     pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        Filter { users: parse_users(passwd), ..Filter::new(patterns, passwd) }
+        let users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec())).collect();
+        Filter { users, ..Filter::new(patterns, b"") }
+    }
+
+    /// Numbers and names that the patterns ask for.
+    pub fn users(&self) -> &[(u32, Vec<u8>)] {
+        &self.users
     }
 
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
@@ -231,13 +246,11 @@ impl Fields {
 }
 
 /// Number and name of each user (passwd(5)).
-pub fn parse_users(passwd: &[u8]) -> Vec<(u32, Vec<u8>)> {
-    let lines = passwd.split(|&byte| byte == b'\n');
-    let users = lines.filter_map(|line| {
+pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');
         let name = fields.next()?;
         let number = bytes::parse_u64(fields.nth(1)?)?;
-        Some((u32::try_from(number).ok()?, name.to_vec()))
-    });
-    users.collect()
+        Some((u32::try_from(number).ok()?, name))
+    })
 }

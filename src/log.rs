@@ -309,6 +309,11 @@ pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
     );
 }
 
+/// A process that was asked to end has become another one.
+pub fn spared_later(helper: &mut Helper, pid: Pid, why: Protection) {
+    say!(helper, Notice, "process {pid} is not sent SIGKILL: {}", why.text());
+}
+
 pub fn stuck(helper: &mut Helper, pid: Pid) {
     say!(helper, Warning, "process {pid} survives SIGKILL (stuck in the kernel): left alone");
 }

@@ -64,7 +64,6 @@ use procfs::Proc;
 use sources::{ConfigFile, Sources};
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use sys::errno::Errno;
@@ -104,9 +103,7 @@ enum Failure {
     Io(&'static str, io::Error),
     NoSense,
     ForeignProc,
-    OldKernel {
-        needed: (u32, u32),
-    },
+    NoSysrq(daemon::NoSysrq),
 }
 
 impl Failure {
@@ -126,9 +123,7 @@ impl Display for Failure {
             Failure::ForeignProc => f.write_str(
                 "cannot run: /proc belongs to another PID namespace, so its numbers mean others here",
             ),
-            Failure::OldKernel { needed: (major, minor) } => {
-                write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
-            }
+            Failure::NoSysrq(why) => why.fmt(f),
             Failure::Usage(refusal) => refusal.fmt(f),
             Failure::Settings(refusals) => refusals.iter().try_for_each(|refusal| refusal.fmt(f)),
         }
@@ -183,7 +178,8 @@ fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
         }
         return print(&explanation);
     }
-    let sysrq = if config.kernel_oom && !config.dryrun { Some(sysrq(&proc)?) } else { None };
+    let sysrq = config.needs_sysrq().then(|| daemon::open_sysrq(&proc)).transpose();
+    let sysrq = sysrq.map_err(Failure::NoSysrq)?;
     let notices = request.notices;
     let config = settled.config;
     let parts =
@@ -207,18 +203,6 @@ fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
     let own = process::own_pid();
     let (score, adj) = (proc.oom_score(own)?, proc.oom_score_adj(own)?);
     Ok(Scale::tell(score, adj, machine::kernel_release()))
-}
-
-/// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
-/// could be taken for enough.
-fn sysrq(proc: &Proc) -> Result<OwnedFd, Failure> {
-    let needed = (5, 17);
-    if machine::kernel_release() < needed {
-        return Err(Failure::OldKernel { needed });
-    }
-    daemon::open_sysrq(proc).map_err(|error| {
-        Failure::Io("open /proc/sysrq-trigger for --kernel-oom (needs root)", error)
-    })
 }
 
 /// The help, from the table.

@@ -74,10 +74,12 @@ pub fn find(
     Ok(Found { best: search.best, seen, files: search.files })
 }
 
-/// Everyone with more than `limit` resident, the largest first, by the cheapest file that
-/// tells. Ends early, with what was found, once `go_on` says so; it is asked before each.
+/// Everyone with more than `limit` resident who may be ended, the largest first. Ends early,
+/// with what was found, once `go_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
     limit: KiB,
     go_on: &mut dyn FnMut(&mut Proc) -> bool,
 ) -> io::Result<Shortlist<KiB>> {
@@ -87,14 +89,15 @@ pub fn above(
         if !go_on(proc) {
             return;
         }
-        let pages = match proc.resident_pages(pid) {
-            // A kernel thread, or a leader that has ended before its threads.
-            Ok(0) => proc.stat_with_threads(pid).map(|stat| stat.rss_pages),
-            result => result,
-        };
-        let rss = pages.map_or(KiB::ZERO, |pages| KiB::from_pages(pages, page));
-        if rss > limit {
-            list.add(rss, pid);
+        // The cheapest file that tells. Of a kernel thread it tells 0, and of a leader that has
+        // ended before its threads.
+        let is_above = |pages| KiB::from_pages(pages, page) > limit;
+        if !proc.resident_pages(pid).is_ok_and(|pages| pages == 0 || is_above(pages)) {
+            return;
+        }
+        let Ok(stat) = proc.stat_with_threads(pid) else { return };
+        if is_above(stat.rss_pages) && protection(proc, rules, judge, &stat).is_none() {
+            list.add(KiB::from_pages(stat.rss_pages, page), pid);
         }
     })?;
     Ok(list)
@@ -349,12 +352,22 @@ pub fn group(
         if let Ok(status) = proc.status(&stat) {
             group.held = group.held.and(status.held());
         }
-        match rules.protection(&stat).or_else(|| exemption(proc, rules, judge, &stat)) {
+        match protection(proc, rules, judge, &stat) {
             None | Some(Protection::Gone) => {}
             Some(why) => group.protected = group.protected.or(Some((pid, why))),
         }
     })?;
     Ok(group)
+}
+
+/// Why a process must be left alone, if it must.
+pub fn protection(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    stat: &Stat,
+) -> Option<Protection> {
+    rules.protection(stat).or_else(|| exemption(proc, rules, judge, stat))
 }
 
 /// What `stat` does not tell about why a process must be left alone. When in doubt, it

@@ -234,7 +234,9 @@ impl Family {
 
     fn is_own(&self, stat: &Stat) -> bool {
         let of_helper = |helper: Pid| stat.id.pid == helper || stat.ppid == helper.number();
-        stat.id.pid == self.own || self.helper.is_some_and(of_helper)
+        // Helpers that were replaced end some time later. Of init everyone may be a child.
+        let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
+        stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
     }
 
     fn has_ancestor(&self, pid: Pid) -> bool {

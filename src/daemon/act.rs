@@ -28,8 +28,8 @@ impl Daemon {
         match step {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
-            Step::Choose(signal) => match self.offenders.take_dying() {
-                Some((hand, held)) => self.adopt(hand, held, memory),
+            Step::Choose(signal) => match self.take_offender() {
+                Some((hand, held, before)) => self.adopt(hand, held, &before.unwrap_or(*memory)),
                 None => self.choose(signal, memory),
             },
             Step::Escalate(urgency) => self.escalate(urgency),
@@ -42,6 +42,7 @@ impl Daemon {
             }
             Step::LetOff { id } => {
                 self.victim = None;
+                self.offenders.check_again(clock::now());
                 let pid = id.pid;
                 say!(
                     self.helper,
@@ -61,9 +62,11 @@ impl Daemon {
         }
     }
 
-    /// One above the limit is being ended anyway: its memory is waited for first.
-    fn adopt(&mut self, hand: InHand, held: Held, memory: &Memory) {
-        self.machine.signalled(hand.target.id, Deadly::Kill, held, memory, clock::now());
+    /// One above the limit was asked to end anyway: it is the victim of this event. `before`
+    /// is memory as it was then.
+    fn adopt(&mut self, hand: InHand, held: Held, before: &Memory) {
+        let signal = if hand.event.is_kill { Deadly::Kill } else { Deadly::Term };
+        self.machine.signalled(hand.target.id, signal, held, before, clock::now());
         self.victim = Some(hand);
     }
 
@@ -79,6 +82,7 @@ impl Daemon {
                 Ok(None) => {
                     log::low(&mut self.helper, memory, signal);
                     let wait = self.machine.alone(memory, clock::now());
+                    self.helper.ask_again();
                     log::nobody(&mut self.helper, wait);
                     return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
                 }
@@ -96,7 +100,7 @@ impl Daemon {
             let id = candidate.id();
             match self.end(&candidate, signal, memory) {
                 Ok(()) => return,
-                Err(Miss::Gone) => self.debug_missed(id, "is gone already"),
+                Err(Miss::Gone | Miss::Spared) => self.debug_missed(id, "is gone already"),
                 Err(Miss::Recovered) => {
                     return self.debug_missed(id, "is spared: memory has recovered")
                 }
@@ -117,7 +121,7 @@ impl Daemon {
 
     fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
         let before = clock::now();
-        let found = self.judging(|proc, rules, judge| scan::find(proc, rules, judge, memory))?;
+        let found = self.judging(|proc, rules, judge, _| scan::find(proc, rules, judge, memory))?;
         if self.config.debug {
             let micros = clock::now().since(before).as_micros();
             let (seen, files) = (found.seen, found.files);
@@ -146,7 +150,7 @@ impl Daemon {
             Level::Kill => Deadly::Kill,
         };
         let again =
-            self.judging(|proc, rules, judge| scan::again(proc, rules, judge, &memory, chosen));
+            self.judging(|proc, rules, judge, _| scan::again(proc, rules, judge, &memory, chosen));
         let candidate = again.ok_or(Miss::Gone)?;
         let held = self.send(&mut hand, &candidate, signal, |helper, _| {
             log::low(helper, &memory, signal);
@@ -181,7 +185,8 @@ impl Daemon {
         };
         match self.finish_off(&mut hand, why) {
             Ok(()) => self.victim = Some(hand),
-            Err(error) => self.leave(hand.target.id, &error),
+            Err(Miss::Refused(error)) => self.leave(hand.target.id, &error),
+            Err(_) => self.machine.spare(),
         }
     }
 

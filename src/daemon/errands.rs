@@ -1,14 +1,13 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::prioritize;
+use super::start::{open_sysrq, prioritize, raised};
 use super::Daemon;
 use crate::config::{self, Config, Settled};
 use crate::explain::Explanation;
 use crate::filter::Filter;
 use crate::helper::{Duty, Errand, Errands, Priority, Report};
 use crate::log;
-use crate::pattern::Field;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
@@ -18,15 +17,20 @@ use crate::sys::{arena, clock};
 use crate::victim::Scale;
 use std::rc::Rc;
 
+/// More than a person mends in one go; a file that is no configuration has thousands.
+const REFUSALS: usize = 20;
+
 /// What was asked for and has not begun, and what has.
 #[derive(Default)]
 pub struct Asked {
     pub settings: bool,
     pub candidates: bool,
+    /// That the settings have to wait.
+    delay_said: bool,
     running: Option<Errand>,
     /// What has come back, and whether it went well.
     back: Option<(Errand, bool)>,
-    /// Of each configuration file, and then of `/etc/passwd`.
+    /// Of each configuration file, and then what counts of `/etc/passwd`.
     texts: Vec<Vec<u8>>,
 }
 
@@ -69,6 +73,10 @@ impl Desk {
         match settled.and_then(|settled| fits(&settled).map(|()| settled)) {
             Ok(settled) => {
                 let config = settled.config;
+                if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
+                    report.say(Priority::Error, format_args!("{why}"));
+                    return false;
+                }
                 let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
                 config.warnings(memory.total, memory.swap_total).for_each(|warning| {
                     report.say(Priority::Warning, format_args!("warning: {warning}"));
@@ -79,14 +87,19 @@ impl Desk {
                     report.say(Priority::Warning, format_args!("warning: {unknown}"));
                 }
                 texts.iter().enumerate().for_each(|(file, text)| report.text(file, text));
-                if config.patterns.all().any(|pattern| pattern.field() == Field::User) {
-                    report.text(texts.len(), &passwd);
+                for (uid, name) in filter.users() {
+                    let line = [&name[..], b":x:", uid.to_string().as_bytes(), b"\n"].concat();
+                    report.text(texts.len(), &line);
                 }
                 true
             }
             Err(refusals) => {
-                for refusal in refusals {
+                for refusal in refusals.iter().take(REFUSALS) {
                     report.say(Priority::Error, format_args!("{refusal}"));
+                }
+                if refusals.len() > REFUSALS {
+                    let more = refusals.len() - REFUSALS;
+                    report.say(Priority::Error, format_args!("and {more} more mistakes"));
                 }
                 false
             }
@@ -120,8 +133,9 @@ fn memory(proc: &mut Proc) -> Option<Memory> {
 
 impl Daemon {
     /// Begins what was asked for, or goes on with it. New settings are taken over while
-    /// memory is fine and nobody is being ended.
-    pub(super) fn run_errands(&mut self, calm: bool) {
+    /// nobody is being ended and, unless nothing can be done about it, memory is fine: then
+    /// it is `quiet`.
+    pub(super) fn run_errands(&mut self, quiet: bool) {
         if let Some(errand) = self.asked.running {
             if let Some(good) = self.helper.collect(&mut self.asked.texts) {
                 self.asked.running = None;
@@ -132,19 +146,22 @@ impl Daemon {
             return;
         }
         if let Some((errand, good)) = self.asked.back {
-            if calm || errand == Errand::Candidates {
+            if quiet || errand == Errand::Candidates {
                 self.asked.back = None;
                 self.finish_errand(errand, good);
             }
-        } else if calm && self.asked.settings {
-            self.asked.settings = false;
+        } else if quiet && self.asked.settings {
+            (self.asked.settings, self.asked.delay_said) = (false, false);
             let files = self.sources.files.len();
             arena::begin_half();
             self.asked.texts = arena::unsealed(|| vec![Vec::new(); files + 1]);
             self.begin(Errand::Settings);
-        } else if self.asked.candidates && self.machine.is_idle() {
+        } else if self.asked.candidates && !self.machine.in_flight() {
             self.asked.candidates = false;
             self.begin(Errand::Candidates);
+        } else if self.asked.settings && !self.asked.delay_said {
+            self.asked.delay_said = true;
+            say!(self.helper, Notice, "settings will be read again once memory is fine");
         }
     }
 
@@ -160,14 +177,18 @@ impl Daemon {
             (Errand::Candidates, false) => say!(self.helper, Error, "cannot rank the processes"),
             (Errand::Settings, true) => {
                 let passwd = texts.pop().unwrap_or_default();
-                if arena::unsealed(|| self.take_over(&texts, &passwd)).is_some() {
-                    arena::keep_half();
+                let taken = arena::unsealed(|| self.take_over(&texts, &passwd)).is_some();
+                arena::end_half(taken);
+                if taken {
                     say!(self.helper, Notice, "settings were read again");
                     return self.say_settings();
                 }
                 self.keep_settings();
             }
-            (Errand::Settings, false) => self.keep_settings(),
+            (Errand::Settings, false) => {
+                arena::end_half(false);
+                self.keep_settings();
+            }
         }
     }
 
@@ -179,9 +200,9 @@ impl Daemon {
         let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
         config.check_sizes(self.memory?.total).ok()?;
         let config = Rc::new(config);
-        let sysrq = match (&self.sysrq, config.kernel_oom && !config.dryrun) {
-            (None, true) => Some(super::start::open_sysrq(&self.proc).ok()?),
-            _ => None,
+        let sysrq = match config.needs_sysrq() && self.sysrq.is_none() {
+            true => Some(open_sysrq(&self.proc).ok()?),
+            false => None,
         };
         let filter = Filter::new(&config.patterns, passwd);
         let desk = Desk {
@@ -191,18 +212,20 @@ impl Daemon {
             inherited: self.inherited,
             on_terminal: self.on_terminal,
         };
+        // Before the helper, which is to have the same.
+        let refused = (config.priority != self.config.priority)
+            .then(|| prioritize(&mut self.proc, raised(self.inherited, config.priority)));
         if let Err(error) = self.helper.relieve(desk.duty()) {
             log::without(&mut self.helper, "starting a helper for new settings", &error);
             return None;
         }
-        if let Some(niceness) = config.priority.filter(|_| config.priority != self.config.priority)
-        {
-            log::priority(&mut self.helper, &prioritize(&mut self.proc, niceness));
+        if let Some(refused) = &refused {
+            log::priority(&mut self.helper, refused);
         }
         let now = clock::now();
         self.sysrq = self.sysrq.take().or(sysrq);
         self.machine.reset(&config);
-        self.offenders.reset(config.limit, now);
+        self.offenders.reset(config.limit, config.dryrun, now);
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = filter;

@@ -4,11 +4,12 @@
 use super::Daemon;
 use crate::config::Config;
 use crate::event::Event;
-use crate::filter::{CommandLines, Filter, Verdict};
+use crate::filter::{CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::MemInfo;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
@@ -19,7 +20,7 @@ use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Rules};
+use crate::victim::{Candidate, Protection, Rules};
 use std::io;
 use std::time::Duration;
 
@@ -53,6 +54,14 @@ pub struct InHand {
     group: Option<Result<FreeGroup, Alone>>,
 }
 
+impl InHand {
+    /// Is this process, or of the group that goes with it.
+    pub fn includes(&self, id: Identity, pgid: i32) -> bool {
+        let in_group = self.target.group.is_some_and(|leader| leader.number() == pgid);
+        self.target.id == id || in_group
+    }
+}
+
 struct FreeGroup {
     leader: Pid,
     living: u32,
@@ -67,6 +76,8 @@ pub enum Miss {
     Recovered,
     /// The guard may not: choose others from now on.
     Refused(io::Error),
+    /// It is protected by now, which was said.
+    Spared,
 }
 
 /// The patterns in force, with the helper to read command lines.
@@ -112,7 +123,7 @@ impl Daemon {
     /// Calls `act` with the rules and patterns as they are now.
     pub(super) fn judging<T>(
         &mut self,
-        act: impl FnOnce(&mut Proc, &Rules<'_>, &mut dyn Judge) -> T,
+        act: impl FnOnce(&mut Proc, &Rules<'_>, &mut dyn Judge, &MemInfo) -> T,
     ) -> T {
         let family = scan::family(&mut self.proc, self.helper.pid());
         let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
@@ -120,7 +131,7 @@ impl Daemon {
         let rules = Rules::new(&self.config, total, self.scale, &family, left);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let mut judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        act(&mut self.proc, &rules, &mut judge)
+        act(&mut self.proc, &rules, &mut judge, &self.meminfo)
     }
 
     /// Takes hold of a candidate and its group, has its command line read while it has one,
@@ -253,8 +264,13 @@ impl Daemon {
         }
     }
 
-    /// Sends SIGKILL to one that was asked to end. Fails only where the guard may not.
-    pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> io::Result<()> {
+    /// Sends SIGKILL to one that was asked to end, unless it has come under protection
+    /// meanwhile.
+    pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> Result<(), Miss> {
+        if let Some(why) = self.later_protection(hand.target.id) {
+            log::spared_later(&mut self.helper, hand.target.id.pid, why);
+            return Err(Miss::Spared);
+        }
         let target = &mut hand.target;
         // Others may have joined the group since it was asked.
         if let Some(Err(why)) = target.group.map(|leader| self.free_group(leader.number())) {
@@ -268,10 +284,27 @@ impl Daemon {
                 self.sent(hand);
                 Ok(())
             }
-            Err(error) if errno::is_not_permitted(&error) => Err(error),
+            Err(error) if errno::is_not_permitted(&error) => Err(Miss::Refused(error)),
             // Its end is seen at the next look.
             Err(_) => Ok(()),
         }
+    }
+
+    /// What protects a process that was no one to spare before. What cannot be read of it by
+    /// now says nothing: it may be ending.
+    fn later_protection(&mut self, id: Identity) -> Option<Protection> {
+        let protection = self.judging(|proc, rules, judge, _| {
+            let stat = proc.stat_with_threads(id.pid).ok().filter(|stat| stat.id == id)?;
+            scan::protection(proc, rules, judge, &stat)
+        });
+        protection.filter(|why| {
+            matches!(
+                why,
+                Protection::Exempt
+                    | Protection::Root
+                    | Protection::Spared(Spared::Ignored(Some(_)))
+            )
+        })
     }
 
     fn sent(&mut self, hand: &InHand) {
@@ -303,7 +336,7 @@ impl Daemon {
         if pgid == process::own_group() {
             return Err(Alone::OwnGroup);
         }
-        let group = self.judging(|proc, rules, judge| scan::group(proc, rules, judge, leader));
+        let group = self.judging(|proc, rules, judge, _| scan::group(proc, rules, judge, leader));
         let group = group.map_err(|_| Alone::Unknown)?;
         match group.protected {
             Some((pid, why)) => Err(Alone::Holds(pid, why)),

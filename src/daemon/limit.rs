@@ -1,19 +1,20 @@
 //! The limit for each process: everyone above it is asked to end, the largest first, and
 //! ended after the grace, whatever memory does.
 //!
-//! Each offender has a clock of its own. The watch over memory goes on meanwhile: a check
-//! looks at memory now and then and gives way.
+//! Each offender has a clock of its own. The watch over memory goes on meanwhile: between
+//! any two steps here it has its turn, and while memory is low a check waits.
 
 use super::hold::{InHand, Miss, HOOK};
 use super::Daemon;
 use crate::config::Limit;
 use crate::helper::Word;
-use crate::kill::STUCK_AFTER;
+use crate::kill::{LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
 use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan;
+use crate::scan::{self, Shortlist};
 use crate::stats::Reason;
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
@@ -21,48 +22,79 @@ use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::Candidate;
-use std::io;
 use std::time::Duration;
 
 /// Offenders that are waited for at a time. Each has a descriptor, of which a service may
-/// have 1024; more of them wait for the next check.
+/// have 1024; more of them wait for a later check.
 pub const FLIGHTS: usize = 32;
 /// Where not all could be dealt with, or memory came first.
 const SOON: Duration = Duration::from_secs(1);
 /// Processes between two looks at memory: a fraction of a millisecond.
 const BETWEEN_LOOKS: u32 = 256;
+/// Whether a group is empty takes a walk over `/proc`: of all groups together not more than
+/// this often.
+const WALK: Duration = Duration::from_millis(100);
 
-/// Those who were asked to end.
+/// Those above the limit.
 pub struct Offenders {
+    /// Who was asked to end.
     flights: [Option<Flight>; FLIGHTS],
+    /// Who was found by the last check and not dealt with yet.
+    found: Option<Queue>,
     next_check: Option<Moment>,
+    next_walk: Moment,
+    /// Whose group is next to be looked at.
+    turn: usize,
+}
+
+struct Queue {
+    list: Shortlist<KiB>,
+    next: usize,
+    /// Not all could be dealt with.
+    again_soon: bool,
+    /// How long all of them together wait for hooks: no longer than one would.
+    hook_until: Moment,
 }
 
 struct Flight {
     hand: InHand,
     held: Held,
     first: Moment,
-    /// When something must be done; `None`: never by time.
-    deadline: Option<Moment>,
+    /// When something must be done.
+    deadline: Moment,
+    /// As it was at the last signal.
+    memory: Option<Memory>,
 }
 
 impl Offenders {
     pub fn new(limit: Option<Limit>, now: Moment) -> Offenders {
         const NONE: Option<Flight> = None;
-        Offenders { flights: [NONE; FLIGHTS], next_check: limit.map(|_| now) }
+        let next_check = limit.map(|_| now);
+        let flights = [NONE; FLIGHTS];
+        Offenders { flights, found: None, next_check, next_walk: now, turn: 0 }
     }
 
-    /// New settings are in force; who was asked already stays so.
-    pub fn reset(&mut self, limit: Option<Limit>, now: Moment) {
+    /// New settings are in force. Who was asked is waited for, if anyone may be ended still.
+    pub fn reset(&mut self, limit: Option<Limit>, dryrun: bool, now: Moment) {
+        if dryrun || limit.is_none() {
+            self.flights.iter_mut().for_each(|place| *place = None);
+        }
+        self.found = None;
         self.next_check = limit.map(|_| now);
+    }
+
+    /// Checks again soon: one that was left to low memory has been let off.
+    pub fn check_again(&mut self, now: Moment) {
+        self.next_check = self.next_check.map(|at| at.min(now));
     }
 
     fn is_due(&self, now: Moment) -> bool {
         self.next_check.is_some_and(|at| now >= at)
     }
 
-    fn contains(&self, id: Identity) -> bool {
-        self.flights.iter().flatten().any(|flight| flight.hand.target.id == id)
+    /// It was asked already, alone or with its group.
+    fn contains(&self, id: Identity, pgid: i32) -> bool {
+        self.flights.iter().flatten().any(|flight| flight.hand.includes(id, pgid))
     }
 
     fn has_room(&self) -> bool {
@@ -84,15 +116,6 @@ impl Offenders {
         }
     }
 
-    /// One who was sent SIGKILL, and so gives memory back by itself, and what it held.
-    pub fn take_dying(&mut self) -> Option<(InHand, Held)> {
-        let is_dying = |place: &&mut Option<Flight>| {
-            place.as_ref().is_some_and(|flight| flight.hand.event.is_kill)
-        };
-        let flight = self.flights.iter_mut().find(is_dying)?.take()?;
-        Some((flight.hand, flight.held))
-    }
-
     pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) {
         for pidfd in self.flights.iter().flatten().filter_map(|flight| flight.hand.target.pidfd()) {
             waiter.add(pidfd, Wish::Readable);
@@ -106,97 +129,147 @@ impl Offenders {
 
     /// When something is due by time.
     pub fn deadline(&self) -> Option<Moment> {
-        let flights = self.flights.iter().flatten().filter_map(|flight| flight.deadline);
+        let flights = self.flights.iter().flatten().map(|flight| flight.deadline);
         flights.chain(self.next_check).min()
     }
 }
 
 impl Daemon {
-    /// Does what is due for the limit. True if that took a while.
+    /// Does one step of what is due for the limit. True if that took a while, or another step
+    /// is due.
     pub(super) fn enforce_limit(&mut self) -> bool {
-        for place in 0..FLIGHTS {
-            if let Some(flight) = self.offenders.flights[place].take() {
-                self.offenders.flights[place] = self.follow(flight);
-            }
+        let busy = self.follow_flights();
+        if busy || self.deal_with_next() {
+            return true;
         }
         let now = clock::now();
-        let Some(limit) = self.config.limit.filter(|_| self.offenders.is_due(now)) else {
-            return false;
-        };
-        let all_done = self.check_limit(limit);
-        let wait = if all_done { limit.every } else { SOON.min(limit.every) };
-        self.offenders.next_check = Some(now.after(wait));
+        let due = self.config.limit.filter(|_| self.offenders.is_due(now));
+        let Some(limit) = due else { return false };
+        self.find_offenders(limit, now);
         true
     }
 
-    /// What has become of one who was asked; `None` once nothing more is to be done.
-    fn follow(&mut self, mut flight: Flight) -> Option<Flight> {
+    /// True if one of them took a while.
+    fn follow_flights(&mut self) -> bool {
         let now = clock::now();
-        let (id, pid) = (flight.hand.target.id, flight.hand.target.id.pid);
-        if flight.hand.target.is_gone(&mut self.proc) {
-            log::exited(&mut self.helper, pid, flight.hand.target.group, now.since(flight.first));
-            self.ended(&flight.hand.event);
-            return None;
+        let may_walk = now >= self.offenders.next_walk;
+        let first = self.offenders.turn;
+        for place in (0..FLIGHTS).map(|step| (first + step) % FLIGHTS) {
+            let Some(mut flight) = self.offenders.flights[place].take() else { continue };
+            let walks = flight.hand.target.takes_a_walk();
+            let is_late = now >= flight.deadline;
+            if walks && may_walk {
+                self.offenders.next_walk = now.after(WALK);
+                self.offenders.turn = place + 1;
+            }
+            let gone = (!walks || may_walk) && flight.hand.target.is_gone(&mut self.proc);
+            if gone {
+                let (target, first) = (&flight.hand.target, flight.first);
+                log::exited(&mut self.helper, target.id.pid, target.group, now.since(first));
+                self.ended(&flight.hand.event);
+            } else if !is_late || self.put_off(&mut flight, now) {
+                self.offenders.flights[place] = Some(flight);
+            }
+            if is_late || (walks && may_walk) {
+                return true;
+            }
         }
-        if flight.deadline.map_or(true, |at| now < at) {
-            return Some(flight);
-        }
-        if flight.hand.event.is_kill {
-            self.machine.remember_left(id);
-            log::stuck(&mut self.helper, pid);
-            self.notify(Word::Stuck, &flight.hand.event);
-            return None;
-        }
-        let why = "it ignores SIGTERM and was above the limit";
-        if let Err(error) = self.finish_off(&mut flight.hand, why) {
-            self.leave_offender(id, &error);
-            return None;
-        }
-        flight.deadline = Some(now.after(STUCK_AFTER));
-        Some(flight)
+        false
     }
 
-    /// Asks everyone above the limit to end. False if that is not all done.
-    fn check_limit(&mut self, limit: Limit) -> bool {
-        let (meminfo, config) = (&self.meminfo, &self.config);
+    /// The time of one is over. True if it is waited for on.
+    fn put_off(&mut self, flight: &mut Flight, now: Moment) -> bool {
+        let id = flight.hand.target.id;
+        if flight.hand.event.is_kill {
+            self.machine.remember_left(id);
+            log::stuck(&mut self.helper, id.pid);
+            self.notify(Word::Stuck, &flight.hand.event);
+            return false;
+        }
+        // Never by time; it is asked anew at a later check.
+        if self.config.grace.is_none() {
+            return false;
+        }
+        let why = "it ignores SIGTERM and was above the limit";
+        match self.finish_off(&mut flight.hand, why) {
+            Ok(()) => {
+                flight.deadline = now.after(STUCK_AFTER);
+                flight.memory = self.memory;
+                true
+            }
+            Err(Miss::Refused(error)) => {
+                self.leave_offender(id, &error);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Finds everyone above the limit. Memory comes first: where it is low, that ends early.
+    fn find_offenders(&mut self, limit: Limit, now: Moment) {
+        let config = self.config.clone();
         let mut seen = 0;
         let mut give_way = false;
-        let above = scan::above(&mut self.proc, limit.rss, &mut |proc| {
-            seen += 1;
-            if seen % BETWEEN_LOOKS == 0 && !give_way {
-                let memory = meminfo.read(proc).ok().flatten();
-                give_way = memory.is_some_and(|memory| {
-                    Limits::of(config, &memory).level(memory.available, &memory) != Level::Fine
-                });
-            }
-            !give_way
+        let found = self.judging(|proc, rules, judge, meminfo| {
+            scan::above(proc, rules, judge, limit.rss, &mut |proc| {
+                seen += 1;
+                if seen % BETWEEN_LOOKS == 0 && !give_way {
+                    let memory = meminfo.read(proc).ok().flatten();
+                    give_way = memory.is_some_and(|memory| {
+                        Limits::of(&config, &memory).level(memory.available, &memory) != Level::Fine
+                    });
+                }
+                !give_way
+            })
         });
-        let above = match above {
-            Ok(above) => above,
+        self.offenders.next_check = Some(now.after(limit.every));
+        match found {
+            Ok(list) => {
+                let again_soon = give_way || !list.is_whole();
+                let hook_until = clock::now().after(HOOK);
+                self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
+            }
             Err(error) => {
                 let error = Errno(&error);
                 say!(self.helper, Error, "cannot list /proc for the limit: {error}; trying again");
-                return false;
             }
-        };
-        // All of a check together wait no longer than one would.
-        let hook_until = clock::now().after(HOOK);
-        for &(_, pid) in above.entries() {
-            if !self.offenders.has_room() {
-                return false;
-            }
-            // One that vanishes meanwhile, or may not be ended, is none.
-            let _ = self.ask_to_end(pid, limit, hook_until);
         }
-        !give_way && above.is_whole()
     }
 
-    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<(), Miss> {
+    /// Asks the next one to end. False if there is none.
+    fn deal_with_next(&mut self) -> bool {
+        let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit) else {
+            return false;
+        };
+        let Some(&(_, pid)) = queue.list.entries().get(queue.next) else {
+            if queue.again_soon {
+                let soon = clock::now().after(SOON.min(limit.every));
+                self.offenders.next_check = Some(soon);
+            }
+            self.offenders.found = None;
+            return false;
+        };
+        queue.next += 1;
+        let hook_until = queue.hook_until;
+        // One that vanishes meanwhile, or may not be ended, is none.
+        if let Ok(Asked::Later) = self.ask_to_end(pid, limit, hook_until) {
+            if let Some(queue) = &mut self.offenders.found {
+                queue.again_soon = true;
+            }
+        }
+        true
+    }
+
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<Asked, Miss> {
         let candidate = self.offender(pid, limit)?;
-        let id = candidate.id();
-        let in_flight = self.victim.as_ref().is_some_and(|hand| hand.target.id == id);
-        if in_flight || self.offenders.contains(id) {
-            return Ok(());
+        let (id, pgid) = (candidate.id(), candidate.stat.pgid);
+        if self.offenders.contains(id, pgid) {
+            return Ok(Asked::Yes);
+        }
+        // Low memory may still let it off.
+        let is_victim = self.victim.as_ref().is_some_and(|hand| hand.includes(id, pgid));
+        if is_victim || !self.offenders.has_room() {
+            return Ok(Asked::Later);
         }
         let (signal, reason) = (Deadly::Term, Reason::Limit);
         let mut hand = self.take_hold(&candidate, signal, reason, hook_until, Level::Term)?;
@@ -214,10 +287,11 @@ impl Daemon {
         let held = sent?;
         if !self.config.dryrun {
             let first = clock::now();
-            let deadline = self.config.grace.map(|grace| first.after(grace));
-            self.offenders.add(Flight { hand, held, first, deadline });
+            let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
+            let memory = self.memory;
+            self.offenders.add(Flight { hand, held, first, deadline, memory });
         }
-        Ok(())
+        Ok(Asked::Yes)
     }
 
     /// The process as one that may be ended for its size, if it is one.
@@ -227,10 +301,8 @@ impl Daemon {
         if rss <= limit.rss {
             return Err(Miss::Recovered);
         }
-        self.judging(|proc, rules, judge| {
-            let protection =
-                rules.protection(&stat).or_else(|| scan::exemption(proc, rules, judge, &stat));
-            if protection.is_some() {
+        self.judging(|proc, rules, judge, _| {
+            if scan::protection(proc, rules, judge, &stat).is_some() {
                 return Err(Miss::Gone);
             }
             let score = proc.oom_score(pid).unwrap_or(0);
@@ -239,8 +311,29 @@ impl Daemon {
         })
     }
 
-    fn leave_offender(&mut self, id: Identity, error: &io::Error) {
+    fn leave_offender(&mut self, id: Identity, error: &std::io::Error) {
         self.machine.remember_left(id);
         log::not_permitted(&mut self.helper, id.pid, error);
     }
+
+    /// The largest that was asked to end, with what it holds, and memory as it was then: its
+    /// end should give back what is missing, before anyone else's.
+    pub(super) fn take_offender(&mut self) -> Option<(InHand, Held, Option<Memory>)> {
+        let Daemon { offenders, proc, .. } = self;
+        let mut largest: Option<(KiB, usize)> = None;
+        for (place, flight) in offenders.flights.iter_mut().enumerate() {
+            let Some(flight) = flight else { continue };
+            if !flight.hand.target.is_gone(proc) {
+                largest = largest.max(Some((flight.held.total(), place)));
+            }
+        }
+        let flight = offenders.flights[largest?.1].take()?;
+        Some((flight.hand, flight.held, flight.memory))
+    }
+}
+
+enum Asked {
+    /// Now, or before.
+    Yes,
+    Later,
 }

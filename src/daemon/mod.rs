@@ -31,7 +31,7 @@ use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-pub use start::{open_sysrq, Parts};
+pub use start::{open_sysrq, NoSysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -224,7 +224,7 @@ impl Daemon {
         if calm {
             self.helper.calm();
         }
-        self.run_errands(calm);
+        self.run_errands(calm || self.machine.is_pausing());
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
                 Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
@@ -255,7 +255,7 @@ impl Daemon {
         if let Some(pidfd) = seeing.and_then(|hand| hand.target.pidfd()) {
             waiter.add(pidfd, Wish::Readable);
         }
-        if let Some(reports) = self.helper.reports() {
+        if let Some(reports) = self.helper.reports().filter(|_| self.memory.is_some()) {
             waiter.add(reports, Wish::Readable);
         }
         self.offenders.wait_by(&mut waiter);

@@ -4,6 +4,7 @@
 use super::errands::{Asked, Desk};
 use super::limit::Offenders;
 use super::Daemon;
+use crate::bytes::Buf;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::helper::Helper;
@@ -17,6 +18,7 @@ use crate::say;
 use crate::scan;
 use crate::sources::Sources;
 use crate::stats::Stats;
+use crate::sys::errno::Errno;
 use crate::sys::fd::{self, Access};
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
@@ -24,6 +26,7 @@ use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Moment, Pid};
 use crate::victim::{Remembered, Rules, Scale};
+use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -53,8 +56,37 @@ pub struct Parts {
     pub notices: Vec<&'static str>,
 }
 
-pub fn open_sysrq(proc: &Proc) -> io::Result<OwnedFd> {
-    proc.open_file(b"sysrq-trigger", Access::Write)
+/// Why `--kernel-oom` cannot be done.
+pub enum NoSysrq {
+    OldKernel,
+    Refused(io::Error),
+}
+
+/// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
+/// could be taken for enough.
+const SYSRQ_KILLS: (u32, u32) = (5, 17);
+
+impl fmt::Display for NoSysrq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoSysrq::OldKernel => {
+                let (major, minor) = SYSRQ_KILLS;
+                write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
+            }
+            NoSysrq::Refused(error) => write!(
+                f,
+                "cannot open /proc/sysrq-trigger for --kernel-oom (needs root): {}",
+                Errno(error)
+            ),
+        }
+    }
+}
+
+pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
+    if machine::kernel_release() < SYSRQ_KILLS {
+        return Err(NoSysrq::OldKernel);
+    }
+    proc.open_file(b"sysrq-trigger", Access::Write).map_err(NoSysrq::Refused)
 }
 
 impl Daemon {
@@ -72,11 +104,16 @@ impl Daemon {
             notices,
         } = parts;
         let (config, sources) = (Rc::new(config), Rc::new(sources));
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        let passwd = match config.patterns.ask_for_users() {
+            true => std::fs::read("/etc/passwd").unwrap_or_default(),
+            false => Vec::new(),
+        };
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
-        let refused = config.priority.map(|niceness| prioritize(&mut proc, niceness));
+        let refused = config
+            .priority
+            .map(|niceness| prioritize(&mut proc, raised(inherited, Some(niceness))));
         let desk = Desk {
             config: config.clone(),
             sources: sources.clone(),
@@ -88,6 +125,7 @@ impl Daemon {
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
+        sources.doubts().for_each(|doubt| say!(helper, Warning, "warning: {doubt}"));
         for variable in &sources.unknown {
             say!(helper, Warning, "warning: {variable}");
         }
@@ -125,7 +163,7 @@ impl Daemon {
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
             log::too_late(&mut helper, &limits);
         }
-        let psi = psi_trigger(&proc);
+        let psi = config.memory.then(|| psi_trigger(&proc)).flatten();
         if config.debug {
             say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
             say!(
@@ -183,16 +221,28 @@ fn measure_fill_rate(memory: &Memory) -> KiB {
     }
 }
 
-/// The guard's own niceness and `oom_score_adj`; what was refused is said later.
-pub fn prioritize(proc: &mut Proc, niceness: i32) -> (io::Result<()>, io::Result<()>) {
+/// What the guard is to have, by `-p` or without it.
+pub fn raised(inherited: Inherited, niceness: Option<i32>) -> Inherited {
     // Enough to go after everyone else, and still not exempt: -1000 would hide a leak. A
     // supervisor may have given less already.
-    let protected = proc.oom_score_adj(process::own_pid()).is_ok_and(|adj| adj <= -100);
+    let adj = inherited.oom_score_adj.min(-100);
+    niceness.map_or(inherited, |niceness| Inherited { niceness, oom_score_adj: adj })
+}
+
+/// Sets the guard's own niceness and `oom_score_adj`; what was refused is said later.
+pub fn prioritize(proc: &mut Proc, wanted: Inherited) -> (io::Result<()>, io::Result<()>) {
+    let has = proc.oom_score_adj(process::own_pid());
     let adjust = |proc: &Proc| {
         let file = proc.open_file(b"self/oom_score_adj", Access::Write)?;
-        fd::write(file.as_fd(), b"-100").map(drop)
+        let mut text = Buf::<8>::new();
+        let _ = write!(text, "{}", wanted.oom_score_adj);
+        fd::write(file.as_fd(), text.as_bytes()).map(drop)
     };
-    (process::set_niceness(niceness), if protected { Ok(()) } else { adjust(proc) })
+    let adjusted = match has.is_ok_and(|has| has == wanted.oom_score_adj) {
+        true => Ok(()),
+        false => adjust(proc),
+    };
+    (process::set_niceness(wanted.niceness), adjusted)
 }
 
 /// Whether processes of others are out of sight: init always exists.

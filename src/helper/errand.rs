@@ -5,7 +5,7 @@ use super::message::{Errand, Message, Priority, LINE, TEXT};
 use crate::bytes::Buf;
 use crate::procfs::Proc;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{arena, clock, errno, process, socket};
+use crate::sys::{arena, clock, errno, process, signal, socket};
 use std::fmt::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -63,6 +63,7 @@ impl Report<'_> {
 pub fn start(errands: &dyn Errands, errand: Errand, number: i32, watch: BorrowedFd<'_>) {
     let _ = process::split(&[watch], || {
         arena::open();
+        signal::end_after(LIMIT.as_secs() as u32);
         let mut report = Report { watch, number };
         let good = Proc::system().is_ok_and(|proc| errands.run(errand, proc, &mut report));
         report.send(Message::Done { number, good });

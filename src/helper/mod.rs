@@ -120,6 +120,7 @@ impl Helper {
         self.silent_since = None;
         self.full_since = None;
         let pid = process::split(&[theirs, reports], || {
+            arena::forbid();
             signal::leave_to_parent();
             let Ok(proc) = Proc::system() else { return 1 };
             // The watch has said already what is refused.
@@ -257,9 +258,15 @@ impl Helper {
         self.revive()
     }
 
-    /// There is time again to ask for what could not be read.
-    pub fn calm(&mut self) {
+    /// There is time again to ask for what could not be read: it may be only that the machine
+    /// was too busy for an answer.
+    pub fn ask_again(&mut self) {
         self.unread = Remembered::default();
+    }
+
+    /// Memory is fine.
+    pub fn calm(&mut self) {
+        self.ask_again();
         self.spares = SPARES;
     }
 
@@ -335,7 +342,9 @@ impl Helper {
         let fresh = Helper::start(duty)?;
         let old = std::mem::replace(self, fresh);
         self.lost = old.lost;
-        memory::touch_all()
+        // What is not brought in now is when it is needed.
+        let _ = memory::touch_all();
+        Ok(())
     }
 
     /// When `revive` may be due, or an errand is given up, without anything happening.

@@ -208,7 +208,12 @@ impl Sink<'_> {
             Sink::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
                 Err(errno::for_later())
             }
-            Sink::Stderr => fd::write(fd::stderr(), &lines[..lines.len().min(AT_ONCE)]),
+            Sink::Stderr => {
+                // Whole lines: two helpers write while one takes over from the other.
+                let piece = &lines[..lines.len().min(AT_ONCE)];
+                let end = piece.iter().rposition(|&byte| byte == b'\n');
+                fd::write(fd::stderr(), end.map_or(piece, |end| &piece[..=end]))
+            }
             Sink::File { path, open } => {
                 let file = match open {
                     Some(file) => file,

@@ -10,6 +10,7 @@ use crate::bytes::{Buf, Escaped};
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
+use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{clock, errno, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
@@ -34,6 +35,7 @@ pub fn serve(
         command: None,
         outboxes: Outboxes::open(&duty.outputs, watch_pid),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
+        stats: None,
         releases: [None, None, None, None],
         hooks: Hooks::new(),
         recent: [NOBODY; HOOKS],
@@ -47,6 +49,7 @@ pub fn serve(
             Ok(len) => helper.take(watch, Message::parse(&buf[..len])),
             Err(error) if errno::is_for_later(&error) => {
                 // Once all that the watch wants is done: a disk may take its time.
+                helper.write_stats();
                 helper.outboxes.flush();
                 helper.wait(Some(watch));
             }
@@ -61,6 +64,7 @@ pub fn serve(
         helper.wait(None);
         helper.look_after_children(watch);
     }
+    helper.write_stats();
     helper.outboxes.finish(super::FINISH);
 }
 
@@ -72,6 +76,8 @@ struct Serving<'a> {
     command: Option<(Identity, Option<CommandLine>)>,
     outboxes: Outboxes<'a>,
     stats_file: Option<StatsFile<'a>>,
+    /// To be written.
+    stats: Option<Stats>,
     releases: [Option<Release>; 4],
     hooks: Hooks,
     /// Command lines of those who were signalled last, which have none any more.
@@ -97,6 +103,13 @@ impl Serving<'_> {
         let overdue = self.hooks.deadline().map(|at| at.since(clock::now()));
         let blind = (children.is_none() && !self.hooks.is_idle()).then_some(FOLLOW);
         waiter.wait([again, releasing, overdue, blind].into_iter().flatten().min());
+    }
+
+    fn write_stats(&mut self) {
+        let (Some(stats), Some(file)) = (self.stats.take(), &mut self.stats_file) else { return };
+        if let Some(trouble) = file.write(&stats, &mut self.proc) {
+            self.outboxes.line(Priority::Warning, trouble.as_bytes());
+        }
     }
 
     fn look_after_children(&mut self, watch: BorrowedFd<'_>) {
@@ -156,13 +169,7 @@ impl Serving<'_> {
                 }
             }
             Some(Message::Reopen) => self.outboxes.reopen(),
-            Some(Message::Stats(stats)) => {
-                let file = self.stats_file.as_mut();
-                let trouble = file.and_then(|file| file.write(&stats, &mut self.proc));
-                if let Some(trouble) = trouble {
-                    self.outboxes.line(Priority::Warning, trouble.as_bytes());
-                }
-            }
+            Some(Message::Stats(stats)) => self.stats = Some(stats),
             Some(Message::Go { errand, number }) => {
                 if let Some(errands) = &self.duty.errands {
                     errand::start(&**errands, errand, number, self.reports);

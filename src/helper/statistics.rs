@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::io;
 use std::os::fd::AsFd;
 
-/// Twice what all families take.
+/// Three times what all families take.
 const PAGE: usize = 6 * 1024;
 /// A path of the longest kind, and what is added to it.
 type LongPath = Buf<1024>;
@@ -56,7 +56,9 @@ impl<'a> StatsFile<'a> {
     }
 
     fn replace(&self, page: &[u8]) -> io::Result<()> {
-        let file = fd::open_bytes(self.beside.as_bytes(), Access::Replace)?;
+        // What is left of an earlier try, or what others have put there.
+        let _ = fd::remove(self.beside.as_bytes());
+        let file = fd::open_bytes(self.beside.as_bytes(), Access::Create)?;
         fd::let_all_read(file.as_fd())?;
         if fd::write(file.as_fd(), page)? < page.len() {
             return Err(errno::no_space());

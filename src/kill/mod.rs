@@ -34,7 +34,7 @@ use std::time::Duration;
 /// it is going: that of a very large one takes longer.
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// With `--grace 0`, when memory has recovered: by then SIGTERM has done what it will.
-const LET_OFF_AFTER: Duration = Duration::from_secs(5);
+pub const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 /// A candidate may appear (a process that was spared grows); looking costs a scan.
 const ALONE: Backoff = Backoff::new(1, 60);
 /// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
@@ -262,6 +262,11 @@ impl Machine {
         self.state = State::Settling(settling.begin(now, memory));
     }
 
+    /// The process in flight is protected by now.
+    pub fn spare(&mut self) {
+        self.state = State::Watching;
+    }
+
     /// A process cannot be ended (stuck, EPERM): not a candidate from now on.
     pub fn leave(&mut self, id: Identity) {
         self.remember_left(id);
@@ -302,6 +307,11 @@ impl Machine {
 
     pub fn in_flight(&self) -> bool {
         matches!(self.state, State::InFlight(_))
+    }
+
+    /// Nothing will be done for a while, whatever memory is.
+    pub fn is_pausing(&self) -> bool {
+        matches!(self.state, State::Pausing { .. })
     }
 
     /// Nothing is going on, and the machine has time for other things.

@@ -45,6 +45,11 @@ impl Target {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
+    /// Only a walk over `/proc` tells whether its group is empty.
+    pub fn takes_a_walk(&self) -> bool {
+        self.pidfd.is_none() && self.group.is_some()
+    }
+
     /// No descriptor tells its end.
     pub fn needs_looking(&self) -> bool {
         self.pidfd.is_none() || self.group.is_some()

@@ -43,8 +43,8 @@ pub struct Settings {
     pub syslog: Option<bool>,
     pub log_file: Option<Path>,
     pub stats_file: Option<Path>,
-    /// The guard's niceness.
-    pub priority: Option<i32>,
+    /// The guard's niceness; `Some(None)` leaves it as it is.
+    pub priority: Option<Option<i32>>,
 }
 
 /// Which of the two jobs is done.
@@ -173,6 +173,20 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// Given behind the other in one source, it alone counts.
+    pub fn overrules(&self, other: &Spec) -> bool {
+        let sets_the_same = || {
+            let named = |spec: &Spec| ["mem-size", "swap-size"].contains(&spec.longs[0]);
+            self.subject() == other.subject() && !named(self) && !named(other)
+        };
+        match self.effect {
+            Effect::Pattern(_) | Effect::Config => false,
+            _ => self == other || sets_the_same(),
+        }
+    }
+}
+
 const SAME_SUBJECT: [(&str, &str); 4] = [
     ("mem-size", "mem"),
     ("swap-size", "swap"),
@@ -228,7 +242,10 @@ pub fn by_key(key: &str) -> Option<&'static Spec> {
     let known = |key: &str| TABLE.iter().find(|spec| !key.is_empty() && spec.key == key);
     known(key).or_else(|| {
         let (base, number) = key.rsplit_once('_')?;
-        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        // 2 and 02 would be two keys that look like one.
+        let is_number = !number.is_empty()
+            && !number.starts_with('0')
+            && number.bytes().all(|byte| byte.is_ascii_digit());
         let spec = known(base).filter(|_| is_number)?;
         matches!(spec.effect, Effect::Pattern(_)).then_some(spec)
     })

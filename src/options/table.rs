@@ -425,9 +425,7 @@ pub static TABLE: &[Spec] = &[
         longs: &["priority"],
         shorts: &['p'],
         key: "PRIORITY",
-        effect: Effect::Switch(|settings, on| {
-            settings.priority = Some(if on { HIGHEST } else { 0 })
-        }),
+        effect: Effect::Switch(|settings, on| settings.priority = Some(on.then_some(HIGHEST))),
         section: Some(Section::Guard),
         default: "",
         help: "niceness -20 and oom_score_adj -100 for the guard",
@@ -440,7 +438,7 @@ pub static TABLE: &[Spec] = &[
             name: "N",
             expects: "a niceness from -20 to 19",
             set: |settings, text| {
-                settings.priority = Some(units::parse_integer(text, -20..=19)?);
+                settings.priority = Some(Some(units::parse_integer(text, -20..=19)?));
                 Ok(())
             },
         },

@@ -53,6 +53,8 @@ fn setting(
     let Some(name) = key.strip_prefix(PREFIX) else {
         // A file for a service's script as well may hold keys of others, but no slips of ours.
         return match options::nearest_prefixed(key) {
+            // Its next lines would look like lines of their own.
+            None if literal(value) == Err(UNCLOSED) => Err(unclear(key, UNCLOSED)),
             None => Ok(None),
             nearest => Err(Refusal::UnknownKey { place: at(key), nearest }),
         };

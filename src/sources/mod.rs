@@ -12,11 +12,14 @@ pub use file::is_plain;
 use crate::bytes::Escaped;
 use crate::options::{self, Effect, Settings, Spec, Wrong, PREFIX};
 use crate::pattern;
+use crate::sys::errno::Errno;
+use crate::sys::process;
 use crate::units::Fault;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 /// Read where no other is named, if it is there.
@@ -102,11 +105,19 @@ pub enum Refusal {
         place: Place,
         what: &'static str,
     },
-    /// What the kernel said; `None`: too large.
     Unreadable {
         file: Rc<[u8]>,
-        errno: Option<i32>,
+        why: Unreadable,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// What the kernel said.
+    Errno(i32),
+    TooLarge,
+    /// A directory, a device, a FIFO that would be waited for.
+    NoFile,
 }
 
 /// How much of a pattern is shown, and how much from the faulty byte on.
@@ -154,11 +165,12 @@ impl fmt::Display for Refusal {
                 write!(f, "{place}: a file cannot name another one; use -c for each")
             }
             Refusal::Unclear { place, what } => write!(f, "{place}: {what}"),
-            Refusal::Unreadable { file, errno } => {
+            Refusal::Unreadable { file, why } => {
                 write!(f, "{}: cannot read it: ", Escaped(file))?;
-                match errno.map(io::Error::from_raw_os_error) {
-                    Some(error) => crate::sys::errno::Errno(&error).fmt(f),
-                    None => write!(f, "it is larger than {} KiB", LONGEST / 1024),
+                match why {
+                    Unreadable::Errno(errno) => Errno(&io::Error::from_raw_os_error(*errno)).fmt(f),
+                    Unreadable::TooLarge => write!(f, "it is larger than {} KiB", LONGEST / 1024),
+                    Unreadable::NoFile => f.write_str("it is no regular file"),
                 }
             }
         }
@@ -182,19 +194,43 @@ impl ConfigFile {
 
     /// Its text; none where it is missing and may be.
     pub fn read(&self) -> Result<Vec<u8>, Refusal> {
-        let refusal = |errno| Refusal::Unreadable { file: self.name.clone(), errno };
-        let text = || {
+        let path = OsStr::from_bytes(&self.name);
+        let read = || {
+            if !std::fs::metadata(path)?.is_file() {
+                return Ok(Err(Unreadable::NoFile));
+            }
             let mut text = Vec::new();
-            let file = std::fs::File::open(OsStr::from_bytes(&self.name))?;
-            file.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
-            Ok::<_, io::Error>(text)
+            std::fs::File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+            Ok::<_, io::Error>(match text.len() {
+                0..=LONGEST => Ok(text),
+                _ => Err(Unreadable::TooLarge),
+            })
         };
-        match text() {
-            Ok(text) if text.len() > LONGEST => Err(refusal(None)),
-            Ok(text) => Ok(text),
+        let text = match read() {
+            Ok(text) => text,
             Err(error) if self.may_be_missing && is_missing(&error) => Ok(Vec::new()),
-            Err(error) => Err(refusal(error.raw_os_error())),
-        }
+            Err(error) => Err(Unreadable::Errno(error.raw_os_error().unwrap_or(0))),
+        };
+        text.map_err(|why| Refusal::Unreadable { file: self.name.clone(), why })
+    }
+
+    /// Why it deserves less trust than a guard that kills by it.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let metadata = std::fs::metadata(OsStr::from_bytes(&self.name)).ok()?;
+        let others_write = metadata.mode() & 0o022 != 0;
+        let is_trusted = metadata.uid() == 0 || metadata.uid() == process::own_user();
+        (others_write || !is_trusted).then(|| Doubt { file: self.name.clone() })
+    }
+}
+
+/// Others than root and this user may change a file of settings.
+pub struct Doubt {
+    file: Rc<[u8]>,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: others may change it, and with it what is killed", Escaped(&self.file))
     }
 }
 
@@ -242,6 +278,11 @@ impl Sources {
             vec![ConfigFile { name: usual.as_bytes().into(), may_be_missing: true }]
         });
         sources
+    }
+
+    /// What deserves a second look before it is trusted.
+    pub fn doubts(&self) -> impl Iterator<Item = Doubt> + '_ {
+        self.files.iter().filter_map(ConfigFile::doubt)
     }
 
     fn take_variable(&mut self, key: &[u8], value: Vec<u8>) {
@@ -315,7 +356,10 @@ impl Merged {
             match given.apply(settings) {
                 Err(refusal) => refusals.push(refusal),
                 Ok(()) if is_replaced => {}
-                Ok(()) => self.in_force.push(given),
+                Ok(()) => {
+                    self.in_force.retain(|before| !given.spec.overrules(before.spec));
+                    self.in_force.push(given);
+                }
             }
         }
     }

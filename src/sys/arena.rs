@@ -1,10 +1,10 @@
 //! The allocator: a fixed arena for the start, sealed when the loop begins.
 //!
-//! After the seal nothing allocates but what `unsealed` allows: new settings, which go into
-//! one of two halves of what is left while the old ones are in the other. If something does all the same, a debug build
-//! ends with the place; a release counts it and takes it from the next bytes of the
-//! arena, of which a reserve is locked with the rest; and where even the arena is used
-//! up, from the C library: whatever happens, the guard goes on.
+//! After the seal nothing allocates but new settings (`unsealed`), which go into one of two
+//! halves of what is left, while the old ones are in the other. If something does all the
+//! same, a debug build ends with the place; a release counts it and takes it from the next
+//! bytes, of which a reserve is locked with the rest. What finds no room comes from the C
+//! library: whatever happens, the guard goes on.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -27,11 +27,15 @@ unsafe impl Sync for Room {}
 static ROOM: Room = Room(UnsafeCell::new([0; ARENA]));
 static USED: AtomicUsize = AtomicUsize::new(0);
 static SEALED: AtomicBool = AtomicBool::new(false);
+/// Where the bytes end that may be handed out now.
+static END: AtomicUsize = AtomicUsize::new(ARENA);
 static AFTER_SEAL: AtomicUsize = AtomicUsize::new(0);
 /// Where the halves begin, once sealed.
 static HALVES: AtomicUsize = AtomicUsize::new(0);
-/// Which of them is kept.
+/// What is in use is in the second half.
 static IN_SECOND: AtomicBool = AtomicBool::new(true);
+/// `USED` and `END` as they were before a half was begun.
+static KEPT: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
 pub struct Arena;
 
@@ -78,7 +82,7 @@ fn take(layout: Layout) -> Option<*mut u8> {
     let mut start = 0;
     let claim = |used: usize| {
         start = used.checked_add(layout.align() - 1)? & !(layout.align() - 1);
-        start.checked_add(layout.size()).filter(|&end| end <= ARENA)
+        start.checked_add(layout.size()).filter(|&end| end <= END.load(Ordering::Relaxed))
     };
     USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok()?;
     // SAFETY: `start` lies inside the room.
@@ -97,13 +101,20 @@ fn note_late(layout: Layout) {
 
 /// From here on an allocation is a bug.
 pub fn seal() {
-    HALVES.store(used(), Ordering::Relaxed);
+    let reserve_end = (used() + RESERVE).min(ARENA);
+    HALVES.store(reserve_end, Ordering::Relaxed);
+    END.store(reserve_end, Ordering::Relaxed);
     SEALED.store(true, Ordering::Relaxed);
 }
 
 /// Allows it again, for a process that is not the watch.
 pub fn open() {
     SEALED.store(false, Ordering::Relaxed);
+}
+
+/// Forbids it again, for the helper, which may be forked from anywhere.
+pub fn forbid() {
+    SEALED.store(true, Ordering::Relaxed);
 }
 
 /// Allows it while `f` runs.
@@ -114,18 +125,29 @@ pub fn unsealed<T>(f: impl FnOnce() -> T) -> T {
     done
 }
 
-/// From here on blocks come from the half that is not kept; none of those in it may be in
-/// use any more.
+/// From here on blocks come from the half that is not in use.
 pub fn begin_half() {
+    KEPT[0].store(used(), Ordering::Relaxed);
+    KEPT[1].store(END.load(Ordering::Relaxed), Ordering::Relaxed);
     let first = HALVES.load(Ordering::Relaxed);
-    let kept_is_second = IN_SECOND.load(Ordering::Relaxed);
-    let start = if kept_is_second { first } else { first + (ARENA - first) / 2 };
+    let middle = first + (ARENA - first) / 2;
+    let (start, end) = match IN_SECOND.load(Ordering::Relaxed) {
+        true => (first, middle),
+        false => (middle, ARENA),
+    };
     USED.store(start, Ordering::Relaxed);
+    END.store(end, Ordering::Relaxed);
 }
 
-/// What was allocated since `begin_half` stays in use, and nothing of the other half does.
-pub fn keep_half() {
-    IN_SECOND.fetch_xor(true, Ordering::Relaxed);
+/// What was allocated since `begin_half` is in use from here on, or, if not `keep`, was given
+/// up: the other half is free.
+pub fn end_half(keep: bool) {
+    if keep {
+        IN_SECOND.fetch_xor(true, Ordering::Relaxed);
+    } else {
+        USED.store(KEPT[0].load(Ordering::Relaxed), Ordering::Relaxed);
+        END.store(KEPT[1].load(Ordering::Relaxed), Ordering::Relaxed);
+    }
 }
 
 /// Bytes handed out and never given back.

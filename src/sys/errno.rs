@@ -8,7 +8,7 @@ use std::io;
 pub struct Errno<'a>(pub &'a io::Error);
 
 /// The errors that the calls of this program are documented to give.
-const NAMES: [(i32, &str); 27] = [
+const NAMES: [(i32, &str); 32] = [
     (libc::EPERM, "EPERM (not permitted)"),
     (libc::ENOENT, "ENOENT (not found)"),
     (libc::ESRCH, "ESRCH (no such process)"),
@@ -35,7 +35,12 @@ const NAMES: [(i32, &str); 27] = [
     (libc::ENOEXEC, "ENOEXEC (no program; does it begin with #!/bin/sh?)"),
     (libc::EISDIR, "EISDIR (not a file)"),
     (libc::ETXTBSY, "ETXTBSY (being written)"),
-    (libc::ELOOP, "ELOOP (too many links)"),
+    (libc::ENXIO, "ENXIO (no device, or a FIFO without a reader)"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG (name too long)"),
+    (libc::ECONNREFUSED, "ECONNREFUSED (nobody listens)"),
+    (libc::ENOTCONN, "ENOTCONN (not connected)"),
+    (libc::EPROTOTYPE, "EPROTOTYPE (a socket of another kind)"),
+    (libc::ELOOP, "ELOOP (a link)"),
 ];
 
 impl fmt::Display for Errno<'_> {

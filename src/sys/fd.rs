@@ -15,10 +15,11 @@ pub enum Access {
     Trigger,
     Directory,
     /// At the end of a file that is made where it is missing: for the administrator's eyes,
-    /// since command lines may hold secrets. Never waits for the reader of a FIFO.
+    /// since command lines may hold secrets. Never waits for the reader of a FIFO, and never
+    /// goes through a link, which others may have laid there.
     Append,
-    /// A new file in place of an old one, and never through a link.
-    Replace,
+    /// A new file, where there is none and no link either.
+    Create,
 }
 
 impl Access {
@@ -34,15 +35,10 @@ impl Access {
                         | libc::O_APPEND
                         | libc::O_CREAT
                         | libc::O_NOCTTY
-                        | libc::O_NONBLOCK
-                }
-                Access::Replace => {
-                    libc::O_WRONLY
-                        | libc::O_TRUNC
-                        | libc::O_CREAT
                         | libc::O_NOFOLLOW
                         | libc::O_NONBLOCK
                 }
+                Access::Create => libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL,
             }
     }
 
@@ -86,6 +82,13 @@ pub fn check_program(path: &[u8]) -> io::Result<()> {
         libc::S_IFREG => Ok(()),
         _ => Err(io::Error::from_raw_os_error(libc::EISDIR)),
     }
+}
+
+/// Removes a file, whose path ends with its NUL.
+pub fn remove(path: &[u8]) -> io::Result<()> {
+    let path = super::terminated(path)?;
+    // SAFETY: `path` ends with NUL and lives for the call.
+    check(unsafe { libc::unlink(path.as_ptr()) }.into()).map(drop)
 }
 
 /// Lets everyone read a file, whatever the mask that this process inherited.

@@ -36,10 +36,10 @@ pub fn own_pid() -> Pid {
     Pid::new(number.into()).unwrap_or(Pid::INIT)
 }
 
-/// Whether this process acts as root.
-pub fn is_root() -> bool {
+/// The effective user of this process.
+pub fn own_user() -> u32 {
     // SAFETY: takes nothing, cannot fail.
-    unsafe { libc::geteuid() == 0 }
+    unsafe { libc::geteuid() }
 }
 
 /// The process group that this process is in.
@@ -79,19 +79,6 @@ fn threads() -> io::Result<u64> {
     #[allow(clippy::unnecessary_cast)] // 32 bits wide on some machines
     let links = stat.st_nlink as u64;
     Ok(links.saturating_sub(2))
-}
-
-/// More descriptors than the guard ever has open.
-const DESCRIPTORS: RawFd = 64;
-
-fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    for fd in libc::STDERR_FILENO + 1..DESCRIPTORS {
-        if !kept.iter().any(|kept| kept.as_raw_fd() == fd) {
-            // SAFETY: only the forked child comes here. It goes on with those alone and
-            // ends without dropping what it inherited.
-            unsafe { libc::close(fd) };
-        }
-    }
 }
 
 /// Ends this process at once, without destructors or buffers.
@@ -177,7 +164,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        close_inherited(theirs.as_raw_fd());
+        close_all_but(&[theirs.as_fd()]);
         libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
@@ -185,21 +172,35 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     }
 }
 
-/// Closes what a careless parent left open in this process, behind the standard
-/// descriptors; those of its own close by themselves.
-fn close_inherited(kept: RawFd) {
+/// Closes all descriptors of this process but the standard ones and those `kept`: also what
+/// a careless parent left open.
+fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut from = libc::STDERR_FILENO + 1;
+    loop {
+        let next = kept.iter().map(AsRawFd::as_raw_fd).filter(|&fd| fd >= from).min();
+        close_range(from, next.map_or(RawFd::MAX, |fd| fd - 1));
+        match next {
+            Some(fd) => from = fd + 1,
+            None => return,
+        }
+    }
+}
+
+fn close_range(from: RawFd, to: RawFd) {
     // Linux 5.9; one number on all machines (include/uapi/asm-generic/unistd.h).
     const SYS_CLOSE_RANGE: libc::c_long = 436;
+    // As many as a process may have unless it asks for more (`RLIMIT_NOFILE`).
     const LAST: RawFd = 1023;
-    let first = libc::STDERR_FILENO + 1;
-    for (from, to) in [(first, kept - 1), (kept + 1, RawFd::MAX)] {
-        // SAFETY: takes no pointer; the child uses none of these any more.
-        let closed = unsafe { libc::syscall(SYS_CLOSE_RANGE, from, to, 0) };
-        if closed != 0 {
+    if from > to {
+        return;
+    }
+    // SAFETY: takes no pointer; only a forked child comes here, which goes on with what is
+    // kept alone, and ends without dropping what it inherited.
+    let closed = unsafe { libc::syscall(SYS_CLOSE_RANGE, from, to, 0) };
+    if closed != 0 {
+        for fd in from..=to.min(LAST) {
             // SAFETY: the same.
-            (from..=to.min(LAST)).for_each(|fd| {
-                unsafe { libc::close(fd) };
-            });
+            unsafe { libc::close(fd) };
         }
     }
 }

@@ -68,6 +68,15 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
     }
 }
 
+/// Ends this process after so many seconds, whatever it waits for.
+pub fn end_after(seconds: u32) {
+    // SAFETY: takes no pointer; the default action of SIGALRM ends the process.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::alarm(seconds);
+    }
+}
+
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
 /// when the watch does, after it has written what the watch said last.
 pub fn leave_to_parent() {
