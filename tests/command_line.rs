@@ -816,13 +816,14 @@ fn a_reader_that_goes_away_early_is_no_failure() {
     }
 }
 
-/// A copy of `program` where an ordinary user can run it.
+/// A copy of `program` where an ordinary user can run it. Another process writes it: what this one has open for writing,
+/// a child that another test is just starting has, too, and until that child's own exec nobody can run it (ETXTBSY).
 fn for_everyone(program: &Path) -> (tempfile::TempDir, PathBuf) {
     let room = tempfile::tempdir().unwrap();
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = room.path().join("copy");
-    fs::copy(program, &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut install = Command::new("install");
+    assert!(install.args(["-m", "755"]).arg(program).arg(&copy).status().unwrap().success());
     (room, copy)
 }
 
