@@ -364,13 +364,22 @@ impl Guard {
     }
 }
 
-/// What it said tells most about a test that fails.
+/// What it does, sees and said tells most about a test that fails.
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
+            eprintln!("the guard: {}", whereabouts(self.pid()));
+            eprintln!("memory: {}", meminfo(&["MemAvailable:", "AnonPages:"]).join(", "));
             eprintln!("the guard's messages:\n{}", self.log());
         }
     }
+}
+
+/// The lines of `/proc/meminfo` that begin so.
+fn meminfo(keys: &[&str]) -> Vec<String> {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let lines = text.lines().filter(|line| keys.iter().any(|key| line.starts_with(key)));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// The number that follows `text` in `line`.
