@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -315,6 +315,23 @@ impl Guard {
                 assert!(Instant::now() < end, "the guard does not wake");
             }
         }
+    }
+
+    /// Waits for the hog's end by SIGKILL, and sees that the guard slept at most `most` times for it since it had slept
+    /// `before` times. Counts until the hog was last seen alive: what the guard does between the end and the test's
+    /// notice of it is another matter.
+    pub fn expect_kill(&self, hog: &mut Hog, before: u64, most: u64) {
+        let mut slept = 0;
+        wait_for("the hog's end", || {
+            let sleeps = self.sleeps();
+            let alive = hog.is_alive();
+            if alive {
+                slept = sleeps - before;
+            }
+            !alive
+        });
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        assert!(slept <= most, "the kill came after {slept} sleeps");
     }
 
     /// Lines that announce a signal for this process.
