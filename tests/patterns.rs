@@ -445,7 +445,7 @@ fn a_process_that_has_become_another_program_is_matched_by_its_new_command_line(
         let enough =
             || guard.count("no process to kill") > 0 || guard.count("would send") > before + 2;
         wait_for("a choice", enough);
-        assert_eq!(guard.count("no process to kill"), 1);
+        assert!(guard.count("no process to kill") > 0);
         guard.stop();
         drop(world);
     });
