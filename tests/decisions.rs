@@ -118,7 +118,7 @@ fn a_victim_is_let_off_when_memory_recovers_and_gets_sigkill_the_next_time() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
-        let guard = sandbox.guard(&["--grace", "1"]);
+        let guard = sandbox.guard(&["--grace", "3"]);
         memory.available(LOW);
         guard.wait_for("sending SIGTERM to process ");
         memory.available(PLENTY);

@@ -21,7 +21,7 @@ const FEW_SLEEPS: u64 = 6;
 fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
     let before = guard.sleeps();
     memory.available(VERY_LOW);
-    expect_end_on_time(guard, hog, before);
+    guard.expect_kill(hog, before, FEW_SLEEPS);
 }
 
 /// The same, where what is needed to see it must be done while the guard stands still.
@@ -37,23 +37,7 @@ fn expect_kill_on_time_after(
     let before = guard.sleeps();
     memory.available(VERY_LOW);
     guard.signal(libc::SIGCONT);
-    expect_end_on_time(guard, hog, before);
-}
-
-/// Counts until the hog was last seen alive: what the guard does between the end and the test's notice of it is another
-/// matter.
-fn expect_end_on_time(guard: &Guard, hog: &mut Hog, before: u64) {
-    let mut slept = 0;
-    wait_for("the hog's end", || {
-        let sleeps = guard.sleeps();
-        let alive = hog.is_alive();
-        if alive {
-            slept = sleeps - before;
-        }
-        !alive
-    });
-    assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
-    assert!(slept <= FEW_SLEEPS, "the kill came after {slept} sleeps");
+    guard.expect_kill(hog, before, FEW_SLEEPS);
 }
 
 // ---- nobody reads ----

@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -317,6 +317,23 @@ impl Guard {
         }
     }
 
+    /// Waits for the hog's end by SIGKILL, and sees that the guard slept at most `most` times for it since it had slept
+    /// `before` times. Counts until the hog was last seen alive: what the guard does between the end and the test's
+    /// notice of it is another matter.
+    pub fn expect_kill(&self, hog: &mut Hog, before: u64, most: u64) {
+        let mut slept = 0;
+        wait_for("the hog's end", || {
+            let sleeps = self.sleeps();
+            let alive = hog.is_alive();
+            if alive {
+                slept = sleeps - before;
+            }
+            !alive
+        });
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        assert!(slept <= most, "the kill came after {slept} sleeps");
+    }
+
     /// Lines that announce a signal for this process.
     pub fn signals_to(&self, pid: u32) -> Vec<String> {
         let whom = format!("to process {pid}");
@@ -364,13 +381,22 @@ impl Guard {
     }
 }
 
-/// What it said tells most about a test that fails.
+/// What it does, sees and said tells most about a test that fails.
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
+            eprintln!("the guard: {}", whereabouts(self.pid()));
+            eprintln!("memory: {}", meminfo(&["MemAvailable:", "AnonPages:"]).join(", "));
             eprintln!("the guard's messages:\n{}", self.log());
         }
     }
+}
+
+/// The lines of `/proc/meminfo` that begin so.
+fn meminfo(keys: &[&str]) -> Vec<String> {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let lines = text.lines().filter(|line| keys.iter().any(|key| line.starts_with(key)));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// The number that follows `text` in `line`.
