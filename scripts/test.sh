@@ -109,6 +109,7 @@ heading tools
 install_for shellcheck shellcheck shellcheck
 install_for unshare util-linux util-linux-misc
 install_for setpriv util-linux setpriv
+install_for mandoc mandoc mandoc
 install_for cc "gcc libc6-dev" "gcc musl-dev"
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.

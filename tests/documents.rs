@@ -1,0 +1,218 @@
+//! The man page and the default configuration file: made from the table of options, or held
+//! against it, and good for who reads them.
+//!
+//! `--check` is all that is asked of the guard here, which ends no process.
+//!
+//! `GUARD_BIN` names another guard to test, `GUARD_TOOLS` the directory of `manpage`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const PAGE: &str = include_str!("../init/oom_guard.8");
+const CONF: &str = include_str!("../init/oom_guard.conf");
+/// What the page is made from.
+const SOURCES: &str =
+    concat!(include_str!("../src/options/table.rs"), include_str!("tools/oom_guard.8.in"));
+/// A setting that is commented out.
+const OFF: &str = "#OOM_GUARD_";
+
+// ---- the table of options ----
+
+/// What `manpage --table` tells of an option.
+struct Row {
+    spellings: Vec<String>,
+    key: String,
+    kind: String,
+    default: String,
+}
+
+impl Row {
+    fn is_setting(&self) -> bool {
+        !self.key.is_empty() && self.kind != "config"
+    }
+}
+
+fn table() -> Vec<Row> {
+    let row = |line: &str| {
+        let columns: Vec<_> = line.split('\t').map(String::from).collect();
+        let [spellings, key, kind, default] = columns.try_into().expect("four columns");
+        let spellings = spellings.split(' ').map(String::from).collect();
+        Row { spellings, key, kind, default }
+    };
+    let rows: Vec<_> = manpage(&["--table"]).lines().map(row).collect();
+    assert!(rows.len() > 20, "only {} options were found: the test has gone blind", rows.len());
+    rows
+}
+
+fn manpage(arguments: &[&str]) -> String {
+    let beside = || {
+        let own = std::env::current_exe().expect("own path");
+        own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("examples")
+    };
+    let tools = std::env::var_os("GUARD_TOOLS").map_or_else(beside, PathBuf::from);
+    let output = Command::new(tools.join("manpage")).args(arguments).output();
+    printed(output.expect("manpage (cargo build --examples?)"))
+}
+
+fn printed(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+// ---- the man page ----
+
+#[test]
+fn the_man_page_is_what_is_made_of_the_table_now() {
+    // As happens where only one file of tests is built.
+    assert!(manpage(&["--sources"]) == SOURCES, "manpage is an old build: cargo build --examples");
+    let page = manpage(&[]);
+    // Whole, both are too long to be shown.
+    let differing = page.lines().zip(PAGE.lines()).find(|(now, then)| now != then);
+    assert!(page == PAGE, "init/oom_guard.8 is out of date; run scripts/man.sh: {differing:?}");
+}
+
+#[test]
+fn every_option_and_every_key_stands_in_the_man_page() {
+    let plain = PAGE.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let words: HashSet<_> = plain.split(|c| !is_part(c)).collect();
+    for row in table() {
+        for spelling in &row.spellings {
+            assert!(words.contains(&spelling[..]), "{spelling}");
+        }
+        let key = format!("OOM_GUARD_{}", row.key);
+        assert!(row.key.is_empty() || words.contains(&key[..]), "{key}");
+    }
+}
+
+#[test]
+fn mandoc_has_nothing_to_warn_of() {
+    let Some(said) = said_of_page("mandoc", &["-Tlint", "-Wwarning"]) else { return };
+    // A date would be that of nothing: the page changes with the table.
+    let faults: Vec<_> = said.lines().filter(|line| !line.contains("missing date")).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn groff_has_nothing_to_warn_of() {
+    // What it sets goes to nowhere (-z), its warnings to standard error.
+    let Some(said) = said_of_page("groff", &["-man", "-ww", "-z"]) else { return };
+    assert_eq!(said, "");
+}
+
+/// All that a program says when it is given the page; `None` where there is no such program.
+fn said_of_page(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Not `eprintln`, which is kept back for tests that pass.
+            let _ = writeln!(io::stderr(), "skip: the man page by {program}: it is not installed");
+            return None;
+        }
+        child => child.expect(program),
+    };
+    child.stdin.take().expect("its input").write_all(PAGE.as_bytes()).expect("the page");
+    let output = child.wait_with_output().expect(program);
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+// ---- the default configuration file ----
+
+/// Key, without its prefix, and value of each setting that is commented out, as it is written.
+fn settings_off() -> Vec<(&'static str, &'static str)> {
+    let settings = CONF.lines().filter_map(|line| line.strip_prefix(OFF));
+    settings.map(|setting| setting.split_once('=').expect(setting)).collect()
+}
+
+/// All settings of the file, without what comments them out.
+fn uncommented() -> String {
+    CONF.replace(OFF, &OFF[1..])
+}
+
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory for a file");
+    let path = dir.path().join("oom_guard.conf");
+    fs::write(&path, text).expect("the file");
+    (dir, path)
+}
+
+fn guard() -> PathBuf {
+    std::env::var_os("GUARD_BIN")
+        .map_or(PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")), PathBuf::from)
+}
+
+/// What `--check` shows as given, in the form of a configuration file.
+fn in_force(command: &mut Command) -> Vec<String> {
+    let text = printed(command.env_clear().output().expect("the guard"));
+    let settings = text.lines().filter_map(|line| line.strip_prefix("  OOM_GUARD_"));
+    let without_place = |setting: &str| setting.rsplit_once(" # ").map(|(it, _)| it.to_string());
+    settings.map(|setting| without_place(setting).expect("a place").trim_end().into()).collect()
+}
+
+fn in_force_by_file(text: &str) -> Vec<String> {
+    let (_dir, path) = written(text);
+    in_force(Command::new(guard()).args(["--check", "-c"]).arg(path))
+}
+
+#[test]
+fn the_file_has_comments_and_settings_and_nothing_that_one_of_its_readers_would_trip_over() {
+    for line in CONF.lines() {
+        let is_comment = line == "#" || line.starts_with("# ");
+        assert!(line.is_empty() || is_comment || line.starts_with(OFF), "{line}");
+        // Older versions of systemd take the line behind a backslash for more of the comment.
+        assert!(line == line.trim() && !line.ends_with('\\'), "{line:?}");
+    }
+}
+
+#[test]
+fn the_file_has_every_key_once_in_the_order_of_the_help() {
+    let table = table();
+    let wanted: Vec<_> = table.iter().filter(|row| row.is_setting()).map(|row| &row.key).collect();
+    let keys: Vec<_> = settings_off().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, wanted);
+}
+
+#[test]
+fn as_it_is_the_file_is_accepted_and_sets_nothing() {
+    assert_eq!(in_force_by_file(CONF), [""; 0]);
+}
+
+#[test]
+fn uncommented_the_file_is_accepted_as_a_whole_and_line_by_line() {
+    let all: Vec<_> = settings_off().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let plain = |setting: &String| setting.replace('\'', "");
+    let shown: Vec<_> = in_force_by_file(&uncommented()).iter().map(plain).collect();
+    assert_eq!(shown, all.iter().map(plain).collect::<Vec<_>>());
+    for setting in &all {
+        let shown = in_force_by_file(&format!("OOM_GUARD_{setting}\n"));
+        assert_eq!(shown.iter().map(plain).collect::<Vec<_>>(), [plain(setting)]);
+    }
+}
+
+#[test]
+fn what_has_a_default_stands_in_the_file_with_it() {
+    let table = table();
+    for (key, value) in settings_off() {
+        let row = table.iter().find(|row| row.key == key).expect(key);
+        // A default in words has the value as one of them: `1 on a terminal, else 3600`.
+        let is_default = match (&row.kind[..], &row.default[..]) {
+            ("switch", "") => value == "false",
+            (_, "") => continue,
+            (_, default) => default.split(' ').any(|word| word == value),
+        };
+        assert!(is_default, "{key}={value}, but the default is {:?}", row.default);
+    }
+}
+
+#[test]
+fn a_shell_reads_the_same_from_the_file_as_the_guard() {
+    let (_dir, path) = written(&uncommented());
+    let script = "set -a; . \"$1\"; exec \"$2\" --check -c none";
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", script, "sh"]).args([path, guard()]);
+    assert_eq!(in_force(&mut shell), in_force_by_file(&uncommented()));
+}
