@@ -17,7 +17,7 @@ use crate::scan;
 use crate::sources::{self, Given, Sources};
 use crate::sys::errno::{self, Errno};
 use crate::sys::{machine, memory, process, socket};
-use crate::victim::{Remembered, Rules, Scale};
+use crate::victim::{Protection, Remembered, Rules, Scale};
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -57,10 +57,10 @@ impl Check {
         check.look_at_outputs(config);
         let (family, left) = (scan::family(proc, None), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
-        if let Some((pid, name)) = rivals::find(proc, &rules)?.filter(|_| config.memory) {
+        if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
             check.warnings.push(log::Rival(pid, name).to_string());
         }
-        check.try_patterns(proc, config)?;
+        check.try_patterns(proc, config, &rules)?;
         Ok(check)
     }
 
@@ -153,7 +153,12 @@ impl Check {
     }
 
     /// A protection that protects nobody is a slip, as a rule.
-    fn try_patterns(&mut self, proc: &mut Proc, config: &Config) -> io::Result<()> {
+    fn try_patterns(
+        &mut self,
+        proc: &mut Proc,
+        config: &Config,
+        rules: &Rules<'_>,
+    ) -> io::Result<()> {
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
         let mut filter = Filter::with_users(&config.patterns, &passwd);
         for pattern in filter.unknown_users(&config.patterns) {
@@ -166,7 +171,7 @@ impl Check {
             .iter()
             .flat_map(|(option, list)| list.iter().map(move |pattern| (option, pattern)))
         {
-            let matching = fields_that_match(proc, &mut filter, &mut reader, pattern)?;
+            let matching = fields_that_match(proc, &mut filter, &mut reader, rules, pattern)?;
             if matching.contains(&pattern.field()) {
                 continue;
             }
@@ -186,12 +191,15 @@ fn fields_that_match(
     proc: &mut Proc,
     filter: &mut Filter,
     commands: &mut dyn CommandLines,
+    rules: &Rules<'_>,
     pattern: &Pattern,
 ) -> io::Result<Vec<Field>> {
     let mut matching = Vec::new();
     proc.for_each(|proc, pid| {
         let Ok(stat) = proc.stat(pid) else { return };
-        if stat.is_kernel_thread() {
+        // The command lines of those that ask name the pattern themselves.
+        let asks = [Protection::Guard, Protection::Ancestor, Protection::KernelThread];
+        if rules.protection(&stat).is_some_and(|why| asks.contains(&why)) {
             return;
         }
         for field in filter.fields_that_match(pattern, proc, &stat, commands) {

@@ -207,6 +207,18 @@ pub struct Settled {
     pub in_force: Vec<Given>,
 }
 
+/// The text of each file.
+pub fn read(sources: &Sources) -> Result<Vec<Vec<u8>>, Vec<Refusal>> {
+    let (mut texts, mut refusals) = (Vec::new(), Vec::new());
+    for file in &sources.files {
+        match file.read() {
+            Ok(text) => texts.push(text),
+            Err(refusal) => refusals.push(Refusal::Source(refusal)),
+        }
+    }
+    refusals.is_empty().then_some(texts).ok_or(refusals)
+}
+
 /// Makes settings of all sources, with the text of each file.
 pub fn settle(
     sources: &Sources,

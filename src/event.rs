@@ -68,9 +68,8 @@ impl Event {
 
     pub fn unpack(bytes: &[u8]) -> Option<Event> {
         let mut rest = bytes;
-        let start;
         let pid = Pid::new(i32::from_ne_bytes(take(&mut rest)?).into())?;
-        start = u64::from_ne_bytes(take(&mut rest)?);
+        let start = u64::from_ne_bytes(take(&mut rest)?);
         let uid = u32::from_ne_bytes(take(&mut rest)?);
         let adj = i32::from_ne_bytes(take(&mut rest)?);
         let score = i32::from_ne_bytes(take(&mut rest)?);

@@ -43,6 +43,8 @@ mod event;
 
 mod helper;
 
+mod errand;
+
 mod log;
 
 mod rivals;
@@ -61,7 +63,7 @@ use explain::Explanation;
 use options::{Section, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
-use sources::{ConfigFile, Sources};
+use sources::Sources;
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt;
@@ -140,8 +142,7 @@ fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
     }
     let variables = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
     let sources = Sources::of(program, request.given, variables);
-    let texts = sources.files.iter().map(ConfigFile::read).collect::<Result<Vec<_>, _>>();
-    let texts = texts.map_err(|refusal| Failure::Settings(vec![Refusal::Source(refusal)]))?;
+    let texts = config::read(&sources).map_err(Failure::Settings)?;
     let on_terminal = fd::is_terminal(fd::stderr());
     let settled = config::settle(&sources, &texts, on_terminal);
     let settled = settled.map_err(Failure::Settings)?;

@@ -7,19 +7,34 @@ use crate::victim::{Protection, Rules};
 use std::io;
 
 /// By their names in `/proc/PID/comm`.
-const NAMES: [&str; 6] = ["earlyoom", "nohang", "systemd-oomd", "bustd", "oomd", "oom_guard"];
+const NAMES: [&str; 6] = ["earlyoom", "nohang", "systemd-oomd", "bustd", "oomd", OWN];
+const OWN: &str = "oom_guard";
 
-/// One that runs now, if any: its number and name.
-pub fn find(proc: &mut Proc, rules: &Rules<'_>) -> io::Result<Option<(Pid, &'static str)>> {
-    let mut found = None;
+/// One that runs now, if any: its number and name. Of `own` guards nothing is said: who only
+/// checks settings does so beside the one that they are for.
+pub fn find(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    own: usize,
+) -> io::Result<Option<(Pid, &'static str)>> {
+    let (mut found, mut guards) = (None, 0);
     proc.for_each(|proc, pid| {
         if found.is_some() {
             return;
         }
         let Ok(stat) = proc.stat(pid) else { return };
-        let name = NAMES.into_iter().find(|name| name.as_bytes() == stat.comm.as_bytes());
+        let Some(name) = NAMES.into_iter().find(|name| name.as_bytes() == stat.comm.as_bytes())
+        else {
+            return;
+        };
         let is_other = matches!(rules.protection(&stat), None | Some(Protection::Left));
-        found = name.filter(|_| is_other).map(|name| (pid, name));
+        // A helper belongs to its watch.
+        let parent = Pid::new(stat.ppid.into()).and_then(|parent| proc.stat(parent).ok());
+        let is_helper = parent.is_some_and(|parent| parent.comm == stat.comm);
+        if is_other && !is_helper {
+            guards += usize::from(name == OWN);
+            found = (name != OWN || guards > own).then_some((pid, name));
+        }
     })?;
     Ok(found)
 }

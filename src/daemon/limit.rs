@@ -8,7 +8,7 @@ use super::hold::{InHand, Miss, HOOK};
 use super::Daemon;
 use crate::config::Limit;
 use crate::helper::Word;
-use crate::kill::{LET_OFF_AFTER, STUCK_AFTER};
+use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
@@ -222,7 +222,8 @@ impl Daemon {
                 !give_way
             })
         });
-        self.offenders.next_check = Some(now.after(limit.every));
+        let every = if config.dryrun { limit.every.max(DRY) } else { limit.every };
+        self.offenders.next_check = Some(now.after(every));
         match found {
             Ok(list) => {
                 let again_soon = give_way || !list.is_whole();

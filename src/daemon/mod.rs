@@ -255,8 +255,8 @@ impl Daemon {
         if let Some(pidfd) = seeing.and_then(|hand| hand.target.pidfd()) {
             waiter.add(pidfd, Wish::Readable);
         }
-        if let Some(reports) = self.helper.reports().filter(|_| self.memory.is_some()) {
-            waiter.add(reports, Wish::Readable);
+        if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
+            waiter.add(errand, Wish::Readable);
         }
         self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
@@ -296,6 +296,7 @@ impl Daemon {
             self.next_report,
             self.next_stats,
             self.offenders.deadline(),
+            self.asked.deadline(),
         ];
         for at in due.into_iter().flatten() {
             timeout = timeout.min(at.since(now).max(closest));

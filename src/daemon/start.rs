@@ -1,7 +1,7 @@
 //! Everything that is prepared while memory is plentiful: signals, priority, the helper,
 //! how fast memory fills here, and what a user should know from the start.
 
-use super::errands::{Asked, Desk};
+use super::errands::{duty, Asked};
 use super::limit::Offenders;
 use super::Daemon;
 use crate::bytes::Buf;
@@ -114,14 +114,7 @@ impl Daemon {
         let refused = config
             .priority
             .map(|niceness| prioritize(&mut proc, raised(inherited, Some(niceness))));
-        let desk = Desk {
-            config: config.clone(),
-            sources: sources.clone(),
-            scale,
-            inherited,
-            on_terminal,
-        };
-        let mut helper = Helper::start(desk.duty())?;
+        let mut helper = Helper::start(duty(&config, inherited))?;
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
@@ -154,7 +147,7 @@ impl Daemon {
         let family = scan::family(&mut proc, helper.pid());
         let left = Remembered::default();
         let rules = Rules::new(&config, memory.total, scale, &family, &left);
-        if let Ok(Some((pid, name))) = rivals::find(&mut proc, &rules) {
+        if let Ok(Some((pid, name))) = rivals::find(&mut proc, &rules, 0) {
             // A limit alone gets into nobody's way.
             if config.memory {
                 say!(helper, Warning, "warning: {}", log::Rival(pid, name));

@@ -27,20 +27,12 @@ pub enum Priority {
 }
 
 impl Priority {
-    fn of(number: i32) -> Priority {
+    /// Whatever else it is counts as `Info`.
+    pub fn of(number: i32) -> Priority {
         const ALL: [Priority; 4] =
             [Priority::Error, Priority::Warning, Priority::Notice, Priority::Debug];
         ALL.into_iter().find(|known| *known as i32 == number).unwrap_or(Priority::Info)
     }
-}
-
-/// What is done in a process of its own, since it reads files that may hang, and allocates.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Errand {
-    /// Read the configuration again.
-    Settings,
-    /// Say who would go first.
-    Candidates,
 }
 
 /// When a hook runs.
@@ -117,29 +109,12 @@ pub enum Message<'a> {
         word: Word,
         event: &'a [u8],
     },
-    /// The same `number` is in all that comes of it.
-    Go {
-        errand: Errand,
-        number: i32,
-    },
-    /// More of the text of a file.
-    Text {
-        number: i32,
-        file: u32,
-        text: &'a [u8],
-    },
-    /// That is all.
-    Done {
-        number: i32,
-        good: bool,
-    },
 }
 
 const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
 
 impl<'a> Message<'a> {
     pub fn seal(self) -> Sealed {
-        let about = |start: u64| Identity { start, ..NOBODY };
         let packed;
         let (kind, id, number, text) = match self {
             Message::Line { priority, text } => (b'L', NOBODY, priority as i32, text),
@@ -157,12 +132,6 @@ impl<'a> Message<'a> {
             Message::Hook { when: When::After, number, event } => (b'E', NOBODY, number, event),
             Message::HookEnded { number } => (b'H', NOBODY, number, &b""[..]),
             Message::Notify { word, event } => (b'N', NOBODY, word as i32, event),
-            Message::Go { errand: Errand::Settings, number } => (b'G', about(0), number, &b""[..]),
-            Message::Go { errand: Errand::Candidates, number } => {
-                (b'G', about(1), number, &b""[..])
-            }
-            Message::Text { number, file, text } => (b'T', about(file.into()), number, text),
-            Message::Done { number, good } => (b'D', about(good.into()), number, &b""[..]),
         };
         let mut bytes = Buf::new();
         bytes.push(&[kind]);
@@ -197,12 +166,6 @@ impl<'a> Message<'a> {
                 let word = words.into_iter().find(|word| *word as i32 == number)?;
                 Some(Message::Notify { word, event: text })
             }
-            b'G' => {
-                let errand = if start == 0 { Errand::Settings } else { Errand::Candidates };
-                Some(Message::Go { errand, number })
-            }
-            b'T' => Some(Message::Text { number, file: u32::try_from(start).ok()?, text }),
-            b'D' => Some(Message::Done { number, good: start != 0 }),
             _ => None,
         }
     }
@@ -234,11 +197,6 @@ mod tests {
             Message::HookEnded { number: 9 },
             Message::Notify { word: Word::Killed, event: b"x" },
             Message::Notify { word: Word::Stuck, event: b"x" },
-            Message::Go { errand: Errand::Settings, number: 1 },
-            Message::Go { errand: Errand::Candidates, number: -1 },
-            Message::Text { number: 1, file: u32::MAX, text: b"OOM_GUARD_X=1" },
-            Message::Done { number: 1, good: true },
-            Message::Done { number: 1, good: false },
         ] {
             assert_eq!(Message::parse(message.seal().as_bytes()), Some(message));
         }

@@ -4,9 +4,8 @@
 //! It is forked and locked before the loop begins. The watch sends and never waits longer
 //! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
 //! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
-//! lines and `statistics` for numbers; an `errand` has a process of its own.
+//! lines, `statistics` for numbers and `hook` for what is run beside a kill.
 
-mod errand;
 mod hook;
 mod message;
 mod outbox;
@@ -23,12 +22,10 @@ use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::Remembered;
-pub use errand::{Errands, Report};
-pub use message::{Errand, Priority, When, Word, LINE};
 use message::{Message, Sealed};
+pub use message::{Priority, When, Word, LINE};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// A helper that has answered nothing, or taken nothing, for so long is replaced. Shorter,
@@ -44,27 +41,16 @@ const SPARES: u32 = 4;
 const RESTART: Duration = Duration::from_secs(1);
 
 /// What a helper is for.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Duty {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
-    pub errands: Option<Rc<dyn Errands>>,
-}
-
-/// An errand whose end is awaited.
-struct Awaited {
-    number: i32,
-    until: Moment,
 }
 
 /// The watch's end.
 pub struct Helper {
     duty: Duty,
-    /// What comes of errands: the watch's end, and theirs.
-    reports: (OwnedFd, OwnedFd),
-    errands: i32,
-    awaited: Option<Awaited>,
     /// Both ends stay open here: what was sent waits in the socket for the next helper if
     /// this one dies.
     ours: OwnedFd,
@@ -93,9 +79,6 @@ impl Helper {
         let (ours, theirs) = socket::pair()?;
         let mut helper = Helper {
             duty,
-            reports: socket::pair()?,
-            errands: 0,
-            awaited: None,
             ours,
             theirs,
             pid: None,
@@ -114,19 +97,19 @@ impl Helper {
     }
 
     fn spawn(&mut self) -> io::Result<()> {
-        let (theirs, reports) = (self.theirs.as_fd(), self.reports.1.as_fd());
+        let theirs = self.theirs.as_fd();
         let (duty, watch) = (&self.duty, process::own_pid());
         self.started = clock::now();
         self.silent_since = None;
         self.full_since = None;
-        let pid = process::split(&[theirs, reports], || {
+        let pid = process::split(&[theirs], || {
             arena::forbid();
             signal::leave_to_parent();
             let Ok(proc) = Proc::system() else { return 1 };
             // The watch has said already what is refused.
             let _ = memory::lock();
             let _ = memory::touch_all();
-            serve::serve(theirs, reports, watch, proc, duty);
+            serve::serve(theirs, watch, proc, duty);
             0
         })?;
         self.pid = Some(pid);
@@ -172,46 +155,6 @@ impl Helper {
     /// Tells the people who are logged in.
     pub fn notify(&mut self, word: Word, event: &Event) {
         self.send(Message::Notify { word, event: event.pack().as_bytes() });
-    }
-
-    /// Begins an errand; one at a time. What comes of it is taken by `collect`.
-    pub fn go(&mut self, errand: Errand) {
-        self.errands = self.errands.wrapping_add(1);
-        let number = self.errands;
-        self.awaited = Some(Awaited { number, until: clock::now().after(errand::LIMIT) });
-        self.send(Message::Go { errand, number });
-    }
-
-    /// What becomes readable when something comes of an errand.
-    pub fn reports(&self) -> Option<BorrowedFd<'_>> {
-        self.awaited.as_ref().map(|_| self.reports.0.as_fd())
-    }
-
-    /// Takes what has come of an errand: lines are written, text is added to that of its
-    /// file. Once it is over: whether it went well.
-    pub fn collect(&mut self, texts: &mut [Vec<u8>]) -> Option<bool> {
-        let (awaited, until) = self.awaited.as_ref().map(|wait| (wait.number, wait.until))?;
-        let mut buf = Sealed::BUFFER;
-        while let Ok(len @ 1..) = socket::receive(self.reports.0.as_fd(), &mut buf) {
-            match Message::parse(&buf[..len]) {
-                Some(Message::Line { priority, text }) => self.write_line(priority, text),
-                Some(Message::Text { number, file, text }) if number == awaited => {
-                    if let Some(whole) = texts.get_mut(file as usize) {
-                        arena::unsealed(|| whole.extend_from_slice(text));
-                    }
-                }
-                Some(Message::Done { number, good }) if number == awaited => {
-                    self.awaited = None;
-                    return Some(good);
-                }
-                _ => {}
-            }
-        }
-        if clock::now() < until {
-            return None;
-        }
-        self.awaited = None;
-        Some(false)
     }
 
     /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
@@ -337,8 +280,12 @@ impl Helper {
         memory::touch_all()
     }
 
-    /// Starts one for another duty; the old one writes what it was sent, and ends.
+    /// Has the helper do another duty: where it is another, by another process, while the old
+    /// one writes what it was sent, sees its hooks to their end, and ends.
     pub fn relieve(&mut self, duty: Duty) -> io::Result<()> {
+        if self.duty == duty {
+            return Ok(());
+        }
         let fresh = Helper::start(duty)?;
         let old = std::mem::replace(self, fresh);
         self.lost = old.lost;
@@ -347,14 +294,12 @@ impl Helper {
         Ok(())
     }
 
-    /// When `revive` may be due, or an errand is given up, without anything happening.
+    /// When `revive` may be due without anything happening.
     pub fn deadline(&self) -> Option<Moment> {
-        let revival = match self.pid {
+        match self.pid {
             None => Some(self.started.after(RESTART)),
             Some(_) => self.hung_since().map(|since| since.after(HUNG_AFTER)),
-        };
-        let errand = self.awaited.as_ref().map(|wait| wait.until);
-        [revival, errand].into_iter().flatten().min()
+        }
     }
 
     fn hung_since(&self) -> Option<Moment> {

@@ -46,7 +46,7 @@ impl<'a> Outboxes<'a> {
         let file = file.map(|path| Outbox::new(Sink::File { path, open: None }));
         let syslog = outputs.syslog.then(|| Outbox::new(Sink::Syslog { sender, socket: None }));
         Outboxes {
-            stderr: Outbox::new(Sink::Stderr),
+            stderr: Outbox::new(Sink::Stderr(own_terminal())),
             to_stderr: outputs.stderr,
             others: [file, syslog],
         }
@@ -122,6 +122,10 @@ struct Outbox<'a> {
     /// Finished lines, each with its newline.
     bytes: Buf<ROOM>,
     lost: u32,
+    /// Of those lines, how many tell of lost ones, and of how many together.
+    told: (u32, u32),
+    /// What went out last was no whole line.
+    torn: bool,
     /// Nothing went out lately, which was said.
     in_trouble: bool,
     again_at: Moment,
@@ -130,12 +134,23 @@ struct Outbox<'a> {
 impl<'a> Outbox<'a> {
     fn new(sink: Sink<'a>) -> Outbox<'a> {
         let again_at = Moment::default();
-        Outbox { sink, bytes: Buf::new(), lost: 0, in_trouble: false, again_at }
+        Outbox {
+            sink,
+            bytes: Buf::new(),
+            lost: 0,
+            told: (0, 0),
+            torn: false,
+            in_trouble: false,
+            again_at,
+        }
     }
 
     /// Takes a whole line or none.
     fn line(&mut self, priority: Priority, text: &[u8]) {
         let mut entry = Entry::new();
+        if self.torn && self.bytes.as_bytes().is_empty() {
+            entry.push(b"\n");
+        }
         if self.lost > 0 {
             self.sink.begin(&mut entry, Priority::Warning);
             let _ = writeln!(entry, "{} messages were lost here", self.lost);
@@ -150,7 +165,10 @@ impl<'a> Outbox<'a> {
             self.lost = self.lost.saturating_add(1);
             return;
         }
-        self.lost = 0;
+        if self.lost > 0 {
+            self.told = (self.told.0 + 1, self.told.1.saturating_add(self.lost));
+            self.lost = 0;
+        }
         self.bytes.push(entry.as_bytes());
     }
 
@@ -159,16 +177,22 @@ impl<'a> Outbox<'a> {
         while !self.bytes.as_bytes().is_empty() && clock::now() >= self.again_at {
             match self.sink.write(self.bytes.as_bytes()) {
                 Ok(written) => {
+                    self.torn = !self.bytes.as_bytes()[..written].ends_with(b"\n");
                     self.bytes.drop_front(written);
                     self.in_trouble = false;
+                    if self.bytes.as_bytes().is_empty() {
+                        self.told = (0, 0);
+                    }
                 }
                 Err(error) if errno::is_for_later(&error) && self.sink.pollable().is_some() => {
                     break;
                 }
                 // Nobody will ever read it, or it is a file on a full disk.
-                Err(_) if matches!(self.sink, Sink::Stderr) => {
+                Err(_) if matches!(self.sink, Sink::Stderr(_)) => {
                     let lines = self.bytes.as_bytes().iter().filter(|&&byte| byte == b'\n').count();
-                    self.lost = self.lost.saturating_add(lines as u32);
+                    let (telling, told) = std::mem::take(&mut self.told);
+                    let lines = (lines as u32).saturating_sub(telling).saturating_add(told);
+                    self.lost = self.lost.saturating_add(lines);
                     self.bytes.clear();
                 }
                 Err(error) => {
@@ -183,17 +207,30 @@ impl<'a> Outbox<'a> {
     }
 }
 
+fn own_terminal() -> Option<OwnedFd> {
+    let is_terminal = fd::is_terminal(fd::stderr());
+    is_terminal.then(|| fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok()).flatten()
+}
+
 /// Where the lines of one outbox go.
 enum Sink<'a> {
-    Stderr,
-    File { path: &'a Path, open: Option<OwnedFd> },
-    Syslog { sender: Pid, socket: Option<OwnedFd> },
+    /// With a terminal, which may take only a part of what a pipe does, opened a second time
+    /// for writing without waiting.
+    Stderr(Option<OwnedFd>),
+    File {
+        path: &'a Path,
+        open: Option<OwnedFd>,
+    },
+    Syslog {
+        sender: Pid,
+        socket: Option<OwnedFd>,
+    },
 }
 
 impl Sink<'_> {
     fn begin(&self, entry: &mut Entry, priority: Priority) {
         let _ = match self {
-            Sink::Stderr => Ok(()),
+            Sink::Stderr(_) => Ok(()),
             Sink::File { .. } => write!(entry, "{} ", Timestamp(clock::wall())),
             // syslogd adds the time (RFC 3164, 4.3.2).
             Sink::Syslog { sender, .. } => {
@@ -205,14 +242,15 @@ impl Sink<'_> {
     /// Writes from the front of `lines`, and returns how much.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         match self {
-            Sink::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
+            Sink::Stderr(_) if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
                 Err(errno::for_later())
             }
-            Sink::Stderr => {
+            Sink::Stderr(terminal) => {
                 // Whole lines: two helpers write while one takes over from the other.
                 let piece = &lines[..lines.len().min(AT_ONCE)];
                 let end = piece.iter().rposition(|&byte| byte == b'\n');
-                fd::write(fd::stderr(), end.map_or(piece, |end| &piece[..=end]))
+                let to = terminal.as_ref().map_or(fd::stderr(), AsFd::as_fd);
+                fd::write(to, end.map_or(piece, |end| &piece[..=end]))
             }
             Sink::File { path, open } => {
                 let file = match open {
@@ -248,7 +286,7 @@ impl Sink<'_> {
     /// What tells that it can be written to again.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Sink::Stderr => Some(fd::stderr()),
+            Sink::Stderr(_) => Some(fd::stderr()),
             Sink::File { .. } => None,
             Sink::Syslog { socket, .. } => socket.as_ref().map(AsFd::as_fd),
         }
@@ -256,14 +294,14 @@ impl Sink<'_> {
 
     fn close(&mut self) {
         match self {
-            Sink::Stderr => {}
+            Sink::Stderr(_) => {}
             Sink::File { open: fd, .. } | Sink::Syslog { socket: fd, .. } => *fd = None,
         }
     }
 
     fn trouble(&self, error: &io::Error) -> Buf<LINE> {
         let path = match self {
-            Sink::Stderr => &b"standard error"[..],
+            Sink::Stderr(_) => &b"standard error"[..],
             Sink::File { path, .. } => path.as_bytes(),
             Sink::Syslog { .. } => SYSLOG.split_last().map_or(SYSLOG, |(_, path)| path),
         };

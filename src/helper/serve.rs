@@ -1,6 +1,5 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::errand;
 use super::hook::{Hooks, Orders, ShortCommand, HOOKS};
 use super::message::{Message, Priority, Sealed, When};
 use super::outbox::Outboxes;
@@ -12,7 +11,7 @@ use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{clock, errno, memory, process, signal, socket};
+use crate::sys::{clock, errno, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
 use std::io;
@@ -20,18 +19,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Serves until the other end is closed and all that it sent is done.
-pub fn serve(
-    watch: BorrowedFd<'_>,
-    reports: BorrowedFd<'_>,
-    watch_pid: Pid,
-    proc: Proc,
-    duty: &Duty,
-) {
+pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
     let stats_file = duty.outputs.stats_file.as_ref();
     let mut helper = Serving {
         proc,
         duty,
-        reports,
         command: None,
         outboxes: Outboxes::open(&duty.outputs, watch_pid),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
@@ -71,7 +63,6 @@ pub fn serve(
 struct Serving<'a> {
     proc: Proc,
     duty: &'a Duty,
-    reports: BorrowedFd<'a>,
     /// The command line read last, and whose it is; `None` if it could not be read.
     command: Option<(Identity, Option<CommandLine>)>,
     outboxes: Outboxes<'a>,
@@ -163,20 +154,6 @@ impl Serving<'_> {
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
                 self.outboxes.line(priority, line.as_bytes());
             }
-            Some(Message::Hook { when, number, event }) => {
-                if let Some(event) = Event::unpack(event) {
-                    self.run_hook(watch, when, number, &event);
-                }
-            }
-            Some(Message::Reopen) => self.outboxes.reopen(),
-            Some(Message::Stats(stats)) => self.stats = Some(stats),
-            Some(Message::Go { errand, number }) => {
-                if let Some(errands) = &self.duty.errands {
-                    errand::start(&**errands, errand, number, self.reports);
-                    // The fork has made the pages common.
-                    let _ = memory::touch_all();
-                }
-            }
             Some(Message::ReadCommand { id, question }) => {
                 // Anew each time: the process may have become another program meanwhile.
                 self.command = Some((id, self.read_command(id).ok()));
@@ -186,14 +163,15 @@ impl Serving<'_> {
                 let _ = socket::send(watch, answer.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
+            Some(Message::Hook { when, number, event }) => {
+                if let Some(event) = Event::unpack(event) {
+                    self.run_hook(watch, when, number, &event);
+                }
+            }
+            Some(Message::Reopen) => self.outboxes.reopen(),
+            Some(Message::Stats(stats)) => self.stats = Some(stats),
             Some(Message::Notify { .. }) => {}
-            Some(
-                Message::Command { .. }
-                | Message::HookEnded { .. }
-                | Message::Text { .. }
-                | Message::Done { .. },
-            )
-            | None => {}
+            Some(Message::Command { .. } | Message::HookEnded { .. }) | None => {}
         }
     }
 

@@ -40,7 +40,7 @@ const ALONE: Backoff = Backoff::new(1, 60);
 /// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
 const USELESS: Backoff = Backoff::new(10, 300);
 /// A dry run says each victim at most this often.
-const DRY: Duration = Duration::from_secs(1);
+pub const DRY: Duration = Duration::from_secs(1);
 
 /// One look at the world.
 #[derive(Clone, Copy)]

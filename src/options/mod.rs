@@ -138,6 +138,9 @@ impl Spec {
                 let pattern = Pattern::parse(bytes).map_err(Wrong::Pattern)?;
                 list(settings).push(pattern);
             }
+            Effect::Config if [&b""[..], b"-"].contains(&bytes) => {
+                return Err(Wrong::Value(Fault::Empty));
+            }
             Effect::Config | Effect::Task(_) | Effect::Obsolete(_) => {}
         }
         Ok(())

@@ -305,9 +305,10 @@ impl Sources {
             let named = source.iter().filter(|given| matches!(given.spec.effect, Effect::Config));
             let named: Vec<_> = named.map(Given::text).collect();
             let none = named.iter().rposition(|name| *name == b"none");
-            let counting = &named[none.map_or(0, |at| at + 1)..];
-            (!named.is_empty())
-                .then(|| counting.iter().map(|name| ConfigFile::parse(name)).collect())
+            // Those without a name are refused where all sources meet.
+            let counting = named[none.map_or(0, |at| at + 1)..].iter();
+            let counting = counting.filter(|name| !name.is_empty() && **name != b"-");
+            (!named.is_empty()).then(|| counting.map(|name| ConfigFile::parse(name)).collect())
         };
         names(&self.arguments).or_else(|| names(&self.environment))
     }

@@ -1,0 +1,117 @@
+//! Errands: what a process of its own does for the watch, since it reads files that may
+//! hang, and allocates. What comes of it is taken bit by bit, and never waited for.
+
+use crate::bytes::Buf;
+use crate::helper::{Priority, LINE};
+use crate::sys::fd::{Waiter, Wish};
+use crate::sys::{arena, clock, errno, memory, process, signal, socket};
+use crate::units::Moment;
+use std::fmt::{self, Write};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How long one may take; longer, and a file hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Text that is sent at a time.
+const PIECE: usize = LINE;
+
+/// One that is under way.
+pub struct Errand {
+    ours: OwnedFd,
+    until: Moment,
+}
+
+/// What comes of it.
+pub enum Came {
+    Line(Priority, Buf<LINE>),
+    /// More of the text of a file.
+    Text(usize, Buf<PIECE>),
+    /// It is over, and all is well or not.
+    Done(bool),
+}
+
+impl Errand {
+    /// Sends a child; `run` is true if all is well. A child that hangs is ended.
+    pub fn start(run: impl FnOnce(&mut Report<'_>) -> bool) -> io::Result<Errand> {
+        let (ours, theirs) = socket::pair()?;
+        process::split(&[theirs.as_fd()], || {
+            arena::open();
+            signal::leave_to_parent();
+            signal::end_after(LIMIT.as_secs() as u32);
+            let mut report = Report { watch: theirs.as_fd() };
+            let good = run(&mut report);
+            report.send(b'D', u8::from(good), b"");
+            0
+        })?;
+        // The fork has made the pages common; what is not brought in now is when it is needed.
+        let _ = memory::touch_all();
+        Ok(Errand { ours, until: clock::now().after(LIMIT) })
+    }
+
+    /// What becomes readable when something has come.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+
+    /// When it is given up.
+    pub fn deadline(&self) -> Moment {
+        self.until
+    }
+
+    /// The next that has come, if anything has. One whose process has ended early is over.
+    pub fn next(&mut self) -> Option<Came> {
+        let mut bytes = [0; PIECE + 2];
+        match socket::receive(self.ours.as_fd(), &mut bytes) {
+            Ok(len @ 2..) => {
+                let (kind, detail, text) = (bytes[0], bytes[1], &bytes[2..len]);
+                Some(match kind {
+                    b'L' => Came::Line(Priority::of(detail.into()), Buf::from_bytes(text)),
+                    b'T' => Came::Text(detail.into(), Buf::from_bytes(text)),
+                    _ => Came::Done(detail != 0),
+                })
+            }
+            Ok(_) => Some(Came::Done(false)),
+            Err(error) if errno::is_for_later(&error) && clock::now() < self.until => None,
+            Err(_) => Some(Came::Done(false)),
+        }
+    }
+}
+
+/// The way back to the watch.
+pub struct Report<'a> {
+    watch: BorrowedFd<'a>,
+}
+
+impl Report<'_> {
+    /// Has a line written.
+    pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
+        let mut line = Buf::<LINE>::new();
+        let _ = line.write_fmt(text);
+        if line.is_cut() {
+            line.end_with(b"...");
+        }
+        self.send(b'L', priority as u8, line.as_bytes());
+    }
+
+    /// Hands the text of a file to the watch, which knows it by its number.
+    pub fn text(&mut self, file: usize, text: &[u8]) {
+        let number = u8::try_from(file).unwrap_or(u8::MAX);
+        text.chunks(PIECE).for_each(|piece| self.send(b'T', number, piece));
+    }
+
+    /// Waits while the watch has other things to do.
+    fn send(&mut self, kind: u8, detail: u8, text: &[u8]) {
+        let mut message = Buf::<{ PIECE + 2 }>::new();
+        message.push(&[kind, detail]);
+        message.push(text);
+        while let Err(error) = socket::send(self.watch, message.as_bytes()) {
+            if !errno::is_for_later(&error) {
+                return;
+            }
+            let mut waiter = Waiter::<1>::new();
+            waiter.add(self.watch, Wish::Writable);
+            waiter.wait(Some(LIMIT));
+        }
+    }
+}
