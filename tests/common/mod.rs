@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -200,6 +200,21 @@ impl Sandbox {
         guard
     }
 
+    /// Starts a guard whose messages come to `log` by its own doing. What it says on standard error all the same goes to
+    /// the file `stderr`.
+    pub fn guard_with_log(&self, log: &Path, options: &[&str]) -> Guard {
+        let mut command = self.guard_command(options);
+        command.stderr(File::create(self.path("stderr")).expect("a file for stderr"));
+        let guard = self.start_guard_unheard(command).with_log(log);
+        guard.look_slowly(3);
+        guard
+    }
+
+    /// What that one has said on standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).expect("stderr")
+    }
+
     fn spawn_guard(&self, mut command: Command) -> Guard {
         Guard { child: command.spawn().expect("the guard"), log: self.path("log") }
     }
@@ -258,6 +273,12 @@ impl Guard {
         self.child.id()
     }
 
+    /// The same with its messages elsewhere.
+    pub fn with_log(mut self, log: &Path) -> Guard {
+        self.log = log.to_path_buf();
+        self
+    }
+
     /// All messages so far; none where standard error is something else.
     pub fn log(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
@@ -314,6 +335,15 @@ impl Guard {
                 thread::yield_now();
                 assert!(Instant::now() < end, "the guard does not wake");
             }
+        }
+    }
+
+    /// The same with one look a signal, where a flood of `-d` would be in the way.
+    pub fn look_slowly(&self, count: u64) {
+        for _ in 0..count {
+            let sleeps = self.sleeps();
+            self.signal(libc::SIGCHLD);
+            wait_for("a look", || self.sleeps() > sleeps);
         }
     }
 
@@ -583,6 +613,51 @@ pub fn mount(
     }
 }
 
+// ---- kills on time ----
+
+/// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and now and then
+/// once more until the end is over; 3 is the most that was seen.
+const FEW_SLEEPS: u64 = 6;
+
+/// Lets memory get very low and sees that the hog is ended in few looks.
+pub fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    expect_end_on_time(guard, hog, before);
+}
+
+/// The same, where what is needed to see it must be done while the guard stands still.
+pub fn expect_kill_on_time_after(
+    memory: &FakeMemory,
+    guard: &Guard,
+    hog: &mut Hog,
+    prepare: impl FnOnce(),
+) {
+    guard.signal(libc::SIGSTOP);
+    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
+    prepare();
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    guard.signal(libc::SIGCONT);
+    expect_end_on_time(guard, hog, before);
+}
+
+/// Counts until the hog was last seen alive: what the guard does between the end and the test's notice of it is another
+/// matter.
+fn expect_end_on_time(guard: &Guard, hog: &mut Hog, before: u64) {
+    let mut slept = 0;
+    wait_for("the hog's end", || {
+        let sleeps = guard.sleeps();
+        let alive = hog.is_alive();
+        if alive {
+            slept = sleeps - before;
+        }
+        !alive
+    });
+    assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+    assert!(slept <= FEW_SLEEPS, "the kill came after {slept} sleeps");
+}
+
 // ---- files that make a reader wait ----
 
 /// A FIFO over a file: whoever opens that file waits until the test answers.
@@ -591,13 +666,17 @@ pub struct Trap {
     place: CString,
 }
 
+pub fn make_fifo(path: &Path) {
+    let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: `name` ends with NUL and lives for the call.
+    let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
+    assert_eq!(made, 0, "mkfifo: {}", io::Error::last_os_error());
+}
+
 impl Trap {
     pub fn over(sandbox: &Sandbox, place: &str) -> Trap {
         let path = sandbox.path(&place.replace('/', "_"));
-        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
-        // SAFETY: `name` ends with NUL and lives for the call.
-        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
-        assert_eq!(made, 0, "mkfifo: {}", io::Error::last_os_error());
+        make_fifo(&path);
         bind_over(&path, Path::new(place));
         Trap { path, place: CString::new(place).expect("no NUL") }
     }
