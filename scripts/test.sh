@@ -54,10 +54,16 @@ path_of() {
     return 1
 }
 
-# BusyBox has these two as well, without the options that are needed here.
+# A tool that can do what is needed here.
 is_there() {
     case $1 in
+    # BusyBox has these two as well, without the options.
     unshare | setpriv) "$(path_of "$1")" --version 2>/dev/null | grep -q util-linux ;;
+    busybox) busybox --list 2>/dev/null | grep -qx syslogd ;;
+    # A module; another Python may come first in PATH, without the distribution's packages.
+    prometheus_client)
+        { /usr/bin/python3 -c "import $1.parser" || python3 -c "import $1.parser"; } 2>/dev/null
+        ;;
     *) has "$1" ;;
     esac
 }
@@ -111,6 +117,9 @@ install_for unshare util-linux util-linux-misc
 install_for setpriv util-linux setpriv
 install_for mandoc mandoc mandoc
 install_for cc "gcc libc6-dev" "gcc musl-dev"
+install_for busybox busybox busybox
+install_for logrotate logrotate logrotate
+install_for prometheus_client python3-prometheus-client py3-prometheus-client
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.
     PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin

@@ -13,33 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and now and then
-/// once more until the end is over; 3 is the most that was seen.
-const FEW_SLEEPS: u64 = 6;
-
-/// Lets memory get very low and sees that the hog is ended in few looks.
-fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
-    let before = guard.sleeps();
-    memory.available(VERY_LOW);
-    guard.expect_kill(hog, before, FEW_SLEEPS);
-}
-
-/// The same, where what is needed to see it must be done while the guard stands still.
-fn expect_kill_on_time_after(
-    memory: &FakeMemory,
-    guard: &Guard,
-    hog: &mut Hog,
-    prepare: impl FnOnce(),
-) {
-    guard.signal(libc::SIGSTOP);
-    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
-    prepare();
-    let before = guard.sleeps();
-    memory.available(VERY_LOW);
-    guard.signal(libc::SIGCONT);
-    guard.expect_kill(hog, before, FEW_SLEEPS);
-}
-
 // ---- nobody reads ----
 
 /// A pipe that takes nothing any more, and makes those wait who write to it.

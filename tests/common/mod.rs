@@ -200,6 +200,21 @@ impl Sandbox {
         guard
     }
 
+    /// Starts a guard whose messages come to `log` by its own doing. What it says on standard error all the same goes to
+    /// the file `stderr`.
+    pub fn guard_with_log(&self, log: &Path, options: &[&str]) -> Guard {
+        let mut command = self.guard_command(options);
+        command.stderr(File::create(self.path("stderr")).expect("a file for stderr"));
+        let guard = self.start_guard_unheard(command).with_log(log);
+        guard.look_slowly(3);
+        guard
+    }
+
+    /// What that one has said on standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).expect("stderr")
+    }
+
     fn spawn_guard(&self, mut command: Command) -> Guard {
         Guard { child: command.spawn().expect("the guard"), log: self.path("log") }
     }
@@ -256,6 +271,12 @@ pub struct Guard {
 impl Guard {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The same with its messages elsewhere.
+    pub fn with_log(mut self, log: &Path) -> Guard {
+        self.log = log.to_path_buf();
+        self
     }
 
     /// All messages so far; none where standard error is something else.
@@ -332,6 +353,15 @@ impl Guard {
         });
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
         assert!(slept <= most, "the kill came after {slept} sleeps");
+    }
+
+    /// The same with one look a signal, where a flood of `-d` would be in the way.
+    pub fn look_slowly(&self, count: u64) {
+        for _ in 0..count {
+            let sleeps = self.sleeps();
+            self.signal(libc::SIGCHLD);
+            wait_for("a look", || self.sleeps() > sleeps);
+        }
     }
 
     /// Lines that announce a signal for this process.
@@ -609,6 +639,35 @@ pub fn mount(
     }
 }
 
+// ---- kills on time ----
+
+/// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and now and then
+/// once more until the end is over; 3 is the most that was seen.
+const FEW_SLEEPS: u64 = 6;
+
+/// Lets memory get very low and sees that the hog is ended in few looks.
+pub fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    guard.expect_kill(hog, before, FEW_SLEEPS);
+}
+
+/// The same, where what is needed to see it must be done while the guard stands still.
+pub fn expect_kill_on_time_after(
+    memory: &FakeMemory,
+    guard: &Guard,
+    hog: &mut Hog,
+    prepare: impl FnOnce(),
+) {
+    guard.signal(libc::SIGSTOP);
+    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
+    prepare();
+    let before = guard.sleeps();
+    memory.available(VERY_LOW);
+    guard.signal(libc::SIGCONT);
+    guard.expect_kill(hog, before, FEW_SLEEPS);
+}
+
 // ---- files that make a reader wait ----
 
 /// A FIFO over a file: whoever opens that file waits until the test answers.
@@ -617,13 +676,17 @@ pub struct Trap {
     place: CString,
 }
 
+pub fn make_fifo(path: &Path) {
+    let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: `name` ends with NUL and lives for the call.
+    let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
+    assert_eq!(made, 0, "mkfifo: {}", io::Error::last_os_error());
+}
+
 impl Trap {
     pub fn over(sandbox: &Sandbox, place: &str) -> Trap {
         let path = sandbox.path(&place.replace('/', "_"));
-        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
-        // SAFETY: `name` ends with NUL and lives for the call.
-        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
-        assert_eq!(made, 0, "mkfifo: {}", io::Error::last_os_error());
+        make_fifo(&path);
         bind_over(&path, Path::new(place));
         Trap { path, place: CString::new(place).expect("no NUL") }
     }
