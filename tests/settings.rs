@@ -1,0 +1,928 @@
+//! Where settings come from and which of them count: command line, environment, files and the program's name; what is
+//! said about those that are wrong; and how a running guard takes new ones.
+//!
+//! Outside a sandbox the guard is only ever asked to `--check`, which ends nobody.
+
+mod common;
+
+use common::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// More than any file of settings may have.
+const LONGEST: usize = 64 << 10;
+
+// ---- the table ----
+
+/// An option that has a key, and two values that are right for it; those of a switch are `true` and `false`.
+struct Setting {
+    option: &'static str,
+    key: &'static str,
+    one: &'static str,
+    other: &'static str,
+}
+
+const fn row(
+    option: &'static str,
+    key: &'static str,
+    one: &'static str,
+    other: &'static str,
+) -> Setting {
+    Setting { option, key, one, other }
+}
+
+const SETTINGS: &[Setting] = &[
+    row("--mem", "MEM_THRESHOLD", "12,6", "3.14"),
+    row("--swap", "SWAP_THRESHOLD", "100", "20,10"),
+    row("--mem-size", "MEM_SIZE", "64M,32M", "1024"),
+    row("--swap-size", "SWAP_SIZE", "1M", "2M,0"),
+    row("--process-limit", "PROCESS_LIMIT", "500M", "1024"),
+    row("--threshold", "THRESHOLD", "1.5", "2"),
+    row("--interval", "INTERVAL", "30", "0.5"),
+    row("--watch", "WATCH", "memory", "limit"),
+    row("--prefer", "PREFER", "(chrome|firefox)", "user:postgres"),
+    row("--avoid", "AVOID", "(^|/)(init|Xorg|sshd)$", "cmd:--type=renderer"),
+    row("--ignore", "IGNORE", "exe:glob:/usr/sbin/*", "sshd"),
+    row("--only", "ONLY", "it's", "two words"),
+    row("--sort-by-rss", "SORT_BY_RSS", "true", "false"),
+    row("--ignore-root-user", "IGNORE_ROOT_USER", "true", "false"),
+    row("--ignore-positive-adj", "IGNORE_POSITIVE_ADJ", "true", "false"),
+    row("--min-rss", "MIN_RSS", "0", "50M"),
+    row("--kill-group", "KILL_GROUP", "true", "false"),
+    row("--dryrun", "DRY_RUN", "true", "false"),
+    row("--grace", "GRACE", "0", "2.5"),
+    row("--cooldown", "COOLDOWN", "3", "0"),
+    row("--kernel-oom", "KERNEL_OOM", "true", "false"),
+    row("--report", "REPORT_INTERVAL", "0", "60"),
+    row("--debug", "DEBUG", "true", "false"),
+    row("--syslog", "SYSLOG", "true", "false"),
+    row("--log-file", "LOG_FILE", "/tmp/one.log", "/tmp/it is another.log"),
+    row("--stats-file", "STATS_FILE", "/tmp/one.prom", "/tmp/other.prom"),
+    row("--priority", "PRIORITY", "true", "false"),
+    row("--set-priority", "SET_PRIORITY", "-20", "5"),
+];
+
+/// Options of one subject, and two values for each.
+const SAME_SUBJECT: &[[&str; 2]] = &[
+    ["MEM_THRESHOLD", "MEM_SIZE"],
+    ["SWAP_THRESHOLD", "SWAP_SIZE"],
+    ["PROCESS_LIMIT", "THRESHOLD"],
+    ["PRIORITY", "SET_PRIORITY"],
+];
+
+impl Setting {
+    fn of(key: &str) -> &'static Setting {
+        SETTINGS.iter().find(|setting| setting.key == key).expect("a known key")
+    }
+
+    fn is_switch(&self) -> bool {
+        self.other == "false"
+    }
+}
+
+/// `KEY=VALUE` as a file has it, and as `--check` shows it.
+fn line(key: &str, value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=^".contains(c);
+    let quote = match value {
+        _ if value.chars().all(is_plain) => "",
+        _ if value.contains('\'') => "\"",
+        _ => "'",
+    };
+    format!("OOM_GUARD_{key}={quote}{value}{quote}")
+}
+
+// ---- sources ----
+
+/// From the lowest to the highest.
+const SOURCES: [Source; 4] =
+    [Source::FirstFile, Source::LastFile, Source::Environment, Source::Arguments];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    FirstFile,
+    LastFile,
+    Environment,
+    Arguments,
+}
+
+/// What is given to a guard, source by source.
+struct Given {
+    room: tempfile::TempDir,
+    first: String,
+    last: String,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Given {
+    fn nothing() -> Given {
+        let room = tempfile::tempdir().expect("a directory for files");
+        let (first, last) = Default::default();
+        Given { room, first, last, environment: Vec::new(), arguments: Vec::new() }
+    }
+
+    fn with(mut self, source: Source, key: &str, value: &str) -> Given {
+        let text = line(key, value) + "\n";
+        match source {
+            Source::FirstFile => self.first += &text,
+            Source::LastFile => self.last += &text,
+            Source::Environment => {
+                self.environment.push((format!("OOM_GUARD_{key}"), value.to_string()));
+            }
+            Source::Arguments => {
+                let base = key.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+                let setting = Setting::of(base);
+                let value = if setting.is_switch() { "" } else { &*format!("={value}") };
+                self.arguments.push(format!("{}{value}", setting.option));
+            }
+        }
+        self
+    }
+
+    fn file(&self, source: Source) -> PathBuf {
+        let name = if source == Source::FirstFile { "first.conf" } else { "last.conf" };
+        self.room.path().join(name)
+    }
+
+    /// Where `--check` says that a setting stands which is the first of its source.
+    fn place(&self, source: Source, key: &str) -> String {
+        match source {
+            Source::Arguments => Setting::of(key).option.to_string(),
+            Source::Environment => format!("OOM_GUARD_{key} in the environment"),
+            _ => format!("{}:1: OOM_GUARD_{key}", self.file(source).display()),
+        }
+    }
+
+    fn check(&self) -> Answer {
+        fs::write(self.file(Source::FirstFile), &self.first).expect("a file");
+        fs::write(self.file(Source::LastFile), &self.last).expect("a file");
+        let mut command = check(&[]);
+        command.envs(self.environment.iter().cloned()).args(&self.arguments);
+        for source in [Source::FirstFile, Source::LastFile] {
+            command.arg("-c").arg(self.file(source));
+        }
+        Answer::of(&mut command)
+    }
+}
+
+fn guard() -> PathBuf {
+    std::env::var_os("GUARD_BIN").map_or(env!("CARGO_BIN_EXE_oom_guard").into(), PathBuf::from)
+}
+
+/// The guard's `--check`, which has nothing but its arguments yet.
+fn check(arguments: &[&str]) -> Command {
+    let mut command = Command::new(guard());
+    command.env_clear().arg("--check").args(arguments);
+    command
+}
+
+/// The same for a file with this text.
+fn check_file(text: impl AsRef<[u8]>) -> (Answer, Conf) {
+    let conf = Conf::new(text);
+    (Answer::of(check(&["-c"]).arg(&conf.path)), conf)
+}
+
+/// A configuration file that vanishes in the end.
+struct Conf {
+    path: PathBuf,
+    _room: tempfile::TempDir,
+}
+
+impl Conf {
+    fn new(text: impl AsRef<[u8]>) -> Conf {
+        let room = tempfile::tempdir().expect("a directory for a file");
+        let path = room.path().join("guard.conf");
+        fs::write(&path, text).expect("a file");
+        Conf { path, _room: room }
+    }
+
+    /// The beginning of what is said about one of its lines.
+    fn line(&self, number: usize) -> String {
+        format!("{}:{number}: ", self.path.display())
+    }
+}
+
+/// What a guard that was asked to `--check` has answered.
+#[derive(Debug)]
+struct Answer {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Answer {
+    fn of(command: &mut Command) -> Answer {
+        let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = output.output().expect("the guard");
+        let text = |bytes| String::from_utf8(bytes).expect("what it says is UTF-8");
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        Answer { status: output.status.code(), stdout, stderr }
+    }
+
+    /// The same, for what must be accepted.
+    fn good(command: &mut Command) -> Answer {
+        let answer = Answer::of(command);
+        assert_eq!(answer.status, Some(0), "{answer:?}");
+        answer
+    }
+
+    /// The settings in force: how each is shown, and where it stands.
+    fn in_force(&self) -> Vec<(String, String)> {
+        assert_eq!(self.status, Some(0), "{self:?}");
+        let lines = self.stdout.lines().skip_while(|line| *line != "settings in force:").skip(1);
+        let lines = lines.take_while(|line| !line.is_empty());
+        let pairs = lines.filter_map(|line| line.strip_prefix("  ")?.rsplit_once(" # "));
+        pairs.map(|(shown, place)| (shown.trim_end().to_string(), place.to_string())).collect()
+    }
+
+    /// How the settings in force are shown that have one of these keys, numbered or not.
+    fn shown(&self, keys: &[&str]) -> Vec<String> {
+        let mut shown: Vec<_> = self.in_force().into_iter().map(|(shown, _)| shown).collect();
+        shown.retain(|shown| {
+            let key = shown.split('=').next().unwrap_or_default().trim_start_matches("OOM_GUARD_");
+            keys.contains(&key.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_'))
+        });
+        shown
+    }
+
+    /// What was said on standard error, without the program's name. Guards of other tests do not count.
+    fn said(&self) -> Vec<&str> {
+        let said = |line| str::strip_prefix(line, "oom_guard: ").expect("the program's name");
+        let is_of_others =
+            |line: &&str| line.ends_with(" watches memory too: both may kill where one would do");
+        self.stderr.lines().map(said).filter(|line| !is_of_others(line)).collect()
+    }
+
+    /// The lines of a refusal, without the one that points to the help.
+    fn refusals(&self) -> Vec<&str> {
+        let mut said = self.said();
+        assert_eq!(said.pop(), Some("try 'oom_guard --help'"), "{self:?}");
+        assert_eq!((self.status, &*self.stdout), (Some(2), ""), "{self:?}");
+        said
+    }
+}
+
+// ---- each source, and each against each ----
+
+#[test]
+fn the_table_has_every_key() {
+    let table = include_str!("../src/options/table.rs");
+    let keys = table.lines().filter_map(|line| line.trim().strip_prefix("key: \""));
+    let keys = keys.filter_map(|rest| rest.strip_suffix("\","));
+    let known: BTreeSet<_> = keys.filter(|key| !["", "CONFIG"].contains(key)).collect();
+    assert_eq!(SETTINGS.iter().map(|setting| setting.key).collect::<BTreeSet<_>>(), known);
+    assert!(known.len() > 20, "only {known:?}: the test has gone blind");
+}
+
+/// Sees that `key` is in force with `value` and nothing else; what is wrong with that.
+fn fault(given: Given, source: Source, key: &str, value: &str) -> Option<String> {
+    // Nobody can be told to watch a limit that is not there.
+    let given = match key {
+        "WATCH" => given.with(Source::FirstFile, "THRESHOLD", "1"),
+        _ => given,
+    };
+    let answer = given.check();
+    if answer.status != Some(0) {
+        return Some(format!("{key} from {source:?}: {answer:?}"));
+    }
+    let mut found = answer.in_force();
+    found.retain(|(shown, _)| shown.starts_with(&format!("OOM_GUARD_{key}=")));
+    let wanted = (line(key, value), given.place(source, key));
+    let is_right = found == [wanted.clone()];
+    (!is_right).then(|| format!("{key} from {source:?}: {found:?} instead of {wanted:?}"))
+}
+
+#[test]
+fn each_option_is_set_by_each_source() {
+    let mut faults = Vec::new();
+    for setting in SETTINGS {
+        for source in SOURCES {
+            let given = Given::nothing().with(source, setting.key, setting.one);
+            faults.extend(fault(given, source, setting.key, setting.one));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Each source with each that is above it.
+fn pairs_of_sources() -> impl Iterator<Item = (Source, Source)> {
+    let above = |low| SOURCES[low + 1..].iter().map(move |&high| (SOURCES[low], high));
+    (0..SOURCES.len()).flat_map(above)
+}
+
+#[test]
+fn a_higher_source_replaces_a_lower_one_option_by_option() {
+    let mut faults = Vec::new();
+    for &Setting { key, one, other, .. } in SETTINGS {
+        for (low, high) in pairs_of_sources() {
+            // The command line can only turn on.
+            let can_turn_off = Setting::of(key).is_switch() && high != Source::Arguments;
+            let (below, above) = if can_turn_off { (one, other) } else { (other, one) };
+            let given = Given::nothing().with(low, key, below).with(high, key, above);
+            faults.extend(fault(given, high, key, above));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn all_four_sources_together_leave_the_command_line_and_what_it_does_not_say() {
+    let keys = ["GRACE", "COOLDOWN", "MIN_RSS", "INTERVAL"];
+    let mut given = Given::nothing();
+    for (index, source) in SOURCES.into_iter().enumerate() {
+        for key in &keys[index..] {
+            given = given.with(source, key, &index.to_string().replace('0', "7"));
+        }
+    }
+    let shown: BTreeSet<_> = given.check().shown(&keys).into_iter().collect();
+    let wanted = ["GRACE=7", "COOLDOWN=1", "MIN_RSS=2", "INTERVAL=3"];
+    assert_eq!(shown, wanted.map(|setting| format!("OOM_GUARD_{setting}")).into());
+}
+
+#[test]
+fn what_nobody_sets_is_shown_with_its_default() {
+    let stdout = Answer::good(&mut check(&["-c", "none"])).stdout;
+    for default in ["MEM_THRESHOLD: 10,5", "SWAP_THRESHOLD: 10,5", "GRACE: 5", "COOLDOWN: 1"] {
+        let line = format!("\n  # OOM_GUARD_{default} (default)\n");
+        assert!(stdout.contains(&line), "no {line:?} in {stdout}");
+    }
+    // And what a size has replaced is not in force.
+    let stdout = Answer::good(&mut check(&["-c", "none", "-M", "1M"])).stdout;
+    assert!(!stdout.contains("MEM_THRESHOLD"), "{stdout}");
+}
+
+#[test]
+fn a_higher_source_that_sets_one_of_a_subject_drops_all_of_it_below() {
+    let mut faults = String::new();
+    for keys in SAME_SUBJECT {
+        for (low, high) in pairs_of_sources() {
+            for above in keys {
+                let mut given = Given::nothing();
+                for key in keys {
+                    given = given.with(low, key, Setting::of(key).other);
+                }
+                let one = Setting::of(above).one;
+                let shown = given.with(high, above, one).check().shown(keys);
+                if shown != [line(above, one)] {
+                    let _ = writeln!(faults, "{above} from {high:?} over {low:?}: {shown:?}");
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn percentage_and_size_of_one_source_count_together() {
+    for source in SOURCES {
+        let given = Given::nothing().with(source, "MEM_SIZE", "1M");
+        let shown = given.with(source, "MEM_THRESHOLD", "5").check();
+        let keys = ["MEM_SIZE", "MEM_THRESHOLD"];
+        assert_eq!(shown.shown(&keys).len(), 2, "{shown:?}");
+    }
+}
+
+#[test]
+fn two_spellings_of_one_limit_or_priority_leave_only_the_later_in_force() {
+    for keys in &SAME_SUBJECT[2..] {
+        for [first, later] in [[keys[0], keys[1]], [keys[1], keys[0]]] {
+            for source in [Source::FirstFile, Source::Arguments] {
+                let given = Given::nothing().with(source, first, Setting::of(first).one);
+                let given = given.with(source, later, Setting::of(later).one);
+                let shown = given.check().shown(keys);
+                assert_eq!(shown, [line(later, Setting::of(later).one)], "{source:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_option_that_is_given_twice_counts_as_the_last_time() {
+    let answer = Answer::good(&mut check(&["-c", "none", "--grace", "1", "--grace=2"]));
+    assert_eq!(answer.shown(&["GRACE"]), ["OOM_GUARD_GRACE=2"]);
+}
+
+// ---- patterns and switches ----
+
+#[test]
+fn further_patterns_are_repeated_as_options_and_numbered_as_keys() {
+    let further = ["IGNORE", "IGNORE_2", "IGNORE_17"];
+    for source in SOURCES {
+        let keys = further.into_iter().zip(["a b", "c", "(d|e)"]);
+        let given = keys.fold(Given::nothing(), |given, (key, text)| given.with(source, key, text));
+        let shown: BTreeSet<_> = given.check().shown(&["IGNORE"]).into_iter().collect();
+        assert_eq!(shown.len(), 3, "{source:?}: {shown:?}");
+        let values = shown.iter().filter_map(|shown| shown.split_once('=')).map(|(_, value)| value);
+        assert_eq!(values.collect::<BTreeSet<_>>(), BTreeSet::from(["'(d|e)'", "'a b'", "c"]));
+    }
+}
+
+#[test]
+fn a_higher_source_replaces_the_whole_list_whatever_its_numbers() {
+    for (low, high) in pairs_of_sources() {
+        let given = Given::nothing().with(low, "ONLY", "a").with(low, "ONLY_2", "b");
+        let given = given.with(low, "AVOID", "stays").with(high, "ONLY_9", "c");
+        let answer = given.check();
+        assert_eq!(answer.shown(&["ONLY"]), ["OOM_GUARD_ONLY=c"], "{high:?} over {low:?}");
+        assert_eq!(answer.shown(&["AVOID"]), ["OOM_GUARD_AVOID=stays"]);
+    }
+}
+
+#[test]
+fn a_switch_takes_every_spelling_of_yes_and_no() {
+    // The kernel knows no groups, so both together are refused; that tells yes from no.
+    let with_group = |word| Given::nothing().with(Source::FirstFile, "KILL_GROUP", word);
+    for source in [Source::LastFile, Source::Environment] {
+        let status = |word| {
+            with_group("true").with(source, "KERNEL_OOM", word).check().status.expect("a status")
+        };
+        for yes in ["true", "1", "yes", "on", "TRUE", "True", "yEs", "ON"] {
+            assert_eq!(status(yes), 2, "{source:?}: {yes}");
+        }
+        for no in ["false", "0", "no", "off", "FALSE", "False", "nO", "OFF"] {
+            assert_eq!(status(no), 0, "{source:?}: {no}");
+        }
+        let given = with_group("on").with(Source::FirstFile, "KERNEL_OOM", "on");
+        assert_eq!(given.with(source, "KERNEL_OOM", "off").check().status, Some(0), "{source:?}");
+    }
+}
+
+#[test]
+fn a_switch_takes_nothing_else() {
+    for word in ["", "2", "y", "truee", " true", "true ", "ja", "-1"] {
+        let answer = Given::nothing().with(Source::Environment, "DRY_RUN", word).check();
+        let fault = if word.is_empty() { "is empty" } else { "is neither yes nor no" };
+        let said = format!(
+            "OOM_GUARD_DRY_RUN in the environment: {word:?} {fault} \
+             (expected: true or false, yes or no, on or off, 1 or 0)"
+        );
+        assert_eq!(answer.refusals(), [said]);
+    }
+}
+
+#[test]
+fn what_check_shows_can_be_given_again_as_a_file() {
+    let arguments =
+        ["-m7,3", "-M", "1G", "-g", "--prefer", "a b", "--prefer=x", "--only", "it's", "-r0", "-p"];
+    let first = Answer::good(check(&["-c", "none"]).args(arguments)).in_force();
+    let shown: Vec<_> = first.into_iter().map(|(shown, _)| shown).collect();
+    let (answer, _) = check_file(shown.join("\n"));
+    let again: Vec<_> = answer.in_force().into_iter().map(|(shown, _)| shown).collect();
+    assert_eq!(again, shown);
+}
+
+// ---- mistakes ----
+
+/// Lines of a file that are wrong, and what is said about each behind file and line.
+const MISTAKES: &[(&[u8], &str)] = &[
+    (b"hello", "this is no line KEY=VALUE; a comment begins with #"),
+    (
+        b"OOM_GUARD_MEM_THRESHOLD=abc",
+        "OOM_GUARD_MEM_THRESHOLD: \"abc\" is not a number (expected: a percentage above 0 and below \
+         100, such as 10 or 10,5)",
+    ),
+    (
+        b"OOM_GUARD_SWAP_THRESHOLD=101",
+        "OOM_GUARD_SWAP_THRESHOLD: \"101\" is out of range (expected: a percentage above 0 and up to \
+         100, such as 10 or 10,5)",
+    ),
+    (
+        b"OOM_GUARD_MEM_SIZE=-1",
+        "OOM_GUARD_MEM_SIZE: \"-1\" is negative (expected: an amount above 0 in KiB or with suffix K, \
+         M, G or T, such as 500M or 1G,256M)",
+    ),
+    (
+        b"OOM_GUARD_COOLDOWN=1.0000001",
+        "OOM_GUARD_COOLDOWN: \"1.0000001\" has too many digits (expected: seconds from 0 to 31536000, \
+         decimals allowed)",
+    ),
+    (
+        b"OOM_GUARD_SET_PRIORITY=20",
+        "OOM_GUARD_SET_PRIORITY: \"20\" is out of range (expected: a niceness from -20 to 19)",
+    ),
+    (
+        b"OOM_GUARD_DRY_RUN=maybe",
+        "OOM_GUARD_DRY_RUN: \"maybe\" is neither yes nor no (expected: true or false, yes or no, on or \
+         off, 1 or 0)",
+    ),
+    (
+        b"OOM_GUARD_WATCH=everything",
+        "OOM_GUARD_WATCH: \"everything\" is none of the choices (expected: memory, limit or both)",
+    ),
+    (
+        b"OOM_GUARD_LOG_FILE=guard.log",
+        "OOM_GUARD_LOG_FILE: \"guard.log\" is not the absolute path of a file (expected: an absolute \
+         path, such as /var/log/oom_guard.log)",
+    ),
+    (
+        b"OOM_GUARD_THRESHOLD=",
+        "OOM_GUARD_THRESHOLD: \"\" is empty (expected: an amount above 0 in GiB, such as 20 or 1.5)",
+    ),
+    (
+        b"OOM_GUARD_PREFER_2='a(b'",
+        "OOM_GUARD_PREFER_2: \"a(b\": this group is never closed, at byte 2: \"(b\"",
+    ),
+    (b"OOM_GUARD_AVOID=a b", "OOM_GUARD_AVOID: has a character that needs quotes; write KEY='VALUE'"),
+    (b"OOM_GUARD_AVOID='a", "OOM_GUARD_AVOID: has a quote that is not closed in its line"),
+    (
+        b"OOM_GUARD_AVOID=\"a$\"",
+        "OOM_GUARD_AVOID: has $, ` or \\ in double quotes, which a shell would change; use single \
+         quotes",
+    ),
+    (
+        b"OOM_GUARD_AVOID='a' # sshd",
+        "OOM_GUARD_AVOID: goes on behind the closing quote; quote the whole value, and give a comment \
+         its own line",
+    ),
+    (b"OOM_GUARD_AVOID= a", "OOM_GUARD_AVOID: has a blank behind =; write KEY=VALUE without"),
+    (
+        b"OOM_GUARD_AVOID =a",
+        "OOM_GUARD_AVOID : is no key: letters, digits and _, with = right behind",
+    ),
+    (b"OOM_GUARD_AVOID='\xff\0'", "OOM_GUARD_AVOID: holds a NUL byte"),
+    (
+        b"OOM_GUARD_AVOID=a\r",
+        "OOM_GUARD_AVOID: ends with a carriage return; save the file with Unix line ends",
+    ),
+    (
+        b"OOM_GUARD_COOLDWON=1",
+        "OOM_GUARD_COOLDWON: there is no such setting; did you mean OOM_GUARD_COOLDOWN?",
+    ),
+    (
+        b"OOM_GAURD_DEBUG=1",
+        "OOM_GAURD_DEBUG: there is no such setting; did you mean OOM_GUARD_DEBUG?",
+    ),
+    (b"OOM_GUARD_MEM_THRESHOLD_2=1", "OOM_GUARD_MEM_THRESHOLD_2: there is no such setting; did you \
+         mean OOM_GUARD_MEM_THRESHOLD?"),
+    (b"OOM_GUARD_PID=1", "OOM_GUARD_PID: is what hooks are told, and no setting"),
+    (
+        b"OOM_GUARD_CONFIG=/etc/other.conf",
+        "OOM_GUARD_CONFIG: a file cannot name another one; use -c for each",
+    ),
+    // The last but one is right.
+    (b"OOM_GUARD_GRACE=1", ""),
+    (
+        b"export OOM_GUARD_GRACE=2",
+        "OOM_GUARD_GRACE: stands in line 25 already, and other readers would take the last one \
+         (further patterns are numbered: OOM_GUARD_IGNORE_2)",
+    ),
+];
+
+#[test]
+fn every_mistake_of_a_file_is_told_in_a_line_with_file_line_key_and_what_would_be_right() {
+    let lines: Vec<_> = MISTAKES.iter().map(|(line, _)| *line).collect();
+    let (answer, conf) = check_file(lines.join(&b'\n'));
+    let said = |(index, (_, said)): (usize, &(_, &str))| {
+        (!said.is_empty()).then(|| conf.line(index + 1) + said)
+    };
+    let wanted: Vec<_> = MISTAKES.iter().enumerate().filter_map(said).collect();
+    assert_eq!(answer.refusals(), wanted);
+}
+
+#[test]
+fn mistakes_of_environment_and_files_are_told_together_also_of_what_is_replaced() {
+    let wrong = &SOURCES[..3];
+    let given = Given::nothing().with(Source::Arguments, "GRACE", "1");
+    let given = wrong.iter().fold(given, |given, &source| given.with(source, "GRACE", "x"));
+    let answer = given.check();
+    let told = answer.refusals();
+    assert_eq!(told.len(), wrong.len(), "{told:?}");
+    for &source in wrong {
+        let begin = format!("{}: \"x\" is not a number", given.place(source, "GRACE"));
+        assert!(told.iter().any(|said| said.starts_with(&begin)), "no {begin:?} in {told:?}");
+    }
+}
+
+#[test]
+fn every_file_that_cannot_be_read_is_told() {
+    let answer = Answer::of(&mut check(&["-c", "/missing/one", "-c", "/missing/two"]));
+    let said = |name| format!("/missing/{name}: cannot read it: ENOENT (not found)");
+    assert_eq!(answer.refusals(), ["one", "two"].map(said));
+}
+
+// ---- files ----
+
+#[test]
+fn a_file_that_is_missing_may_be_so_with_a_dash() {
+    let answer = Answer::of(&mut check(&["-c", "/missing.conf"]));
+    assert_eq!(answer.refusals(), ["/missing.conf: cannot read it: ENOENT (not found)"]);
+    let answer = Answer::good(&mut check(&["-c", "-/missing.conf"]));
+    assert!(answer.stdout.starts_with("configuration: /missing.conf: not there\n"), "{answer:?}");
+    assert!(answer.said().is_empty(), "{answer:?}");
+}
+
+#[test]
+fn a_dash_excuses_nothing_but_that_a_file_is_missing() {
+    let (answer, _) = check_file("x");
+    assert_eq!(answer.refusals().len(), 1);
+    let room = tempfile::tempdir().expect("a directory");
+    for dash in ["", "-"] {
+        let name = format!("{dash}{}", room.path().display());
+        let answer = Answer::of(&mut check(&["-c", &name]));
+        let said = format!("{}: cannot read it: EISDIR", room.path().display());
+        assert!(answer.refusals()[0].starts_with(&said), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_file_without_a_name_is_refused_as_such() {
+    for name in ["", "-"] {
+        let answer = Answer::of(&mut check(&["-c", name]));
+        assert!(answer.refusals()[0].starts_with("-c: "), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_file_may_have_64_kib_and_no_more() {
+    let text = |len: usize| {
+        let setting = "\nOOM_GUARD_GRACE=7";
+        "#".repeat(len - setting.len()) + setting
+    };
+    let (answer, _) = check_file(text(LONGEST));
+    assert_eq!(answer.shown(&["GRACE"]), ["OOM_GUARD_GRACE=7"]);
+    let (answer, conf) = check_file(text(LONGEST + 1));
+    let said = format!("{}: cannot read it: it is larger than 64 KiB", conf.path.display());
+    assert_eq!(answer.refusals(), [said]);
+    let answer = Answer::of(&mut check(&["-c", "/dev/zero"]));
+    assert_eq!(answer.refusals(), ["/dev/zero: cannot read it: it is larger than 64 KiB"]);
+}
+
+#[test]
+fn an_empty_file_says_nothing_and_a_last_line_needs_no_newline() {
+    for text in ["", "\n", "\n\n", "# only\n  # this", " \t\n"] {
+        let (answer, _) = check_file(text);
+        assert_eq!((answer.in_force().len(), answer.said().len()), (0, 0), "{text:?}: {answer:?}");
+    }
+    let (answer, _) = check_file("OOM_GUARD_GRACE=7");
+    assert_eq!(answer.shown(&["GRACE"]), ["OOM_GUARD_GRACE=7"]);
+}
+
+#[test]
+fn a_file_with_the_line_ends_of_another_system_is_refused_where_it_sets_something() {
+    let (answer, conf) = check_file("# a comment\r\n\r\nOOM_GUARD_GRACE=7\r\n");
+    let said = "OOM_GUARD_GRACE: ends with a carriage return; save the file with Unix line ends";
+    assert_eq!(answer.refusals(), [conf.line(3) + said]);
+}
+
+#[test]
+fn settings_of_others_are_left_to_them() {
+    let (answer, _) = check_file("rc_ulimit='-c 0'\nOTHER=$(ls) x\nMAILTO=root\r\nOOM_SCORE=1\n");
+    assert_eq!((answer.in_force().len(), answer.said().len()), (0, 0), "{answer:?}");
+}
+
+#[test]
+fn garbage_is_refused_and_crashes_nothing() {
+    let mut random = Random(1);
+    for round in 0..40 {
+        let mut text = match round % 4 {
+            0 => Vec::new(),
+            1 => b"OOM_GUARD_IGNORE='".to_vec(),
+            2 => b"OOM_GUARD_PREFER='glob:".to_vec(),
+            _ => b"OOM_GUARD_".to_vec(),
+        };
+        text.extend((0..random.below(3000)).map(|_| random.below(256) as u8));
+        let (answer, _) = check_file(&text);
+        assert!([Some(0), Some(2)].contains(&answer.status), "{round}: {answer:?}");
+        for text in [&answer.stdout, &answer.stderr] {
+            let is_harmless = |c: char| c == '\n' || !c.is_control();
+            assert!(text.chars().all(is_harmless), "{round}: {text:?}");
+        }
+    }
+}
+
+/// Numbers that are the same each time (Knuth's generator).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len())]
+    }
+}
+
+/// Parts of patterns that can stand side by side, with all that a shell takes for something else.
+const PARTS: &[&str] = &[
+    "a", "B9", " ", "  ", "\"", "'", "#", "(x|y)", "[$!+]", "\\d", "\\\\", "$", "^", "a*", "b{2}",
+    "c+?", "\\$", "`", "!", "~", "&", ";", "=", "%", "é", ",", "/", "<", ">", "$(x)", "$x", "@",
+    ".", "-", "_",
+];
+
+/// A line for `value` in one of the spellings that a file may have, if there is any.
+fn spelled(random: &mut Random, key: &str, value: &str) -> Option<String> {
+    let mut quotes = Vec::new();
+    if line(key, value).ends_with(&format!("={value}")) {
+        quotes.push("");
+    }
+    if !value.contains('\'') {
+        quotes.push("'");
+    }
+    if !value.contains(['"', '$', '`', '\\']) {
+        quotes.push("\"");
+    }
+    let quote = (!quotes.is_empty()).then(|| random.of(&quotes))?;
+    let (before, after) = (random.of(&["", "export ", "  ", "\t"]), random.of(&["", " ", "\t"]));
+    Some(format!("{before}OOM_GUARD_{key}={quote}{value}{quote}{after}\n"))
+}
+
+/// What a shell has in its variables after it has read the file.
+fn read_by_shell(file: &Path) -> BTreeMap<String, String> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "set -a; . \"$0\"; env"]).arg(file);
+    let output = shell.env_clear().env("PATH", "/usr/bin:/bin").output().expect("sh");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let variables = String::from_utf8(output.stdout).expect("UTF-8");
+    let pairs = variables.lines().filter_map(|line| line.split_once('='));
+    let ours = pairs.filter(|(key, _)| key.starts_with("OOM_GUARD_"));
+    ours.map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+#[test]
+fn a_shell_and_the_guard_read_the_same_values_from_a_file() {
+    let mut random = Random(2);
+    let mut text = String::new();
+    for number in 1..=100 {
+        let value: String = (0..=random.below(6)).map(|_| random.of(PARTS)).collect();
+        text.extend(spelled(&mut random, &format!("AVOID_{number}"), &value));
+    }
+    let (answer, conf) = check_file(&text);
+    let unquoted = |shown: &str| match shown.split_once('=').expect("KEY=VALUE").1 {
+        value if value.starts_with(['\'', '"']) => value[1..value.len() - 1].to_string(),
+        value => value.to_string(),
+    };
+    let key = |place: &str| place.rsplit(": ").next().expect("a key").to_string();
+    let by_guard = answer.in_force();
+    let by_guard = by_guard.iter().map(|(shown, place)| (key(place), unquoted(shown)));
+    let by_guard: BTreeMap<_, _> = by_guard.collect();
+    assert_eq!(by_guard, read_by_shell(&conf.path));
+    assert!(by_guard.len() == text.lines().count() && by_guard.len() > 60, "{text}");
+}
+
+#[test]
+fn a_file_that_an_ordinary_user_may_not_read_is_told_and_not_passed_over() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let conf = sandbox.path("guard.conf");
+        fs::write(&conf, "").expect("a file");
+        fs::set_permissions(&conf, fs::Permissions::from_mode(0o600)).expect("permissions");
+        for dash in ["", "-"] {
+            let name = format!("{dash}{}", conf.display());
+            let command = sandbox.guard_command(&["--check", "-c", &name]);
+            let answer = Answer::of(&mut sandbox.command_as_nobody(command));
+            let said = format!("{}: cannot read it: EACCES", conf.display());
+            assert!(answer.refusals()[0].starts_with(&said), "{answer:?}");
+        }
+    });
+}
+
+// ---- which files ----
+
+/// Nothing in `/etc` but these files.
+fn etc(files: &[(&str, &str)]) {
+    mount(None, Path::new("/etc"), Some("tmpfs"), 0, None).expect("a directory over /etc");
+    for (name, text) in files {
+        fs::write(Path::new("/etc").join(name), text).expect("a file");
+    }
+}
+
+#[test]
+fn without_a_name_the_file_in_etc_is_read_if_there_is_one() {
+    sandboxed(|sandbox| {
+        etc(&[]);
+        let check = |options| Answer::good(&mut sandbox.guard_command(options));
+        let answer = check(&["--check"]);
+        assert!(answer.stdout.starts_with("configuration: /etc/oom_guard.conf: not there\n"));
+        assert!(answer.in_force().is_empty() && answer.stderr.is_empty(), "{answer:?}");
+        fs::write("/etc/oom_guard.conf", "OOM_GUARD_GRACE=7").expect("a file");
+        let answer = check(&["--check"]);
+        assert!(answer.stdout.starts_with("configuration: /etc/oom_guard.conf: read\n"));
+        let place = String::from("/etc/oom_guard.conf:1: OOM_GUARD_GRACE");
+        assert_eq!(answer.in_force(), [(String::from("OOM_GUARD_GRACE=7"), place)]);
+        assert!(check(&["--check", "-c", "none"]).in_force().is_empty());
+        assert!(check(&["--check", "-c", "-/missing"]).in_force().is_empty());
+    });
+}
+
+#[test]
+fn the_variable_names_the_file_and_the_option_another_one() {
+    let [one, other] = ["1", "2"].map(|value| Conf::new(format!("OOM_GUARD_GRACE={value}")));
+    let shown = |arguments: &[&str]| {
+        let mut command = check(arguments);
+        command.env("OOM_GUARD_CONFIG", &one.path);
+        Answer::good(&mut command).shown(&["GRACE"])
+    };
+    let other = other.path.to_str().expect("a plain path");
+    assert_eq!(shown(&[]), ["OOM_GUARD_GRACE=1"]);
+    assert_eq!(shown(&["-c", other]), ["OOM_GUARD_GRACE=2"]);
+    assert_eq!(shown(&["-c", other, "-c", "none"]), [""; 0]);
+    assert_eq!(shown(&["-c", "none", "-c", other]), ["OOM_GUARD_GRACE=2"]);
+    for name in ["none", "-/missing.conf"] {
+        let answer = Answer::good(check(&[]).env("OOM_GUARD_CONFIG", name));
+        assert!(answer.in_force().is_empty(), "{answer:?}");
+    }
+    let answer = Answer::of(check(&[]).env("OOM_GUARD_CONFIG", "/missing.conf"));
+    assert_eq!(answer.refusals().len(), 1);
+}
+
+// ---- what --check warns of ----
+
+#[test]
+fn check_warns_of_what_does_nothing_and_ends_well() {
+    let unlimited = "--interval: does nothing without a limit (--process-limit or --threshold)";
+    for (arguments, said) in [
+        (&["--interval", "5"][..], unlimited),
+        (&["--process-limit", "8000T"], "--process-limit: 8589934592000 KiB can never be reached"),
+        (&["--threshold", "8000000"], "--process-limit: 8388608000000 KiB can never be reached"),
+        (
+            &["--process-limit", "1G", "--watch", "memory"],
+            "--process-limit: does nothing, since --watch memory was asked for",
+        ),
+        (&["-m", "5,10"], "-m: KILL is above the level of SIGTERM, so SIGKILL comes first"),
+        (&["-S", "8000T"], "-S: 8589934592000 KiB is more than the swap there is"),
+        (&["--avoid", "user:no-such-user"], "\"user:no-such-user\": /etc/passwd has no such user"),
+        (&["--log-file", "/missing/guard.log"], "--log-file: there is no directory for /missing/"),
+        (&["--stats-file", "/tmp"], "--stats-file: /tmp is a directory"),
+    ] {
+        let answer = Answer::good(check(&["-c", "none"]).args(arguments));
+        let told = answer.said();
+        let wanted = format!("warning: {said}");
+        assert!(told.len() == 1 && told[0].starts_with(&wanted), "{arguments:?}: {told:?}");
+    }
+}
+
+/// What `--check` says in a sandbox, line by line.
+fn told_by_check(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
+    let answer = Answer::good(sandbox.guard_command(&["--check"]).args(options));
+    answer.said().iter().map(|line| line.to_string()).collect()
+}
+
+#[test]
+fn check_tells_of_a_protection_that_protects_nobody_and_in_which_field_it_would() {
+    sandboxed(|sandbox| {
+        let _hog = sandbox.hog(&["--name", "worker"]);
+        // In a file, since the command line of a process shows nothing of it.
+        let file = sandbox.path("guard.conf");
+        let option = ["-c", file.to_str().expect("a plain path")];
+        for (key, pattern, fields) in [
+            ("IGNORE", "^worker$", None),
+            ("IGNORE", "cmd:/hog --name w", None),
+            ("IGNORE", "exe:/hog$", None),
+            ("IGNORE", "/hog$", Some("; exe: would")),
+            ("ONLY", "/hog --name", Some("; cmd: would")),
+            ("ONLY", "cmd:^worker$", Some("; name: would")),
+            ("ONLY", "nobody-is-so", Some("")),
+            // What only changes the order may well wait for its process.
+            ("PREFER", "nobody-is-so", None),
+            ("AVOID", "nobody-is-so", None),
+        ] {
+            fs::write(&file, line(key, pattern)).expect("a file");
+            let option_name = Setting::of(key).option;
+            let warning = |fields| {
+                format!("warning: {option_name} \"{pattern}\": matches no process now{fields}")
+            };
+            let wanted: Vec<_> = fields.map(warning).into_iter().collect();
+            assert_eq!(told_by_check(sandbox, &option), wanted);
+        }
+    });
+}
+
+#[test]
+fn the_command_line_that_names_a_protection_is_not_protected_by_it() {
+    sandboxed(|sandbox| {
+        for pattern in ["nobody-is-so", "cmd:nobody-is-so"] {
+            let told = told_by_check(sandbox, &["-c", "none", "--ignore", pattern]);
+            let wanted = format!("warning: --ignore \"{pattern}\": matches no process now");
+            assert_eq!(told, [wanted]);
+        }
+    });
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
+    let hooks = [
+        "PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON",
+        "ACTION",
+    ];
+    let mut command = check(&["-c", "none"]);
+    command.envs(hooks.map(|name| (format!("OOM_GUARD_{name}"), "1")));
+    assert_eq!(Answer::good(&mut command).said(), [""; 0]);
+    command.envs([("OOM_GUARD_GRACES", "x"), ("OOM_GUARD_NONSENSE", "1"), ("OOM_GUARDIAN", "1")]);
+    let answer = Answer::good(&mut command);
+    let told: BTreeSet<_> = answer.said().into_iter().collect();
+    let unknown = "in the environment: there is no such setting";
+    let wanted = [
+        format!("warning: OOM_GUARD_GRACES {unknown}; did you mean OOM_GUARD_GRACE?"),
+        format!("warning: OOM_GUARD_NONSENSE {unknown}"),
+    ];
+    assert_eq!(told, wanted.iter().map(String::as_str).collect());
+    assert!(answer.in_force().is_empty());
+}
