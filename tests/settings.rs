@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// More than any file of settings may have.
 const LONGEST: usize = 64 << 10;
@@ -831,6 +833,483 @@ fn the_variable_names_the_file_and_the_option_another_one() {
     }
     let answer = Answer::of(check(&[]).env("OOM_GUARD_CONFIG", "/missing.conf"));
     assert_eq!(answer.refusals().len(), 1);
+}
+
+// ---- a running guard ----
+
+/// A configuration file that is written again and again.
+struct Reread {
+    path: PathBuf,
+}
+
+impl Reread {
+    fn new(sandbox: &Sandbox, text: &str) -> Reread {
+        let reread = Reread { path: sandbox.path("guard.conf") };
+        reread.write(text);
+        reread
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.path, text).expect("a file");
+    }
+
+    fn options(&self) -> [&str; 2] {
+        ["-c", self.path.to_str().expect("a plain path")]
+    }
+
+    /// Has the guard read it again, and waits for what it says about that.
+    fn expect(&self, guard: &Guard, said: &str) {
+        let before = guard.count(said);
+        guard.signal(libc::SIGHUP);
+        guard.wait_for_many(said, before + 1);
+    }
+
+    fn taken(&self, guard: &Guard, text: &str) {
+        self.write(text);
+        self.expect(guard, TAKEN);
+    }
+
+    fn refused(&self, guard: &Guard, text: &str) {
+        self.write(text);
+        self.expect(guard, REFUSED);
+    }
+}
+
+const TAKEN: &str = "settings were read again";
+const REFUSED: &str = "the new settings are not taken; the old ones stay in force";
+const NOBODY_LEFT: &str = "no process to kill";
+/// Protects the hog.
+const SPARING: &str = "OOM_GUARD_IGNORE='^hog$'\n";
+
+/// Lets memory get low, and sees that the hog is spared.
+fn expect_spared(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
+    let before = guard.count(NOBODY_LEFT);
+    memory.available(LOW);
+    guard.wait_for_many(NOBODY_LEFT, before + 1);
+    assert!(hog.is_alive());
+    memory.recover(guard);
+}
+
+/// The same, for what is not spared.
+fn expect_ended(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
+    memory.available(LOW);
+    assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+    memory.recover(guard);
+}
+
+#[test]
+fn new_patterns_count_from_the_signal_on() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        file.taken(&guard, SPARING);
+        expect_spared(&memory, &guard, &mut hog);
+        // A file alone changes nothing.
+        file.write("");
+        expect_spared(&memory, &guard, &mut hog);
+        file.taken(&guard, "");
+        expect_ended(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn new_thresholds_are_said_and_kept() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, "OOM_GUARD_MEM_THRESHOLD=5");
+        let guard = sandbox.guard(&file.options());
+        guard.wait_for("sending SIGTERM when mem avail <= 50 MiB (5.00%)");
+        memory.available(LOW);
+        guard.make_look(3);
+        assert!(hog.is_alive() && guard.signals().is_empty());
+        memory.recover(&guard);
+        file.taken(&guard, "OOM_GUARD_MEM_THRESHOLD=15,2");
+        guard.wait_for("sending SIGTERM when mem avail <= 150 MiB (15.00%)");
+        guard.wait_for("        SIGKILL when mem avail <= 20 MiB (2.00%)");
+        expect_ended(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_limit_for_each_process_comes_and_goes_with_the_file() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let limit = "OOM_GUARD_PROCESS_LIMIT=50M\nOOM_GUARD_INTERVAL=0.1\n";
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        file.taken(&guard, limit);
+        guard.wait_for("sending SIGTERM to any process above 50 MiB, checked every 0.100 s");
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        file.taken(&guard, &format!("{limit}{SPARING}"));
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        guard.make_look(5);
+        file.taken(&guard, "");
+        guard.make_look(5);
+        assert!(hog.is_alive());
+        file.taken(&guard, limit);
+        hog.wait_for_end();
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_dry_run_that_is_over_is_over() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, "OOM_GUARD_DRY_RUN=yes");
+        let guard = sandbox.guard(&file.options());
+        memory.available(LOW);
+        guard.wait_for("would send SIGTERM to process ");
+        assert!(hog.is_alive());
+        memory.recover(&guard);
+        file.taken(&guard, "OOM_GUARD_DRY_RUN=no");
+        expect_ended(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_faulty_file_is_refused_with_all_its_mistakes_and_the_old_settings_go_on() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        let text: Vec<_> = MISTAKES.iter().map(|(line, _)| *line).collect();
+        fs::write(&file.path, text.join(&b'\n')).expect("a file");
+        file.expect(&guard, REFUSED);
+        for (index, (_, said)) in MISTAKES.iter().enumerate().filter(|(_, (_, s))| !s.is_empty()) {
+            let wanted = format!("{}:{}: {said}", file.path.display(), index + 1);
+            assert_eq!(guard.lines(&wanted).len(), 1, "{wanted}");
+        }
+        expect_spared(&memory, &guard, &mut hog);
+        // Neither are settings that contradict each other, or the machine.
+        for (text, said) in [
+            ("OOM_GUARD_WATCH=limit", "--watch: there is no limit to watch"),
+            ("OOM_GUARD_MEM_SIZE=1001M", "-M: 1025024 KiB is more than this machine has"),
+        ] {
+            file.refused(&guard, text);
+            guard.wait_for(said);
+        }
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_file_that_was_removed_is_refused_unless_it_may_be_missing() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        fs::remove_file(&file.path).expect("its end");
+        file.expect(&guard, REFUSED);
+        guard.wait_for(&format!("{}: cannot read it: ENOENT", file.path.display()));
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+
+        file.write(SPARING);
+        let guard = sandbox.guard(&["-c", &format!("-{}", file.path.display())]);
+        expect_spared(&memory, &guard, &mut hog);
+        fs::remove_file(&file.path).expect("its end");
+        file.expect(&guard, TAKEN);
+        expect_ended(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn what_command_line_and_environment_say_stays_in_force() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, "");
+        let mut command = sandbox.guard_command(&["--ignore", "^hog$"]);
+        command.args(file.options()).env("OOM_GUARD_MEM_THRESHOLD", "20");
+        let guard = sandbox.start_guard(command);
+        file.taken(&guard, "OOM_GUARD_IGNORE=x\nOOM_GUARD_MEM_THRESHOLD=1\n");
+        guard.wait_for_many("sending SIGTERM when mem avail <= 200 MiB (20.00%)", 2);
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
+}
+
+/// Waits until there is one helper and nothing else of the guard's, and nothing is left open.
+fn expect_nothing_left(guard: &Guard, descriptors_before: usize) {
+    wait_for("guard and helper alone", || living("oom_guard").len() == 2);
+    let children = || processes().iter().filter(|process| process.parent == guard.pid()).count();
+    wait_for("one child", || children() == 1);
+    assert_eq!(descriptors(guard.pid()), descriptors_before);
+}
+
+#[test]
+fn twenty_signals_in_a_row_leave_nothing_behind() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        let before = descriptors(guard.pid());
+        for _ in 0..20 {
+            guard.signal(libc::SIGHUP);
+            guard.make_look(1);
+        }
+        file.taken(&guard, SPARING);
+        expect_nothing_left(&guard, before);
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_hundred_good_and_bad_files_in_turn_leave_nothing_behind() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        let before = descriptors(guard.pid());
+        for round in 1..=50 {
+            let grace = format!("OOM_GUARD_GRACE={round}\n");
+            file.taken(&guard, &format!("{grace}{SPARING}"));
+            file.refused(&guard, &format!("{grace}{SPARING}hello\n"));
+        }
+        expect_nothing_left(&guard, before);
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn large_settings_are_not_written_over_those_in_force() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        // As much as a file may have; few patterns, nearly as large as may be; and many small ones.
+        let long = format!("{SPARING}{}\n", "#".repeat(LONGEST - 1024));
+        let with_patterns = |count, pattern: &str| {
+            let further = |number| format!("OOM_GUARD_IGNORE_{number}='{pattern}'\n");
+            SPARING.to_string() + &(2..=count).map(further).collect::<String>()
+        };
+        let few = with_patterns(4, &"[a-z]{1000}".repeat(3));
+        let many = with_patterns(100, "[a-z]{60}");
+        let file = Reread::new(sandbox, SPARING);
+        let mut guard = sandbox.guard(&file.options());
+        for text in [SPARING, SPARING, &long, SPARING, &few, &few, &many, &many, &many, &long] {
+            file.taken(&guard, text);
+            guard.make_look(3);
+            assert!(guard.is_running());
+        }
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_second_signal_during_a_reading_is_not_left_for_the_next_look() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        guard.make_look(1);
+        guard.signal(libc::SIGHUP);
+        // One look later the first is on its way.
+        let sleeps = guard.sleeps();
+        wait_for("a look", || guard.sleeps() > sleeps);
+        file.write("OOM_GUARD_MEM_THRESHOLD=33");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for_within(Duration::from_secs(5), "(33.00%)", 1);
+        guard.stop();
+    });
+}
+
+#[test]
+fn new_settings_wait_for_the_end_of_a_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let file = Reread::new(sandbox, "OOM_GUARD_GRACE=0\n");
+        let guard = sandbox.guard(&file.options());
+        memory.available(LOW);
+        guard.wait_for("sending SIGTERM to process ");
+        file.write("OOM_GUARD_GRACE=0.1\n");
+        guard.signal(libc::SIGHUP);
+        guard.make_look(10);
+        assert_eq!((guard.count(TAKEN), hog.is_alive()), (0, true));
+        hog.signal(libc::SIGKILL);
+        hog.wait_for_end();
+        memory.available(PLENTY);
+        guard.wait_for(TAKEN);
+        let log = guard.stop();
+        assert!(log.find("exited after") < log.find(TAKEN), "{log}");
+    });
+}
+
+#[test]
+fn new_settings_wait_for_memory() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        memory.available(LOW);
+        guard.wait_for(NOBODY_LEFT);
+        guard.signal(libc::SIGHUP);
+        guard.make_look(10);
+        assert_eq!(guard.count(TAKEN), 0);
+        memory.recover(&guard);
+        guard.wait_for(TAKEN);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_pause_for_want_of_candidates_holds_up_no_settings() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        // Each pause is twice as long as the one before, and ended by a further fall.
+        for _ in 0..5 {
+            expect_spared(&memory, &guard, &mut hog);
+        }
+        guard.wait_for("trying again in 16 seconds");
+        file.write("");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for_within(Duration::from_secs(8), TAKEN, 1);
+        expect_ended(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_file_that_hangs_is_given_up_and_leaves_nobody_waiting() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        let before = descriptors(guard.pid());
+        let _trap = Trap::over(sandbox, file.path.to_str().expect("a plain path"));
+        guard.signal(libc::SIGHUP);
+        wait_for("a reader", || living("oom_guard").len() == 3);
+        // The watch goes on meanwhile.
+        expect_spared(&memory, &guard, &mut hog);
+        guard.wait_for(REFUSED);
+        expect_nothing_left(&guard, before);
+        guard.stop();
+    });
+}
+
+#[test]
+fn an_ignored_sighup_is_answered_all_the_same() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(sandbox.path("oom_guard"));
+        command.args(file.options()).stdin(Stdio::null()).stdout(Stdio::null());
+        let guard = sandbox.start_guard(command);
+        file.taken(&guard, "OOM_GUARD_MEM_THRESHOLD=15");
+        guard.wait_for("(15.00%)");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_choice_by_the_kernel_that_is_not_permitted_is_refused_with_the_reason() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let command = sandbox.guard_command(&file.options());
+        let guard = sandbox.start_guard(sandbox.command_as_nobody(command));
+        file.refused(&guard, "OOM_GUARD_KERNEL_OOM=yes");
+        guard.wait_for("/proc/sysrq-trigger");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_priority_that_is_switched_off_changes_nothing() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "OOM_GUARD_PRIORITY=yes");
+        let mut command = Command::new("nice");
+        command.args(["-n", "7"]).arg(sandbox.path("oom_guard")).args(file.options());
+        command.env("OOM_GUARD_PRIORITY", "no").stdin(Stdio::null()).stdout(Stdio::null());
+        let guard = sandbox.start_guard(command);
+        let own = |file| fs::read_to_string(format!("/proc/{}/{file}", guard.pid())).expect(file);
+        assert_eq!(own("oom_score_adj").trim(), "0");
+        // The 19th field (proc(5)); the name has no blank.
+        assert_eq!(own("stat").split(' ').nth(18), Some("7"));
+        assert_eq!(guard.lines("-p: "), [""; 0]);
+        guard.stop();
+    });
+}
+
+// ---- SIGUSR1 ----
+
+#[test]
+fn sigusr1_logs_the_ten_first_candidates_and_the_state() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let mut hogs: Vec<_> = (0..12).map(|_| sandbox.hog(&["--size", "3M"])).collect();
+        let guard = sandbox.guard(&["-c", "none"]);
+        for times in 1..=2 {
+            let told = guard.log().lines().count();
+            guard.signal(libc::SIGUSR1);
+            guard.wait_for_many("nobody would be killed now; first would be ", times);
+            let log = guard.log();
+            let mut lines = log.lines().skip(told);
+            let header = lines.next().expect("a header");
+            assert!(header.contains("rank     pid user "), "{log}");
+            for rank in 1..=10 {
+                let row = lines.next().expect("a candidate");
+                assert!(row.trim_start().starts_with(&format!("{rank} ")), "{rank}: {row}");
+                assert!(row.contains(" hog "), "{row}");
+            }
+            for begin in ["mem avail:   600 of  1000 MiB", "SIGTERM: ", "SIGKILL: ", "nobody "] {
+                let line = lines.next().expect("the state");
+                assert!(line.starts_with(begin), "{begin}: {line}");
+            }
+            assert_eq!(lines.next(), None);
+        }
+        assert!(hogs.iter_mut().all(Hog::is_alive));
+        let before = descriptors(guard.pid());
+        expect_nothing_left(&guard, before);
+        guard.stop();
+    });
+}
+
+#[test]
+fn sigusr1_and_sighup_together_are_both_answered() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        for times in 1..=5 {
+            guard.signal(libc::SIGUSR1);
+            guard.signal(libc::SIGHUP);
+            guard.wait_for_many(TAKEN, times);
+            guard.wait_for_many("rank     pid user ", times);
+        }
+        guard.stop();
+    });
 }
 
 // ---- what --check warns of ----
