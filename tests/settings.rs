@@ -9,7 +9,7 @@ use common::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -1308,6 +1308,81 @@ fn sigusr1_and_sighup_together_are_both_answered() {
             guard.wait_for_many(TAKEN, times);
             guard.wait_for_many("rank     pid user ", times);
         }
+        guard.stop();
+    });
+}
+
+// ---- the name that it was called by ----
+
+/// The program under the name of the one that it replaces.
+fn monitor(sandbox: &Sandbox, name: &str, options: &[&str]) -> Command {
+    let link = sandbox.path(name);
+    if !link.exists() {
+        symlink("oom_guard", &link).expect("a link");
+    }
+    let mut command = Command::new(link);
+    command.env_clear().args(options).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+#[test]
+fn called_as_memory_monitor_it_has_that_ones_defaults_and_file() {
+    sandboxed(|sandbox| {
+        etc(&[("oom_guard.conf", "not for this one")]);
+        for name in ["memory-monitor", "memory-monitor.sh", "memory-monitor-2"] {
+            let answer = Answer::good(&mut monitor(sandbox, name, &["--check"]));
+            let settings = ["THRESHOLD=20", "WATCH=limit", "LOG_FILE=/var/log/memory-monitor.log"];
+            let by_name = |setting| (format!("OOM_GUARD_{setting}"), "the program's name".into());
+            assert_eq!(answer.in_force(), settings.map(by_name), "{name}");
+            assert!(answer.stdout.contains("configuration: /etc/memory-monitor.conf: not there\n"));
+            assert!(answer.stdout.contains("\n  # OOM_GUARD_INTERVAL: 60 (default)\n"));
+        }
+        let options = ["--check", "--dry-run", "--threshold=15", "--interval=30"];
+        let mut answer = Answer::good(&mut monitor(sandbox, "memory-monitor", &options));
+        assert_eq!(
+            answer.shown(&["THRESHOLD", "INTERVAL", "DRY_RUN", "WATCH"]),
+            [
+                "OOM_GUARD_THRESHOLD=15",
+                "OOM_GUARD_INTERVAL=30",
+                "OOM_GUARD_WATCH=limit",
+                "OOM_GUARD_DRY_RUN=true",
+            ]
+        );
+        fs::write("/etc/memory-monitor.conf", "OOM_GUARD_PROCESS_LIMIT=1G").expect("a file");
+        answer = Answer::good(&mut monitor(sandbox, "memory-monitor", &["--check"]));
+        assert_eq!(answer.shown(&["THRESHOLD", "PROCESS_LIMIT"]), ["OOM_GUARD_PROCESS_LIMIT=1G"]);
+        // By any other name it is itself.
+        fs::remove_file("/etc/oom_guard.conf").expect("its end");
+        answer = Answer::good(&mut monitor(sandbox, "oom_guard-memory-monitor", &["--check"]));
+        assert!(answer.in_force().is_empty(), "{answer:?}");
+    });
+}
+
+#[test]
+fn as_memory_monitor_it_watches_the_limit_alone_and_logs_where_that_one_did() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        etc(&[]);
+        bind_over(&sandbox.dir, Path::new("/var/log"));
+        // What the harness reads.
+        symlink("memory-monitor.log", sandbox.path("log")).expect("a link");
+        let mut large = sandbox.hog(&["--size", "80M"]);
+        let mut small = sandbox.hog(&["--size", "20M"]);
+        let options = ["--dry-run", "--threshold=0.05", "--interval=0.2"];
+        let guard = sandbox.start_guard_unheard(monitor(sandbox, "memory-monitor", &options));
+        guard.wait_for("sending SIGTERM to any process above 51 MiB, checked every 0.200 s");
+        guard.wait_for(&format!("would send SIGTERM to process {} ", large.pid()));
+        guard.stop();
+
+        fs::remove_file(sandbox.path("memory-monitor.log")).expect("its end");
+        let guard = sandbox.start_guard_unheard(monitor(sandbox, "memory-monitor", &options[1..]));
+        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(VERY_LOW);
+        guard.make_look(3);
+        assert!(small.is_alive());
+        memory.recover(&guard);
+        guard.wait_for(&format!("sending SIGTERM to process {} ", large.pid()));
+        assert_eq!(guard.signals().len(), 1);
         guard.stop();
     });
 }
