@@ -74,13 +74,14 @@ pub fn find(
     Ok(Found { best: search.best, seen, files: search.files })
 }
 
-/// Everyone with more than `limit` resident who may be ended, the largest first. Ends early,
-/// with what was found, once `go_on` says so; it is asked before each.
+/// Everyone with more than `limit` resident, and at most as much as the other, who may be
+/// ended, the largest first. Ends early, with what was found, once `go_on` says so; it is
+/// asked before each.
 pub fn above(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
-    limit: KiB,
+    (limit, at_most): (KiB, KiB),
     go_on: &mut dyn FnMut(&mut Proc) -> bool,
 ) -> io::Result<Shortlist<KiB>> {
     let mut list = Shortlist::new();
@@ -95,9 +96,11 @@ pub fn above(
         if !proc.resident_pages(pid).is_ok_and(|pages| pages == 0 || is_above(pages)) {
             return;
         }
-        let Ok(stat) = proc.stat_with_threads(pid) else { return };
-        if is_above(stat.rss_pages) && protection(proc, rules, judge, &stat).is_none() {
-            list.add(KiB::from_pages(stat.rss_pages, page), pid);
+        let Ok(stat) = proc.stat(pid) else { return };
+        let Ok(pages) = proc.exact_resident_pages(&stat) else { return };
+        let rss = KiB::from_pages(pages, page);
+        if is_above(pages) && rss <= at_most && protection(proc, rules, judge, &stat).is_none() {
+            list.add(rss, pid);
         }
     })?;
     Ok(list)

@@ -1,10 +1,11 @@
 //! What low memory asks for: choosing a victim, ending it, and what follows.
 
-use super::hold::{InHand, Miss, HOOK};
+use super::hold::{Miss, HOOK};
+use super::limit::Flight;
 use super::Daemon;
 use crate::event::Event;
 use crate::helper::Word;
-use crate::kill::{Step, Urgency};
+use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
@@ -28,8 +29,8 @@ impl Daemon {
         match step {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
-            Step::Choose(signal) => match self.take_offender() {
-                Some((hand, held, before)) => self.adopt(hand, held, &before.unwrap_or(*memory)),
+            Step::Choose(signal) => match self.take_offender(memory) {
+                Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
             Step::Escalate(urgency) => self.escalate(urgency),
@@ -62,11 +63,15 @@ impl Daemon {
         }
     }
 
-    /// One above the limit was asked to end anyway: it is the victim of this event. `before`
-    /// is memory as it was then.
-    fn adopt(&mut self, hand: InHand, held: Held, before: &Memory) {
+    /// One above the limit was asked to end anyway: it is the victim of this event.
+    fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
+        let Flight { hand, held, first, deadline, memory: before } = flight;
+        let id = hand.target.id;
+        log::low(&mut self.helper, memory, signal);
+        say!(self.helper, Notice, "process {} was asked to end already: waiting for it", id.pid);
         let signal = if hand.event.is_kill { Deadly::Kill } else { Deadly::Term };
-        self.machine.signalled(hand.target.id, signal, held, before, clock::now());
+        let adopted = Adopted { id, signal, held, first, deadline };
+        self.machine.adopt(adopted, &before.unwrap_or(*memory));
         self.victim = Some(hand);
     }
 
@@ -110,7 +115,7 @@ impl Daemon {
     }
 
     /// Forks although memory is short: without it nobody would be ended.
-    fn replace_helper(&mut self) {
+    pub(super) fn replace_helper(&mut self) {
         match self.helper.replace() {
             Ok(()) => {
                 say!(self.helper, Notice, "the helper process did not answer: started another one")

@@ -6,7 +6,7 @@
 
 use super::hold::{InHand, Miss, HOOK};
 use super::Daemon;
-use crate::config::Limit;
+use crate::config::{Config, Limit};
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
@@ -45,7 +45,11 @@ pub struct Offenders {
     next_walk: Moment,
     /// Whose group is next to be looked at.
     turn: usize,
+    /// Larger ones were named already.
+    at_most: KiB,
 }
+
+const ANY: KiB = KiB(u64::MAX);
 
 struct Queue {
     list: Shortlist<KiB>,
@@ -56,14 +60,14 @@ struct Queue {
     hook_until: Moment,
 }
 
-struct Flight {
-    hand: InHand,
-    held: Held,
-    first: Moment,
+pub struct Flight {
+    pub hand: InHand,
+    pub held: Held,
+    pub first: Moment,
     /// When something must be done.
-    deadline: Moment,
+    pub deadline: Moment,
     /// As it was at the last signal.
-    memory: Option<Memory>,
+    pub memory: Option<Memory>,
 }
 
 impl Offenders {
@@ -71,7 +75,7 @@ impl Offenders {
         const NONE: Option<Flight> = None;
         let next_check = limit.map(|_| now);
         let flights = [NONE; FLIGHTS];
-        Offenders { flights, found: None, next_check, next_walk: now, turn: 0 }
+        Offenders { flights, found: None, next_check, next_walk: now, turn: 0, at_most: ANY }
     }
 
     /// New settings are in force. Who was asked is waited for, if anyone may be ended still.
@@ -205,28 +209,42 @@ impl Daemon {
         }
     }
 
-    /// Finds everyone above the limit. Memory comes first: where it is low, that ends early.
+    /// Finds everyone above the limit. Memory comes first: where something can be done about
+    /// it, that ends early.
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
         let config = self.config.clone();
+        let acts_at = self.machine.acts_at(now);
+        let at_most = self.offenders.at_most;
         let mut seen = 0;
         let mut give_way = false;
         let found = self.judging(|proc, rules, judge, meminfo| {
-            scan::above(proc, rules, judge, limit.rss, &mut |proc| {
+            let range = (limit.rss, at_most);
+            scan::above(proc, rules, judge, range, &mut |proc| {
                 seen += 1;
                 if seen % BETWEEN_LOOKS == 0 && !give_way {
                     let memory = meminfo.read(proc).ok().flatten();
-                    give_way = memory.is_some_and(|memory| {
-                        Limits::of(&config, &memory).level(memory.available, &memory) != Level::Fine
+                    let level = memory.map(|memory| {
+                        Limits::of(&config, &memory).level(memory.available, &memory)
                     });
+                    give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
                 }
                 !give_way
             })
         });
-        let every = if config.dryrun { limit.every.max(DRY) } else { limit.every };
-        self.offenders.next_check = Some(now.after(every));
+        self.offenders.next_check = Some(now.after(pace(&config, limit.every)));
+        let mut again_soon = give_way;
+        // Others may have been spared only because the helper hangs.
+        if self.helper.may_be_replaced() && !config.patterns.is_empty() {
+            self.replace_helper();
+            again_soon = true;
+        }
         match found {
             Ok(list) => {
-                let again_soon = give_way || !list.is_whole();
+                again_soon |= !list.is_whole();
+                // In a dry run the largest would be found again and again.
+                let smallest = list.entries().last().map(|&(rss, _)| rss);
+                let goes_on = config.dryrun && !list.is_whole();
+                self.offenders.at_most = smallest.filter(|_| goes_on).unwrap_or(ANY);
                 let hook_until = clock::now().after(HOOK);
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
             }
@@ -244,7 +262,7 @@ impl Daemon {
         };
         let Some(&(_, pid)) = queue.list.entries().get(queue.next) else {
             if queue.again_soon {
-                let soon = clock::now().after(SOON.min(limit.every));
+                let soon = clock::now().after(pace(&self.config, SOON.min(limit.every)));
                 self.offenders.next_check = Some(soon);
             }
             self.offenders.found = None;
@@ -298,7 +316,8 @@ impl Daemon {
     /// The process as one that may be ended for its size, if it is one.
     fn offender(&mut self, pid: Pid, limit: Limit) -> Result<Candidate, Miss> {
         let stat = self.proc.stat_with_threads(pid).map_err(|_| Miss::Gone)?;
-        let rss = KiB::from_pages(stat.rss_pages, machine::page());
+        let pages = self.proc.exact_resident_pages(&stat).map_err(|_| Miss::Gone)?;
+        let rss = KiB::from_pages(pages, machine::page());
         if rss <= limit.rss {
             return Err(Miss::Recovered);
         }
@@ -317,19 +336,31 @@ impl Daemon {
         log::not_permitted(&mut self.helper, id.pid, error);
     }
 
-    /// The largest that was asked to end, with what it holds, and memory as it was then: its
-    /// end should give back what is missing, before anyone else's.
-    pub(super) fn take_offender(&mut self) -> Option<(InHand, Held, Option<Memory>)> {
+    /// The largest that was asked to end, if its end is near or gives back what is missing:
+    /// then nobody else needs to go.
+    pub(super) fn take_offender(&mut self, memory: &Memory) -> Option<Flight> {
+        let limits = Limits::of(&self.config, memory);
+        let suffices =
+            |held: Held| limits.level(memory.available.plus(held.anon), memory) == Level::Fine;
         let Daemon { offenders, proc, .. } = self;
         let mut largest: Option<(KiB, usize)> = None;
         for (place, flight) in offenders.flights.iter_mut().enumerate() {
             let Some(flight) = flight else { continue };
-            if !flight.hand.target.is_gone(proc) {
+            let will_do = flight.hand.event.is_kill || suffices(flight.held);
+            if will_do && !flight.hand.target.is_gone(proc) {
                 largest = largest.max(Some((flight.held.total(), place)));
             }
         }
-        let flight = offenders.flights[largest?.1].take()?;
-        Some((flight.hand, flight.held, flight.memory))
+        offenders.flights[largest?.1].take()
+    }
+}
+
+/// A dry run says each victim at most once a second.
+fn pace(config: &Config, every: Duration) -> Duration {
+    if config.dryrun {
+        every.max(DRY)
+    } else {
+        every
     }
 }
 

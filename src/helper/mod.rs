@@ -37,6 +37,8 @@ const FINISH: Duration = Duration::from_secs(1);
 /// Helpers that may be started in one event: as many processes may hang it and be passed
 /// over. Where more do, forking on would only add to the trouble.
 const SPARES: u32 = 4;
+/// A process whose command line hangs would cost a helper each time it is asked for.
+const UNREAD_FOR: Duration = Duration::from_secs(60);
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -68,8 +70,9 @@ pub struct Helper {
     silent_since: Option<Moment>,
     /// How many more may be started before memory is fine again.
     spares: u32,
-    /// Whose command line could not be read in time.
+    /// Whose command line could not be read in time, and for how long it is not tried.
     unread: Remembered,
+    unread_until: Moment,
     /// Since when it has not taken what was sent.
     full_since: Option<Moment>,
 }
@@ -90,6 +93,7 @@ impl Helper {
             spares: SPARES,
             silent_since: None,
             unread: Remembered::default(),
+            unread_until: Moment::default(),
             full_since: None,
         };
         helper.spawn()?;
@@ -184,6 +188,7 @@ impl Helper {
             if now >= end {
                 self.silent_since = Some(now);
                 self.unread.add(id);
+                self.unread_until = now.after(UNREAD_FOR);
                 return None;
             }
         }
@@ -209,7 +214,9 @@ impl Helper {
 
     /// Memory is fine.
     pub fn calm(&mut self) {
-        self.ask_again();
+        if clock::now() >= self.unread_until {
+            self.ask_again();
+        }
         self.spares = SPARES;
     }
 

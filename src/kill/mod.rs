@@ -103,6 +103,15 @@ enum State {
     Pausing { until: Moment, taken_beyond: Option<KiB> },
 }
 
+/// A process that was signalled, and when something must be done about it.
+pub struct Adopted {
+    pub id: Identity,
+    pub signal: Deadly,
+    pub held: Held,
+    pub first: Moment,
+    pub deadline: Moment,
+}
+
 struct Flight {
     id: Identity,
     first: Moment,
@@ -242,6 +251,14 @@ impl Machine {
         });
     }
 
+    /// One that was signalled for another reason is the victim of this event as well; its
+    /// clock runs on. `memory` is as it was at that signal.
+    pub fn adopt(&mut self, adopted: Adopted, memory: &Memory) {
+        let Adopted { id, signal, held, first, deadline } = adopted;
+        let (available, settling) = (memory.available, Settling::expect(held, memory));
+        self.state = State::InFlight(Flight { id, first, deadline, signal, available, settling });
+    }
+
     /// There was nobody to signal; returns how long the machine waits now.
     pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
         let wait = self.alone.next(now);
@@ -307,6 +324,16 @@ impl Machine {
 
     pub fn in_flight(&self) -> bool {
         matches!(self.state, State::InFlight(_))
+    }
+
+    /// From which level on something can be done now.
+    pub fn acts_at(&self, now: Moment) -> Option<Level> {
+        match &self.state {
+            State::Watching if now >= self.cool_at => Some(Level::Term),
+            State::Watching => Some(Level::Kill),
+            State::InFlight(flight) if flight.signal == Deadly::Term => Some(Level::Kill),
+            State::InFlight(_) | State::Settling(_) | State::Pausing { .. } => None,
+        }
     }
 
     /// Nothing will be done for a while, whatever memory is.

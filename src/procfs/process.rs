@@ -34,6 +34,15 @@ impl Proc {
         bytes::fields(text).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
     }
 
+    /// The same of the process that `stat` shows, also where its leader has ended. Other than
+    /// the RSS in `stat`, it adds up what each processor has counted by itself, which may be
+    /// some MiB (`task_statm` in fs/proc/task_mmu.c).
+    pub fn exact_resident_pages(&mut self, stat: &Stat) -> io::Result<u64> {
+        let mut path = self.living_path(stat, "statm")?;
+        let text = self.read(&mut path)?;
+        bytes::fields(text).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+    }
+
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
         let text = self.read(&mut process_path(pid, "stat"))?;
         stat::parse(text).filter(|stat| stat.id.pid == pid).ok_or_else(gone)
