@@ -429,17 +429,6 @@ fn a_victim_that_survives_sigkill_is_reported_and_left_and_the_next_one_chosen()
     });
 }
 
-/// Has the process stop on its way out, with all its memory, for as long as this one lives (`PTRACE_EVENT_EXIT`,
-/// ptrace(2)). To the guard that looks like a process that is stuck in the kernel.
-fn hold_at_exit(pid: u32) -> std::io::Result<()> {
-    let (pid, options) = (pid as libc::pid_t, libc::PTRACE_O_TRACEEXIT);
-    // SAFETY: PTRACE_SEIZE takes numbers and touches no memory.
-    match unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0usize, options as usize) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
 #[test]
 fn on_a_kernel_without_pidfds_victims_and_groups_are_ended_all_the_same() {
     // ENOSYS from an old kernel, EPERM from a container's filter; and pidfd_send_signal is missing by itself, too.

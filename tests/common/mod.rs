@@ -192,6 +192,13 @@ impl Sandbox {
         guard
     }
 
+    /// The same for one whose messages go to a file of its own.
+    pub fn start_guard_with_log(&self, mut command: Command, log: PathBuf) -> Guard {
+        let guard = Guard { child: command.spawn().expect("the guard"), log };
+        guard.wait_for("mem avail:");
+        guard
+    }
+
     /// Starts the guard with standard error as `command` has it. Returns when the helper is there, which is little before
     /// the first look.
     pub fn start_guard_unheard(&self, command: Command) -> Guard {
@@ -394,6 +401,17 @@ impl Guard {
         self.child.try_wait().expect("wait").is_none()
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("fd").count()
+    }
+
+    /// How often it has read anything, where the kernel counts that.
+    pub fn reads(&self) -> Option<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid())).ok()?;
+        io.lines().find(|line| line.starts_with("syscr:")).map(|line| number_after(line, "syscr:"))
+    }
+
     /// Asks it to end, and sees that it does so in peace: a debug build that allocates while watching aborts, a release
     /// says so.
     pub fn stop(self) -> String {
@@ -487,6 +505,27 @@ pub fn signal_to(pid: u32, signal: libc::c_int) {
     // SAFETY: takes no pointer; the number is that of a child that was not waited for, in a namespace of the test's own.
     let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
     assert_eq!(sent, 0, "cannot signal {pid}: {}", io::Error::last_os_error());
+}
+
+/// Has the process stop on its way out, with all its memory, for as long as this one lives (`PTRACE_EVENT_EXIT`,
+/// ptrace(2)). To the guard that looks like a process that is stuck in the kernel.
+pub fn hold_at_exit(pid: u32) -> io::Result<()> {
+    let (pid, options) = (pid as libc::pid_t, libc::PTRACE_O_TRACEEXIT);
+    // SAFETY: PTRACE_SEIZE takes numbers and touches no memory.
+    match unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0usize, options as usize) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets a process go that was held there, and waits for its end.
+pub fn let_go(pid: u32) {
+    // SAFETY: PTRACE_CONT takes numbers and touches no memory. ESRCH: it is not held, or not yet.
+    let go = || unsafe { libc::ptrace(libc::PTRACE_CONT, pid as libc::pid_t, 0usize, 0usize) };
+    wait_for("an end", || {
+        go();
+        process(pid).map_or(true, |process| process.state == b'Z')
+    });
 }
 
 /// What `/proc/PID/stat` says about a process.

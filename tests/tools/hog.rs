@@ -6,7 +6,7 @@
 //! ```text
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
-//!     [--note-crossing AVAIL_KIB] [--hold]
+//!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink]
 //! ```
 //!
 //! | option | what it does |
@@ -26,6 +26,8 @@
 //! | `--linger SECONDS` | on SIGTERM, holds its memory that much longer, then exits |
 //! | `--note-crossing KIB` | while filling (at 1 GiB/s unless `--rate` says otherwise), notes when MemAvailable falls to KIB and when SIGTERM arrives; prints `reaction_us N` and exits |
 //! | `--hold` | after that report it keeps its memory instead of exiting |
+//! | `--rename COMM` | on SIGUSR1, takes this name, written as for `--name` |
+//! | `--shrink` | on SIGUSR1, gives back all that it has filled |
 //!
 //! `reaction_us` is negative when the signal came before the crossing was seen, and `none` when there was no crossing.
 //! Exit status: 0 fine, 1 something was refused, 2 wrong usage.
@@ -35,7 +37,8 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
 use std::process::exit;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::OnceLock;
 use std::{ptr, thread};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
@@ -58,6 +61,11 @@ const FILL_AFTER_SIGNAL_BYTES: usize = 64 << 20;
 /// `CLOCK_MONOTONIC` in ns when the first SIGTERM arrived; 0: not yet.
 static TERM_AT_NS: AtomicI64 = AtomicI64::new(0);
 
+/// What SIGUSR1 asks for: the name to take, and the mapping whose pages are to be given back.
+static NEW_NAME: OnceLock<Vec<u8>> = OnceLock::new();
+static FILLED: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+static FILLED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 #[derive(Clone, Default)]
 struct Options {
     name: Option<Vec<u8>>,
@@ -75,6 +83,8 @@ struct Options {
     linger_ns: Option<i64>,
     crossing_kib: Option<u64>,
     hold: bool,
+    rename: Option<Vec<u8>>,
+    shrink: bool,
 }
 
 fn main() {
@@ -96,9 +106,19 @@ fn main() {
         set_name(name);
     }
     if options.ignore_term {
-        set_sigterm(libc::SIG_IGN);
+        set_handler(libc::SIGTERM, libc::SIG_IGN);
     } else if options.crossing_kib.is_some() || options.linger_ns.is_some() {
-        set_sigterm(note_sigterm as extern "C" fn(libc::c_int) as libc::sighandler_t);
+        set_handler(
+            libc::SIGTERM,
+            note_sigterm as extern "C" fn(libc::c_int) as libc::sighandler_t,
+        );
+    }
+    if let Some(name) = &options.rename {
+        // Set once, and before the handler could run.
+        let _ = NEW_NAME.set(name.clone());
+    }
+    if options.rename.is_some() || options.shrink {
+        set_handler(libc::SIGUSR1, change as extern "C" fn(libc::c_int) as libc::sighandler_t);
     }
     if options.zombie_leader {
         thread::spawn(move || misbehave(&options));
@@ -169,6 +189,8 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--linger" => options.linger_ns = Some(parse_seconds(option, &value()?)?),
             "--note-crossing" => options.crossing_kib = Some(parse_number(option, &value()?)?),
             "--hold" => options.hold = true,
+            "--rename" => options.rename = Some(parse_name(&value()?.into_vec())?),
+            "--shrink" => options.shrink = true,
             _ => return Err(format!("{option:?} is no option")),
         }
     }
@@ -318,6 +340,10 @@ fn fill(options: &Options) {
         return;
     }
     let memory = Mapping::new(options.size_bytes, options.huge);
+    if options.shrink {
+        FILLED_BYTES.store(memory.size_bytes, Ordering::Relaxed);
+        FILLED.store(memory.start.cast(), Ordering::Release);
+    }
     let mut pace = Pace::new(options.rate);
     let mut done = 0;
     while done < memory.size_bytes {
@@ -412,14 +438,14 @@ fn set_name(name: &[u8]) {
     }
 }
 
-fn set_sigterm(handler: libc::sighandler_t) {
+fn set_handler(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: an all-zero sigaction is a valid one: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: `handler` is SIG_IGN or a function of the signature that stands for flags without SA_SIGINFO, and it calls
     // nothing but async-signal-safe functions.
-    if unsafe { libc::sigaction(libc::SIGTERM, &action, ptr::null_mut()) } != 0 {
+    if unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } != 0 {
         fail("sigaction");
     }
 }
@@ -428,6 +454,19 @@ fn set_sigterm(handler: libc::sighandler_t) {
 extern "C" fn note_sigterm(_signal: libc::c_int) {
     let now_ns = monotonic_ns();
     let _ = TERM_AT_NS.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Runs as a signal handler, of which both calls may be made there: takes another name, gives memory back.
+extern "C" fn change(_signal: libc::c_int) {
+    if let Some(name) = NEW_NAME.get() {
+        // SAFETY: `parse_name` closes the bytes with a NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+    let (start, bytes) = (FILLED.load(Ordering::Acquire), FILLED_BYTES.load(Ordering::Relaxed));
+    if !start.is_null() {
+        // SAFETY: the range is a mapping that lives as long as the process, and nobody reads what it holds.
+        unsafe { libc::madvise(start, bytes, libc::MADV_DONTNEED) };
+    }
 }
 
 /// Waits for SIGTERM; returns when it came. Looks every millisecond: simpler than closing the gap between a look and a
