@@ -74,14 +74,15 @@ pub fn find(
     Ok(Found { best: search.best, seen, files: search.files })
 }
 
-/// Everyone with more than `limit` resident, and at most as much as the other, who may be
-/// ended, the largest first. Ends early, with what was found, once `go_on` says so; it is
-/// asked before each.
+/// Everyone with more than `limit` resident who may be ended, the largest first, and of those
+/// alike the lower number; of them, those behind `last`. Ends early, with what was found, once
+/// `go_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
-    (limit, at_most): (KiB, KiB),
+    limit: KiB,
+    last: Option<(KiB, Pid)>,
     go_on: &mut dyn FnMut(&mut Proc) -> bool,
 ) -> io::Result<Shortlist<KiB>> {
     let mut list = Shortlist::new();
@@ -99,7 +100,8 @@ pub fn above(
         let Ok(stat) = proc.stat(pid) else { return };
         let Ok(pages) = proc.exact_resident_pages(&stat) else { return };
         let rss = KiB::from_pages(pages, page);
-        if is_above(pages) && rss <= at_most && protection(proc, rules, judge, &stat).is_none() {
+        let comes = last.map_or(true, |(least, last)| rss < least || (rss == least && pid > last));
+        if is_above(pages) && comes && protection(proc, rules, judge, &stat).is_none() {
             list.add(rss, pid);
         }
     })?;

@@ -45,11 +45,9 @@ pub struct Offenders {
     next_walk: Moment,
     /// Whose group is next to be looked at.
     turn: usize,
-    /// Larger ones were named already.
-    at_most: KiB,
+    /// Those up to here were named already, in a dry run.
+    last: Option<(KiB, Pid)>,
 }
-
-const ANY: KiB = KiB(u64::MAX);
 
 struct Queue {
     list: Shortlist<KiB>,
@@ -75,7 +73,7 @@ impl Offenders {
         const NONE: Option<Flight> = None;
         let next_check = limit.map(|_| now);
         let flights = [NONE; FLIGHTS];
-        Offenders { flights, found: None, next_check, next_walk: now, turn: 0, at_most: ANY }
+        Offenders { flights, found: None, next_check, next_walk: now, turn: 0, last: None }
     }
 
     /// New settings are in force. Who was asked is waited for, if anyone may be ended still.
@@ -214,12 +212,11 @@ impl Daemon {
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
         let config = self.config.clone();
         let acts_at = self.machine.acts_at(now);
-        let at_most = self.offenders.at_most;
+        let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
         let found = self.judging(|proc, rules, judge, meminfo| {
-            let range = (limit.rss, at_most);
-            scan::above(proc, rules, judge, range, &mut |proc| {
+            scan::above(proc, rules, judge, limit.rss, last, &mut |proc| {
                 seen += 1;
                 if seen % BETWEEN_LOOKS == 0 && !give_way {
                     let memory = meminfo.read(proc).ok().flatten();
@@ -242,9 +239,8 @@ impl Daemon {
             Ok(list) => {
                 again_soon |= !list.is_whole();
                 // In a dry run the largest would be found again and again.
-                let smallest = list.entries().last().map(|&(rss, _)| rss);
                 let goes_on = config.dryrun && !list.is_whole();
-                self.offenders.at_most = smallest.filter(|_| goes_on).unwrap_or(ANY);
+                self.offenders.last = list.entries().last().copied().filter(|_| goes_on);
                 let hook_until = clock::now().after(HOOK);
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
             }
