@@ -5,7 +5,7 @@
 //! pass again.
 
 use super::message::{Priority, LINE};
-use crate::bytes::{Buf, Escaped};
+use crate::bytes::{self, Buf, Escaped};
 use crate::config::Outputs;
 use crate::sys::errno::{self, Errno};
 use crate::sys::fd::{self, Access, Waiter, Wish};
@@ -122,10 +122,8 @@ struct Outbox<'a> {
     /// Finished lines, each with its newline.
     bytes: Buf<ROOM>,
     lost: u32,
-    /// Of those lines, how many tell of lost ones, and of how many together.
-    told: (u32, u32),
-    /// What went out last was no whole line.
-    torn: bool,
+    /// What went out last was no whole line, and told of so many lost ones.
+    torn: Option<u32>,
     /// Nothing went out lately, which was said.
     in_trouble: bool,
     again_at: Moment,
@@ -134,26 +132,18 @@ struct Outbox<'a> {
 impl<'a> Outbox<'a> {
     fn new(sink: Sink<'a>) -> Outbox<'a> {
         let again_at = Moment::default();
-        Outbox {
-            sink,
-            bytes: Buf::new(),
-            lost: 0,
-            told: (0, 0),
-            torn: false,
-            in_trouble: false,
-            again_at,
-        }
+        Outbox { sink, bytes: Buf::new(), lost: 0, torn: None, in_trouble: false, again_at }
     }
 
     /// Takes a whole line or none.
     fn line(&mut self, priority: Priority, text: &[u8]) {
         let mut entry = Entry::new();
-        if self.torn && self.bytes.as_bytes().is_empty() {
+        if self.torn.is_some() && self.bytes.as_bytes().is_empty() {
             entry.push(b"\n");
         }
         if self.lost > 0 {
             self.sink.begin(&mut entry, Priority::Warning);
-            let _ = writeln!(entry, "{} messages were lost here", self.lost);
+            let _ = writeln!(entry, "{}{LOST}", self.lost);
         }
         self.sink.begin(&mut entry, priority);
         entry.push(text);
@@ -165,10 +155,7 @@ impl<'a> Outbox<'a> {
             self.lost = self.lost.saturating_add(1);
             return;
         }
-        if self.lost > 0 {
-            self.told = (self.told.0 + 1, self.told.1.saturating_add(self.lost));
-            self.lost = 0;
-        }
+        self.lost = 0;
         self.bytes.push(entry.as_bytes());
     }
 
@@ -177,22 +164,21 @@ impl<'a> Outbox<'a> {
         while !self.bytes.as_bytes().is_empty() && clock::now() >= self.again_at {
             match self.sink.write(self.bytes.as_bytes()) {
                 Ok(written) => {
-                    self.torn = !self.bytes.as_bytes()[..written].ends_with(b"\n");
+                    let bytes = self.bytes.as_bytes();
+                    let begun = bytes[..written].rsplit(|&byte| byte == b'\n').next();
+                    let begun = begun.filter(|begun| !begun.is_empty()).map(<[u8]>::len);
+                    let torn = begun.and_then(|len| bytes[written - len..].split(is_end).next());
+                    self.torn = torn.map(told_in);
                     self.bytes.drop_front(written);
                     self.in_trouble = false;
-                    if self.bytes.as_bytes().is_empty() {
-                        self.told = (0, 0);
-                    }
                 }
                 Err(error) if errno::is_for_later(&error) && self.sink.pollable().is_some() => {
                     break;
                 }
                 // Nobody will ever read it, or it is a file on a full disk.
                 Err(_) if matches!(self.sink, Sink::Stderr(_)) => {
-                    let lines = self.bytes.as_bytes().iter().filter(|&&byte| byte == b'\n').count();
-                    let (telling, told) = std::mem::take(&mut self.told);
-                    let lines = (lines as u32).saturating_sub(telling).saturating_add(told);
-                    self.lost = self.lost.saturating_add(lines);
+                    let lost = lost_with(self.bytes.as_bytes(), self.torn);
+                    self.lost = self.lost.saturating_add(lost);
                     self.bytes.clear();
                 }
                 Err(error) => {
@@ -205,6 +191,26 @@ impl<'a> Outbox<'a> {
         }
         None
     }
+}
+
+const LOST: &str = " messages were lost here";
+
+fn is_end(byte: &u8) -> bool {
+    *byte == b'\n'
+}
+
+/// Of how many lost lines this one tells.
+fn told_in(line: &[u8]) -> u32 {
+    let number = line.strip_suffix(LOST.as_bytes()).and_then(bytes::parse_u64);
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+}
+
+/// How many lines are lost when `waiting` is, of which the first has been begun where one is
+/// `torn`: that is there in part, unless it told of others.
+fn lost_with(waiting: &[u8], torn: Option<u32>) -> u32 {
+    let whole = waiting.split_inclusive(is_end).map(|line| &line[..line.len() - 1]);
+    let lost = whole.skip(usize::from(torn.is_some())).map(|line| told_in(line).max(1));
+    lost.chain(torn).fold(0, u32::saturating_add)
 }
 
 fn own_terminal() -> Option<OwnedFd> {
@@ -309,5 +315,20 @@ impl Sink<'_> {
         let mut line = Buf::new();
         let _ = write!(line, "warning: cannot write to {path}: {}; messages wait", Errno(error));
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_counted_once() {
+        assert_eq!(lost_with(b"", None), 0);
+        assert_eq!(lost_with(b"a\nb\n", None), 2);
+        assert_eq!(lost_with(b"7 messages were lost here\nb\n", None), 8);
+        // The rest of a line, of which the beginning is there.
+        assert_eq!(lost_with(b"st\nb\n", Some(0)), 1);
+        assert_eq!(lost_with(b" were lost here\nb\n", Some(7)), 8);
     }
 }
