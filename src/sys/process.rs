@@ -1,6 +1,8 @@
 //! Processes: who this one is, fork and reap, signals to others, priority.
 
 use super::check;
+#[cfg(feature = "dbus-notify")]
+use super::fd::Owner;
 use crate::units::Pid;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -39,6 +41,39 @@ pub fn own_pid() -> Pid {
 pub fn is_root() -> bool {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::geteuid() == 0 }
+}
+
+/// The user as whom this process acts.
+#[cfg(feature = "dbus-notify")]
+pub fn own_user() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Becomes `owner` for good, in no other group. Succeeds only if no way leads back.
+#[cfg(feature = "dbus-notify")]
+pub fn become_user(owner: Owner) -> io::Result<()> {
+    let Owner { user, group } = owner;
+    // Groups first, since only root may change them.
+    // SAFETY: a list of no groups needs no memory; the others take no pointer.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()).into())?;
+        check(libc::setresgid(group, group, group).into())?;
+        check(libc::setresuid(user, user, user).into())?;
+    }
+    let (mut users, mut groups) = ([!user; 3], [!group; 3]);
+    let ([u, v, w], [g, h, i]) = (&mut users, &mut groups);
+    // SAFETY: all six are writable.
+    unsafe {
+        check(libc::getresuid(u, v, w).into())?;
+        check(libc::getresgid(g, h, i).into())?;
+    }
+    // SAFETY: takes no pointer.
+    let is_final = user == 0 || unsafe { libc::setuid(0) } != 0;
+    if users == [user; 3] && groups == [group; 3] && is_final {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::EPERM))
 }
 
 /// The process group that this process is in.
@@ -101,10 +136,16 @@ fn exit_now(status: i32) -> ! {
 
 /// Collects one child that has ended, if there is one.
 pub fn reap() -> Option<Pid> {
+    reap_with_status().map(|(pid, _)| pid)
+}
+
+/// The same, with its exit status; `None` for one that a signal ended.
+pub fn reap_with_status() -> Option<(Pid, Option<i32>)> {
     let mut status = 0;
     // SAFETY: `status` is writable.
     let got = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-    Pid::new(got.into())
+    let exited = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+    Pid::new(got.into()).map(|pid| (pid, exited))
 }
 
 /// A descriptor that names this process and no later one (Linux 5.3; pidfd_open(2)).

@@ -72,6 +72,26 @@ pub fn leave_to_parent() {
     }
 }
 
+/// Ends this process when `seconds` are over, wherever it hangs then; not its children.
+#[cfg(feature = "dbus-notify")]
+pub fn end_after(seconds: u32) {
+    let set = set_of(&[libc::SIGALRM]);
+    // SAFETY: `set` is initialised; the default action runs no code of ours. A parent may
+    // have blocked or ignored the signal.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::alarm(seconds);
+    }
+}
+
+/// Takes that back.
+#[cfg(feature = "dbus-notify")]
+pub fn end_never() {
+    // SAFETY: takes no pointer.
+    unsafe { libc::alarm(0) };
+}
+
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
     // SAFETY: `sigemptyset` initialises the set; the numbers are valid signals.
     unsafe {
