@@ -39,6 +39,15 @@ mod kill;
 
 mod stats;
 
+// Nobody calls it yet.
+#[allow(dead_code)]
+#[cfg(feature = "dbus-notify")]
+mod notify;
+#[allow(dead_code)]
+#[cfg(not(feature = "dbus-notify"))]
+#[path = "notify/none.rs"]
+mod notify;
+
 mod helper;
 
 mod log;
