@@ -148,6 +148,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub enum Conflict {
     KernelChooses(&'static str),
     NoLimit,
+    NoNotify,
     MoreThanThereIs {
         asked: KiB,
         total: KiB,
@@ -174,6 +175,7 @@ impl fmt::Display for Conflict {
                     (Escaped(path.as_bytes()), io::Error::from_raw_os_error(*errno));
                 write!(f, "{option}: {path}: not a program that can be run: {}", Errno(&error))
             }
+            Conflict::NoNotify => f.write_str("--notify: this build knows no D-Bus"),
             Conflict::NoLimit => f.write_str(
                 "--watch: there is no limit to watch; give one by --process-limit or --threshold",
             ),
@@ -331,6 +333,9 @@ impl Config {
             },
             priority: settings.priority.flatten(),
         };
+        if config.notify && !cfg!(feature = "dbus-notify") {
+            return Err(Conflict::NoNotify);
+        }
         config.check_kernel_oom()?;
         Ok(config)
     }

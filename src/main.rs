@@ -41,6 +41,12 @@ mod stats;
 
 mod event;
 
+#[cfg(feature = "dbus-notify")]
+mod notify;
+#[cfg(not(feature = "dbus-notify"))]
+#[path = "notify/none.rs"]
+mod notify;
+
 mod helper;
 
 mod errand;

@@ -208,6 +208,7 @@ impl Daemon {
         match asked {
             Ok(_) => {
                 say!(self.helper, Warning, "asked the kernel to kill (sysrq f)");
+                self.notify(Word::Kernel, &Event::nobody(false));
                 // Whoever it is should give back what is missing.
                 let limit = Limits::of(&self.config, memory).mem.term.unwrap_or(KiB::ZERO);
                 let anon = limit.less(memory.available).plus(KiB(1));

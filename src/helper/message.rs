@@ -51,6 +51,8 @@ pub enum Word {
     Killed,
     /// Memory is low and nobody can be ended.
     Nobody,
+    /// The kernel was asked to choose and kill.
+    Kernel,
     /// A process does not die of SIGKILL.
     Stuck,
 }
@@ -162,7 +164,7 @@ impl<'a> Message<'a> {
             b'E' => Some(Message::Hook { when: When::After, number, event: text }),
             b'H' => Some(Message::HookEnded { number }),
             b'N' => {
-                let words = [Word::Killed, Word::Nobody, Word::Stuck];
+                let words = [Word::Killed, Word::Nobody, Word::Kernel, Word::Stuck];
                 let word = words.into_iter().find(|word| *word as i32 == number)?;
                 Some(Message::Notify { word, event: text })
             }

@@ -4,10 +4,12 @@
 //! It is forked and locked before the loop begins. The watch sends and never waits longer
 //! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
 //! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
-//! lines, `statistics` for numbers and `hook` for what is run beside a kill.
+//! lines, `statistics` for numbers `hook` for what is run beside a kill, and `notice`
+//! for what people are told.
 
 mod hook;
 mod message;
+mod notice;
 mod outbox;
 mod serve;
 mod statistics;

@@ -1,7 +1,8 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
 use super::hook::{Hooks, Orders, ShortCommand, HOOKS};
-use super::message::{Message, Priority, Sealed, When};
+use super::message::{Message, Priority, Sealed, When, Word};
+use super::notice::Notices;
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
 use super::Duty;
@@ -30,6 +31,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
         stats: None,
         releases: [None, None, None, None],
         hooks: Hooks::new(),
+        notices: Notices::default(),
         recent: [NOBODY; HOOKS],
         next_recent: 0,
         children: signal::listen_for_children().ok(),
@@ -71,6 +73,7 @@ struct Serving<'a> {
     stats: Option<Stats>,
     releases: [Option<Release>; 4],
     hooks: Hooks,
+    notices: Notices,
     /// Command lines of those who were signalled last, which have none any more.
     recent: [Option<(Identity, ShortCommand)>; HOOKS],
     next_recent: usize,
@@ -108,6 +111,7 @@ impl Serving<'_> {
             while signal::next(children).is_some() {}
         }
         while let Some((pid, exit)) = process::reap() {
+            self.notices.ended(pid, exit, &mut self.outboxes);
             if let Some(number) = self.hooks.ended(pid, exit, &mut self.outboxes) {
                 let _ = socket::send(watch, Message::HookEnded { number }.seal().as_bytes());
             }
@@ -170,7 +174,15 @@ impl Serving<'_> {
             }
             Some(Message::Reopen) => self.outboxes.reopen(),
             Some(Message::Stats(stats)) => self.stats = Some(stats),
-            Some(Message::Notify { .. }) => {}
+            Some(Message::Notify { word, event }) => {
+                if let Some(event) = Event::unpack(event) {
+                    let command = match word {
+                        Word::Killed | Word::Stuck => self.short_command_of(event.id),
+                        Word::Nobody | Word::Kernel => ShortCommand::new(),
+                    };
+                    self.notices.start(word, &event, &command, &mut self.outboxes);
+                }
+            }
             Some(Message::Command { .. } | Message::HookEnded { .. }) | None => {}
         }
     }

@@ -345,6 +345,15 @@ pub static TABLE: &[Spec] = &[
         help: "a hook still running by then is killed",
     },
     Spec {
+        longs: &["notify"],
+        shorts: &['n'],
+        key: "NOTIFY",
+        effect: Effect::Switch(|settings, on| settings.notify = Some(on)),
+        section: Some(Section::Hooks),
+        default: "",
+        help: "desktop notification over D-Bus to everyone who is logged in",
+    },
+    Spec {
         longs: &["report"],
         shorts: &['r'],
         key: "REPORT_INTERVAL",

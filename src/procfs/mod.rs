@@ -13,7 +13,7 @@ mod walk;
 use crate::bytes::Buf;
 use crate::sys::c_path;
 use crate::sys::errno::gone;
-use crate::sys::fd::{self, Access};
+use crate::sys::fd::{self, Access, Owner};
 use crate::units::Pid;
 use std::ffi::CStr;
 use std::io;
@@ -65,6 +65,11 @@ impl Proc {
     /// its files', does not change for a process that may not be dumped
     /// (`task_dump_owner` in fs/proc/base.c).
     pub fn owner(&self, pid: Pid) -> io::Result<u32> {
+        self.user_and_group(pid).map(|owner| owner.user)
+    }
+
+    /// Its effective group id beside that.
+    pub fn user_and_group(&self, pid: Pid) -> io::Result<Owner> {
         let mut path = Path::new();
         path.push_number(pid.number() as u32);
         fd::owner_at(self.root.as_fd(), terminated(&mut path)?)

@@ -139,6 +139,27 @@ impl Proc {
         Ok(())
     }
 
+    /// A variable of the environment that the process was started with; of several with
+    /// that name the first, and not one that is longer than a few KiB. This read can hang
+    /// as that of a command line can. EACCES for the process of another user.
+    #[cfg(feature = "dbus-notify")]
+    pub fn variable<const N: usize>(
+        &mut self,
+        pid: Pid,
+        name: &[u8],
+        value: &mut Buf<N>,
+    ) -> io::Result<bool> {
+        let mut found = false;
+        self.for_each_part(&mut process_path(pid, "environ"), 0, |entry| {
+            let rest = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
+            if let (Some(rest), false) = (rest, found) {
+                value.push(rest);
+                found = true;
+            }
+        })?;
+        Ok(found)
+    }
+
     fn number(&mut self, path: &mut Path) -> io::Result<i32> {
         let number = bytes::parse_i64(bytes::first_word(self.read(path)?));
         number.and_then(|number| i32::try_from(number).ok()).ok_or_else(gone)
@@ -146,7 +167,17 @@ impl Proc {
 
     /// Reads a file of any length piece by piece. Lines longer than a piece are passed
     /// over: `Groups:` can be, and says nothing that is asked here.
-    fn for_each_line(&mut self, path: &mut Path, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    fn for_each_line(&mut self, path: &mut Path, visit: impl FnMut(&[u8])) -> io::Result<()> {
+        self.for_each_part(path, b'\n', visit)
+    }
+
+    /// The same for parts that end with another byte.
+    fn for_each_part(
+        &mut self,
+        path: &mut Path,
+        last: u8,
+        mut visit: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         let file = fd::open_at(self.root.as_fd(), terminated(path)?, Access::Read)?;
         let (mut kept, mut skipping) = (0, false);
         loop {
@@ -155,10 +186,10 @@ impl Proc {
                 return Ok(());
             }
             let filled = kept + got;
-            let end = self.file[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-            for line in bytes::whole_lines(&self.file[..end]) {
+            let end = self.file[..filled].iter().rposition(|&b| b == last).map_or(0, |at| at + 1);
+            for part in self.file[..end].split_inclusive(|&b| b == last) {
                 if !std::mem::take(&mut skipping) {
-                    visit(line);
+                    visit(&part[..part.len() - 1]);
                 }
             }
             self.file.copy_within(end..filled, 0);
@@ -167,5 +198,30 @@ impl Proc {
                 (kept, skipping) = (0, true);
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "dbus-notify"))]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_behind_entries_of_any_length() {
+        let fixture = Fixture::new();
+        let long = "x".repeat(10_000);
+        let environ = format!("A=1\0LONG={long}\0XB=no\0B=yes\0BB=no\0B=later\0LAST=cut");
+        fixture.write("7/environ", environ);
+        let mut proc = fixture.open();
+        let mut value_of = |name: &str| {
+            let mut value = Buf::<16>::new();
+            let found = proc.variable(Pid::new(7).unwrap(), name.as_bytes(), &mut value);
+            found.unwrap().then(|| String::from_utf8(value.as_bytes().to_vec()).unwrap())
+        };
+        assert_eq!(value_of("A").as_deref(), Some("1"));
+        assert_eq!(value_of("B").as_deref(), Some("yes"));
+        assert_eq!(value_of("LONG"), None);
+        assert_eq!(value_of("LAST"), None);
+        assert!(proc.variable(Pid::INIT, b"A", &mut Buf::<16>::new()).is_err());
     }
 }

@@ -111,13 +111,20 @@ fn open_raw(directory: RawFd, path: &CStr, access: Access) -> io::Result<OwnedFd
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// The owner (effective user id) of a path relative to `directory`.
-pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<u32> {
+/// Whose a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
+}
+
+/// The owner of a path relative to `directory`.
+pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<Owner> {
     // SAFETY: all zero is a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
     check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) }.into())?;
-    Ok(stat.st_uid)
+    Ok(Owner { user: stat.st_uid, group: stat.st_gid })
 }
 
 /// Where a link relative to `directory` leads, and how long that is; cut at `buf`.

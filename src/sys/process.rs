@@ -1,6 +1,8 @@
 //! Processes: who this one is, fork and reap, signals to others, priority.
 
 use super::check;
+#[cfg(feature = "dbus-notify")]
+use super::fd::Owner;
 use super::fd::{self, Access};
 use crate::units::Pid;
 use std::io;
@@ -40,6 +42,32 @@ pub fn own_pid() -> Pid {
 pub fn own_user() -> u32 {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Becomes `owner` for good, in no other group. Succeeds only if no way leads back.
+#[cfg(feature = "dbus-notify")]
+pub fn become_user(owner: Owner) -> io::Result<()> {
+    let Owner { user, group } = owner;
+    // Groups first, since only root may change them.
+    // SAFETY: a list of no groups needs no memory; the others take no pointer.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()).into())?;
+        check(libc::setresgid(group, group, group).into())?;
+        check(libc::setresuid(user, user, user).into())?;
+    }
+    let (mut users, mut groups) = ([!user; 3], [!group; 3]);
+    let ([u, v, w], [g, h, i]) = (&mut users, &mut groups);
+    // SAFETY: all six are writable.
+    unsafe {
+        check(libc::getresuid(u, v, w).into())?;
+        check(libc::getresgid(g, h, i).into())?;
+    }
+    // SAFETY: takes no pointer.
+    let is_final = user == 0 || unsafe { libc::setuid(0) } != 0;
+    if users == [user; 3] && groups == [group; 3] && is_final {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::EPERM))
 }
 
 /// The process group that this process is in.

@@ -68,21 +68,31 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
     }
 }
 
-/// Ends this process after so many seconds, whatever it waits for.
-pub fn end_after(seconds: u32) {
-    // SAFETY: takes no pointer; the default action of SIGALRM ends the process.
-    unsafe {
-        libc::signal(libc::SIGALRM, libc::SIG_DFL);
-        libc::alarm(seconds);
-    }
-}
-
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
 /// when the watch does, after it has written what the watch said last.
 pub fn leave_to_parent() {
     let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1]);
     // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+}
+
+/// Ends this process when `seconds` are over, wherever it hangs then; not its children.
+pub fn end_after(seconds: u32) {
+    let set = set_of(&[libc::SIGALRM]);
+    // SAFETY: `set` is initialised; the default action runs no code of ours. A parent may
+    // have blocked or ignored the signal.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::alarm(seconds);
+    }
+}
+
+/// Takes that back.
+#[cfg(feature = "dbus-notify")]
+pub fn end_never() {
+    // SAFETY: takes no pointer.
+    unsafe { libc::alarm(0) };
 }
 
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {

@@ -1,4 +1,5 @@
-//! A pair of connected sockets that keep messages apart and never wait.
+//! Unix sockets that never wait (unix(7)): a pair that keeps messages apart, one to send
+//! datagrams, and streams to a bus.
 
 use super::{check, retry};
 use std::io;
@@ -16,35 +17,66 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// A socket that sends datagrams to the one at `path`, which ends with its NUL.
 pub fn connect(path: &[u8]) -> io::Result<OwnedFd> {
+    connect_as(libc::SOCK_DGRAM, path)
+}
+
+/// A stream to what listens at `name`: a path with its NUL, or one of the abstract
+/// namespace, which begins with a NUL. EAGAIN while as many wait there already as may.
+#[cfg(feature = "dbus-notify")]
+pub fn connect_stream(name: &[u8]) -> io::Result<OwnedFd> {
+    connect_as(libc::SOCK_STREAM, name)
+}
+
+fn connect_as(kind: libc::c_int, name: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: all zero is a valid `sockaddr_un`.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    if path.len() > address.sun_path.len() {
+    let before_name = std::mem::size_of_val(&address) - address.sun_path.len();
+    if name.len() > address.sun_path.len() {
         return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
     }
-    for (to, &from) in address.sun_path.iter_mut().zip(path) {
+    for (to, &from) in address.sun_path.iter_mut().zip(name) {
         *to = from as libc::c_char;
     }
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: takes no pointer.
     let fd = check(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
     // SAFETY: the kernel has just handed out `fd`.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let (at, len) = (&address as *const libc::sockaddr_un, std::mem::size_of_val(&address));
-    // SAFETY: `address` is readable for its length.
-    check(unsafe { libc::connect(fd as i32, at.cast(), len as libc::socklen_t) }.into())?;
+    let at = &address as *const libc::sockaddr_un;
+    // To the byte: all that the length covers belongs to an abstract name.
+    let len = (before_name + name.len()) as libc::socklen_t;
+    // SAFETY: `address` is readable for its length, of which `len` is no more than all.
+    check(unsafe { libc::connect(fd as i32, at.cast(), len) }.into())?;
     Ok(socket)
+}
+
+/// Which user's process listens at the other end of a stream (`SO_PEERCRED`).
+#[cfg(feature = "dbus-notify")]
+pub fn peer_user(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: all zero is a valid `ucred`.
+    let mut peer: libc::ucred = unsafe { std::mem::zeroed() };
+    let mut len = std::mem::size_of_val(&peer) as libc::socklen_t;
+    let (at, level, name) = (&mut peer as *mut libc::ucred, libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: `peer` is writable for `len` bytes.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, at.cast(), &mut len) }.into())?;
+    Ok(peer.uid)
 }
 
 /// Sends one message whole; EAGAIN if the other side has not read enough.
 pub fn send(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    send_part(fd, message).map(drop)
+}
+
+/// Sends as much as a stream takes; EAGAIN if that is nothing.
+pub fn send_part(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     let (at, len) = (message.as_ptr(), message.len());
     // SAFETY: the slice is readable for its length.
-    retry(|| unsafe { libc::send(fd.as_raw_fd(), at.cast(), len, flags) } as libc::c_long).map(drop)
+    retry(|| unsafe { libc::send(fd.as_raw_fd(), at.cast(), len, flags) } as libc::c_long)
 }
 
-/// One message; `Ok(0)` when the other side has closed, EAGAIN when there is none.
+/// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN when there is none.
 pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.

@@ -70,6 +70,8 @@ fn run_inside(test: &str) {
     // A first process that waits for all there are: orphans do not stay as zombies.
     command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]).arg(env::current_exe().expect("own path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, dir.path());
+    // Nobody at this machine's desktop is to hear of tests.
+    command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("DBUS_SYSTEM_BUS_ADDRESS");
     command.stdin(Stdio::null()).stderr(file.try_clone().expect("output")).stdout(file);
     die_with_parent(&mut command);
     let mut child = command.spawn().expect("unshare");
@@ -155,16 +157,16 @@ pub struct Sandbox {
 impl Sandbox {
     /// Copies the programs, since another user may not get to where they were built.
     fn enter(dir: PathBuf) -> Sandbox {
-        let copy = |from: PathBuf, name: &str| {
-            let to = dir.join(name);
-            fs::copy(&from, &to)
-                .unwrap_or_else(|error| panic!("{from:?}: {error} (cargo build --examples?)"));
-            to
-        };
         let guard = env::var_os("GUARD_BIN")
             .map_or(PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")), PathBuf::from);
-        let (guard, hog) = (copy(guard, "oom_guard"), copy(tools().join("hog"), "hog"));
+        let guard = copy(&guard, dir.join("oom_guard"));
+        let hog = copy(&tools().join("hog"), dir.join("hog"));
         Sandbox { dir, guard, hog }
+    }
+
+    /// Another program that only tests use, where every user gets to.
+    pub fn tool(&self, name: &str) -> PathBuf {
+        copy(&tools().join(name), self.path(name))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -256,6 +258,12 @@ impl Sandbox {
     pub fn has_other_users(&self) -> bool {
         Command::new("true").uid(NOBODY).gid(NOBODY).status().is_ok_and(|status| status.success())
     }
+}
+
+fn copy(from: &Path, to: PathBuf) -> PathBuf {
+    fs::copy(from, &to)
+        .unwrap_or_else(|error| panic!("{from:?}: {error} (cargo build --examples?)"));
+    to
 }
 
 /// The directory of the programs that only tests use.

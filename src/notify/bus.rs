@@ -1,0 +1,253 @@
+//! A connection to a bus: say who one is, say hello, call (D-Bus Specification,
+//! "Authentication Protocol" and "Message Bus Specification").
+//!
+//! All of it ends at one deadline, whatever the other side does, and nothing is sent to a
+//! socket at which another user listens than the one who was meant.
+
+use super::address::{self, Name};
+use super::wire::{self, Incoming, Member, Values, MESSAGE};
+use crate::bytes::{self, Buf};
+use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::{clock, errno, process, socket};
+use crate::units::Moment;
+use std::fmt::{self, Display, Write};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// Why somebody was not told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing that listens there is a bus of that user.
+    NoBus,
+    Silent,
+    HungUp,
+    Garbage,
+    NotLetIn,
+    /// The bus knows nobody who shows notifications.
+    NoDisplay,
+    Refused,
+    NoRight,
+    NoProcess,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 9] = [
+        Fault::NoBus,
+        Fault::Silent,
+        Fault::HungUp,
+        Fault::Garbage,
+        Fault::NotLetIn,
+        Fault::NoDisplay,
+        Fault::Refused,
+        Fault::NoRight,
+        Fault::NoProcess,
+    ];
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::NoBus => "no bus",
+            Fault::Silent => "no answer in time",
+            Fault::HungUp => "the bus hung up",
+            Fault::Garbage => "what answered is no bus",
+            Fault::NotLetIn => "the bus does not let the guard in",
+            Fault::NoDisplay => "nobody shows notifications there",
+            Fault::Refused => "the bus refused",
+            Fault::NoRight => "no right to act as that user",
+            Fault::NoProcess => "no process could be started",
+        })
+    }
+}
+
+const HELLO: Member = of_bus("Hello");
+/// Asks for next to nothing; the answer tells that what was sent before has arrived.
+const GET_ID: Member = of_bus("GetId");
+
+const fn of_bus(name: &'static str) -> Member {
+    Member {
+        destination: Some("org.freedesktop.DBus"),
+        path: "/org/freedesktop/DBus",
+        interface: "org.freedesktop.DBus",
+        name,
+        signature: "",
+    }
+}
+
+/// Where nothing tells when to try again: as many wait to be let in as the bus lets wait, or
+/// the kernel is short of memory.
+const AGAIN: Duration = Duration::from_millis(20);
+
+pub struct Bus {
+    socket: OwnedFd,
+    /// What has come and was not looked at yet.
+    inbox: Buf<MESSAGE>,
+    /// The number of the last message.
+    serial: u32,
+    end: Moment,
+}
+
+impl Bus {
+    /// Enters the first bus of `addresses` at which `owner` listens, or anybody.
+    pub fn enter(addresses: &[u8], owner: Option<u32>, end: Moment) -> Result<Bus, Fault> {
+        let mut socket = Err(Fault::NoBus);
+        for name in address::names(addresses) {
+            socket = connect(&name, owner, end);
+            if !matches!(socket, Err(Fault::NoBus)) {
+                break;
+            }
+        }
+        let socket = socket?;
+        let mut bus = Bus { socket, inbox: Buf::new(), serial: 0, end };
+        bus.authenticate()?;
+        bus.call(&HELLO, &Values::new())?;
+        Ok(bus)
+    }
+
+    /// The user id, in decimal, is written in hexadecimal.
+    fn authenticate(&mut self) -> Result<(), Fault> {
+        let (mut user, mut line) = (Buf::<10>::new(), Buf::<64>::new());
+        user.push_number(process::own_user());
+        line.push(b"\0AUTH EXTERNAL ");
+        for digit in user.as_bytes() {
+            let _ = write!(line, "{digit:02x}");
+        }
+        line.push(b"\r\n");
+        self.send(line.as_bytes())?;
+        let answer = self.line()?;
+        match bytes::first_word(answer.as_bytes()) {
+            b"OK" => self.send(b"BEGIN\r\n"),
+            b"REJECTED" | b"ERROR" | b"DATA" => Err(Fault::NotLetIn),
+            _ => Err(Fault::Garbage),
+        }
+    }
+
+    /// Calls a method and waits until it has returned.
+    pub fn call(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
+        self.post(member, body)?;
+        loop {
+            match wire::parse(self.inbox.as_bytes()).map_err(|_| Fault::Garbage)? {
+                None => self.receive()?,
+                Some((incoming, len)) => {
+                    let answer = self.answer(incoming);
+                    self.inbox.drop_front(len);
+                    if let Some(answer) = answer {
+                        return answer;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a signal and waits until the bus has it.
+    pub fn signal(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
+        self.post(member, body)?;
+        self.call(&GET_ID, &Values::new())
+    }
+
+    fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
+        self.serial += 1;
+        self.send(wire::message(self.serial, member, body).as_bytes())
+    }
+
+    /// What a message says of the last call, if anything.
+    fn answer(&self, incoming: Incoming<'_>) -> Option<Result<(), Fault>> {
+        match incoming {
+            Incoming::Return { to } if to == self.serial => Some(Ok(())),
+            Incoming::Error { to, name } if to == self.serial => {
+                let name = name.strip_prefix(b"org.freedesktop.DBus.Error.").unwrap_or_default();
+                let is_nobody = name == b"ServiceUnknown"
+                    || name == b"NameHasNoOwner"
+                    || name.starts_with(b"Spawn.");
+                Some(Err(if is_nobody { Fault::NoDisplay } else { Fault::Refused }))
+            }
+            _ => None,
+        }
+    }
+
+    /// The next line, without its end.
+    fn line(&mut self) -> Result<Buf<64>, Fault> {
+        loop {
+            let come = self.inbox.as_bytes();
+            if let Some(len) = come.windows(2).position(|end| end == b"\r\n") {
+                let line = Buf::from_bytes(&come[..len]);
+                self.inbox.drop_front(len + 2);
+                return Ok(line);
+            }
+            if self.inbox.room() == 0 {
+                return Err(Fault::Garbage);
+            }
+            self.receive()?;
+        }
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            match socket::send_part(self.socket.as_fd(), bytes) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) => self.wait(&error, Wish::Writable)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to come, and takes it. Only with room for it: a message for
+    /// which there is none is garbage already.
+    fn receive(&mut self) -> Result<(), Fault> {
+        let mut buf = [0; MESSAGE];
+        let room = self.inbox.room();
+        loop {
+            // Also where something comes all the time.
+            if clock::now() >= self.end {
+                return Err(Fault::Silent);
+            }
+            match socket::receive(self.socket.as_fd(), &mut buf[..room]) {
+                Ok(0) => return Err(Fault::HungUp),
+                Ok(len) => {
+                    self.inbox.push(&buf[..len]);
+                    return Ok(());
+                }
+                Err(error) => self.wait(&error, Wish::Readable)?,
+            }
+        }
+    }
+
+    /// After a call that failed: waits until it may be made again, if ever.
+    fn wait(&self, error: &io::Error, wish: Wish) -> Result<(), Fault> {
+        let now = clock::now();
+        if !errno::is_for_later(error) {
+            return Err(Fault::HungUp);
+        }
+        if now >= self.end {
+            return Err(Fault::Silent);
+        }
+        let mut waiter = Waiter::<1>::new();
+        if fd::is_ready_now(self.socket.as_fd(), wish) {
+            // The kernel was short of something else.
+            waiter.wait(Some(AGAIN));
+        } else {
+            waiter.add(self.socket.as_fd(), wish);
+            waiter.wait(Some(self.end.since(now)));
+        }
+        Ok(())
+    }
+}
+
+fn connect(name: &Name, owner: Option<u32>, end: Moment) -> Result<OwnedFd, Fault> {
+    loop {
+        match socket::connect_stream(name.as_bytes()) {
+            Ok(socket) => {
+                let peer = socket::peer_user(socket.as_fd()).ok();
+                let is_meant = owner.is_none() || owner == peer;
+                return is_meant.then_some(socket).ok_or(Fault::NoBus);
+            }
+            Err(error) if !errno::is_for_later(&error) => return Err(Fault::NoBus),
+            Err(_) if clock::now() >= end => return Err(Fault::Silent),
+            Err(_) => Waiter::<1>::new().wait(Some(AGAIN)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::*;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Instant;
+
+/// Long enough on a busy machine, short enough to wait for.
+const TIME: Duration = Duration::from_millis(300);
+
+/// Does with the first who connects what `play` does, until he has gone; tells what
+/// `Bus::enter` made of it, and how long that took.
+fn enter_one_that(play: impl FnOnce(UnixStream) + Send + 'static) -> (Option<Fault>, Duration) {
+    enter(Some(process::own_user()), play)
+}
+
+fn enter(
+    owner: Option<u32>,
+    play: impl FnOnce(UnixStream) + Send + 'static,
+) -> (Option<Fault>, Duration) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bus");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || play(listener.accept().unwrap().0));
+    let start = Instant::now();
+    let address = format!("unix:path=/nowhere;unix:path={},guid=0", path.display());
+    let fault = Bus::enter(address.as_bytes(), owner, clock::now().after(TIME)).err();
+    let took = start.elapsed();
+    server.join().unwrap();
+    (fault, took)
+}
+
+/// Reads until the other side closes.
+fn read_all(mut stream: UnixStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    all
+}
+
+/// Lets anybody in and answers their first message with `answers`.
+fn answer(mut stream: UnixStream, answers: &[&[u8]]) {
+    let mut buf = [0; 1000];
+    let _ = stream.read(&mut buf);
+    let _ = stream.write_all(b"OK 0123456789abcdef\r\n");
+    let _ = stream.read(&mut buf);
+    for answer in answers {
+        // In pieces, as it may come.
+        for piece in answer.chunks(7) {
+            let _ = stream.write_all(piece);
+        }
+    }
+    let _ = read_all(stream);
+}
+
+/// A return to message 1, in the other byte order, and a signal.
+const RETURN: &[u8] = b"B\x02\x01\x01\0\0\0\0\0\0\0\x05\0\0\0\x08\x05\x01u\0\0\0\0\x01";
+const SIGNAL: &[u8] = b"l\x04\x01\x01\x03\0\0\0\x05\0\0\0\0\0\0\0abc";
+
+#[test]
+fn a_bus_lets_us_in_and_may_say_other_things_first() {
+    let (fault, _) = enter_one_that(|stream| answer(stream, &[SIGNAL, SIGNAL, RETURN]));
+    assert_eq!(fault, None);
+}
+
+#[test]
+fn we_say_who_we_are_before_anything_else() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    enter_one_that(move |stream| sender.send(read_all(stream)).unwrap());
+    let user = process::own_user().to_string();
+    let hex: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
+    assert_eq!(receiver.recv().unwrap(), format!("\0AUTH EXTERNAL {hex}\r\n").into_bytes());
+}
+
+#[test]
+fn another_users_socket_hears_nothing() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let other = Some(process::own_user() + 1);
+    let (fault, _) = enter(other, move |stream| sender.send(read_all(stream)).unwrap());
+    assert_eq!(fault, Some(Fault::NoBus));
+    assert_eq!(receiver.recv().unwrap(), b"");
+}
+
+#[test]
+fn silence_costs_the_time_there_is() {
+    for silent in [0, 1, 2] {
+        let (fault, took) = enter_one_that(move |stream| match silent {
+            0 => drop(read_all(stream)),
+            1 => answer(stream, &[]),
+            // A message that never ends.
+            _ => answer(stream, &[&RETURN[..20]]),
+        });
+        assert_eq!(fault, Some(Fault::Silent), "{silent}");
+        assert!(took >= TIME && took < 10 * TIME, "{took:?}");
+    }
+}
+
+#[test]
+fn who_talks_without_end_is_not_listened_to_longer() {
+    for said in [SIGNAL, b"x"] {
+        let (_, took) = enter_one_that(move |mut stream| {
+            let _ = stream.write_all(if said == SIGNAL { b"OK 0\r\n" } else { b"" });
+            while stream.write_all(said).is_ok() {}
+        });
+        assert!(took < 10 * TIME, "{took:?}");
+    }
+}
+
+#[test]
+fn what_is_no_bus_is_left_at_once() {
+    let fault = |play: fn(UnixStream)| enter_one_that(play).0;
+    let say = |mut stream: UnixStream, said: &[u8]| {
+        let _ = stream.write_all(said);
+        read_all(stream);
+    };
+    assert_eq!(fault(drop), Some(Fault::HungUp));
+    let said = enter_one_that(move |stream| say(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n")).0;
+    assert_eq!(said, Some(Fault::Garbage));
+    let said = enter_one_that(move |stream| say(stream, &[0xff; 2 * MESSAGE])).0;
+    assert_eq!(said, Some(Fault::Garbage));
+    assert_eq!(fault(|stream| answer(stream, &[b"garbage garbage "])), Some(Fault::Garbage));
+    assert_eq!(fault(|stream| answer(stream, &[&[b'l'; 100]])), Some(Fault::Garbage));
+}
+
+#[test]
+fn a_bus_that_refuses_is_asked_no_further() {
+    let (fault, _) = enter_one_that(|mut stream| {
+        let _ = stream.write_all(b"REJECTED DBUS_COOKIE_SHA1 ANONYMOUS\r\n");
+        read_all(stream);
+    });
+    assert_eq!(fault, Some(Fault::NotLetIn));
+    let mut error = b"l\x03\x01\x01\0\0\0\0\x05\0\0\0\x24\0\0\0".to_vec();
+    error.extend(b"\x05\x01u\0\x01\0\0\0\x04\x01s\0\x13\0\0\0org.example.Refused\0\0\0\0\0");
+    let (fault, _) = enter_one_that(move |stream| answer(stream, &[&error]));
+    assert_eq!(fault, Some(Fault::Refused));
+}
+
+#[test]
+fn where_nobody_listens_is_no_bus() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    drop(UnixListener::bind(dir.path().join("left")).unwrap());
+    for name in ["file", "left", "missing"] {
+        let address = format!("unix:path={}", dir.path().join(name).display());
+        let entered = Bus::enter(address.as_bytes(), None, clock::now().after(TIME));
+        assert_eq!(entered.err(), Some(Fault::NoBus), "{name}");
+    }
+}
+
+#[test]
+fn every_fault_survives_an_exit_status() {
+    use super::super::{result_of, status_of};
+    assert_eq!(result_of(status_of(Ok(()))), Ok(()));
+    for fault in Fault::ALL {
+        let status = status_of(Err(fault));
+        assert!(status > 0);
+        assert_eq!(result_of(status), Err(fault));
+    }
+    // Of a messenger that ended in a way of its own.
+    assert_eq!(result_of(101), Err(Fault::Silent));
+}

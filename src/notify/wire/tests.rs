@@ -1,0 +1,174 @@
+use super::*;
+
+/// What `dbus-send --system / net.nuetzlich.SystemNotifications.Notify 'string:low memory'
+/// 'string:ended tail'` of dbus 1.14.10 sends: its hello, then the signal.
+const HELLO: &str = "6c01000100000000010000006e00000001016f00150000002f6f72672f667265656465736b746f\
+    702f4442757300000006017300140000006f72672e667265656465736b746f702e44427573000000000201730014000000\
+    6f72672e667265656465736b746f702e4442757300000000030173000500000048656c6c6f000000";
+const BROADCAST: &str = "6c0401011f000000020000005800000001016f00010000002f000000000000000201730021\
+    0000006e65742e6e7565747a6c6963682e53797374656d4e6f74696669636174696f6e73000000000000000301730006\
+    0000004e6f74696679000008016700027373000a0000006c6f77206d656d6f727900000a000000656e646564207461696c\
+    00";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn call(name: &'static str) -> Member {
+    Member {
+        destination: Some("org.freedesktop.DBus"),
+        path: "/org/freedesktop/DBus",
+        interface: "org.freedesktop.DBus",
+        name,
+        signature: "",
+    }
+}
+
+#[test]
+fn a_call_is_what_dbus_send_sends() {
+    let whole = message(1, &call("Hello"), &Values::new());
+    assert_eq!(hex(whole.as_bytes()), HELLO);
+}
+
+#[test]
+fn a_signal_is_what_dbus_send_sends() {
+    let mut body = Values::new();
+    body.string(b"low memory");
+    body.string(b"ended tail");
+    let whole = message(2, &super::super::BROADCAST, &body);
+    assert_eq!(hex(whole.as_bytes()), BROADCAST);
+}
+
+/// What a bus sends, in either byte order.
+struct Forged {
+    bytes: Vec<u8>,
+    is_big: bool,
+}
+
+impl Forged {
+    fn number(&mut self, value: u32) {
+        let bytes = if self.is_big { value.to_be_bytes() } else { value.to_le_bytes() };
+        self.bytes.extend(bytes);
+    }
+
+    fn align(&mut self) {
+        self.bytes.resize((self.bytes.len() + 7) / 8 * 8, 0);
+    }
+
+    fn head(is_big: bool, kind: u8, body: u32, fields: u32) -> Forged {
+        let order = if is_big { b'B' } else { b'l' };
+        let mut forged = Forged { bytes: vec![order, kind, 1, 1], is_big };
+        [body, 7, fields].into_iter().for_each(|number| forged.number(number));
+        forged
+    }
+
+    fn error(is_big: bool) -> Vec<u8> {
+        let name = b"org.example.No";
+        let fields = 8 + 8 + name.len() as u32 + 1;
+        let mut forged = Forged::head(is_big, ERROR, 5, fields);
+        forged.bytes.extend([REPLY_SERIAL, 1, b'u', 0]);
+        forged.number(9);
+        forged.bytes.extend([ERROR_NAME, 1, b's', 0]);
+        forged.number(name.len() as u32);
+        forged.bytes.extend(name);
+        forged.bytes.push(0);
+        forged.align();
+        forged.bytes.extend(b"body\0");
+        forged.bytes
+    }
+}
+
+#[test]
+fn answers_are_understood_in_both_byte_orders() {
+    for is_big in [false, true] {
+        let error = Forged::error(is_big);
+        let expected = Incoming::Error { to: 9, name: b"org.example.No" };
+        assert_eq!(parse(&error), Ok(Some((expected, error.len()))));
+        let two = [&error[..], b"l"].concat();
+        assert_eq!(parse(&two), Ok(Some((expected, error.len()))));
+    }
+}
+
+#[test]
+fn of_a_part_nothing_is_said() {
+    for is_big in [false, true] {
+        let error = Forged::error(is_big);
+        for len in 0..error.len() {
+            assert_eq!(parse(&error[..len]), Ok(None), "{len}");
+        }
+    }
+}
+
+#[test]
+fn what_we_send_is_no_answer() {
+    let whole = message(1, &call("Hello"), &Values::new());
+    let bytes = whole.as_bytes();
+    assert_eq!(parse(bytes), Ok(Some((Incoming::Other, bytes.len()))));
+}
+
+#[test]
+fn huge_lengths_other_versions_and_answers_to_nothing_are_garbage() {
+    let with = |body, fields| Forged::head(false, RETURN, body, fields).bytes;
+    for (body, fields) in [(u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX), (MESSAGE as u32, 0)]
+    {
+        assert_eq!(parse(&with(body, fields)), Err(Garbage), "{body} {fields}");
+    }
+    assert_eq!(parse(&with(0, 0)), Err(Garbage));
+    let mut other = Forged::error(false);
+    other[3] = 2;
+    assert_eq!(parse(&other), Err(Garbage));
+    assert_eq!(parse(b"HTTP/1.1 400 Bad Request\r\n"), Err(Garbage));
+    // A text that is longer than the fields it stands in.
+    let mut long = Forged::error(false);
+    long[28] = 200;
+    assert_eq!(parse(&long), Err(Garbage));
+}
+
+/// xorshift64; the same numbers each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end as u64) as usize
+    }
+}
+
+#[test]
+fn whatever_comes_the_length_that_is_named_is_there() {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let check = |bytes: &[u8]| {
+        if let Ok(Some((_, len))) = parse(bytes) {
+            assert!((HEAD..=bytes.len()).contains(&len), "{len} of {bytes:?}");
+        }
+    };
+    let mut understood = 0;
+    for round in 0..200_000 {
+        let mut bytes = match round % 3 {
+            0 => (0..dice.below(100)).map(|_| dice.roll() as u8).collect(),
+            1 => Forged::error(true),
+            _ => Forged::error(false),
+        };
+        if round % 3 == 0 && bytes.len() > 3 {
+            // Else nothing gets any further.
+            (bytes[0], bytes[3]) = (b'l', 1);
+            bytes.iter_mut().skip(4).filter(|byte| **byte % 4 != 0).for_each(|byte| *byte = 0);
+        }
+        for _ in 0..dice.below(4) {
+            if !bytes.is_empty() {
+                let at = dice.below(bytes.len());
+                bytes[at] = dice.roll() as u8;
+            }
+        }
+        bytes.truncate(bytes.len() - dice.below(bytes.len() / 4 + 1));
+        check(&bytes);
+        understood += usize::from(matches!(parse(&bytes), Ok(Some(_))));
+    }
+    assert!(understood > 5000, "{understood}: the test has gone blind");
+}

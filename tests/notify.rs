@@ -1,0 +1,563 @@
+//! Word to everyone who is logged in: on real buses and a real desktop, and past buses that behave in every way but the
+//! right one.
+
+#![cfg(feature = "dbus-notify")]
+
+mod common;
+
+use common::*;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Another ordinary user, to whom nothing belongs either.
+const OTHER: u32 = 65533;
+/// What telling may take whatever the buses do, in milliseconds, and a little more for a machine that is busy.
+const BOUND: u64 = 6000;
+
+const SUMMARY: &str = "Low memory: ended tail";
+const BODY: &str = "process 4711 \"tail\"";
+const FULL: &str = "process 4711 \"tail /dev/zero\", 19462 MiB";
+
+/// A `/run` of the test's own, and the programs.
+struct World<'a> {
+    sandbox: &'a Sandbox,
+    tell: PathBuf,
+    bus: PathBuf,
+}
+
+impl World<'_> {
+    fn new(sandbox: &Sandbox) -> World<'_> {
+        mount(None, Path::new("/run"), Some("tmpfs"), 0, Some("mode=755")).expect("tmpfs");
+        fs::create_dir("/run/user").expect("/run/user");
+        // What the login does as root, its user does here himself.
+        fs::set_permissions("/run/user", Permissions::from_mode(0o1777)).expect("chmod");
+        World { sandbox, tell: sandbox.tool("notify"), bus: sandbox.tool("bus") }
+    }
+
+    /// With other users than root; `None` where there are none.
+    fn with_users(sandbox: &Sandbox) -> Option<World<'_>> {
+        if !sandbox.has_other_users() {
+            skip("no other user can be had here");
+            return None;
+        }
+        Some(World::new(sandbox))
+    }
+
+    fn as_user(&self, user: u32, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.uid(user).gid(user).stdin(Stdio::null()).current_dir("/");
+        command
+    }
+
+    /// Starts a program and waits until it has said `ready`; what it says goes to a file.
+    fn start(&self, mut command: Command, ready: &str) -> Running {
+        static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let said = self.sandbox.path(&format!("said-{number}"));
+        let file = File::create(&said).expect("a file");
+        command.stderr(file.try_clone().expect("a file")).stdout(file);
+        let running = Running { child: command.spawn().expect("a program"), said };
+        running.wait_for(ready);
+        running
+    }
+
+    fn listen(&self, user: u32, manner: &str, name: &str) -> Running {
+        let mut command = self.as_user(user, &self.bus);
+        command.args([manner, name]);
+        self.start(command, "ready\n")
+    }
+
+    /// The directory that a login gives to a user.
+    fn log_in(&self, user: u32) -> String {
+        let home = format!("/run/user/{user}");
+        let made = self.as_user(user, "mkdir").args(["-p", "-m", "700", &home]).status();
+        assert!(made.is_ok_and(|status| status.success()), "{home}");
+        format!("{home}/bus")
+    }
+
+    /// A bus of that manner where a login puts it.
+    fn bus_of(&self, user: u32, manner: &str) -> Running {
+        self.listen(user, manner, &self.log_in(user))
+    }
+
+    /// A process that has this address in its environment.
+    fn process_with(&self, user: u32, address: impl AsRef<OsStr>) -> Running {
+        let mut command = self.as_user(user, "sh");
+        command.args(["-c", "echo ready; exec sleep 1000"]);
+        command.env("DBUS_SESSION_BUS_ADDRESS", address);
+        let running = self.start(command, "ready\n");
+        // Until then its environment is that of the shell, which is the same.
+        wait_for("sleep", || living("sleep").contains(&running.child.id()));
+        running
+    }
+
+    fn tell_command(&self) -> Command {
+        let mut command = Command::new(&self.tell);
+        command.args([&NOBODY.to_string(), SUMMARY, BODY, FULL]).stdin(Stdio::null());
+        command
+    }
+
+    /// As root, whose victim was `NOBODY`'s.
+    fn tell(&self) -> Told {
+        told(self.tell_command())
+    }
+}
+
+/// What the program that tells has to report.
+#[derive(Debug)]
+struct Told {
+    line: String,
+    users: u64,
+    millis: u64,
+}
+
+fn told(mut command: Command) -> Told {
+    let output = command.output().expect("the program that tells");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{}, {said}", output.status);
+    for line in said.lines() {
+        assert!(line.ends_with("descriptors 0, children 0"), "{line}");
+    }
+    assert_eq!(living("notify"), [0; 0]);
+    let line = said.lines().last().expect("a line").to_string();
+    let (users, millis) = (number_after(&line, "users "), number_after(&line, "ms "));
+    assert!(millis <= BOUND, "{line}");
+    Told { line, users, millis }
+}
+
+impl Told {
+    #[track_caller]
+    fn expect(&self, users: u64, trouble: Option<(u32, &str)>) {
+        let trouble = match trouble {
+            Some((user, fault)) => format!("Some(({user}, {fault}))"),
+            None => "None".to_string(),
+        };
+        let expected = format!("users {users}, trouble {trouble}, ");
+        assert!(self.line.starts_with(&expected), "{} instead of {expected}", self.line);
+    }
+}
+
+struct Running {
+    child: Child,
+    said: PathBuf,
+}
+
+impl Running {
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.said).expect("what it said")).into_owned()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let said = wait_until(Duration::from_secs(60), || self.said().contains(text).then_some(()));
+        assert!(said.is_some(), "{text:?} not in:\n{}", self.said());
+    }
+
+    /// What of the notifications a `good` bus got.
+    fn notifications(&self) -> Vec<String> {
+        let said = self.said();
+        said.lines().filter(|line| line.contains("dialog-warning")).map(String::from).collect()
+    }
+
+    #[track_caller]
+    fn expect_body(&self, body: &str) {
+        let all = self.notifications();
+        assert_eq!(all.len(), 1, "{all:?}");
+        let texts = format!("|oom_guard|dialog-warning|{SUMMARY}|{body}|urgency|");
+        assert!(all[0].contains(&texts), "{all:?}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// ---- who hears what ----
+
+#[test]
+fn the_owner_and_root_hear_all_and_others_only_the_name() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let [root, owner, other] = [0, NOBODY, OTHER].map(|user| world.bus_of(user, "good"));
+        world.tell().expect(3, None);
+        root.expect_body(FULL);
+        owner.expect_body(FULL);
+        other.expect_body(BODY);
+    });
+}
+
+#[test]
+fn an_ordinary_user_tells_himself_alone() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let [owner, other] = [NOBODY, OTHER].map(|user| world.bus_of(user, "good"));
+        let mut command = world.tell_command();
+        command.uid(NOBODY).gid(NOBODY);
+        told(command).expect(1, None);
+        owner.expect_body(FULL);
+        assert_eq!(other.said(), "ready\n");
+    });
+}
+
+/// Where no other user can be had, too.
+#[test]
+fn whoever_runs_it_hears_of_it() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let own = world.bus_of(0, "good");
+        world.tell().expect(1, None);
+        own.expect_body(FULL);
+    });
+}
+
+#[test]
+fn a_session_that_only_its_processes_know_is_found() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let place = format!("/run/user/{NOBODY}/a, b");
+        world.log_in(NOBODY);
+        let by_path = world.listen(NOBODY, "good", &place);
+        let name = format!("oom_guard-test-{}", std::process::id());
+        let by_name = world.listen(NOBODY, "good", &format!("@{name}"));
+        let path = format!("unix:path=/nowhere;unix:path=/run/user/{NOBODY}/a%2c%20b");
+        let by_number = format!("{path},guid=00");
+        let name = format!("unix:abstract={name},guid=00");
+        let _processes =
+            [&path, &by_number, &name, &name].map(|address| world.process_with(NOBODY, address));
+        world.tell().expect(1, None);
+        by_path.expect_body(FULL);
+        by_name.expect_body(FULL);
+    });
+}
+
+#[test]
+fn a_session_is_looked_for_where_the_login_has_no_bus_or_one_that_is_left() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let place = world.log_in(NOBODY);
+        let name = format!("oom_guard-test-{}", std::process::id());
+        let bus = world.listen(NOBODY, "good", &format!("@{name}"));
+        let _process = world.process_with(NOBODY, format!("unix:abstract={name}"));
+        world.tell().expect(1, None);
+        drop(world.listen(NOBODY, "good", &place));
+        world.tell().expect(1, None);
+        assert_eq!(bus.notifications().len(), 2);
+    });
+}
+
+#[test]
+fn where_nobody_has_a_bus_there_is_no_trouble() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let mut command = Command::new(&world.tell);
+        command.args(["--times", "100", "-", SUMMARY, BODY, FULL]).stdin(Stdio::null());
+        told(command).expect(0, None);
+    });
+}
+
+// ---- buses that are none ----
+
+#[test]
+fn a_bus_that_misbehaves_costs_only_its_own_user() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let good = world.bus_of(OTHER, "good");
+        let manners = [
+            ("hang", "Silent"),
+            ("garbage", "Garbage"),
+            ("close", "HungUp"),
+            ("refuse", "NotLetIn"),
+        ];
+        for (count, (manner, fault)) in manners.into_iter().enumerate() {
+            let _ = fs::remove_file(format!("/run/user/{NOBODY}/bus"));
+            let _bus = world.bus_of(NOBODY, manner);
+            let start = Instant::now();
+            let command = world.tell_command();
+            let teller = std::thread::spawn(move || told(command));
+            wait_for("the other's notification", || good.notifications().len() > count);
+            let heard = start.elapsed();
+            let told = teller.join().expect("told");
+            told.expect(1, Some((NOBODY, fault)));
+            println!("{manner}: the other has heard after {heard:?}, all in {} ms", told.millis);
+            assert!(heard < Duration::from_secs(1), "{manner}: {heard:?}");
+        }
+    });
+}
+
+#[test]
+fn many_users_whose_buses_hang_take_no_longer_than_one() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let _hanging: Vec<_> = (0..20).map(|n| world.bus_of(20_000 + n, "hang")).collect();
+        let good = world.bus_of(NOBODY, "good");
+        let told = world.tell();
+        assert_eq!(told.users, 1, "{told:?}");
+        assert!(told.line.contains("Silent"), "{told:?}");
+        good.expect_body(FULL);
+        println!("20 hanging buses: {} ms", told.millis);
+    });
+}
+
+#[test]
+fn a_messenger_that_its_user_stops_is_ended() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let _bus = world.bus_of(NOBODY, "hang");
+        let command = world.tell_command();
+        let teller = std::thread::spawn(move || told(command));
+        let is_of_nobody = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/status"))
+                .is_ok_and(|status| status.contains(&format!("Uid:\t{NOBODY}\t")))
+        };
+        wait_for("a messenger", || living("notify").iter().any(is_of_nobody));
+        let messengers: Vec<_> = living("notify").into_iter().filter(is_of_nobody).collect();
+        messengers.iter().for_each(|&pid| signal_to(pid, libc::SIGSTOP));
+        teller.join().expect("told").expect(0, Some((NOBODY, "Silent")));
+    });
+}
+
+// ---- addresses that lie ----
+
+#[test]
+fn nobody_is_told_at_anothers_socket() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let name = format!("oom_guard-test-{}", std::process::id());
+        let trap = world.listen(OTHER, "good", &format!("@{name}"));
+        // A shell that became root, or another user, by `su` keeps the address.
+        let [_root, _nobody] =
+            [0, NOBODY].map(|user| world.process_with(user, format!("unix:abstract={name}")));
+        world.tell().expect(0, None);
+        assert_eq!(trap.said(), "ready\n");
+        // Nor where a user puts somebody else's socket in place of his own.
+        let place = world.log_in(NOBODY);
+        let elsewhere = sandbox.path("trap");
+        fs::create_dir(&elsewhere).expect("a directory");
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o777)).expect("chmod");
+        let socket = elsewhere.join("bus");
+        let by_root = world.listen(0, "good", socket.to_str().expect("UTF-8"));
+        fs::set_permissions(&socket, Permissions::from_mode(0o777)).expect("chmod");
+        std::os::unix::fs::symlink(&socket, place).expect("a link");
+        world.tell().expect(0, None);
+        assert_eq!(by_root.said(), "ready\n");
+    });
+}
+
+#[test]
+fn addresses_that_lead_nowhere_do_no_harm() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let long = |byte: &str, len: usize| format!("unix:path=/{}", byte.repeat(len));
+        let name = format!("oom_guard-test-{}", std::process::id());
+        let mut addresses: Vec<Vec<u8>> = [
+            long("x", 107),
+            long("%41", 300),
+            long("x", 5000),
+            long("x", 100_000),
+            long("/x;unix:path=", 90),
+            ";".repeat(1000),
+            "unix:path=/etc/passwd".to_string(),
+            "unix:path=/proc/self/mem;unix:path=/dev/zero".to_string(),
+            "unix:path=%00;unix:path=/%0;unix:abstract=%zz;unix:path=".to_string(),
+            "unixexec:path=/bin/false;tcp:host=127.0.0.1,port=1".to_string(),
+            String::new(),
+        ]
+        .map(String::into_bytes)
+        .to_vec();
+        addresses.push(b"unix:path=\xff\xfe\x01\x1b[2J".to_vec());
+        let _processes: Vec<_> = addresses
+            .iter()
+            .map(|address| world.process_with(NOBODY, OsStr::from_bytes(address)))
+            .collect();
+        world.tell().expect(0, None);
+        let bus = world.listen(NOBODY, "good", &format!("@{name}"));
+        let _process = world.process_with(NOBODY, format!("unix:abstract={name}"));
+        let told = world.tell();
+        println!("{told:?}");
+        // Unless the lies are more than are tried.
+        assert!(told.users == 1 && bus.notifications().len() == 1, "{told:?}");
+    });
+}
+
+// ---- real parts ----
+
+/// The programs that are missing here, if any.
+fn are_missing(programs: &[&str]) -> bool {
+    let is_there = |program: &&&str| {
+        std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+        })
+    };
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
+    if !missing.is_empty() {
+        skip(&format!("not installed: {missing:?}"));
+    }
+    !missing.is_empty()
+}
+
+/// What `dbus-monitor` shows of our signal.
+const SIGNAL: &str = "path=/; interface=net.nuetzlich.SystemNotifications; member=Notify\n";
+
+#[test]
+fn who_listens_on_the_system_bus_hears_the_name() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        // The rules of the distribution: who may send what.
+        let Some(world) = World::with_users(sandbox) else { return };
+        fs::create_dir("/run/dbus").expect("/run/dbus");
+        let mut command = Command::new("dbus-daemon");
+        command.args(["--system", "--nofork", "--nopidfile", "--print-address"]);
+        let _bus = world.start(command, "unix:");
+        let mut command = Command::new("dbus-monitor");
+        command.args(["--system", "interface='net.nuetzlich.SystemNotifications'"]);
+        let monitor = world.start(command, "NameLost");
+        let told = world.tell();
+        assert!(told.line.contains("system trouble None"), "{told:?}");
+        monitor.wait_for(SIGNAL);
+        monitor.wait_for(&format!("   string \"{SUMMARY}\"\n   string \"{BODY}\"\n"));
+        assert!(!monitor.said().contains("/dev/zero"), "{}", monitor.said());
+    });
+}
+
+/// A bus for anybody who has the right user id, without services that it could start.
+fn open_bus(world: &World<'_>, mut command: Command, address: &str) -> Running {
+    let rules = format!(
+        "<busconfig><type>session</type><listen>{address}</listen><auth>EXTERNAL</auth>\
+         <policy context='default'><allow send_destination='*'/><allow eavesdrop='true'/>\
+         <allow own='*'/></policy></busconfig>"
+    );
+    let file = world.sandbox.path("rules");
+    fs::write(&file, rules).expect("rules");
+    command.arg(format!("--config-file={}", file.display()));
+    command.args(["--nofork", "--print-address"]);
+    world.start(command, "unix:")
+}
+
+#[test]
+fn the_system_bus_is_where_the_environment_says() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        let world = World::new(sandbox);
+        let address = "unix:path=/run/elsewhere";
+        let _bus = open_bus(&world, Command::new("dbus-daemon"), address);
+        let mut command = Command::new("dbus-monitor");
+        command.args(["--address", address]);
+        let monitor = world.start(command, "NameLost");
+        let mut command = world.tell_command();
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", address);
+        let told = told(command);
+        assert!(told.line.contains("users 0, trouble None, system trouble None"), "{told:?}");
+        monitor.wait_for(SIGNAL);
+    });
+}
+
+#[test]
+fn a_system_bus_that_hangs_delays_nobody() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let _bus = world.listen(0, "hang", "/run/elsewhere");
+        let own = world.bus_of(0, "good");
+        let mut command = world.tell_command();
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/elsewhere");
+        let told = told(command);
+        assert!(told.line.contains("users 1, trouble None, system trouble Some(Silent)"));
+        own.expect_body(FULL);
+    });
+}
+
+#[test]
+fn a_bus_on_which_nobody_shows_notifications_says_so() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon"]) {
+            return;
+        }
+        let Some(world) = World::with_users(sandbox) else { return };
+        let place = world.log_in(NOBODY);
+        let command = world.as_user(NOBODY, "dbus-daemon");
+        let _bus = open_bus(&world, command, &format!("unix:path={place}"));
+        world.tell().expect(0, Some((NOBODY, "NoDisplay")));
+    });
+}
+
+/// An X server leaves its lock and its socket in `/tmp`; the directory of the test, which lies there as well, stays.
+fn own_tmp(sandbox: &Sandbox) {
+    let kept = Path::new("/run/kept");
+    fs::create_dir(kept).expect("a directory");
+    bind_over(&sandbox.dir, kept);
+    mount(None, Path::new("/tmp"), Some("tmpfs"), 0, Some("mode=1777")).expect("tmpfs");
+    fs::create_dir_all(&sandbox.dir).expect("a directory");
+    bind_over(kept, &sandbox.dir);
+}
+
+/// What `Notify` was called with, as `dbus-monitor` shows it.
+const CALL: &str = r#"member=Notify
+   string "oom_guard"
+   uint32 0
+   string "dialog-warning"
+   string "Low memory: ended <tail>"
+   string "process 4711 &lt;b&gt;tail&lt;/b&gt; &amp; "tail /dev/zero""
+   array [
+   ]
+   array [
+      dict entry(
+         string "urgency"
+         variant             byte 2
+      )
+   ]
+   int32 -1
+"#;
+
+#[test]
+fn a_real_desktop_shows_it_to_an_ordinary_user() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor", "Xvfb", "dunst"]) {
+            return;
+        }
+        let Some(world) = World::with_users(sandbox) else { return };
+        let address = format!("unix:path={}", world.log_in(NOBODY));
+        let command = world.as_user(NOBODY, "dbus-daemon");
+        let _bus = open_bus(&world, command, &address);
+        own_tmp(sandbox);
+        let mut command = world.as_user(NOBODY, "Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "800x300x24", "-nolisten", "tcp"]);
+        let screen = world.start(command, "");
+        let display = wait_until(Duration::from_secs(60), || {
+            let said = screen.said();
+            let number = said.lines().find(|line| line.parse::<u32>().is_ok())?;
+            said.ends_with('\n').then(|| format!(":{number}"))
+        });
+        let display = display.unwrap_or_else(|| panic!("no display: {}", screen.said()));
+        let session = |program: &str| {
+            let mut command = world.as_user(NOBODY, program);
+            command.env("DBUS_SESSION_BUS_ADDRESS", &address).env("DISPLAY", &display);
+            command.env("HOME", "/nonexistent");
+            command
+        };
+        let monitor = world.start(session("dbus-monitor"), "NameLost");
+        let mut command = session("dunst");
+        command.arg("-print");
+        let desktop = world.start(command, "");
+        monitor.wait_for("string \"org.freedesktop.Notifications\"");
+        let texts =
+            ["Low memory: ended <tail>", "tail", "process 4711 <b>tail</b> & \"tail /dev/zero\""];
+        let mut command = Command::new(&world.tell);
+        command.arg(NOBODY.to_string()).args(texts).stdin(Stdio::null());
+        told(command).expect(1, None);
+        monitor.wait_for(CALL);
+        desktop.wait_for("urgency: CRITICAL");
+        desktop.wait_for("summary: 'Low memory: ended <tail>'");
+    });
+}
