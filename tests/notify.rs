@@ -388,6 +388,81 @@ fn addresses_that_lead_nowhere_do_no_harm() {
     });
 }
 
+// ---- the guard itself ----
+
+/// A guard that tells, with memory of the test's making, and a hog of `NOBODY`'s.
+fn guard_and_hog(world: &World<'_>, options: &[&str]) -> (FakeMemory, Guard, Hog) {
+    let memory = FakeMemory::new(world.sandbox);
+    let hog =
+        Hog::start(world.sandbox.command_as_nobody(world.sandbox.hog_command(&["--size", "60M"])));
+    let guard =
+        world.sandbox.guard(&[&["-n", "--ignore", "^(sh|bus|sleep|sd-pam)$"], options].concat());
+    (memory, guard, hog)
+}
+
+#[test]
+fn a_user_sees_who_was_asked_to_end_and_who_was_killed() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let (own, other) = (world.bus_of(NOBODY, "good"), world.bus_of(1234, "good"));
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--grace", "0.3"]);
+        let pid = hog.pid();
+        memory.available(LOW);
+        hog.wait_for_end();
+        own.wait_for("hog was asked to end|Memory is low. Process ");
+        own.wait_for(&format!("Process {pid} held "));
+        other.wait_for("hog was asked to end|Memory is low.|urgency");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_bus_that_hangs_delays_no_kill_and_leaves_nothing_behind() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        for manner in ["silent", "garbage"] {
+            let _bus = world.bus_of(NOBODY, manner);
+            let (memory, guard, mut hog) = guard_and_hog(&world, &[]);
+            expect_kill_on_time(&memory, &guard, &mut hog);
+            memory.recover(&guard);
+            guard.wait_for("notification: nobody who is logged in could be told");
+            let helper = guard.helper().expect("a helper");
+            let mine = |parent: u32| processes().iter().filter(|p| p.parent == parent).count();
+            wait_for("the messengers' end", || mine(helper) == 0);
+            guard.stop();
+            drop(memory);
+            fs::remove_dir_all(format!("/run/user/{NOBODY}")).expect("log out");
+        }
+    });
+}
+
+#[test]
+fn a_user_sees_that_nobody_can_be_ended() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let bus = world.bus_of(NOBODY, "good");
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--only", "^none$"]);
+        memory.available(LOW);
+        guard.wait_for("no process to kill");
+        bus.wait_for("Memory is low, and no process can be ended|");
+        assert!(hog.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_dry_run_says_what_would_be() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let bus = world.bus_of(NOBODY, "good");
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--dryrun"]);
+        memory.available(LOW);
+        bus.wait_for("hog would be asked to end|");
+        assert!(hog.is_alive());
+        guard.stop();
+    });
+}
+
 // ---- real parts ----
 
 /// The programs that are missing here, if any.
