@@ -120,6 +120,9 @@ install_for cc "gcc libc6-dev" "gcc musl-dev"
 install_for busybox busybox busybox
 install_for logrotate logrotate logrotate
 install_for prometheus_client python3-prometheus-client py3-prometheus-client
+install_for dbus-monitor dbus dbus
+install_for dunst dunst dunst
+install_for Xvfb xvfb xvfb
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.
     PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
