@@ -20,7 +20,7 @@ line=$(printf '%s %s (%s) %s of uid %s: %s KiB, because of %s' \
     "${OOM_GUARD_SIGNAL:-}" "${OOM_GUARD_PID:-}" "$name" "${OOM_GUARD_ACTION:-}" \
     "${OOM_GUARD_UID:-}" "${OOM_GUARD_RSS:-}" "${OOM_GUARD_REASON:-}")
 
-printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$line" >>"$LOG"
+printf '%s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$line" >>"$LOG" || true
 
 if command -v logger >/dev/null 2>&1; then
     logger -t oom_guard-hook -- "$line" || true

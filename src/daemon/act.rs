@@ -143,6 +143,7 @@ impl Daemon {
     /// long enough for the world to change, and ends it.
     fn end(&mut self, chosen: &Candidate, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
         let id = chosen.id();
+        let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
         let mut hand = self.take_hold(chosen, wanted, Reason::Memory, hook_until, Level::Kill)?;
         // All that takes time is done; what is read from here on is fresh. If it cannot be,

@@ -89,7 +89,11 @@ impl Hooks {
             }
             Err(error) => {
                 let (about, error) = (About(when, victim), Errno(&error));
-                say(out, Priority::Warning, format_args!("{about} not run: cannot fork: {error}"));
+                say(
+                    out,
+                    Priority::Warning,
+                    format_args!("{about} not run: cannot start it: {error}"),
+                );
                 false
             }
         }
@@ -127,7 +131,10 @@ impl Hooks {
                 running.overran = true;
                 let about = About(running.when, running.victim);
                 say(out, Priority::Warning, format_args!("{about} ran too long: killed"));
+                // Itself as well: it may have left its group. It was not waited for yet, so the
+                // number is its own.
                 let _ = process::send_group(running.pid, process::Deadly::Kill);
+                let _ = process::send(running.pid, process::Deadly::Kill);
             }
         }
     }

@@ -232,7 +232,9 @@ impl Helper {
                     answer = Some(line.map(CommandLine::from_bytes));
                     self.silent_since = None;
                 }
-                Some(Message::HookEnded { number }) => self.hook_ended = number,
+                Some(Message::HookEnded { number }) if number == self.hooks => {
+                    self.hook_ended = number;
+                }
                 _ => {}
             }
         }
@@ -315,8 +317,8 @@ impl Helper {
         [self.silent_since, self.full_since].into_iter().flatten().min()
     }
 
-    /// Lets the helper write what it was sent, and waits for its end, a little longer than
-    /// it takes at most; then ends it.
+    /// Lets the helper write what it was sent, and waits for its end, a little longer than that
+    /// takes at most. One that goes on has hooks to look after, and ends with them.
     pub fn finish(self) {
         let Helper { ours, theirs, pid, .. } = self;
         drop((ours, theirs));
@@ -324,7 +326,6 @@ impl Helper {
         let end = clock::now().after(FINISH + FINISH / 4);
         while process::reap().map(|(ended, _)| ended) != Some(pid) {
             if clock::now() >= end {
-                let _ = process::send(pid, process::Deadly::Kill);
                 return;
             }
             Waiter::<1>::new().wait(Some(Duration::from_millis(2)));

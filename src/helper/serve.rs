@@ -1,6 +1,6 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::hook::{Hooks, Orders, ShortCommand, HOOKS};
+use super::hook::{Hooks, Orders, ShortCommand};
 use super::message::{Message, Priority, Sealed, When, Word};
 use super::notice::Notices;
 use super::outbox::Outboxes;
@@ -32,7 +32,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
         releases: [None, None, None, None],
         hooks: Hooks::new(),
         notices: Notices::default(),
-        recent: [NOBODY; HOOKS],
+        recent: [NOBODY; RECENT],
         next_recent: 0,
         children: signal::listen_for_children().ok(),
     };
@@ -52,13 +52,14 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
         helper.retry_releases();
         helper.look_after_children(watch);
     }
-    // Settings have changed, and another helper is at work: what runs is seen to its end.
+    helper.write_stats();
+    helper.outboxes.finish(super::FINISH);
+    // The watch has ended, or settings have changed and another helper is at work: what runs
+    // is seen to its end.
     while !helper.hooks.is_idle() {
-        helper.outboxes.flush();
         helper.wait(None);
         helper.look_after_children(watch);
     }
-    helper.write_stats();
     helper.outboxes.finish(super::FINISH);
 }
 
@@ -75,12 +76,15 @@ struct Serving<'a> {
     hooks: Hooks,
     notices: Notices,
     /// Command lines of those who were signalled last, which have none any more.
-    recent: [Option<(Identity, ShortCommand)>; HOOKS],
+    recent: [Option<(Identity, ShortCommand)>; RECENT],
     next_recent: usize,
     /// Becomes readable when a child ends.
     children: Option<OwnedFd>,
 }
 
+/// As many as are under way at a time: all above the limit for each process, and the one of
+/// low memory.
+const RECENT: usize = 33;
 const NOBODY: Option<(Identity, ShortCommand)> = None;
 /// Where nothing tells the end of a child.
 const FOLLOW: Duration = Duration::from_millis(100);
@@ -139,13 +143,21 @@ impl Serving<'_> {
     /// The command line of a victim, also after its end.
     fn short_command_of(&mut self, id: Identity) -> ShortCommand {
         let is_at_hand = matches!(&self.command, Some((known, Some(_))) if *known == id);
-        let known = self.recent.iter().flatten().find(|(known, _)| *known == id);
-        if let Some((_, command)) = known.filter(|_| !is_at_hand) {
-            return command.clone();
+        let known = self
+            .recent
+            .iter()
+            .position(|recent| recent.as_ref().is_some_and(|(known, _)| *known == id));
+        if let (Some(place), false) = (known, is_at_hand) {
+            return self.recent[place].as_ref().map_or(ShortCommand::new(), |(_, c)| c.clone());
         }
         let command = shown(self.command_of(id));
-        self.recent[self.next_recent] = Some((id, command.clone()));
-        self.next_recent = (self.next_recent + 1) % self.recent.len();
+        if !command.as_bytes().is_empty() {
+            let place = known.unwrap_or(self.next_recent);
+            self.recent[place] = Some((id, command.clone()));
+            if known.is_none() {
+                self.next_recent = (self.next_recent + 1) % RECENT;
+            }
+        }
         command
     }
 

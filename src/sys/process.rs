@@ -176,6 +176,9 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     // SAFETY: the child makes system calls only, until it becomes another program or ends.
     let pid = check(unsafe { libc::fork() }.into())?;
     if let Some(pid) = Pid::new(pid as i64) {
+        // The child does the same: whoever is first. It fails once the program runs.
+        // SAFETY: takes no pointer.
+        unsafe { libc::setpgid(pid.number(), pid.number()) };
         return Ok((pid, ours));
     }
     // SAFETY: all pointers are to what was made ready above, and end as the calls want it; the
