@@ -52,7 +52,7 @@ pub fn skip(why: &str) {
 
 /// A number that is worth a look although the test passes; shown like the reasons for skipping.
 pub fn note(what: &str) {
-    eprintln!("note: {what}");
+    eprintln!("noted: {what}");
 }
 
 /// `crate::path::test::{{closure}}` without its ends.
@@ -89,8 +89,8 @@ fn run_inside(test: &str) {
     said.lines().filter_map(|line| line.split_once("skip: ")).for_each(|(_, why)| {
         skip(&format!("{test}: {why}"));
     });
-    said.lines().filter_map(|line| line.split_once("note: ")).for_each(|(_, what)| {
-        let _ = writeln!(io::stderr(), "note: {test}: {what}");
+    said.lines().filter_map(|line| line.split_once("noted: ")).for_each(|(_, what)| {
+        let _ = writeln!(io::stderr(), "noted: {test}: {what}");
     });
     let passed = said.contains("test result: ok. 1 passed");
     assert!(passed && ended.is_some_and(|status| status.success()), "{ended:?} inside:\n{said}");
