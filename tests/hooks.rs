@@ -525,6 +525,22 @@ fn all_above_the_limit_wait_for_slow_hooks_together_no_longer_than_one() {
 }
 
 #[test]
+fn low_memory_ends_the_wait_of_the_limit_for_a_hook() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let pre = sandbox.script("pre", &format!(">$dir/began; {SLEEP_FOR_EVER}"));
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let options = ["--process-limit=40M", "--interval=1000", "--hook-timeout=30"];
+        let guard = sandbox.guard(&[&["-P", &pre][..], &options].concat());
+        wait_for("the hook", || sandbox.path("began").exists());
+        let before = guard.sleeps();
+        memory.available(VERY_LOW);
+        guard.expect_kill(&mut hog, before, 2 * FEW_SLEEPS);
+        guard.stop();
+    });
+}
+
+#[test]
 fn after_many_ends_at_a_time_each_hook_is_told_the_command_line_of_its_own() {
     sandboxed(|sandbox| {
         let append = "echo \"$OOM_GUARD_PID ${OOM_GUARD_CMDLINE%% *}\" >>$dir/post.ran";
@@ -1268,6 +1284,24 @@ fn after_a_helper_that_hung_while_a_hook_ran_the_next_kill_has_its_hooks() {
     sandboxed(|sandbox| expect_hooks_again(sandbox, libc::SIGSTOP));
 }
 
+#[test]
+fn sigterm_waits_for_a_hook_that_a_hung_helper_does_not_start_200_ms_at_most() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let pre = sandbox.script("pre", APPEND);
+        let guard = sandbox.guard(&["-P", &pre]);
+        signal_to(guard.helper().expect("a helper"), libc::SIGSTOP);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        memory.available(LOW);
+        let (slept, took) = follow_to_end(&guard, &mut hog);
+        note(&format!("SIGTERM after {took:?}, {slept} sleeps"));
+        assert!(slept <= SLEEPS_FOR_HOOK, "{slept} sleeps, {took:?}");
+        memory.recover(&guard);
+        guard.wait_for("the helper process was started again");
+        guard.stop();
+    });
+}
+
 /// A guard with a hook that runs now and takes no other one's time, and its settings, which are to change.
 fn guard_with_running_hook(
     sandbox: &Sandbox,
@@ -1324,6 +1358,26 @@ fn a_hook_that_hangs_while_the_settings_change_is_ended_by_the_old_ones() {
         guard.wait_for("ran too long: killed");
         wait_for("its end", || !Path::new(&format!("/proc/{hook}")).exists());
         wait_for("guard and helper alone", || is_alone(&guard));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_that_only_sees_a_hook_to_its_end_is_no_candidate() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (guard, file, _) = guard_with_running_hook(sandbox, &memory, LATE);
+        let more = "OOM_GUARD_HOOK_TIMEOUT=50\nOOM_GUARD_ONLY='^oom_guard$'\n";
+        fs::write(file, more).expect("a file");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings were read again");
+        assert_eq!(living("oom_guard").len(), 3);
+        let signals = guard.signals();
+        memory.available(LOW);
+        guard.wait_for("no process to kill");
+        assert_eq!(guard.signals(), signals);
+        memory.recover(&guard);
+        File::create(sandbox.path("go")).expect("a file");
         guard.stop();
     });
 }
