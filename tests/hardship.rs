@@ -15,17 +15,6 @@ use std::time::Duration;
 
 // ---- nobody reads ----
 
-/// A pipe that takes nothing any more, and makes those wait who write to it.
-fn full_pipe() -> (File, File) {
-    let (reader, mut writer) = pipe();
-    set_blocking(&writer, false);
-    for size in [4096, 1] {
-        while writer.write(&vec![b'\n'; size]).is_ok() {}
-    }
-    set_blocking(&writer, true);
-    (reader, writer)
-}
-
 #[test]
 fn a_full_pipe_that_nobody_reads_delays_no_kill_and_loses_no_message() {
     sandboxed(|sandbox| {

@@ -50,6 +50,11 @@ pub fn skip(why: &str) {
     let _ = writeln!(io::stderr(), "skip: {why}");
 }
 
+/// A number that is worth a look although the test passes; shown like the reasons for skipping.
+pub fn note(what: &str) {
+    eprintln!("noted: {what}");
+}
+
 /// `crate::path::test::{{closure}}` without its ends.
 fn test_name<F>() -> &'static str {
     let name = std::any::type_name::<F>();
@@ -85,6 +90,9 @@ fn run_inside(test: &str) {
     // Behind the name of the test, which has no newline yet.
     said.lines().filter_map(|line| line.split_once("skip: ")).for_each(|(_, why)| {
         skip(&format!("{test}: {why}"));
+    });
+    said.lines().filter_map(|line| line.split_once("noted: ")).for_each(|(_, what)| {
+        let _ = writeln!(io::stderr(), "noted: {test}: {what}");
     });
     let passed = said.contains("test result: ok. 1 passed");
     assert!(passed && ended.is_some_and(|status| status.success()), "{ended:?} inside:\n{said}");
@@ -241,6 +249,15 @@ impl Sandbox {
         let mut command = Command::new(&self.hog);
         command.args(options).stdin(Stdio::null()).stdout(Stdio::piped());
         command
+    }
+
+    /// Writes a program for `sh` that finds the directory of the test in `$dir`; its path.
+    pub fn script(&self, name: &str, body: &str) -> String {
+        let path = self.path(name);
+        let dir = self.dir.to_str().expect("a plain path");
+        fs::write(&path, format!("#!/bin/sh\ndir='{dir}'\n{body}\n")).expect("a script");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("permissions");
+        path.to_str().expect("a plain path").to_owned()
     }
 
     /// Starts a hog and waits until it has all that it should have.
@@ -570,6 +587,12 @@ pub fn living(name: &str) -> Vec<u32> {
     all.iter().map(|process| process.pid).collect()
 }
 
+/// Those that `parent` has started and not waited for yet.
+pub fn children(parent: u32) -> Vec<u32> {
+    let all = processes().into_iter().filter(|process| process.parent == parent);
+    all.map(|process| process.pid).collect()
+}
+
 /// The state of a process and where in the kernel it waits.
 fn whereabouts(pid: u32) -> String {
     let state = process(pid).map(|process| char::from(process.state));
@@ -688,9 +711,24 @@ pub fn mount(
 
 // ---- kills on time ----
 
+/// How often the guard slept until the process was last seen alive, and how long that took.
+pub fn follow_to_end(guard: &Guard, hog: &mut Hog) -> (u64, Duration) {
+    let (before, began) = (guard.sleeps(), Instant::now());
+    let mut slept = 0;
+    wait_for("the hog's end", || {
+        let sleeps = guard.sleeps();
+        let alive = hog.is_alive();
+        if alive {
+            slept = sleeps - before;
+        }
+        !alive
+    });
+    (slept, began.elapsed())
+}
+
 /// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and now and then
 /// once more until the end is over; 3 is the most that was seen.
-const FEW_SLEEPS: u64 = 6;
+pub const FEW_SLEEPS: u64 = 6;
 
 /// Lets memory get very low and sees that the hog is ended in few looks.
 pub fn expect_kill_on_time(memory: &FakeMemory, guard: &Guard, hog: &mut Hog) {
@@ -713,6 +751,19 @@ pub fn expect_kill_on_time_after(
     memory.available(VERY_LOW);
     guard.signal(libc::SIGCONT);
     guard.expect_kill(hog, before, FEW_SLEEPS);
+}
+
+// ---- writers that wait ----
+
+/// A pipe that takes nothing any more, and makes those wait who write to it.
+pub fn full_pipe() -> (File, File) {
+    let (reader, mut writer) = pipe();
+    set_blocking(&writer, false);
+    for size in [4096, 1] {
+        while writer.write(&vec![b'\n'; size]).is_ok() {}
+    }
+    set_blocking(&writer, true);
+    (reader, writer)
 }
 
 // ---- files that make a reader wait ----
