@@ -80,6 +80,12 @@ pub struct Hooks {
     pub limit: Duration,
 }
 
+impl Hooks {
+    pub fn are_set(&self) -> bool {
+        self.pre_kill.is_some() || self.post_kill.is_some()
+    }
+}
+
 /// Where messages go. All of them off: nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {

@@ -880,7 +880,7 @@ fn where_no_process_may_be_started_that_costs_the_hook_and_never_the_kill() {
         memory.recover(&guard);
         for when in ["pre-kill", "post-kill"] {
             let about = format!("the {when} hook for process {} ", hog.pid());
-            let said = "not run: cannot fork: EAGAIN (try again)";
+            let said = "not run: cannot start it: EAGAIN (try again)";
             assert_eq!(guard.wait_for(&about), format!("{about}{said}"));
         }
         // SIGTERM waits for no hook that does not run.
@@ -889,7 +889,7 @@ fn where_no_process_may_be_started_that_costs_the_hook_and_never_the_kill() {
         let (slept, took) = follow_to_end(&guard, &mut hog);
         assert!(slept <= 2 * FEW_SLEEPS, "{slept} sleeps, {took:?}");
         memory.recover(&guard);
-        guard.wait_for_many("not run: cannot fork: ", 4);
+        guard.wait_for_many("not run: cannot start it: ", 4);
         before.expect_again(&guard);
         guard.stop();
     });
@@ -918,7 +918,7 @@ fn where_all_memory_is_taken_that_costs_the_hook_and_never_the_kill() {
         memory.recover(&guard);
         for when in ["pre-kill", "post-kill"] {
             let said = guard.wait_for(&format!("the {when} hook for process {} ", hog.pid()));
-            assert!(said.contains(" not run: cannot fork: "), "{said}");
+            assert!(said.contains(" not run: cannot start it: "), "{said}");
             note(&said);
         }
         assert!(lines_of(&ran).is_empty());

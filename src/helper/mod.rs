@@ -318,14 +318,17 @@ impl Helper {
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
-    /// takes at most. One that goes on has hooks to look after, and ends with them.
+    /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
     pub fn finish(self) {
-        let Helper { ours, theirs, pid, .. } = self;
+        let Helper { ours, theirs, pid, duty, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
         let end = clock::now().after(FINISH + FINISH / 4);
         while process::reap().map(|(ended, _)| ended) != Some(pid) {
             if clock::now() >= end {
+                if !duty.hooks.are_set() {
+                    let _ = process::send(pid, process::Deadly::Kill);
+                }
                 return;
             }
             Waiter::<1>::new().wait(Some(Duration::from_millis(2)));
