@@ -563,7 +563,7 @@ else
     BENCH_PLAIN=$target/without-patterns/release/oom_guard
     case $parts in
     *size*)
-        (cd "$top" && cargo build --quiet --release --no-default-features --target-dir "$target/without-patterns") ||
+        (cd "$top" && cargo build --quiet --release --no-default-features --features dbus-notify --target-dir "$target/without-patterns") ||
             die "the build without patterns failed"
         ;;
     esac
