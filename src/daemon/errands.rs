@@ -57,7 +57,12 @@ impl Asked {
 
 /// What the helper is for, with these settings.
 pub fn duty(config: &Config, inherited: Inherited) -> Duty {
-    Duty { outputs: config.outputs.clone(), hooks: config.hooks.clone(), inherited }
+    Duty {
+        outputs: config.outputs.clone(),
+        hooks: config.hooks.clone(),
+        inherited,
+        priority: config.priority,
+    }
 }
 
 impl Daemon {
@@ -74,8 +79,8 @@ impl Daemon {
             self.finish_settings(good);
         } else if self.asked.settings_back.is_some() {
             // They wait.
-        } else if self.asked.candidates && !self.machine.in_flight() {
-            self.asked.candidates = false;
+        } else if self.asked.candidates && quiet {
+            (self.asked.candidates, self.asked.delay_said) = (false, false);
             self.send_for(What::Candidates);
         } else if self.asked.settings && quiet {
             (self.asked.settings, self.asked.delay_said) = (false, false);
@@ -83,9 +88,13 @@ impl Daemon {
             let files = self.sources.files.len();
             self.asked.texts = arena::unsealed(|| vec![Vec::new(); files + 1]);
             self.send_for(What::Settings);
-        } else if self.asked.settings && !self.asked.delay_said {
+        } else if (self.asked.settings || self.asked.candidates) && !self.asked.delay_said {
             self.asked.delay_said = true;
-            say!(self.helper, Notice, "settings will be read again once memory is fine");
+            let what = match self.asked.settings {
+                true => "settings will be read again",
+                false => "the processes will be ranked",
+            };
+            say!(self.helper, Notice, "{what} once memory is fine");
         }
     }
 

@@ -50,8 +50,6 @@ pub struct InHand {
     pub event: Event,
     /// Hooks run for it.
     with_hooks: bool,
-    /// With `-g`: what goes with it, or why nothing does.
-    group: Option<Result<FreeGroup, Alone>>,
 }
 
 impl InHand {
@@ -134,7 +132,7 @@ impl Daemon {
         act(&mut self.proc, &rules, &mut judge, &self.meminfo)
     }
 
-    /// Takes hold of a candidate and its group, has its command line read while it has one,
+    /// Takes hold of a candidate, has its command line read while it has one,
     /// and runs the hook, for which SIGTERM waits until `hook_until`, or until memory is at
     /// `hurry`. That takes time: look again before the signal.
     pub(super) fn take_hold(
@@ -146,11 +144,7 @@ impl Daemon {
         hurry: Level,
     ) -> Result<InHand, Miss> {
         let id = candidate.id();
-        let mut target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
-        let group = self.config.kill_group.then(|| self.free_group(candidate.stat.pgid));
-        if let Some(Ok(group)) = &group {
-            target.group = Some(group.leader);
-        }
+        let target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = self.config.patterns.is_empty();
         self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
@@ -162,7 +156,7 @@ impl Daemon {
                 self.wait_for_hook(hook_until, hurry);
             }
         }
-        Ok(InHand { target, event, with_hooks, group })
+        Ok(InHand { target, event, with_hooks })
     }
 
     /// In a dry run they are rare.
@@ -217,8 +211,13 @@ impl Daemon {
     ) -> Result<Held, Miss> {
         let dryrun = self.config.dryrun;
         let portrait = self.portray(candidate);
-        let held = match &hand.group {
-            Some(Ok(group)) => group.held,
+        // Who is in its group is looked at last: others may have joined it a moment ago.
+        let group = self.config.kill_group.then(|| self.free_group(candidate.stat.pgid));
+        let held = match &group {
+            Some(Ok(group)) => {
+                hand.target.group = Some(group.leader);
+                group.held
+            }
             _ => portrait.status.held(),
         };
         if !dryrun {
@@ -231,7 +230,7 @@ impl Daemon {
         }
         say_why(&mut self.helper, &portrait);
         log::sending(&mut self.helper, signal, dryrun, &portrait);
-        match &hand.group {
+        match &group {
             Some(Ok(group)) => {
                 log::group_too(&mut self.helper, group.leader, group.living, held, dryrun);
             }

@@ -158,6 +158,7 @@ impl Daemon {
         let first = self.offenders.turn;
         for place in (0..FLIGHTS).map(|step| (first + step) % FLIGHTS) {
             let Some(mut flight) = self.offenders.flights[place].take() else { continue };
+            flight.hand.target.has_ended();
             let walks = flight.hand.target.takes_a_walk();
             let is_late = now >= flight.deadline;
             if walks && may_walk {
@@ -232,7 +233,10 @@ impl Daemon {
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
         if self.helper.may_be_replaced() && !config.patterns.is_empty() {
-            self.replace_helper();
+            // It may be only late.
+            if self.helper.is_silent_for(SOON) {
+                self.replace_helper();
+            }
             again_soon = true;
         }
         match found {
@@ -343,7 +347,9 @@ impl Daemon {
         for (place, flight) in offenders.flights.iter_mut().enumerate() {
             let Some(flight) = flight else { continue };
             let will_do = flight.hand.event.is_kill || suffices(flight.held);
-            if will_do && !flight.hand.target.is_gone(proc) {
+            let target = &mut flight.hand.target;
+            let ended = target.has_ended() || target.takes_a_walk();
+            if will_do && !ended && proc.is_running(target.id).unwrap_or(false) {
                 largest = largest.max(Some((flight.held.total(), place)));
             }
         }

@@ -3,7 +3,7 @@
 use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
 use crate::stats::{Stats, PACKED};
-use crate::units::{Identity, Pid};
+use crate::units::{Identity, Moment, Pid};
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
 /// byte escaped to four, fit with the rest of the longest message. A longer one is cut.
@@ -102,6 +102,8 @@ pub enum Message<'a> {
     Hook {
         when: When,
         number: i32,
+        /// When it was asked for.
+        at: Moment,
         event: &'a [u8],
     },
     HookEnded {
@@ -130,8 +132,10 @@ impl<'a> Message<'a> {
             Message::Command { question, line: Some(line) } => (b'A', NOBODY, question, line),
             Message::Command { question, line: None } => (b'U', NOBODY, question, &b""[..]),
             Message::Release { id, group } => (b'R', id, group.map_or(0, Pid::number), &b""[..]),
-            Message::Hook { when: When::Before, number, event } => (b'B', NOBODY, number, event),
-            Message::Hook { when: When::After, number, event } => (b'E', NOBODY, number, event),
+            Message::Hook { when, number, at, event } => {
+                let kind = if when == When::Before { b'B' } else { b'E' };
+                (kind, Identity { start: at.0, ..NOBODY }, number, event)
+            }
             Message::HookEnded { number } => (b'H', NOBODY, number, &b""[..]),
             Message::Notify { word, event } => (b'N', NOBODY, word as i32, event),
         };
@@ -160,8 +164,10 @@ impl<'a> Message<'a> {
             b'A' => Some(Message::Command { question: number, line: Some(text) }),
             b'U' => Some(Message::Command { question: number, line: None }),
             b'R' => Some(Message::Release { id, group: Pid::new(number.into()) }),
-            b'B' => Some(Message::Hook { when: When::Before, number, event: text }),
-            b'E' => Some(Message::Hook { when: When::After, number, event: text }),
+            b'B' | b'E' => {
+                let when = if fields[0] == b'B' { When::Before } else { When::After };
+                Some(Message::Hook { when, number, at: Moment(start), event: text })
+            }
             b'H' => Some(Message::HookEnded { number }),
             b'N' => {
                 let words = [Word::Killed, Word::Nobody, Word::Kernel, Word::Stuck];
@@ -194,8 +200,8 @@ mod tests {
             Message::Command { question: 1, line: Some(&[b'x'; COMMAND_LINE]) },
             Message::Release { id, group: None },
             Message::Release { id, group: Pid::new(7) },
-            Message::Hook { when: When::Before, number: 1, event: b"x" },
-            Message::Hook { when: When::After, number: -1, event: b"" },
+            Message::Hook { when: When::Before, number: 1, at: Moment(7), event: b"x" },
+            Message::Hook { when: When::After, number: -1, at: Moment(0), event: b"" },
             Message::HookEnded { number: 9 },
             Message::Notify { word: Word::Killed, event: b"x" },
             Message::Notify { word: Word::Stuck, event: b"x" },

@@ -50,6 +50,8 @@ pub struct Duty {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
+    /// The guard's niceness, which it inherits.
+    pub priority: Option<i32>,
 }
 
 /// The watch's end.
@@ -146,7 +148,8 @@ impl Helper {
     pub fn run_hook(&mut self, when: When, event: &Event) {
         self.hooks = self.hooks.wrapping_add(1);
         let number = self.hooks;
-        self.send(Message::Hook { when, number, event: event.pack().as_bytes() });
+        let at = clock::now();
+        self.send(Message::Hook { when, number, at, event: event.pack().as_bytes() });
     }
 
     /// Waits until the last hook has ended, at most for `limit`; false if it has not.
@@ -200,6 +203,11 @@ impl Helper {
     /// replaced although memory is short.
     pub fn may_be_replaced(&self) -> bool {
         self.silent_since.is_some() && self.spares > 0
+    }
+
+    /// For so long it has owed an answer.
+    pub fn is_silent_for(&self, time: Duration) -> bool {
+        self.silent_since.is_some_and(|since| clock::now().since(since) >= time)
     }
 
     /// Starts another one although memory is short.
@@ -295,6 +303,8 @@ impl Helper {
     /// one writes what it was sent, sees its hooks to their end, and ends.
     pub fn relieve(&mut self, duty: Duty) -> io::Result<()> {
         if self.duty == duty {
+            // The old one may lie where the next settings will.
+            self.duty = duty;
             return Ok(());
         }
         let fresh = Helper::start(duty)?;

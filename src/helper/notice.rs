@@ -34,6 +34,7 @@ impl Notices {
         word: Word,
         event: &Event,
         command: &ShortCommand,
+        niceness: i32,
         out: &mut Outboxes<'_>,
     ) {
         let Some(place) = self.under_way.iter_mut().find(|place| place.is_none()) else {
@@ -42,6 +43,8 @@ impl Notices {
         let started = process::split(&[], || {
             arena::open();
             signal::leave_to_parent();
+            // Beside the watch, not before it.
+            let _ = process::set_niceness(niceness.max(0));
             let Ok(mut proc) = Proc::system() else { return 1 };
             i32::from(tell(&mut proc, word, event, command) == 0)
         });

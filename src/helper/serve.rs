@@ -59,6 +59,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
     while !helper.hooks.is_idle() {
         helper.wait(None);
         helper.look_after_children(watch);
+        helper.retry_releases();
     }
     helper.outboxes.finish(super::FINISH);
 }
@@ -85,6 +86,8 @@ struct Serving<'a> {
 /// As many as are under way at a time: all above the limit for each process, and the one of
 /// low memory.
 const RECENT: usize = 33;
+/// A hook before the kill that its helper did not get to is no use after it.
+const LATE: Duration = Duration::from_secs(1);
 const NOBODY: Option<(Identity, ShortCommand)> = None;
 /// Where nothing tells the end of a child.
 const FOLLOW: Duration = Duration::from_millis(100);
@@ -136,8 +139,12 @@ impl Serving<'_> {
             self.hooks.start(when, number, &orders, event, &command, &mut self.outboxes)
         });
         if !started {
-            let _ = socket::send(watch, Message::HookEnded { number }.seal().as_bytes());
+            self.answer_hook(watch, number);
         }
+    }
+
+    fn answer_hook(&self, watch: BorrowedFd<'_>, number: i32) {
+        let _ = socket::send(watch, Message::HookEnded { number }.seal().as_bytes());
     }
 
     /// The command line of a victim, also after its end.
@@ -179,9 +186,11 @@ impl Serving<'_> {
                 let _ = socket::send(watch, answer.seal().as_bytes());
             }
             Some(Message::Release { id, group }) => self.release(id, group),
-            Some(Message::Hook { when, number, event }) => {
-                if let Some(event) = Event::unpack(event) {
-                    self.run_hook(watch, when, number, &event);
+            Some(Message::Hook { when, number, at, event }) => {
+                let is_late = clock::now().since(at) > LATE && when == When::Before;
+                match Event::unpack(event).filter(|_| !is_late) {
+                    Some(event) => self.run_hook(watch, when, number, &event),
+                    None => self.answer_hook(watch, number),
                 }
             }
             Some(Message::Reopen) => self.outboxes.reopen(),
@@ -192,7 +201,8 @@ impl Serving<'_> {
                         Word::Killed | Word::Stuck => self.short_command_of(event.id),
                         Word::Nobody | Word::Kernel => ShortCommand::new(),
                     };
-                    self.notices.start(word, &event, &command, &mut self.outboxes);
+                    let niceness = self.duty.inherited.niceness;
+                    self.notices.start(word, &event, &command, niceness, &mut self.outboxes);
                 }
             }
             Some(Message::Command { .. } | Message::HookEnded { .. }) | None => {}

@@ -81,6 +81,17 @@ impl Target {
         process::send(self.id.pid, signal)
     }
 
+    /// Its own end is known by now, if not that of its group.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.pidfd.as_ref();
+        let ended = ended.is_some_and(|pidfd| fd::is_ready_now(pidfd.as_fd(), Wish::Readable));
+        if ended && self.group.is_some() {
+            // It has told all it can, and would end every wait at once from now on.
+            self.pidfd = None;
+        }
+        ended
+    }
+
     /// Nothing of it is alive any more.
     pub fn is_gone(&mut self, proc: &mut Proc) -> bool {
         let one_is_gone = match &self.pidfd {

@@ -99,7 +99,7 @@ fn people(proc: &mut Proc) -> Vec<Person> {
     let own = process::own_user();
     let _ = proc.for_each(|proc, pid| {
         let Ok(owner) = proc.user_and_group(pid) else { return };
-        if own != 0 && owner.user != own {
+        if own != 0 && owner.user != own || !proc.has_one_user(pid).unwrap_or(false) {
             return;
         }
         match people.iter_mut().find(|person| person.owner.user == owner.user) {

@@ -50,6 +50,9 @@ pub fn visit(person: &Person, news: &News<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     for &pid in &person.pids {
+        if round.tried.len() == TRIED || clock::now() >= round.end {
+            break;
+        }
         address.clear();
         let known = proc.variable(pid, b"DBUS_SESSION_BUS_ADDRESS", &mut address);
         if known.unwrap_or(false) && !address.is_cut() {

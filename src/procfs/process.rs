@@ -116,6 +116,20 @@ impl Proc {
         })
     }
 
+    /// Whether real, effective, saved and file system ids of a process are the same, of user and
+    /// of group. Where they are not, somebody else may have chosen its environment.
+    #[cfg(feature = "dbus-notify")]
+    pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
+        let mut lines_alike = 0;
+        self.for_each_line(&mut process_path(pid, "status"), |line| {
+            let ids = line.strip_prefix(b"Uid:").or_else(|| line.strip_prefix(b"Gid:"));
+            let mut ids = bytes::fields(ids.unwrap_or_default());
+            let first = ids.next();
+            lines_alike += u32::from(first.is_some() && ids.all(|id| Some(id) == first));
+        })?;
+        Ok(lines_alike == 2)
+    }
+
     /// `status` of the process, or of a living thread of it (see `stat_with_threads`).
     pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
         let mut path = self.living_path(stat, "status")?;
