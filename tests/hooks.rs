@@ -821,6 +821,27 @@ fn a_hook_that_has_left_its_group_is_ended_all_the_same() {
     });
 }
 
+#[test]
+fn who_joins_the_group_while_the_hook_runs_is_seen_before_the_signal() {
+    sandboxed(|sandbox| {
+        let perl = Command::new("perl").args(["-e", "1"]).output();
+        if !perl.is_ok_and(|output| output.status.success()) {
+            return skip("no perl");
+        }
+        let memory = FakeMemory::new(sandbox);
+        // A process that is to be spared, started by the hook and so by nobody whom the guard protects anyway.
+        let join = "perl -e 'exit if fork; setpgrp(0, $ENV{OOM_GUARD_PID}) or die; $0 = \"precious\"; sleep 1000'";
+        let script = sandbox.script("hook", join);
+        let mut hog = sandbox.hog(&["--size", "60M", "--new-group"]);
+        let guard = sandbox.guard(&["-g", "-P", &script, "--ignore", "^precious$"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        guard.wait_for("(protected: ignored): only the process is signalled");
+        assert_eq!(living("precious").len(), 1);
+        guard.stop();
+    });
+}
+
 // ---- many kills ----
 
 #[test]
