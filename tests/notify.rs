@@ -502,6 +502,12 @@ fn who_listens_on_the_system_bus_hears_the_name() {
         monitor.wait_for(SIGNAL);
         monitor.wait_for(&format!("   string \"{SUMMARY}\"\n   string \"{BODY}\"\n"));
         assert!(!monitor.said().contains("/dev/zero"), "{}", monitor.said());
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--only", "^hog$"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        monitor.wait_for("   string \"hog was asked to end\"\n   string \"Memory is low.\"\n");
+        assert!(!monitor.said().contains("--size"), "{}", monitor.said());
+        guard.stop();
     });
 }
 
@@ -634,5 +640,11 @@ fn a_real_desktop_shows_it_to_an_ordinary_user() {
         monitor.wait_for(CALL);
         desktop.wait_for("urgency: CRITICAL");
         desktop.wait_for("summary: 'Low memory: ended <tail>'");
+        // The guard itself, as root.
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--only", "^hog$"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        desktop.wait_for("summary: 'hog was asked to end'");
+        guard.stop();
     });
 }
