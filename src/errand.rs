@@ -2,11 +2,11 @@
 //! hang, and allocates. What comes of it is taken bit by bit, and never waited for.
 
 use crate::bytes::Buf;
-use crate::helper::{Priority, LINE};
+use crate::helper::{line, Priority, LINE};
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::Moment;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -86,12 +86,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Has a line written.
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
-        let mut line = Buf::<LINE>::new();
-        let _ = line.write_fmt(text);
-        if line.is_cut() {
-            line.end_with(b"...");
-        }
-        self.send(b'L', priority as u8, line.as_bytes());
+        self.send(b'L', priority as u8, line(text).as_bytes());
     }
 
     /// Hands the text of a file to the watch, which knows it by its number.

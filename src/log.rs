@@ -3,9 +3,9 @@
 //!
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
-use crate::bytes::{Buf, Escaped};
+use crate::bytes::Escaped;
 use crate::config::{Config, Patterns, Warning};
-use crate::helper::{Helper, Priority, LINE};
+use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
@@ -18,25 +18,13 @@ use std::fmt::{self, Write};
 use std::io;
 use std::time::Duration;
 
-/// A line without its newline.
-pub type Line = Buf<LINE>;
-
-pub fn line(text: fmt::Arguments<'_>) -> Line {
-    let mut line = Line::new();
-    let _ = line.write_fmt(text);
-    if line.is_cut() {
-        line.end_with(b"...");
-    }
-    line
-}
-
 /// Sends a line to the helper: `say!(helper, Info, "{} of {}", a, b)`.
 #[macro_export]
 macro_rules! say {
     ($helper:expr, $priority:ident, $($text:tt)*) => {
         $helper.write_line(
             $crate::helper::Priority::$priority,
-            $crate::log::line(format_args!($($text)*)).as_bytes(),
+            $crate::helper::line(format_args!($($text)*)).as_bytes(),
         )
     };
 }

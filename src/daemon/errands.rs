@@ -174,6 +174,10 @@ impl Daemon {
         let refused = (config.priority != self.config.priority)
             .then(|| prioritize(&mut self.proc, raised(self.inherited, config.priority)));
         if let Err(error) = self.helper.relieve(duty(&config, self.inherited)) {
+            if refused.is_some() {
+                // The old settings stay in force, and so does that one.
+                let _ = prioritize(&mut self.proc, raised(self.inherited, self.config.priority));
+            }
             log::without(&mut self.helper, "starting a helper for new settings", &error);
             return None;
         }

@@ -203,14 +203,14 @@ impl Daemon {
     }
 
     fn after_look(&mut self) {
-        let Some(memory) = &self.memory else { return };
+        let Some(memory) = self.memory else { return };
         if self.config.debug {
-            say!(self.helper, Debug, "look {}: {}", self.stats.looks, log::State(memory));
+            say!(self.helper, Debug, "look {}: {}", self.stats.looks, log::State(&memory));
         }
         let now = clock::now();
         if self.next_report.is_some_and(|at| now >= at) {
             if !self.config.debug {
-                say!(self.helper, Info, "{}", log::State(memory));
+                say!(self.helper, Info, "{}", log::State(&memory));
             }
             self.next_report = self.config.report.map(|every| now.after(every));
         }
@@ -218,9 +218,8 @@ impl Daemon {
             self.next_stats = Some(now.after(STATS_EVERY));
             self.report_numbers();
         }
-        let Some(memory) = &self.memory else { return };
-        let limits = Limits::of(&self.config, memory);
-        let calm = limits.level(memory.available, memory) == Level::Fine && self.machine.is_idle();
+        let limits = Limits::of(&self.config, &memory);
+        let calm = limits.level(memory.available, &memory) == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.calm();
         }

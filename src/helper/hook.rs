@@ -1,7 +1,7 @@
 //! Hooks: programs of the administrator's, run beside a kill. None of them is waited for
 //! here; what ends, fails or overruns shows at the next turn.
 
-use super::message::{Priority, When, LINE};
+use super::message::{line, Priority, When};
 use super::outbox::Outboxes;
 use crate::bytes::Buf;
 use crate::event::Event;
@@ -37,7 +37,7 @@ struct Running {
     /// For the answer to the watch.
     number: i32,
     /// Where the child tells why it could not become the program.
-    failure: Option<OwnedFd>,
+    failure: OwnedFd,
     deadline: Moment,
     overran: bool,
 }
@@ -82,7 +82,6 @@ impl Hooks {
         match process::run(orders.script.terminated(), environment.as_bytes(), &orders.inherited) {
             Ok((pid, failure)) => {
                 let deadline = clock::now().after(orders.limit);
-                let failure = Some(failure);
                 *place =
                     Some(Running { pid, when, victim, number, failure, deadline, overran: false });
                 true
@@ -105,7 +104,7 @@ impl Hooks {
             |place: &&mut Option<Running>| place.as_ref().is_some_and(|running| running.pid == pid);
         let running = self.running.iter_mut().find(is_it)?.take()?;
         let about = About(running.when, running.victim);
-        let failure = running.failure.as_ref().and_then(why_it_failed);
+        let failure = why_it_failed(&running.failure);
         match (failure, exit) {
             (Some(error), _) => {
                 let error = Errno(&error);
@@ -166,9 +165,7 @@ impl fmt::Display for About {
 }
 
 fn say(out: &mut Outboxes<'_>, priority: Priority, text: fmt::Arguments<'_>) {
-    let mut line = Buf::<LINE>::new();
-    let _ = line.write_fmt(text);
-    out.line(priority, line.as_bytes());
+    out.line(priority, line(text).as_bytes());
 }
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.

@@ -4,6 +4,7 @@ use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
 use crate::stats::{Stats, PACKED};
 use crate::units::{Identity, Moment, Pid};
+use std::fmt::{self, Write};
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
 /// byte escaped to four, fit with the rest of the longest message. A longer one is cut.
@@ -12,6 +13,21 @@ pub const LINE: usize = 1500;
 /// The longest text of all: a line, or a command line as patterns see it.
 pub const TEXT: usize = COMMAND_LINE;
 const _: () = assert!(TEXT >= LINE && TEXT >= PACKED);
+
+/// A line without its newline.
+pub type Line = Buf<LINE>;
+
+pub fn line(text: fmt::Arguments<'_>) -> Line {
+    let mut line = Line::new();
+    let _ = line.write_fmt(text);
+    if line.is_cut() {
+        line.end_with(b"...");
+    }
+    line
+}
+
+/// Behind the number of lines that are missing.
+pub const LOST: &str = " messages were lost here";
 
 /// How much a line matters; the numbers are syslog's (syslog(3)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

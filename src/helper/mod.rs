@@ -24,8 +24,8 @@ use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::Remembered;
-use message::{Message, Sealed};
-pub use message::{Priority, When, Word, LINE};
+pub use message::{line, Priority, When, Word, LINE};
+use message::{Message, Sealed, LOST};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -67,11 +67,11 @@ pub struct Helper {
     lost: u32,
     /// The number of the last question.
     questions: i32,
+    /// Since when it owes the answer to that.
+    silent_since: Option<Moment>,
     /// The number of the last hook, and of the last that is known to have ended.
     hooks: i32,
     hook_ended: i32,
-    /// Since when it owes the answer to that.
-    silent_since: Option<Moment>,
     /// How many more may be started before memory is fine again.
     spares: u32,
     /// Whose command line could not be read in time, and for how long it is not tried.
@@ -173,7 +173,7 @@ impl Helper {
 
     /// The command line of `id`, read now: once the process is ended it may have none. Waits
     /// for it at most `limit`, and not at all for a helper that owes an answer. `None` if it
-    /// could not be read, or not in time; then it is not asked for again until `calm`.
+    /// could not be read, or not in time; then it is not asked for again for a while.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
         self.drain();
         if self.silent_since.is_some() || limit == Duration::ZERO || self.unread.contains(id) {
@@ -251,9 +251,7 @@ impl Helper {
 
     fn send(&mut self, message: Message<'_>) {
         if self.lost > 0 {
-            let mut line = crate::bytes::Buf::<64>::new();
-            let _ =
-                std::fmt::write(&mut line, format_args!("{} messages were lost here", self.lost));
+            let line = line(format_args!("{}{LOST}", self.lost));
             let told = Message::Line { priority: Priority::Warning, text: line.as_bytes() }.seal();
             if socket::send(self.ours.as_fd(), told.as_bytes()).is_ok() {
                 self.lost = 0;

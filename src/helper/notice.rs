@@ -2,7 +2,7 @@
 //! may hang.
 
 use super::hook::ShortCommand;
-use super::message::{Priority, Word, LINE};
+use super::message::{line, Priority, Word, LINE};
 use super::outbox::Outboxes;
 use crate::bytes::Buf;
 use crate::event::Event;
@@ -51,9 +51,9 @@ impl Notices {
         match started {
             Ok(pid) => *place = Some(pid),
             Err(error) => {
-                let mut line = Text::new();
-                let _ = write!(line, "notification left out: cannot fork: {}", Errno(&error));
-                out.line(Priority::Warning, line.as_bytes());
+                let error = Errno(&error);
+                let left_out = line(format_args!("notification left out: cannot fork: {error}"));
+                out.line(Priority::Warning, left_out.as_bytes());
             }
         }
     }

@@ -4,7 +4,7 @@
 //! What cannot be written waits; what finds no room is counted, and that is said when lines
 //! pass again.
 
-use super::message::{Priority, LINE};
+use super::message::{line, Priority, LINE, LOST};
 use crate::bytes::{self, Buf, Escaped};
 use crate::config::Outputs;
 use crate::sys::errno::{self, Errno};
@@ -193,8 +193,6 @@ impl<'a> Outbox<'a> {
     }
 }
 
-const LOST: &str = " messages were lost here";
-
 fn is_end(byte: &u8) -> bool {
     *byte == b'\n'
 }
@@ -312,9 +310,7 @@ impl Sink<'_> {
             Sink::Syslog { .. } => SYSLOG.split_last().map_or(SYSLOG, |(_, path)| path),
         };
         let path = Escaped(path);
-        let mut line = Buf::new();
-        let _ = write!(line, "warning: cannot write to {path}: {}; messages wait", Errno(error));
-        line
+        line(format_args!("warning: cannot write to {path}: {}; messages wait", Errno(error)))
     }
 }
 

@@ -57,6 +57,8 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, proc: Proc, duty: &Duty) {
     // The watch has ended, or settings have changed and another helper is at work: what runs
     // is seen to its end.
     while !helper.hooks.is_idle() {
+        // Else a reader that comes back would end every wait.
+        helper.outboxes.flush();
         helper.wait(None);
         helper.look_after_children(watch);
         helper.retry_releases();

@@ -1,7 +1,7 @@
 //! The file of `--stats-file`: written beside its place and renamed, so that a reader finds
 //! a whole one always.
 
-use super::message::LINE;
+use super::message::{line, LINE};
 use crate::bytes::{Buf, Escaped};
 use crate::procfs::Proc;
 use crate::stats::{Page, Stats};
@@ -68,8 +68,6 @@ impl<'a> StatsFile<'a> {
 
     fn trouble(&self, error: &io::Error) -> Buf<LINE> {
         let path = Escaped(self.path.as_bytes());
-        let mut line = Buf::new();
-        let _ = write!(line, "warning: cannot write {path}: {}; trying on", Errno(error));
-        line
+        line(format_args!("warning: cannot write {path}: {}; trying on", Errno(error)))
     }
 }
