@@ -19,23 +19,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-passed=0
-failed=0
-skipped=0
-
-heading() {
-    printf '\n== %s ==\n' "$*"
-}
-
-skip() {
-    echo "skipped: $1: $2"
-    skipped=$((skipped + 1))
-}
-
-fail() {
-    echo "FAILED: $1"
-    failed=$((failed + 1))
-}
+# shellcheck source=scripts/count.sh
+. scripts/count.sh
 
 has() {
     command -v "$1" >/dev/null 2>&1
@@ -131,7 +116,7 @@ fi
 has cargo || install_for cargo cargo cargo
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
-    echo "$passed passed, $failed failed, $skipped skipped"
+    total
     exit 1
 fi
 cargo --version
@@ -151,29 +136,6 @@ else
 fi
 
 # ---- tests ----
-
-# count_of WORD FILE: the sum of the numbers before that word in all lines of results.
-count_of() {
-    awk -v word="$1;" '
-        /^test result:/ { for (i = 2; i <= NF; i++) if ($i == word) sum += $(i - 1) }
-        END { print sum + 0 }
-    ' "$2"
-}
-
-# Adds up what a run of test programs printed. $1: the file, $2: what ran, $3: its exit status.
-count_tests() {
-    count_failed=$(count_of failed "$1")
-    # A test that cannot do its work here says so, and counts as passed for the test program. In short output the line
-    # may follow the dots of others.
-    count_skips=$(grep -c '^[.a-z0-9/ ]*skip: ' "$1")
-    passed=$((passed + $(count_of passed "$1") - count_skips))
-    failed=$((failed + count_failed))
-    skipped=$((skipped + $(count_of ignored "$1") + count_skips))
-    # A program that could not be built, or that died, says no result.
-    if [ "$3" -ne 0 ] && [ "$count_failed" -eq 0 ]; then
-        fail "$2"
-    fi
-}
 
 heading "tests as $(id -un 2>/dev/null || id -u)"
 {
@@ -269,7 +231,7 @@ shellcheck_scripts() {
     while read -r shellcheck_file; do
         case $(head -n 1 "$shellcheck_file") in
         *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
-        *) shellcheck "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
+        *) shellcheck -x "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac
     done <"$1"
     [ "$shellcheck_failed" -eq 0 ] && echo "$(wc -l <"$1") scripts are clean"
@@ -282,6 +244,4 @@ else
     skip shellcheck "it is not installed"
 fi
 
-heading total
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+total
