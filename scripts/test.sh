@@ -1,6 +1,7 @@
 #!/bin/sh
 # All checks of this checkout: formatting, lints, all tests as whoever calls it, as root the integration tests once more
-# as an ordinary user, and shellcheck on every script. Call it from anywhere:
+# as an ordinary user and with a static release, some of them with releases for other processors, and shellcheck on every
+# script. Call it from anywhere:
 #
 #   scripts/test.sh
 #
@@ -49,6 +50,13 @@ is_there() {
     prometheus_client)
         { /usr/bin/python3 -c "import $1.parser" || python3 -c "import $1.parser"; } 2>/dev/null
         ;;
+    # The sources of the standard library, of which releases are built.
+    std-sources)
+        for is_there_rustc in rustc /usr/bin/rustc; do
+            [ -e "$($is_there_rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ] && return
+        done
+        return 1
+        ;;
     *) has "$1" ;;
     esac
 }
@@ -76,7 +84,7 @@ install_for() {
     is_there "$1" && return
     is_root || return 0
     if has apt-get; then
-        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends
+        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-remove --no-install-recommends
         install_packages=$2
         install_update="apt-get -qq update"
     elif has apk; then
@@ -114,6 +122,8 @@ if ! has cargo; then
     export PATH
 fi
 has cargo || install_for cargo cargo cargo
+install_for std-sources "rustc-web rust-web-src cargo-web lld" rust-src
+install_for qemu-aarch64-static qemu-user-static "qemu-aarch64 qemu-arm"
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
     total
@@ -135,6 +145,22 @@ else
     skip "cargo clippy" "this Rust has no clippy"
 fi
 
+# ---- the release ----
+
+# For this processor. Tests of its size find it in target/dist, those as an ordinary user use it.
+release=$top/target/dist/oom_guard-linux-$(uname -m)
+rm -f "$release"
+heading "static release"
+if scripts/build-static.sh "$(uname -m)"; then
+    passed=$((passed + 1))
+elif is_there std-sources && has ld.lld; then
+    fail "static release"
+    release=
+else
+    skip "static release" "there is nothing to build it with"
+    release=
+fi
+
 # ---- tests ----
 
 heading "tests as $(id -un 2>/dev/null || id -u)"
@@ -145,7 +171,7 @@ heading "tests as $(id -un 2>/dev/null || id -u)"
 } | tee "$work/tests"
 count_tests "$work/tests" "cargo test" "$(cat "$work/status")"
 
-# The integration tests, the guard and the tools, copied to where anybody may go: the checkout may lie below a directory
+# The integration tests, the guard (as a release, where there is one) and the tools, copied to where anybody may go: the checkout may lie below a directory
 # that nobody else can enter.
 copy_for_user() {
     mkdir -p "$1/tests" "$1/tools" "$1/tmp"
@@ -158,7 +184,7 @@ copy_for_user() {
     done <"$1/list"
     # target/debug/deps/NAME lies two steps below the programs themselves.
     copy_debug=$(dirname "$(dirname "$(head -n 1 "$1/list")")")
-    cp "$copy_debug/oom_guard" "$1/oom_guard" || return 1
+    cp "${release:-$copy_debug/oom_guard}" "$1/oom_guard" || return 1
     for copy_tool in "$copy_debug"/examples/*; do
         case ${copy_tool##*/} in
         # What cargo keeps for itself carries a hash or an ending.
@@ -206,6 +232,17 @@ else
         echo $? >"$work/status"
     } | tee "$work/tests"
     count_tests "$work/tests" "$user_name" "$(cat "$work/status")"
+fi
+
+# ---- other processors ----
+
+# What differs by processor is system calls, sizes and byte layouts: a test of each kind for the two that are emulated.
+# All tests for all: scripts/emulate.sh.
+if is_there std-sources; then
+    scripts/emulate.sh aarch64:decisions armv7:hooks i686:decisions | tee "$work/emulate"
+    count_script "$work/emulate" "other processors"
+else
+    skip "other processors" "there is nothing to build releases with"
 fi
 
 # ---- scripts ----
