@@ -5,7 +5,7 @@ use super::start::{open_sysrq, prioritize, raised};
 use super::Daemon;
 use crate::config::{self, Config, Settled};
 use crate::errand::{Came, Errand, Report};
-use crate::explain::Explanation;
+use crate::explain;
 use crate::filter::Filter;
 use crate::helper::{Duty, Priority};
 use crate::log;
@@ -13,9 +13,9 @@ use crate::policy::Limits;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
-use crate::sources::Sources;
+use crate::sources::{Sources, Tell};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock};
+use crate::sys::{arena, clock, fd};
 use crate::units::Moment;
 use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
@@ -163,8 +163,11 @@ impl Daemon {
     }
 
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
-        let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
-        config.check_sizes(self.memory?.total).ok()?;
+        // All that can be wrong was said when they were tried out.
+        let config = config::settle(&self.sources, texts, self.on_terminal, &mut |_| {})?.config;
+        if !config.check_sizes(self.memory?.total, &mut |_| {}) {
+            return None;
+        }
         let sysrq = match config.needs_sysrq() && self.sysrq.is_none() {
             true => Some(open_sysrq(&self.proc).ok()?),
             false => None,
@@ -204,37 +207,35 @@ fn read_settings(
     report: &mut Report<'_>,
 ) -> bool {
     let Some(memory) = memory(proc) else { return false };
-    let settled = config::read(sources).and_then(|texts| {
-        let Settled { config, .. } = config::settle(sources, &texts, on_terminal)?;
-        config.check_sizes(memory.total)?;
-        config.check_hooks()?;
-        Ok((config, texts))
-    });
-    let (config, texts) = match settled {
-        Ok(settled) => settled,
-        Err(refusals) => {
-            for refusal in refusals.iter().take(REFUSALS) {
-                report.say(Priority::Error, format_args!("{refusal}"));
-            }
-            if refusals.len() > REFUSALS {
-                let more = refusals.len() - REFUSALS;
-                report.say(Priority::Error, format_args!("and {more} more mistakes"));
-            }
-            return false;
+    let mut mistakes = 0;
+    let tell: Tell<'_> = &mut |mistake| {
+        mistakes += 1;
+        if mistakes <= REFUSALS {
+            report.say(Priority::Error, mistake);
         }
+    };
+    let settled = sources.read(tell).and_then(|texts| {
+        let Settled { config, .. } = config::settle(sources, &texts, on_terminal, tell)?;
+        let is_good = config.check_sizes(memory.total, tell) && config.check_hooks(tell);
+        is_good.then_some((config, texts))
+    });
+    let Some((config, texts)) = settled else {
+        if mistakes > REFUSALS {
+            let more = mistakes - REFUSALS;
+            report.say(Priority::Error, format_args!("and {more} more mistakes"));
+        }
+        return false;
     };
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         report.say(Priority::Error, format_args!("{why}"));
         return false;
     }
-    for warning in config.warnings(memory.total, memory.swap_total) {
-        report.say(Priority::Warning, format_args!("warning: {warning}"));
-    }
-    for doubt in sources.doubts() {
-        report.say(Priority::Warning, format_args!("warning: {doubt}"));
-    }
+    let warn: Tell<'_> =
+        &mut |warning| report.say(Priority::Warning, format_args!("warning: {warning}"));
+    config.warnings(memory.total, memory.swap_total, warn);
+    sources.doubts(warn);
     let passwd = match config.patterns.ask_for_users() {
-        true => std::fs::read("/etc/passwd").unwrap_or_default(),
+        true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
         false => Vec::new(),
     };
     let mut filter = Filter::new(&config.patterns, &passwd);
@@ -256,11 +257,9 @@ fn tell_candidates(
     report: &mut Report<'_>,
 ) -> bool {
     let meminfo = MemInfo::open(proc);
-    let explanation = meminfo.and_then(|meminfo| Explanation::of(proc, &meminfo, config, scale));
-    let Ok(Some(explanation)) = explanation else { return false };
-    for line in explanation.summary().lines().filter(|line| !line.is_empty()) {
-        report.say(Priority::Info, format_args!("{line}"));
-    }
+    let summary = meminfo.and_then(|meminfo| explain::summary(proc, &meminfo, config, scale));
+    let Ok(Some(summary)) = summary else { return false };
+    summary.lines().for_each(|line| report.say(Priority::Info, format_args!("{line}")));
     true
 }
 

@@ -31,7 +31,7 @@ use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-pub use start::{open_sysrq, NoSysrq, Parts};
+pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;

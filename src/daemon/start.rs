@@ -105,7 +105,7 @@ impl Daemon {
         } = parts;
         let (config, sources) = (Rc::new(config), Rc::new(sources));
         let passwd = match config.patterns.ask_for_users() {
-            true => std::fs::read("/etc/passwd").unwrap_or_default(),
+            true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
             false => Vec::new(),
         };
         let signals = signal::listen()?;
@@ -118,14 +118,14 @@ impl Daemon {
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
-        sources.doubts().for_each(|doubt| say!(helper, Warning, "warning: {doubt}"));
+        sources.doubts(&mut |doubt| say!(helper, Warning, "warning: {doubt}"));
         for variable in &sources.unknown {
             say!(helper, Warning, "warning: {variable}");
         }
         notices.into_iter().for_each(|notice| say!(helper, Notice, "notice: {notice}"));
-        config
-            .warnings(memory.total, memory.swap_total)
-            .for_each(|warning| log::warning(&mut helper, warning));
+        config.warnings(memory.total, memory.swap_total, &mut |warning| {
+            say!(helper, Warning, "warning: {warning}");
+        });
         let mut filter = Filter::new(&config.patterns, &passwd);
         for pattern in filter.unknown_users(&config.patterns) {
             say!(helper, Warning, "warning: {}", log::UnknownUser(pattern));
