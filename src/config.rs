@@ -22,11 +22,23 @@ impl Patterns {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.all().next().is_none()
+        self.nth(0).is_none()
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
+        (0..).map_while(|place| self.nth(place))
+    }
+
+    /// One of all, those of `--ignore` first.
+    #[inline(never)]
+    fn nth(&self, mut place: usize) -> Option<&Pattern> {
+        for list in [&self.ignore, &self.only, &self.prefer, &self.avoid] {
+            if place < list.len() {
+                return list.get(place);
+            }
+            place -= list.len();
+        }
+        None
     }
 
     /// Puts the cheapest fields of each list first, whatever the order they were given in.
@@ -89,6 +101,22 @@ pub fn settle(
     config.complete(on_terminal, tell).then_some(Settled { config, in_force })
 }
 
+/// What cannot go with `--kernel-oom`.
+const UNKNOWN_TO_KERNEL: [&str; 12] = [
+    "prefer",
+    "avoid",
+    "ignore",
+    "only",
+    "sort-by-rss",
+    "ignore-root-user",
+    "ignore-positive-adj",
+    "min-rss",
+    "kill-group",
+    "process-limit",
+    "pre-kill",
+    "post-kill",
+];
+
 impl Config {
     /// Puts in what follows from several options together; false if they contradict each other.
     fn complete(&mut self, on_terminal: bool, tell: Tell<'_>) -> bool {
@@ -127,21 +155,21 @@ impl Config {
 
     fn unknown_to_kernel(&self) -> Option<&'static str> {
         let patterns = &self.patterns;
-        let unknown = [
-            (!patterns.prefer.is_empty(), "prefer"),
-            (!patterns.avoid.is_empty(), "avoid"),
-            (!patterns.ignore.is_empty(), "ignore"),
-            (!patterns.only.is_empty(), "only"),
-            (self.sort_by_rss, "sort-by-rss"),
-            (self.ignore_root_user, "ignore-root-user"),
-            (self.ignore_positive_adj, "ignore-positive-adj"),
-            (self.min_rss.is_some(), "min-rss"),
-            (self.kill_group, "kill-group"),
-            (self.limit.is_some(), "process-limit"),
-            (self.hooks.pre_kill.is_some(), "pre-kill"),
-            (self.hooks.post_kill.is_some(), "post-kill"),
+        let asked = [
+            !patterns.prefer.is_empty(),
+            !patterns.avoid.is_empty(),
+            !patterns.ignore.is_empty(),
+            !patterns.only.is_empty(),
+            self.sort_by_rss,
+            self.ignore_root_user,
+            self.ignore_positive_adj,
+            self.min_rss.is_some(),
+            self.kill_group,
+            self.limit.is_some(),
+            self.hooks.pre_kill.is_some(),
+            self.hooks.post_kill.is_some(),
         ];
-        unknown.iter().find(|(asked, _)| *asked).map(|(_, option)| *option)
+        asked.iter().zip(UNKNOWN_TO_KERNEL).find(|(asked, _)| **asked).map(|(_, option)| option)
     }
 
     /// The kernel is to choose and kill.

@@ -18,8 +18,7 @@ use crate::sources::Tell;
 use crate::sys::errno::is_not_permitted;
 use crate::sys::{fd, machine};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale, Standing};
-use std::cmp::Reverse;
+use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale};
 use std::fmt::{self, Display, Write};
 use std::io;
 use std::time::Duration;
@@ -31,10 +30,9 @@ const WHY: usize = 26;
 const USER: usize = 10;
 const NAME: usize = 16;
 /// More rows than fit a screen say less; `-d` shows all.
-const CANDIDATES: usize = 20;
-const PROTECTED: usize = 8;
-/// In a log.
-const SUMMARY: usize = 10;
+const CANDIDATES_SHOWN: usize = 20;
+const PROTECTED_SHOWN: usize = 8;
+const IN_LOG: usize = 10;
 const HEADER: &str =
     "rank     pid user       points score   adj    RSS   swap name             why\n";
 
@@ -50,16 +48,20 @@ struct Row<'a> {
     name: Comm,
     /// In words, and the pattern that it was.
     why: (&'static str, Option<&'a Pattern>),
-    /// `None`: it is protected.
-    standing: Option<Standing>,
+    order: Order,
 }
 
-/// The greater first: candidates by standing, then the protected by what they hold.
-type Order = (Option<Standing>, KiB, Reverse<Pid>);
+/// The greater first: whether it is a large candidate, a small one or protected, and for those
+/// of a kind points, size and, turned round, number.
+type Order = [i64; 4];
+
+const PROTECTED: i64 = 0;
+const SMALL: i64 = 1;
+const LARGE: i64 = 2;
 
 impl Row<'_> {
-    fn order(&self) -> Order {
-        (self.standing, self.rss.plus(self.swap), Reverse(self.pid))
+    fn is_candidate(&self) -> bool {
+        self.order[0] > PROTECTED
     }
 }
 
@@ -69,54 +71,45 @@ struct Explanation<'a> {
     kernel_threads: usize,
     hidden: usize,
     memory: Memory,
-    limits: Limits,
     ranking: Ranking,
     passwd: Vec<u8>,
 }
 
-/// All of it. `None`: memory makes no sense. `user:` patterns that match nobody are told.
+/// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
+/// `None`: memory makes no sense. `user:` patterns that match nobody are told.
 #[inline(never)]
-pub fn table(
+pub fn text(
     proc: &mut Proc,
     meminfo: &MemInfo,
     config: &Config,
     scale: Scale,
+    whole: bool,
     tell: Tell<'_>,
 ) -> io::Result<Option<String>> {
-    let Some(explanation) = Explanation::of(proc, meminfo, config, scale, tell)? else {
-        return Ok(None);
-    };
-    let limit = |few| if config.debug { usize::MAX } else { few };
+    let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
+    let patterns = &config.patterns;
+    let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
+    let mut filter = Filter::new(patterns, &passwd);
+    for pattern in filter.unknown_users(patterns) {
+        tell(format_args!("{}", log::UnknownUser(pattern)));
+    }
+    let reader = Reader::start(!patterns.is_empty())?;
+    let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
+    let rules = Rules::new(config, memory.total, scale, &family, &left);
+    let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
+    let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
+    let mut judge = Judging { patterns, filter, reader };
+    proc.for_each(|proc, pid| match explanation.take(proc, &rules, &mut judge, pid) {
+        Err(error) if is_not_permitted(&error) => explanation.hidden += 1,
+        _ => {}
+    })?;
     let mut text = String::from(HEADER);
-    let more = explanation.write_rows(&mut text, true, limit(CANDIDATES));
-    write_more(&mut text, more, "more that come later (-d shows them)");
-    let more = explanation.write_rows(&mut text, false, limit(PROTECTED));
-    write_more(&mut text, more, "more that are protected (-d shows them)");
-    write_more(&mut text, explanation.kernel_threads, "kernel threads, protected");
-    write_more(&mut text, explanation.hidden, "processes that may not be read (hidepid)");
-    text += "RSS and swap in MiB; points: thousandths of memory ";
-    text += match explanation.ranking {
-        Ranking::OomScore => "held, plus oom_score_adj\n\n",
-        Ranking::Rss => "resident (--sort-by-rss)\n\n",
-    };
+    match whole {
+        true => explanation.write_table(&mut text, config.debug),
+        false => drop(explanation.write_rows(&mut text, true, IN_LOG)),
+    }
     explanation.write_standpoint(&mut text, config);
     Ok(Some(text))
-}
-
-/// The first candidates, and the state of memory.
-pub fn summary(
-    proc: &mut Proc,
-    meminfo: &MemInfo,
-    config: &Config,
-    scale: Scale,
-) -> io::Result<Option<String>> {
-    let explanation = Explanation::of(proc, meminfo, config, scale, &mut |_| {})?;
-    Ok(explanation.map(|explanation| {
-        let mut text = String::from(HEADER);
-        explanation.write_rows(&mut text, true, SUMMARY);
-        explanation.write_standpoint(&mut text, config);
-        text
-    }))
 }
 
 fn write_more(text: &mut String, count: usize, what: &str) {
@@ -126,56 +119,18 @@ fn write_more(text: &mut String, count: usize, what: &str) {
 }
 
 impl<'a> Explanation<'a> {
-    #[inline(never)]
-    fn of(
-        proc: &mut Proc,
-        meminfo: &MemInfo,
-        config: &'a Config,
-        scale: Scale,
-        tell: Tell<'_>,
-    ) -> io::Result<Option<Explanation<'a>>> {
-        let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
-        let patterns = &config.patterns;
-        let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
-        let mut filter = Filter::new(patterns, &passwd);
-        for pattern in filter.unknown_users(patterns) {
-            tell(format_args!("{}", log::UnknownUser(pattern)));
-        }
-        let reader = Reader::start(!patterns.is_empty())?;
-        let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
-        let rules = Rules::new(config, memory.total, scale, &family, &left);
-        let mut explanation = Explanation {
-            rows: Vec::new(),
-            kernel_threads: 0,
-            hidden: 0,
-            memory,
-            limits: Limits::of(config, &memory),
-            ranking: rules.ranking,
-            passwd,
-        };
-        let mut judge = Judging { patterns, filter, reader };
-        proc.for_each(|proc, pid| {
-            match explanation.row(proc, &rules, &mut judge, pid) {
-                Ok(Some(row)) => explanation.rows.push(row),
-                Err(error) if is_not_permitted(&error) => explanation.hidden += 1,
-                Ok(None) | Err(_) => {}
-            };
-        })?;
-        Ok(Some(explanation))
-    }
-
     /// Reads all that went into the standing of one process. Those that have ended have no
     /// row, and kernel threads are only counted.
-    fn row(
+    fn take(
         &mut self,
         proc: &mut Proc,
         rules: &Rules<'_>,
         judge: &mut Judging<'a>,
         pid: Pid,
-    ) -> io::Result<Option<Row<'a>>> {
+    ) -> io::Result<()> {
         let stat = proc.stat_with_threads(pid)?;
         let status = proc.status(&stat)?;
-        let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
+        let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
         let rss = KiB::from_pages(stat.rss_pages, machine::page());
         let swap = if self.memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
         let verdict = judge.judge(proc, &stat);
@@ -198,43 +153,36 @@ impl<'a> Explanation<'a> {
             None => scan::exemption(proc, rules, judge, &stat),
             known => known,
         };
-        let standing = rules.standing(points, rss.plus(swap));
+        let size = rss.plus(swap);
         let by_pattern = judge.reason(&verdict);
-        let why = match protection {
-            Some(Protection::Gone) => return Ok(None),
+        let is_large = rules.standing(points, size).large;
+        let (class, why) = match protection {
+            Some(Protection::Gone) => return Ok(()),
             Some(Protection::KernelThread) => {
                 self.kernel_threads += 1;
-                return Ok(None);
+                return Ok(());
             }
-            Some(Protection::Spared(_)) if by_pattern.1.is_some() => by_pattern,
-            Some(why) => (why.text(), None),
-            None if !standing.large => ("spared: small", None),
-            None => by_pattern,
+            Some(Protection::Spared(_)) if by_pattern.1.is_some() => (PROTECTED, by_pattern),
+            Some(why) => {
+                points = 0;
+                (PROTECTED, (why.text(), None))
+            }
+            None if is_large => (LARGE, by_pattern),
+            None => (SMALL, ("spared: small", None)),
         };
-        Ok(Some(Row {
-            pid,
-            uid: proc.owner(pid)?,
-            points: shown,
-            score,
-            adj,
-            rss,
-            swap,
-            name: stat.comm,
-            why,
-            standing: protection.is_none().then_some(standing),
-        }))
+        let order = [class, points, size.0 as i64, -i64::from(pid.number())];
+        let (points, name) = (shown, stat.comm);
+        self.rows.push(Row { pid, uid, points, score, adj, rss, swap, name, why, order });
+        Ok(())
     }
 
     /// The next row of candidates or of the protected. (Few are shown of many, so they are
     /// not sorted.)
-    fn next(&self, candidates: bool, before: Option<Order>) -> Option<&Row<'a>> {
+    fn next(&self, candidates: bool, before: Order) -> Option<&Row<'a>> {
         let mut next: Option<&Row<'a>> = None;
         for row in &self.rows {
-            let is_left = before.map_or(true, |before| row.order() < before);
-            if row.standing.is_some() == candidates
-                && is_left
-                && next.map_or(true, |next| row.order() > next.order())
-            {
+            let is_first = row.order > next.map_or([i64::MIN; 4], |next| next.order);
+            if row.is_candidate() == candidates && row.order < before && is_first {
                 next = Some(row);
             }
         }
@@ -243,51 +191,61 @@ impl<'a> Explanation<'a> {
 
     /// How many are left out comes back.
     fn write_rows(&self, text: &mut String, candidates: bool, most: usize) -> usize {
-        let all = self.rows.iter().filter(|row| row.standing.is_some() == candidates).count();
-        let (mut rank, mut last) = (0, None);
-        while let Some(row) = self.next(candidates, last).filter(|_| rank < most) {
-            rank += 1;
-            last = Some(row.order());
-            match candidates {
-                true => pad(text, -4, format_args!("{rank}")),
-                false => pad(text, -4, format_args!("-")),
+        let (mut rank, mut last) = (0, BEFORE_ALL);
+        while let Some(row) = self.next(candidates, last) {
+            if rank == most {
+                let all = self.rows.iter().filter(|row| row.is_candidate() == candidates).count();
+                return all - rank;
             }
+            rank += 1;
+            last = row.order;
+            let _ = match candidates {
+                true => write!(text, "{rank:>4}"),
+                false => text.write_str("   -"),
+            };
             self.write_row(text, row);
         }
-        all - rank
+        0
     }
 
     fn write_row(&self, text: &mut String, row: &Row<'_>) {
-        pad(text, -8, format_args!("{}", row.pid));
-        *text += " ";
-        let mut users = filter::users_of(&self.passwd);
-        match users.find(|(uid, _)| *uid == row.uid) {
-            Some((_, name)) => pad(text, USER as isize, format_args!("{}", Escaped(name))),
-            None => pad(text, USER as isize, format_args!("{}", row.uid)),
+        let _ = write!(text, "{:>8}", row.pid);
+        match filter::users_of(&self.passwd).find(|(uid, _)| *uid == row.uid) {
+            Some((_, name)) => column(text, USER, format_args!("{}", Escaped(name))),
+            None => column(text, USER, format_args!("{}", row.uid)),
         }
-        pad(text, -7, format_args!("{}", row.points));
-        pad(text, -6, format_args!("{}", row.score));
-        pad(text, -6, format_args!("{}", row.adj));
-        pad(text, -7, format_args!("{}", Mib(row.rss)));
-        pad(text, -7, format_args!("{}", Mib(row.swap)));
-        *text += " ";
-        pad(text, NAME as isize, format_args!("{}", Escaped(row.name.as_bytes())));
-        *text += " ";
-        let (words, pattern) = row.why;
+        let Row { points, score, adj, why: (words, pattern), .. } = row;
+        let (rss, swap) = (Mib(row.rss), Mib(row.swap));
+        let _ = write!(text, " {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6}");
+        column(text, NAME, format_args!("{}", Escaped(row.name.as_bytes())));
         match pattern {
-            None => *text += words,
+            None => column(text, WHY, format_args!("{words}")),
             Some(pattern) => {
-                let pattern = Escaped(pattern.text());
-                pad(text, WHY as isize, format_args!("{words}: {pattern}"));
+                column(text, WHY, format_args!("{words}: {}", Escaped(pattern.text())));
             }
         }
-        text.truncate(text.trim_end().len());
-        *text += "\n";
+        trim_end(text);
+        text.push('\n');
+    }
+
+    fn write_table(&self, text: &mut String, all: bool) {
+        let limit = |few| if all { usize::MAX } else { few };
+        let more = self.write_rows(text, true, limit(CANDIDATES_SHOWN));
+        write_more(text, more, "more that come later (-d shows them)");
+        let more = self.write_rows(text, false, limit(PROTECTED_SHOWN));
+        write_more(text, more, "more that are protected (-d shows them)");
+        write_more(text, self.kernel_threads, "kernel threads, protected");
+        write_more(text, self.hidden, "processes that may not be read (hidepid)");
+        *text += "RSS and swap in MiB; points: thousandths of memory ";
+        *text += match self.ranking {
+            Ranking::OomScore => "held, plus oom_score_adj\n\n",
+            Ranking::Rss => "resident (--sort-by-rss)\n\n",
+        };
     }
 
     /// The state of memory, how far it is from each level, and who would go now.
     fn write_standpoint(&self, text: &mut String, config: &Config) {
-        let (memory, limits) = (&self.memory, &self.limits);
+        let (memory, limits) = (&self.memory, Limits::of(config, &self.memory));
         let _ = writeln!(text, "{}", State(memory));
         for (name, mem, swap) in [
             ("SIGTERM", limits.mem.term, limits.swap.term),
@@ -304,13 +262,13 @@ impl<'a> Explanation<'a> {
             } else {
                 write_distance(text, "; swap free", memory.swap_free, swap);
             }
-            *text += "\n";
+            text.push('\n');
         }
         if config.kernel_oom {
             *text += "nobody would be killed by the guard: the kernel would choose\n";
             return;
         }
-        let Some(first) = self.next(true, None) else {
+        let Some(first) = self.next(true, BEFORE_ALL) else {
             *text += "nobody could be killed: there is no candidate\n";
             return;
         };
@@ -320,33 +278,25 @@ impl<'a> Explanation<'a> {
             Level::Kill => "now SIGKILL would go to",
         };
         let _ = write!(text, " process {} \"", first.pid);
-        pad(text, NAME as isize, format_args!("{}", Escaped(first.name.as_bytes())));
-        text.truncate(text.trim_end().len());
+        cut(text, NAME, format_args!("{}", Escaped(first.name.as_bytes())));
         let _ = writeln!(text, "\": {}", self.reason(first));
     }
 
     /// In what the first candidate stands before the second.
     fn reason(&self, first: &Row<'_>) -> &'static str {
-        let second = self.next(true, Some(first.order()));
-        let (Some(first), Some(second)) = (first.standing, second.and_then(|row| row.standing))
-        else {
-            return "the only candidate";
-        };
-        if first.large != second.large {
-            "the only large one"
-        } else if first.points == second.points {
-            match first.size == second.size {
-                true => "first of equals",
-                false => "largest of equals",
-            }
-        } else {
-            match self.ranking {
-                Ranking::OomScore => "most points",
-                Ranking::Rss => "most resident memory",
-            }
+        let Some(second) = self.next(true, first.order) else { return "the only candidate" };
+        let differs = |place: usize| first.order[place] != second.order[place];
+        match self.ranking {
+            _ if differs(0) => "the only large one",
+            Ranking::OomScore if differs(1) => "most points",
+            Ranking::Rss if differs(1) => "most resident memory",
+            _ if differs(2) => "largest of equals",
+            _ => "first of equals",
         }
     }
 }
+
+const BEFORE_ALL: Order = [i64::MAX; 4];
 
 /// How far an amount is from its threshold.
 fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
@@ -357,22 +307,35 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
     };
 }
 
-/// Adds a column of so many characters, set to the right where `width` is below 0. What is
-/// longer and stands on the left is cut, so that it stays one.
-fn pad(text: &mut String, width: isize, what: fmt::Arguments<'_>) {
+/// Adds at most so many characters, so that a column stays one; how many it was comes back.
+fn cut(text: &mut String, width: usize, what: fmt::Arguments<'_>) -> usize {
     let start = text.len();
     let _ = text.write_fmt(what);
-    let (len, wide) = (text[start..].chars().count(), width.unsigned_abs());
-    if width > 0 && len > wide {
-        let kept = text[start..].char_indices().nth(wide - 1).map_or(0, |(at, _)| at);
-        text.truncate(start + kept);
-        *text += "~";
-    }
-    for _ in len..wide {
-        match width < 0 {
-            true => text.insert(start, ' '),
-            false => text.push(' '),
+    let (mut count, mut last) = (0, start);
+    for (at, _) in text[start..].char_indices() {
+        count += 1;
+        if count == width {
+            last = start + at;
         }
+    }
+    if count > width {
+        text.truncate(last);
+        text.push('~');
+    }
+    count.min(width)
+}
+
+/// Adds a column of so many characters, behind a blank.
+fn column(text: &mut String, width: usize, what: fmt::Arguments<'_>) {
+    text.push(' ');
+    for _ in cut(text, width, what)..width {
+        text.push(' ');
+    }
+}
+
+fn trim_end(text: &mut String) {
+    while text.ends_with(' ') {
+        text.pop();
     }
 }
 
@@ -388,6 +351,7 @@ pub struct Reader(Option<Helper>);
 
 impl Reader {
     /// With no helper, nothing is read.
+    #[inline(never)]
     pub fn start(is_needed: bool) -> io::Result<Reader> {
         Ok(Reader(match is_needed {
             true => Some(Helper::start(Duty::default())?),
@@ -452,7 +416,7 @@ struct Mib(KiB);
 impl Display for Mib {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            KiB(1..=1023) => f.write_str("<1"),
+            KiB(1..=1023) => f.pad("<1"),
             kib => kib.mib().fmt(f),
         }
     }

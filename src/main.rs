@@ -70,25 +70,96 @@ use sources::Sources;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::process::ExitCode;
+use std::process::exit;
 use sys::errno::{is_broken_pipe, Errno};
 use sys::{fd, machine, process};
 use victim::Scale;
 
 /// Status of what cannot run, and of wrong usage or configuration.
-const CANNOT: u8 = 1;
-const USAGE: u8 = 2;
+const CANNOT: i32 = 1;
+const USAGE: i32 = 2;
 
-fn main() -> ExitCode {
+fn main() {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default().into_vec();
-    let request = arguments::parse(arguments, &mut complain);
-    let done = request.ok_or(USAGE).and_then(|request| run(&program, request));
-    let status = done.err().unwrap_or(0);
-    if status == USAGE {
-        complain(format_args!("try 'oom_guard --help'"));
+    let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
+    match request.task {
+        Some(Task::Help) => print(&help()),
+        Some(Task::Version) => {
+            print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
+        }
+        Some(Task::Check | Task::Explain) | None => run(&program, request),
     }
-    ExitCode::from(status)
+}
+
+/// Watches, or tells what there is to know before.
+fn run(program: &[u8], request: Request) -> ! {
+    let sources = Sources::of(program, request.given);
+    let on_terminal = fd::is_terminal(fd::stderr());
+    let texts = sources.read(&mut complain);
+    let settled =
+        texts.and_then(|texts| config::settle(&sources, &texts, on_terminal, &mut complain));
+    let Some(settled) = settled else { misused() };
+    let config = &settled.config;
+    let mut proc = open_proc();
+    // Without `self` there is none of the guard in it.
+    if proc.own_pid().ok() != Some(process::own_pid()) {
+        cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
+    }
+    let opened = MemInfo::open(&mut proc);
+    let read = opened.and_then(|meminfo| Ok((meminfo.read(&mut proc)?, meminfo)));
+    let (memory, meminfo) = match read {
+        Ok((Some(memory), meminfo)) => (memory, meminfo),
+        Ok((None, _)) => no_sense(),
+        Err(error) => cannot("read /proc/meminfo", &error),
+    };
+    if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
+        misused();
+    }
+    let scale =
+        own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", &error));
+    if let Some(task) = request.task {
+        for notice in &request.notices {
+            complain(format_args!("notice: {notice}"));
+        }
+        let text = if task == Task::Check {
+            check::text(&mut proc, &sources, &settled, &memory, scale, &mut warn).map(Some)
+        } else {
+            config.warnings(memory.total, memory.swap_total, &mut warn);
+            explain::text(&mut proc, &meminfo, config, scale, true, &mut warn)
+        };
+        match text.unwrap_or_else(|error| cannot("list /proc", &error)) {
+            Some(text) => print(text.as_bytes()),
+            None => no_sense(),
+        }
+    }
+    let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
+        None => None,
+        Some(Ok(file)) => Some(file),
+        Some(Err(why)) => {
+            complain(format_args!("{why}"));
+            exit(CANNOT);
+        }
+    };
+    let (config, notices) = (settled.config, request.notices);
+    let parts =
+        Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
+    match Daemon::start(parts) {
+        Ok(daemon) => daemon.run(),
+        Err(error) => cannot("start", &error),
+    }
+}
+
+/// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
+#[inline(never)]
+fn open_proc() -> Box<Proc> {
+    Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", &error)))
+}
+
+fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
+    let own = process::own_pid();
+    let (score, adj) = (proc.oom_score(own)?, proc.oom_score_adj(own)?);
+    Ok(Scale::tell(score, adj, machine::kernel_release()))
 }
 
 /// Writes one line to standard error, as well as that goes.
@@ -102,91 +173,36 @@ fn warn(what: fmt::Arguments<'_>) {
 
 /// Says what was tried, and what the kernel said.
 #[inline(never)]
-fn cannot(what: &str, error: &io::Error) -> u8 {
+fn cannot(what: &str, error: &io::Error) -> ! {
     complain(format_args!("cannot {what}: {}", Errno(error)));
-    CANNOT
+    exit(CANNOT);
 }
 
-/// An error is the exit status, once it is said why.
-fn run(program: &[u8], request: Request) -> Result<(), u8> {
-    match request.task {
-        Some(Task::Help) => return print(&help()),
-        Some(Task::Version) => {
-            return print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
-        }
-        Some(Task::Check | Task::Explain) | None => {}
-    }
-    let sources = Sources::of(program, request.given);
-    let texts = sources.read(&mut complain).ok_or(USAGE)?;
-    let on_terminal = fd::is_terminal(fd::stderr());
-    let settled = config::settle(&sources, &texts, on_terminal, &mut complain).ok_or(USAGE)?;
-    let config = &settled.config;
-    let mut proc = Proc::system().map_err(|error| cannot("open /proc", &error))?;
-    // Without `self` there is none of the guard in it.
-    if proc.own_pid().ok() != Some(process::own_pid()) {
-        complain(format_args!(
-            "cannot run: /proc belongs to another PID namespace, so its numbers mean others here"
-        ));
-        return Err(CANNOT);
-    }
-    let unreadable = |error| cannot("read /proc/meminfo", &error);
-    let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
-    let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or_else(no_sense)?;
-    if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
-        return Err(USAGE);
-    }
-    let scale =
-        own_scale(&mut proc).map_err(|error| cannot("read /proc/self/oom_score", &error))?;
-    if let Some(task) = request.task {
-        for notice in request.notices {
-            complain(format_args!("notice: {notice}"));
-        }
-        let unlisted = |error| cannot("list /proc", &error);
-        if task == Task::Check {
-            let checked = check::text(&mut proc, &sources, &settled, &memory, scale, &mut warn);
-            return print(checked.map_err(unlisted)?.as_bytes());
-        }
-        config.warnings(memory.total, memory.swap_total, &mut warn);
-        let explained = explain::table(&mut proc, &meminfo, config, scale, &mut warn);
-        return print(explained.map_err(unlisted)?.ok_or_else(no_sense)?.as_bytes());
-    }
-    let sysrq = match config.needs_sysrq() {
-        true => Some(daemon::open_sysrq(&proc).map_err(|why| {
-            complain(format_args!("{why}"));
-            CANNOT
-        })?),
-        false => None,
-    };
-    let (config, notices) = (settled.config, request.notices);
-    let parts =
-        Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
-    let daemon = Daemon::start(parts).map_err(|error| cannot("start", &error))?;
-    daemon.run();
-    Ok(())
+fn cannot_run(why: &str) -> ! {
+    complain(format_args!("cannot run: {why}"));
+    exit(CANNOT);
 }
 
-fn no_sense() -> u8 {
-    complain(format_args!("cannot run: /proc/meminfo makes no sense"));
-    CANNOT
+fn no_sense() -> ! {
+    cannot_run("/proc/meminfo makes no sense")
+}
+
+fn misused() -> ! {
+    complain(format_args!("try 'oom_guard --help'"));
+    exit(USAGE);
 }
 
 /// A reader that goes away early (`| head`) is no failure; a full disk is.
-fn print(text: &[u8]) -> Result<(), u8> {
+fn print(text: &[u8]) -> ! {
     let mut rest = text;
     while !rest.is_empty() {
         match fd::write(fd::stdout(), rest) {
             Ok(len) => rest = &rest[len..],
             Err(error) if is_broken_pipe(&error) => break,
-            Err(error) => return Err(cannot("write to standard output", &error)),
+            Err(error) => cannot("write to standard output", &error),
         }
     }
-    Ok(())
-}
-
-fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
-    let own = process::own_pid();
-    let (score, adj) = (proc.oom_score(own)?, proc.oom_score_adj(own)?);
-    Ok(Scale::tell(score, adj, machine::kernel_release()))
+    exit(0);
 }
 
 /// The help, from the table.

@@ -4,7 +4,7 @@
 use super::start::{open_sysrq, prioritize, raised};
 use super::Daemon;
 use crate::config::{self, Config, Settled};
-use crate::errand::{Came, Errand, Report};
+use crate::errand::{Came, Errand, Report, ROOM};
 use crate::explain;
 use crate::filter::Filter;
 use crate::helper::{Duty, Priority};
@@ -120,14 +120,13 @@ impl Daemon {
     fn collect(&mut self) {
         while let Some((errand, what)) = &mut self.asked.running {
             let what = *what;
-            match errand.next() {
+            let mut room = [0; ROOM];
+            match errand.next(&mut room) {
                 None => return,
-                Some(Came::Line(priority, line)) => {
-                    self.helper.write_line(priority, line.as_bytes());
-                }
+                Some(Came::Line(priority, line)) => self.helper.write_line(priority, line),
                 Some(Came::Text(file, text)) => {
                     if let Some(whole) = self.asked.texts.get_mut(file) {
-                        arena::unsealed(|| whole.extend_from_slice(text.as_bytes()));
+                        arena::unsealed(|| whole.extend_from_slice(text));
                     }
                 }
                 Some(Came::Done(good)) => {
@@ -257,7 +256,8 @@ fn tell_candidates(
     report: &mut Report<'_>,
 ) -> bool {
     let meminfo = MemInfo::open(proc);
-    let summary = meminfo.and_then(|meminfo| explain::summary(proc, &meminfo, config, scale));
+    let summary = meminfo
+        .and_then(|meminfo| explain::text(proc, &meminfo, config, scale, false, &mut |_| {}));
     let Ok(Some(summary)) = summary else { return false };
     summary.lines().for_each(|line| report.say(Priority::Info, format_args!("{line}")));
     true

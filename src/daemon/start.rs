@@ -48,7 +48,7 @@ pub struct Parts {
     pub config: Config,
     pub sources: Sources,
     pub on_terminal: bool,
-    pub proc: Proc,
+    pub proc: Box<Proc>,
     pub meminfo: MemInfo,
     pub memory: Memory,
     pub scale: Scale,
@@ -91,7 +91,9 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
-    pub fn start(parts: Parts) -> io::Result<Daemon> {
+    /// It lies on the heap, since what is moved on the stack stays resident there.
+    #[inline(never)]
+    pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
         let Parts {
             config,
             sources,
@@ -167,7 +169,7 @@ impl Daemon {
             );
         }
         let now = clock::now();
-        Ok(Daemon {
+        Ok(Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
             next_report: config.report.map(|_| now),
@@ -194,7 +196,7 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
-        })
+        }))
     }
 }
 

@@ -99,6 +99,7 @@ pub const REPORT_LOG: Duration = Duration::from_secs(3600);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for Settings {
+    #[inline(never)]
     fn default() -> Settings {
         Settings {
             memory: true,
@@ -137,6 +138,9 @@ pub enum Watch {
     Limit,
     Both,
 }
+
+const WATCHES: [(&str, Watch); 3] =
+    [("memory", Watch::Memory), ("limit", Watch::Limit), ("both", Watch::Both)];
 
 /// What an invocation is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,12 +217,8 @@ impl Kind {
                 true
             }
             Kind::Watch => {
-                settings.watch = Some(match text {
-                    b"memory" => Watch::Memory,
-                    b"limit" => Watch::Limit,
-                    b"both" => Watch::Both,
-                    _ => return Err(Fault::NotAChoice),
-                });
+                let meant = WATCHES.iter().find(|(word, _)| word.as_bytes() == text);
+                settings.watch = Some(meant.ok_or(Fault::NotAChoice)?.1);
                 true
             }
             Kind::Niceness => {
@@ -287,7 +287,7 @@ impl Spec {
                 Ok(pattern) => list(settings).push(pattern),
                 Err(fault) => return Err(Wrong { what: fault.what, at: Some(fault.at) }),
             },
-            Effect::Config if [&b""[..], b"-"].contains(&bytes) => Err(Fault::Empty)?,
+            Effect::Config if bytes.is_empty() || bytes == b"-" => Err(Fault::Empty)?,
             Effect::Config | Effect::Task(_) | Effect::Obsolete(_) => {}
         }
         Ok(())

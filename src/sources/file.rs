@@ -5,7 +5,6 @@
 use super::{is_for_hooks, unknown, ConfigFile, Given, Tell};
 use crate::bytes::{self, Escaped};
 use crate::options::{self, Effect, PREFIX};
-use std::rc::Rc;
 
 const NO_SETTING: &str = "this is no line KEY=VALUE; a comment begins with #";
 const NO_KEY: &str = "is no key: letters, digits and _, with = right behind";
@@ -21,71 +20,88 @@ const NOT_LITERAL: &str =
 const FOR_HOOKS: &str = "is what hooks are told, and no setting";
 const NESTED: &str = "a file cannot name another one; use -c for each";
 
-/// All settings of a file; what is wrong in it is told, line by line.
-pub fn parse(file: &ConfigFile, text: &[u8], tell: Tell<'_>) -> Vec<Rc<Given>> {
-    let mut reader = Reader { found: Vec::new(), keys: Vec::new() };
-    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let line = bytes::trim(line);
-        if !line.is_empty() && line != b"\r" && line[0] != b'#' {
-            let line = line.strip_prefix(b"export ").map_or(line, bytes::trim);
-            reader.take(line, file, index + 1, tell);
-        }
-    }
-    reader.found
-}
-
-struct Reader<'a> {
-    found: Vec<Rc<Given>>,
-    /// Of each that was found, and its line.
+/// Goes through a file from setting to setting.
+pub struct Reader<'a> {
+    file: &'a ConfigFile,
+    rest: &'a [u8],
+    number: usize,
+    /// Of each setting that was found, and its line.
     keys: Vec<(&'a [u8], usize)>,
 }
 
 impl<'a> Reader<'a> {
-    /// One line that says something.
-    fn take(&mut self, line: &'a [u8], file: &ConfigFile, number: usize, tell: Tell<'_>) {
-        let Some(end) = line.iter().position(|&byte| byte == b'=') else {
-            return tell(format_args!("{}:{number}: {NO_SETTING}", file.name()));
-        };
-        let (key, value) = (&line[..end], &line[end + 1..]);
-        let place = format!("{}:{number}: {}", file.name(), Escaped(key));
-        let unclear = |tell: Tell<'_>, what: &str| tell(format_args!("{place}: {what}"));
-        if !is_key(key) {
-            return unclear(tell, NO_KEY);
+    pub fn new(file: &'a ConfigFile, text: &'a [u8]) -> Reader<'a> {
+        Reader { file, rest: text, number: 0, keys: Vec::new() }
+    }
+
+    /// The next setting; what is wrong up to there is told, line by line.
+    pub fn next(&mut self, tell: Tell<'_>) -> Option<Given> {
+        while !self.rest.is_empty() {
+            let end = self.rest.iter().position(|&byte| byte == b'\n');
+            let line = bytes::trim(&self.rest[..end.unwrap_or(self.rest.len())]);
+            self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
+            self.number += 1;
+            if line.is_empty() || line == b"\r" || line[0] == b'#' {
+                continue;
+            }
+            let given = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim), tell);
+            if given.is_some() {
+                return given;
+            }
         }
-        let value = literal(value);
+        None
+    }
+
+    /// What one line gives, if it is right and for the guard.
+    fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Given> {
+        let (name, number) = (self.file.name(), self.number);
+        let Some(end) = line.iter().position(|&byte| byte == b'=') else {
+            return wrong(tell, &format!("{name}:{number}"), NO_SETTING);
+        };
+        let (key, value) = (&line[..end], literal(&line[end + 1..]));
+        let place = format!("{name}:{number}: {}", Escaped(key));
+        if !is_key(key) {
+            return wrong(tell, &place, NO_KEY);
+        }
         let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
             // A file for a service's script as well may hold keys of others, but no slips of
             // ours.
             return match options::nearest_prefixed(key) {
                 // Its next lines would look like lines of their own.
-                None if value == Err(UNCLOSED) => unclear(tell, UNCLOSED),
-                None => {}
+                None if value == Err(UNCLOSED) => wrong(tell, &place, UNCLOSED),
+                None => None,
                 nearest => unknown(tell, &place, nearest),
             };
         };
         let Some(spec) = options::by_key(name) else {
             return match is_for_hooks(name) {
-                true => unclear(tell, FOR_HOOKS),
+                true => wrong(tell, &place, FOR_HOOKS),
                 false => unknown(tell, &place, options::nearest_key(name)),
             };
         };
         if let Effect::Config = spec.effect {
-            return unclear(tell, NESTED);
+            return wrong(tell, &place, NESTED);
         }
         if let Some((_, first)) = self.keys.iter().find(|(other, _)| *other == key) {
-            return tell(format_args!(
+            tell(format_args!(
                 "{place}: stands in line {first} already, and other readers would take the last \
                  one (further patterns are numbered: {PREFIX}IGNORE_2)"
             ));
+            return None;
         }
         match value {
-            Err(what) => unclear(tell, what),
+            Err(what) => wrong(tell, &place, what),
             Ok(value) => {
                 self.keys.push((key, number));
-                self.found.push(Rc::new(Given { spec, text: Some(value.to_vec()), place }));
+                Some(Given { spec, text: Some(value.to_vec()), place })
             }
         }
     }
+}
+
+fn wrong(tell: Tell<'_>, place: &str, what: &str) -> Option<Given> {
+    tell(format_args!("{place}: {what}"));
+    None
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -128,11 +144,13 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
         let mut refusals = Vec::new();
         let file = ConfigFile::parse(b"F");
-        let found = parse(&file, text.as_bytes(), &mut |line| refusals.push(line.to_string()));
+        let tell: Tell<'_> = &mut |line| refusals.push(line.to_string());
+        let mut reader = Reader::new(&file, text.as_bytes());
+        let found: Vec<_> = std::iter::from_fn(|| reader.next(tell)).collect();
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let pair = |given: &Rc<Given>| {
+        let pair = |given: &Given| {
             let value = String::from_utf8(given.text.clone().unwrap()).unwrap();
             (given.spec.key.to_string(), value)
         };

@@ -7,6 +7,8 @@
 
 mod file;
 
+use file::Reader;
+
 pub use file::is_plain;
 
 use crate::bytes::Escaped;
@@ -15,7 +17,6 @@ use crate::sys::errno::{self, Errno};
 use crate::sys::{fd, process};
 use crate::units::Path;
 use std::fmt;
-use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 
 /// Read where no other is named, if it is there.
@@ -90,8 +91,8 @@ impl Given {
     }
 }
 
-/// A key that is none, and the one that it most likely meant.
-fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) {
+/// Tells of a key that is none, and of the one that it most likely meant.
+fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) -> Option<Given> {
     match nearest {
         None => tell(format_args!("{place}: there is no such setting")),
         Some(key) => {
@@ -99,6 +100,7 @@ fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) {
             tell(format_args!("{place}: there is no such setting; did you mean {key}?"));
         }
     }
+    None
 }
 
 /// A configuration file as it was asked for.
@@ -162,8 +164,10 @@ impl Sources {
     /// `program` is what it was called as, perhaps with a path.
     pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
         let mut sources = Sources { arguments, ..Sources::default() };
-        for (key, value) in std::env::vars_os() {
-            sources.take_variable(&key.into_vec(), value.into_vec());
+        for variable in process::environment() {
+            if let Some(end) = variable.iter().position(|&byte| byte == b'=') {
+                sources.take_variable(&variable[..end], &variable[end + 1..]);
+            }
         }
         let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let mut usual = FILE;
@@ -195,11 +199,11 @@ impl Sources {
         }
     }
 
-    fn take_variable(&mut self, key: &[u8], value: Vec<u8>) {
+    fn take_variable(&mut self, key: &[u8], value: &[u8]) {
         let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else { return };
         let place = format!("{} in the environment", Escaped(key));
         if let Some(spec) = options::by_key(name) {
-            self.environment.push(Rc::new(Given { spec, text: Some(value), place }));
+            self.environment.push(Rc::new(Given { spec, text: Some(value.to_vec()), place }));
         } else if !is_for_hooks(name) {
             // What is for hooks is no slip: a hook may well start a guard.
             let tell = &mut |line: fmt::Arguments<'_>| self.unknown.push(line.to_string());
@@ -214,7 +218,10 @@ impl Sources {
             is_good = false;
             tell(line);
         };
-        let texts = self.files.iter().map(|file| file.read(tell)).collect();
+        let mut texts = Vec::new();
+        for file in &self.files {
+            texts.push(file.read(tell));
+        }
         is_good.then_some(texts)
     }
 
@@ -232,11 +239,16 @@ impl Sources {
             is_good = false;
             tell(line);
         };
-        let mut merging = Merging { settings, replaced: Settings::default(), in_force: Vec::new() };
+        let (replaced, in_force) = (Settings::default(), Vec::new());
+        let mut merging = Merging { settings, replaced, in_force, higher: 0 };
         merging.add(&self.arguments, tell);
         merging.add(&self.environment, tell);
         for (file, text) in self.files.iter().zip(texts).rev() {
-            merging.add(&file::parse(file, text, tell), tell);
+            merging.higher = merging.in_force.len();
+            let mut reader = Reader::new(file, text);
+            while let Some(given) = reader.next(tell) {
+                merging.take(Rc::new(given), tell);
+            }
         }
         merging.add(&self.name, tell);
         let in_force = merging.in_force;
@@ -264,19 +276,28 @@ struct Merging<'a> {
     /// What a higher source has replaced, which is only checked.
     replaced: Settings,
     in_force: Vec<Rc<Given>>,
+    /// How many of these are of a higher source.
+    higher: usize,
 }
 
 impl Merging<'_> {
+    fn add(&mut self, source: &[Rc<Given>], tell: Tell<'_>) {
+        self.higher = self.in_force.len();
+        for given in source {
+            self.take(given.clone(), tell);
+        }
+    }
+
     /// Takes what a lower source gives, where no higher one has spoken.
-    fn add(&mut self, level: &[Rc<Given>], tell: Tell<'_>) {
-        let higher = self.in_force.len();
-        for given in level {
-            let is_same = |other: &Rc<Given>| other.spec.subject() == given.spec.subject();
-            if self.in_force[..higher].iter().any(is_same) {
-                given.apply(&mut self.replaced, tell);
-            } else if given.apply(self.settings, tell) {
-                self.in_force.retain(|before| !given.spec.overrules(before.spec));
-                self.in_force.push(given.clone());
+    fn take(&mut self, given: Rc<Given>, tell: Tell<'_>) {
+        let is_same = |other: &Rc<Given>| other.spec.subject() == given.spec.subject();
+        if self.in_force[..self.higher].iter().any(is_same) {
+            given.apply(&mut self.replaced, tell);
+        } else if given.apply(self.settings, tell) {
+            let is_overruled = |before: &Rc<Given>| given.spec.overrules(before.spec);
+            match self.in_force.iter().position(is_overruled) {
+                Some(place) => self.in_force[place] = given,
+                None => self.in_force.push(given),
             }
         }
     }
