@@ -4,7 +4,7 @@
 //! Runs once and ends, so unlike the loop it may allocate.
 
 use crate::bytes::{is_treacherous, Escaped};
-use crate::config::{Config, Settled};
+use crate::config::Config;
 use crate::explain::Reader;
 use crate::filter::{CommandLines, Filter};
 use crate::log;
@@ -29,12 +29,12 @@ use std::rc::Rc;
 pub fn text(
     proc: &mut Proc,
     sources: &Sources,
-    settled: &Settled,
+    config: &Config,
+    in_force: &[Rc<Given>],
     memory: &Memory,
     scale: Scale,
     tell: Tell<'_>,
 ) -> io::Result<String> {
-    let config = &settled.config;
     for variable in &sources.unknown {
         tell(format_args!("{variable}"));
     }
@@ -49,7 +49,7 @@ pub fn text(
     try_patterns(proc, config, &rules, tell)?;
     let mut text = String::new();
     write_files(&mut text, sources);
-    write_settings(&mut text, &settled.in_force);
+    write_settings(&mut text, in_force);
     write_machine(&mut text, proc, memory);
     Ok(text)
 }
@@ -153,20 +153,22 @@ fn look_at_outputs(config: &Config, tell: Tell<'_>) {
             tell(format_args!("--syslog: /dev/log: {}", Errno(&error)));
         }
     }
-    for (option, path) in [("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
-    {
-        let Some(path) = path else { continue };
-        let is_directory =
-            |path: &Path| fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory());
-        let name = path.as_bytes();
-        let end = name.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let shown = Escaped(name);
-        if is_directory(path) {
-            tell(format_args!("{option}: {shown} is a directory"));
-        } else if !is_directory(&Path::of(&name[..end + 1])) {
-            tell(format_args!("{option}: there is no directory for {shown}"));
-        }
+    look_at_file("--log-file", &outputs.log_file, tell);
+    look_at_file("--stats-file", &outputs.stats_file, tell);
+}
+
+fn look_at_file(option: &str, path: &Option<Path>, tell: Tell<'_>) {
+    let Some(path) = path else { return };
+    let shown = Escaped(path.as_bytes());
+    if is_directory(path) {
+        tell(format_args!("{option}: {shown} is a directory"));
+    } else if !is_directory(&path.parent()) {
+        tell(format_args!("{option}: there is no directory for {shown}"));
     }
+}
+
+fn is_directory(path: &Path) -> bool {
+    fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
 }
 
 /// A protection that protects nobody is a slip, as a rule.
@@ -182,9 +184,10 @@ fn try_patterns(
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }
-    let mut reader = Reader::start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
-    for (option, list) in [("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
-        for pattern in list {
+    let mut reader = Reader::default();
+    reader.start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
+    for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
+        for pattern in *list {
             let matching = fields_that_match(proc, &mut filter, &mut reader, rules, pattern)?;
             if matching.contains(&pattern.field()) {
                 continue;

@@ -11,7 +11,7 @@ use crate::pattern::{Field, Pattern};
 use crate::sources::{Given, Sources, Tell};
 use crate::sys::errno::Errno;
 use crate::sys::fd;
-use crate::units::{KiB, Levels, Percent};
+use crate::units::{KiB, Levels, Path, Percent};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,30 +40,6 @@ impl Patterns {
         }
         None
     }
-
-    /// Puts the cheapest fields of each list first, whatever the order they were given in.
-    fn sort(&mut self) {
-        for list in [&mut self.prefer, &mut self.avoid, &mut self.ignore, &mut self.only] {
-            // The few patterns of a person; a sort of the library's costs 2 KiB of code.
-            for end in 1..list.len() {
-                let mut at = end;
-                while at > 0 && cost(&list[at - 1]) > cost(&list[at]) {
-                    list.swap(at - 1, at);
-                    at -= 1;
-                }
-            }
-        }
-    }
-}
-
-/// What reading a field takes: nothing, one call, a file, another process's help.
-fn cost(pattern: &Pattern) -> u8 {
-    match pattern.field() {
-        Field::Name => 0,
-        Field::User => 1,
-        Field::Exe | Field::Cgroup => 2,
-        Field::Cmd => 3,
-    }
 }
 
 impl Hooks {
@@ -79,27 +55,6 @@ const SWAP: Levels<Percent> = MEM;
 const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-/// Settings that are good for this machine, and where each of them stands.
-pub struct Settled {
-    pub config: Config,
-    pub in_force: Vec<Rc<Given>>,
-}
-
-/// Makes settings of all sources, with the text of each file. What is wrong is told.
-pub fn settle(
-    sources: &Sources,
-    texts: &[Vec<u8>],
-    on_terminal: bool,
-    tell: Tell<'_>,
-) -> Option<Settled> {
-    let mut config = Config::default();
-    if on_terminal {
-        config.report = Some(REPORT_TERMINAL);
-    }
-    let in_force = sources.merge(texts, &mut config, tell)?;
-    config.complete(on_terminal, tell).then_some(Settled { config, in_force })
-}
 
 /// What cannot go with `--kernel-oom`.
 const UNKNOWN_TO_KERNEL: [&str; 12] = [
@@ -118,6 +73,23 @@ const UNKNOWN_TO_KERNEL: [&str; 12] = [
 ];
 
 impl Config {
+    /// Puts what all sources say over the defaults, with the text of each file; where each of
+    /// them stands comes back. What is wrong is told.
+    #[inline(never)]
+    pub fn settle(
+        &mut self,
+        sources: &Sources,
+        texts: &[Vec<u8>],
+        on_terminal: bool,
+        tell: Tell<'_>,
+    ) -> Option<Vec<Rc<Given>>> {
+        if on_terminal {
+            self.report = Some(REPORT_TERMINAL);
+        }
+        let in_force = sources.merge(texts, self, tell)?;
+        self.complete(on_terminal, tell).then_some(in_force)
+    }
+
     /// Puts in what follows from several options together; false if they contradict each other.
     fn complete(&mut self, on_terminal: bool, tell: Tell<'_>) -> bool {
         if self.mem_size.is_none() {
@@ -133,7 +105,6 @@ impl Config {
         }
         let outputs = &mut self.outputs;
         outputs.stderr = !outputs.syslog && (on_terminal || outputs.log_file.is_none());
-        self.patterns.sort();
         if self.limit.is_none() && matches!(self.watch, Some(Watch::Limit | Watch::Both)) {
             tell(format_args!(
                 "--watch: there is no limit to watch; give one by --process-limit or --threshold"
@@ -169,7 +140,7 @@ impl Config {
             self.hooks.pre_kill.is_some(),
             self.hooks.post_kill.is_some(),
         ];
-        asked.iter().zip(UNKNOWN_TO_KERNEL).find(|(asked, _)| **asked).map(|(_, option)| option)
+        asked.iter().position(|asked| *asked).map(|place| UNKNOWN_TO_KERNEL[place])
     }
 
     /// The kernel is to choose and kill.
@@ -191,37 +162,19 @@ impl Config {
 
     /// Looks whether the hooks can be run.
     pub fn check_hooks(&self, tell: Tell<'_>) -> bool {
-        let mut is_good = true;
-        for (option, path) in
-            [("--pre-kill", &self.hooks.pre_kill), ("--post-kill", &self.hooks.post_kill)]
-        {
-            let Some(path) = path else { continue };
-            if let Err(error) = fd::check_program(path.terminated()) {
-                let (path, error) = (Escaped(path.as_bytes()), Errno(&error));
-                tell(format_args!("{option}: {path}: not a program that can be run: {error}"));
-                is_good = false;
-            }
-        }
-        is_good
+        // Both are told.
+        is_program("--pre-kill", &self.hooks.pre_kill, tell)
+            & is_program("--post-kill", &self.hooks.post_kill, tell)
     }
 
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
-        let is_above = |size: Option<Levels<KiB>>| size.is_some_and(|size| size.kill > size.term);
-        let is_share_above =
-            |share: Option<Levels<Percent>>| share.is_some_and(|share| share.kill > share.term);
-        for (option, is_above) in [
-            ("-m", is_share_above(self.mem)),
-            ("-s", is_share_above(self.swap)),
-            ("-M", is_above(self.mem_size)),
-            ("-S", is_above(self.swap_size)),
-        ] {
-            if is_above {
-                tell(format_args!(
-                    "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
-                ));
-            }
-        }
+        let share = |share: Option<Levels<Percent>>| share.is_some_and(|at| at.kill > at.term);
+        let size = |size: Option<Levels<KiB>>| size.is_some_and(|at| at.kill > at.term);
+        warn_above("-m", share(self.mem), tell);
+        warn_above("-s", share(self.swap), tell);
+        warn_above("-M", size(self.mem_size), tell);
+        warn_above("-S", size(self.swap_size), tell);
         let (asked, total) = (self.swap_size.map_or(0, |size| size.term.0), swap_total.0);
         if asked > total {
             tell(format_args!(
@@ -246,6 +199,21 @@ impl Config {
     pub fn min_rss(&self, mem_total: KiB) -> KiB {
         self.min_rss.unwrap_or_else(|| default_min_rss(mem_total))
     }
+}
+
+#[inline(never)]
+fn warn_above(option: &str, is_above: bool, tell: Tell<'_>) {
+    if is_above {
+        tell(format_args!("{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"));
+    }
+}
+
+fn is_program(option: &str, path: &Option<Path>, tell: Tell<'_>) -> bool {
+    let Some(path) = path else { return true };
+    let Err(error) = fd::check_program(path.terminated()) else { return true };
+    let (path, error) = (Escaped(path.as_bytes()), Errno(&error));
+    tell(format_args!("{option}: {path}: not a program that can be run: {error}"));
+    false
 }
 
 #[cfg(test)]

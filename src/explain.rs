@@ -9,7 +9,7 @@ use crate::helper::{Duty, Helper};
 use crate::log::{self, State};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
-use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::meminfo::Memory;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
@@ -70,35 +70,35 @@ struct Explanation<'a> {
     rows: Vec<Row<'a>>,
     kernel_threads: usize,
     hidden: usize,
-    memory: Memory,
+    memory: &'a Memory,
     ranking: Ranking,
     passwd: Vec<u8>,
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `None`: memory makes no sense. `user:` patterns that match nobody are told.
+/// `user:` patterns that match nobody are told.
 #[inline(never)]
-pub fn text(
+pub fn text<'a>(
     proc: &mut Proc,
-    meminfo: &MemInfo,
-    config: &Config,
+    memory: &'a Memory,
+    config: &'a Config,
     scale: Scale,
     whole: bool,
     tell: Tell<'_>,
-) -> io::Result<Option<String>> {
-    let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
+) -> io::Result<String> {
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
     let mut filter = Filter::new(patterns, &passwd);
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }
-    let reader = Reader::start(!patterns.is_empty())?;
+    let mut reader = Reader::default();
+    reader.start(!patterns.is_empty())?;
     let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
     let rules = Rules::new(config, memory.total, scale, &family, &left);
     let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
-    let mut judge = Judging { patterns, filter, reader };
+    let mut judge = Judging { patterns, filter: &mut filter, reader: &mut reader };
     proc.for_each(|proc, pid| match explanation.take(proc, &rules, &mut judge, pid) {
         Err(error) if is_not_permitted(&error) => explanation.hidden += 1,
         _ => {}
@@ -109,7 +109,7 @@ pub fn text(
         false => drop(explanation.write_rows(&mut text, true, IN_LOG)),
     }
     explanation.write_standpoint(&mut text, config);
-    Ok(Some(text))
+    Ok(text)
 }
 
 fn write_more(text: &mut String, count: usize, what: &str) {
@@ -125,7 +125,7 @@ impl<'a> Explanation<'a> {
         &mut self,
         proc: &mut Proc,
         rules: &Rules<'_>,
-        judge: &mut Judging<'a>,
+        judge: &mut Judging<'a, '_>,
         pid: Pid,
     ) -> io::Result<()> {
         let stat = proc.stat_with_threads(pid)?;
@@ -245,25 +245,10 @@ impl<'a> Explanation<'a> {
 
     /// The state of memory, how far it is from each level, and who would go now.
     fn write_standpoint(&self, text: &mut String, config: &Config) {
-        let (memory, limits) = (&self.memory, Limits::of(config, &self.memory));
+        let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));
-        for (name, mem, swap) in [
-            ("SIGTERM", limits.mem.term, limits.swap.term),
-            ("SIGKILL", limits.mem.kill, limits.swap.kill),
-        ] {
-            *text += name;
-            let (Some(mem), Some(swap)) = (mem, swap) else {
-                *text += ": never by these thresholds\n";
-                continue;
-            };
-            write_distance(text, ": mem avail", memory.available, mem);
-            if memory.swap_total == KiB::ZERO {
-                *text += "; no swap, memory alone counts";
-            } else {
-                write_distance(text, "; swap free", memory.swap_free, swap);
-            }
-            text.push('\n');
-        }
+        self.write_level(text, "SIGTERM", limits.mem.term, limits.swap.term);
+        self.write_level(text, "SIGKILL", limits.mem.kill, limits.swap.kill);
         if config.kernel_oom {
             *text += "nobody would be killed by the guard: the kernel would choose\n";
             return;
@@ -280,6 +265,21 @@ impl<'a> Explanation<'a> {
         let _ = write!(text, " process {} \"", first.pid);
         cut(text, NAME, format_args!("{}", Escaped(first.name.as_bytes())));
         let _ = writeln!(text, "\": {}", self.reason(first));
+    }
+
+    fn write_level(&self, text: &mut String, name: &str, mem: Option<KiB>, swap: Option<KiB>) {
+        *text += name;
+        if let (Some(mem), Some(swap)) = (mem, swap) {
+            write_distance(text, ": mem avail", self.memory.available, mem);
+            if self.memory.swap_total == KiB::ZERO {
+                *text += "; no swap, memory alone counts\n";
+            } else {
+                write_distance(text, "; swap free", self.memory.swap_free, swap);
+                text.push('\n');
+            }
+        } else {
+            *text += ": never by these thresholds\n";
+        }
     }
 
     /// In what the first candidate stands before the second.
@@ -312,10 +312,11 @@ fn cut(text: &mut String, width: usize, what: fmt::Arguments<'_>) -> usize {
     let start = text.len();
     let _ = text.write_fmt(what);
     let (mut count, mut last) = (0, start);
-    for (at, _) in text[start..].char_indices() {
-        count += 1;
-        if count == width {
-            last = start + at;
+    for (at, byte) in text.as_bytes().iter().enumerate().skip(start) {
+        let begins_character = byte & 0xc0 != 0x80;
+        count += usize::from(begins_character);
+        if count < width {
+            last = at + 1;
         }
     }
     if count > width {
@@ -335,28 +336,29 @@ fn column(text: &mut String, width: usize, what: fmt::Arguments<'_>) {
 
 fn trim_end(text: &mut String) {
     while text.ends_with(' ') {
-        text.pop();
+        text.truncate(text.len() - 1);
     }
 }
 
 /// The patterns in force.
-struct Judging<'a> {
+struct Judging<'a, 'b> {
     patterns: &'a Patterns,
-    filter: Filter,
-    reader: Reader,
+    filter: &'b mut Filter,
+    reader: &'b mut Reader,
 }
 
 /// A command line may hang here as well, so that the helper reads it.
+#[derive(Default)]
 pub struct Reader(Option<Helper>);
 
 impl Reader {
     /// With no helper, nothing is read.
     #[inline(never)]
-    pub fn start(is_needed: bool) -> io::Result<Reader> {
-        Ok(Reader(match is_needed {
-            true => Some(Helper::start(Duty::default())?),
-            false => None,
-        }))
+    pub fn start(&mut self, is_needed: bool) -> io::Result<()> {
+        if is_needed {
+            self.0 = Some(Helper::start(Duty::default())?);
+        }
+        Ok(())
     }
 
     fn helper_pid(&self) -> Option<Pid> {
@@ -378,7 +380,7 @@ impl CommandLines for Reader {
     }
 }
 
-impl Judge for Judging<'_> {
+impl Judge for Judging<'_, '_> {
     fn is_idle(&self) -> bool {
         self.patterns.is_empty()
     }
@@ -388,13 +390,13 @@ impl Judge for Judging<'_> {
     }
 
     fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
-        self.filter.judge(self.patterns, proc, stat, &mut self.reader)
+        self.filter.judge(self.patterns, proc, stat, self.reader)
     }
 
     fn met(&mut self, _: &Candidate) {}
 }
 
-impl<'a> Judging<'a> {
+impl<'a> Judging<'a, '_> {
     /// Which pattern decided, in words.
     fn reason(&self, verdict: &Verdict) -> (&'static str, Option<&'a Pattern>) {
         let patterns = self.patterns;

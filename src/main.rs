@@ -62,6 +62,7 @@ mod check;
 mod daemon;
 
 use arguments::Request;
+use config::Config;
 use daemon::{Daemon, Parts};
 use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
@@ -96,21 +97,23 @@ fn main() {
 fn run(program: &[u8], request: Request) -> ! {
     let sources = Sources::of(program, request.given);
     let on_terminal = fd::is_terminal(fd::stderr());
-    let texts = sources.read(&mut complain);
-    let settled =
-        texts.and_then(|texts| config::settle(&sources, &texts, on_terminal, &mut complain));
-    let Some(settled) = settled else { misused() };
-    let config = &settled.config;
+    let mut config = Config::default();
+    let in_force = sources
+        .read(&mut complain)
+        .and_then(|texts| config.settle(&sources, &texts, on_terminal, &mut complain));
+    let Some(in_force) = in_force else { misused() };
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let opened = MemInfo::open(&mut proc);
-    let read = opened.and_then(|meminfo| Ok((meminfo.read(&mut proc)?, meminfo)));
-    let (memory, meminfo) = match read {
-        Ok((Some(memory), meminfo)) => (memory, meminfo),
-        Ok((None, _)) => no_sense(),
+    let meminfo = match MemInfo::open(&mut proc) {
+        Ok(meminfo) => meminfo,
+        Err(error) => cannot("read /proc/meminfo", &error),
+    };
+    let memory = match meminfo.read(&mut proc) {
+        Ok(Some(memory)) => memory,
+        Ok(None) => cannot_run("/proc/meminfo makes no sense"),
         Err(error) => cannot("read /proc/meminfo", &error),
     };
     if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
@@ -123,14 +126,14 @@ fn run(program: &[u8], request: Request) -> ! {
             complain(format_args!("notice: {notice}"));
         }
         let text = if task == Task::Check {
-            check::text(&mut proc, &sources, &settled, &memory, scale, &mut warn).map(Some)
+            check::text(&mut proc, &sources, &config, &in_force, &memory, scale, &mut warn)
         } else {
             config.warnings(memory.total, memory.swap_total, &mut warn);
-            explain::text(&mut proc, &meminfo, config, scale, true, &mut warn)
+            explain::text(&mut proc, &memory, &config, scale, true, &mut warn)
         };
-        match text.unwrap_or_else(|error| cannot("list /proc", &error)) {
-            Some(text) => print(text.as_bytes()),
-            None => no_sense(),
+        match text {
+            Ok(text) => print(text.as_bytes()),
+            Err(error) => cannot("list /proc", &error),
         }
     }
     let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
@@ -141,7 +144,7 @@ fn run(program: &[u8], request: Request) -> ! {
             exit(CANNOT);
         }
     };
-    let (config, notices) = (settled.config, request.notices);
+    let notices = request.notices;
     let parts =
         Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
     match Daemon::start(parts) {
@@ -183,10 +186,6 @@ fn cannot_run(why: &str) -> ! {
     exit(CANNOT);
 }
 
-fn no_sense() -> ! {
-    cannot_run("/proc/meminfo makes no sense")
-}
-
 fn misused() -> ! {
     complain(format_args!("try 'oom_guard --help'"));
     exit(USAGE);
@@ -212,7 +211,7 @@ fn help() -> Vec<u8> {
         "Usage: oom_guard [OPTION]...\n\
          Ends the right process before memory runs out, so that the machine does not freeze.\n",
     );
-    for section in Section::ALL {
+    for &section in &Section::ALL {
         push(&mut text, &["\n", section.title(), ":\n"]);
         for spec in TABLE.iter().filter(|spec| spec.section == Some(section)) {
             push_option(&mut text, spec);
@@ -256,7 +255,9 @@ fn push_option(text: &mut Vec<u8>, spec: &Spec) {
             line = text.len();
             is_full = false;
         }
-        text.resize(text.len().max(line + INDENT - 1), b' ');
+        while text.len() < line + INDENT - 1 {
+            text.push(b' ');
+        }
         text.push(b' ');
         text.extend_from_slice(word);
     }

@@ -123,6 +123,7 @@ pub fn again(
 }
 
 /// The guard and its ancestors, as they are now.
+#[inline(never)]
 pub fn family(proc: &mut Proc, helper: Option<Pid>) -> Family {
     Family::trace(process::own_pid(), helper, |pid| {
         proc.stat(pid).ok().and_then(|stat| Pid::new(stat.ppid.into()))

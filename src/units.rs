@@ -4,6 +4,7 @@
 //! Never reads anything: what is parsed here was handed in as bytes.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// An amount of memory in KiB, the unit of `/proc/meminfo` (proc(5) calls it kB).
@@ -146,7 +147,7 @@ impl fmt::Display for Timestamp {
         let seconds = self.0.as_secs();
         let (year, month, day) = date(seconds / 86_400);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (end, mut number) in [
+        for &(end, mut number) in &[
             (4, year),
             (7, month),
             (10, day),
@@ -329,7 +330,7 @@ pub fn parse_switch(text: &[u8]) -> Result<bool, Fault> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// With its ending NUL, as the kernel takes it.
-    terminated: Box<[u8]>,
+    terminated: Rc<[u8]>,
 }
 
 impl Path {
@@ -344,6 +345,12 @@ impl Path {
 
     pub fn terminated(&self) -> &[u8] {
         &self.terminated
+    }
+
+    /// Up to the last slash.
+    pub fn parent(&self) -> Path {
+        let end = self.terminated.iter().rposition(|&byte| byte == b'/');
+        Path::of(&self.terminated[..end.map_or(0, |end| end + 1)])
     }
 }
 

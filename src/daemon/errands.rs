@@ -3,7 +3,7 @@
 
 use super::start::{open_sysrq, prioritize, raised};
 use super::Daemon;
-use crate::config::{self, Config, Settled};
+use crate::config::Config;
 use crate::errand::{Came, Errand, Report, ROOM};
 use crate::explain;
 use crate::filter::Filter;
@@ -163,7 +163,8 @@ impl Daemon {
 
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
         // All that can be wrong was said when they were tried out.
-        let config = config::settle(&self.sources, texts, self.on_terminal, &mut |_| {})?.config;
+        let mut config = Config::default();
+        config.settle(&self.sources, texts, self.on_terminal, &mut |_| {})?;
         if !config.check_sizes(self.memory?.total, &mut |_| {}) {
             return None;
         }
@@ -213,12 +214,13 @@ fn read_settings(
             report.say(Priority::Error, mistake);
         }
     };
-    let settled = sources.read(tell).and_then(|texts| {
-        let Settled { config, .. } = config::settle(sources, &texts, on_terminal, tell)?;
-        let is_good = config.check_sizes(memory.total, tell) && config.check_hooks(tell);
-        is_good.then_some((config, texts))
+    let mut config = Config::default();
+    let texts = sources.read(tell).filter(|texts| {
+        config.settle(sources, texts, on_terminal, tell).is_some()
+            && config.check_sizes(memory.total, tell)
+            && config.check_hooks(tell)
     });
-    let Some((config, texts)) = settled else {
+    let Some(texts) = texts else {
         if mistakes > REFUSALS {
             let more = mistakes - REFUSALS;
             report.say(Priority::Error, format_args!("and {more} more mistakes"));
@@ -255,10 +257,9 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let meminfo = MemInfo::open(proc);
-    let summary = meminfo
-        .and_then(|meminfo| explain::text(proc, &meminfo, config, scale, false, &mut |_| {}));
-    let Ok(Some(summary)) = summary else { return false };
+    let Some(memory) = memory(proc) else { return false };
+    let summary = explain::text(proc, &memory, config, scale, false, &mut |_| {});
+    let Ok(summary) = summary else { return false };
     summary.lines().for_each(|line| report.say(Priority::Info, format_args!("{line}")));
     true
 }

@@ -5,7 +5,7 @@
 
 mod table;
 
-use crate::pattern::Pattern;
+use crate::pattern::{Field, Pattern};
 use crate::units::{self, Fault, KiB, Levels, Path, Percent};
 use std::fmt;
 use std::time::Duration;
@@ -284,7 +284,12 @@ impl Spec {
             Effect::Switch(set) => set(settings, text.map_or(Ok(true), units::parse_switch)?),
             Effect::Value { kind, .. } => kind.apply(settings, bytes)?,
             Effect::Pattern(list) => match Pattern::parse(bytes) {
-                Ok(pattern) => list(settings).push(pattern),
+                Ok(pattern) => {
+                    // The cheapest first, whatever the order they are given in.
+                    let (list, own) = (list(settings), cost(&pattern));
+                    let place = list.iter().position(|other| cost(other) > own);
+                    list.insert(place.unwrap_or(list.len()), pattern);
+                }
                 Err(fault) => return Err(Wrong { what: fault.what, at: Some(fault.at) }),
             },
             Effect::Config if bytes.is_empty() || bytes == b"-" => Err(Fault::Empty)?,
@@ -330,6 +335,16 @@ impl Spec {
             _ if self.key.ends_with("_SIZE") || other.key.ends_with("_SIZE") => self == other,
             _ => self.subject() == other.subject(),
         }
+    }
+}
+
+/// What reading a field takes: nothing, one call, a file, another process's help.
+fn cost(pattern: &Pattern) -> u8 {
+    match pattern.field() {
+        Field::Name => 0,
+        Field::User => 1,
+        Field::Exe | Field::Cgroup => 2,
+        Field::Cmd => 3,
     }
 }
 
@@ -404,13 +419,13 @@ pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
     nearest(key, &mut TABLE.iter().map(|spec| spec.key))
 }
 
-/// The key, without `PREFIX`, that a whole one meant whose `PREFIX` has a slip.
+/// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
 pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
     let mut blanks = (0..key.len()).filter(|&at| key[at] == b'_');
     let (prefix, name) = key.split_at(blanks.nth(1)? + 1);
     // Two letters that changed places count as two.
     let is_slip = distance(prefix, PREFIX.as_bytes()) <= 2;
-    by_key(&name.to_ascii_uppercase()).filter(|_| is_slip).map(|spec| spec.key)
+    nearest_key(name).filter(|_| is_slip)
 }
 
 /// Begun with `name`, or at most a third of its letters changed, added or left out.

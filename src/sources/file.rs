@@ -56,7 +56,8 @@ impl<'a> Reader<'a> {
     fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Given> {
         let (name, number) = (self.file.name(), self.number);
         let Some(end) = line.iter().position(|&byte| byte == b'=') else {
-            return wrong(tell, &format!("{name}:{number}"), NO_SETTING);
+            tell(format_args!("{name}:{number}: {NO_SETTING}"));
+            return None;
         };
         let (key, value) = (&line[..end], literal(&line[end + 1..]));
         let place = format!("{name}:{number}: {}", Escaped(key));

@@ -150,7 +150,6 @@ impl ConfigFile {
 }
 
 /// Everything that settings are made from, and made anew from when files have changed.
-#[derive(Default)]
 pub struct Sources {
     arguments: Vec<Rc<Given>>,
     environment: Vec<Rc<Given>>,
@@ -163,28 +162,26 @@ pub struct Sources {
 impl Sources {
     /// `program` is what it was called as, perhaps with a path.
     pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
-        let mut sources = Sources { arguments, ..Sources::default() };
+        let (mut environment, mut unknown) = (Vec::new(), Vec::new());
+        let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());
         for variable in process::environment() {
-            if let Some(end) = variable.iter().position(|&byte| byte == b'=') {
-                sources.take_variable(&variable[..end], &variable[end + 1..]);
-            }
+            environment.extend(of_variable(variable, tell).map(Rc::new));
         }
-        let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let mut usual = FILE;
-        if name.starts_with(MONITOR) {
+        let called = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let (mut name, mut usual) = (Vec::new(), FILE);
+        if called.starts_with(MONITOR) {
             usual = MONITOR_FILE;
-            for (key, text) in MONITOR_SETTINGS {
+            for (key, text) in &MONITOR_SETTINGS {
                 let Some(spec) = options::by_key(key.as_bytes()) else { continue };
-                let (text, place) = (Some(text.into()), String::from("the program's name"));
-                sources.name.push(Rc::new(Given { spec, text, place }));
+                let (text, place) = (Some(Vec::from(*text)), String::from("the program's name"));
+                name.push(Rc::new(Given { spec, text, place }));
             }
         }
-        sources.files = named_files(&sources.arguments)
-            .or_else(|| named_files(&sources.environment))
-            .unwrap_or_else(|| {
-                vec![ConfigFile { path: Path::of(usual.as_bytes()), may_be_missing: true }]
-            });
-        sources
+        let files = named_files(&arguments).or_else(|| named_files(&environment));
+        let files = files.unwrap_or_else(|| {
+            vec![ConfigFile { path: Path::of(usual.as_bytes()), may_be_missing: true }]
+        });
+        Sources { arguments, environment, files, name, unknown }
     }
 
     /// Tells of files that others than root and this user may change.
@@ -196,18 +193,6 @@ impl Sources {
                 let name = file.name();
                 tell(format_args!("{name}: others may change it, and with it what is killed"));
             }
-        }
-    }
-
-    fn take_variable(&mut self, key: &[u8], value: &[u8]) {
-        let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else { return };
-        let place = format!("{} in the environment", Escaped(key));
-        if let Some(spec) = options::by_key(name) {
-            self.environment.push(Rc::new(Given { spec, text: Some(value.to_vec()), place }));
-        } else if !is_for_hooks(name) {
-            // What is for hooks is no slip: a hook may well start a guard.
-            let tell = &mut |line: fmt::Arguments<'_>| self.unknown.push(line.to_string());
-            unknown(tell, &place, options::nearest_key(name));
         }
     }
 
@@ -256,7 +241,21 @@ impl Sources {
     }
 }
 
+/// What `KEY=VALUE` in the environment sets. What looks like a setting and is none is told,
+/// unless it is for hooks: one of them may well start a guard.
+fn of_variable(variable: &[u8], tell: Tell<'_>) -> Option<Given> {
+    let end = variable.iter().position(|&byte| byte == b'=')?;
+    let (key, value) = (&variable[..end], &variable[end + 1..]);
+    let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
+    let place = format!("{} in the environment", Escaped(key));
+    match options::by_key(name) {
+        Some(spec) => Some(Given { spec, text: Some(value.to_vec()), place }),
+        None => unknown(tell, &place, options::nearest_key(name)),
+    }
+}
+
 /// What `-c` says, or the environment in its place.
+#[inline(never)]
 fn named_files(source: &[Rc<Given>]) -> Option<Vec<ConfigFile>> {
     let mut files = None;
     for given in source.iter().filter(|given| matches!(given.spec.effect, Effect::Config)) {
