@@ -5,7 +5,7 @@ use crate::bytes::Escaped;
 use crate::options::{self, Effect, Settings, Spec, Task};
 use crate::sources::{Given, Tell};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 /// What a command line asks for.
@@ -57,7 +57,7 @@ pub fn parse(
                 if !given.apply(&mut tried, tell) {
                     return None;
                 }
-                request.given.push(Rc::new(given));
+                request.given.push(given);
             }
         }
     }
@@ -69,14 +69,14 @@ fn take(
     place: String,
     spec: &'static Spec,
     tell: Tell<'_>,
-) -> Option<Given> {
-    let Some(name) = spec.value_name() else { return Some(Given { spec, text: None, place }) };
+) -> Option<Rc<Given>> {
+    let Some(name) = spec.value_name() else { return Some(Given::new(spec, None, place)) };
     let Ok(value) = parser.value() else {
         let expects = spec.expects();
         tell(format_args!("{place}: its value {name} is missing (expected: {expects})"));
         return None;
     };
-    Some(Given { spec, text: Some(value.into_vec()), place })
+    Some(Given::new(spec, Some(value.as_bytes()), place))
 }
 
 fn unknown(place: &str, tell: Tell<'_>) {

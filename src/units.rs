@@ -4,7 +4,6 @@
 //! Never reads anything: what is parsed here was handed in as bytes.
 
 use std::fmt;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// An amount of memory in KiB, the unit of `/proc/meminfo` (proc(5) calls it kB).
@@ -330,7 +329,7 @@ pub fn parse_switch(text: &[u8]) -> Result<bool, Fault> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// With its ending NUL, as the kernel takes it.
-    terminated: Rc<[u8]>,
+    terminated: Box<[u8]>,
 }
 
 impl Path {

@@ -408,15 +408,24 @@ pub fn by_key(key: &[u8]) -> Option<&'static Spec> {
     is_right.then_some(spec)
 }
 
-/// The long spelling that an unknown one most likely meant, if one is near.
+/// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
 pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
-    let all = TABLE.iter().flat_map(|spec| spec.spelled);
-    nearest(name, &mut all.filter_map(|spelling| spelling.strip_prefix("--")))
+    let mut nearest = Nearest { found: None, distance: usize::MAX };
+    for spec in TABLE {
+        for spelling in spec.spelled {
+            if let Some(long) = spelling.strip_prefix("--") {
+                nearest.hear_of(name, long);
+            }
+        }
+    }
+    nearest.found
 }
 
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
 pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
-    nearest(key, &mut TABLE.iter().map(|spec| spec.key))
+    let mut nearest = Nearest { found: None, distance: usize::MAX };
+    TABLE.iter().for_each(|spec| nearest.hear_of(key, spec.key));
+    nearest.found
 }
 
 /// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
@@ -428,18 +437,26 @@ pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
     nearest_key(name).filter(|_| is_slip)
 }
 
-/// Begun with `name`, or at most a third of its letters changed, added or left out.
-fn nearest(name: &[u8], all: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
-    let (mut nearest, mut least) = (None, usize::MAX);
-    for known in all {
+/// The nearest so far.
+struct Nearest {
+    found: Option<&'static str>,
+    distance: usize,
+}
+
+impl Nearest {
+    /// Near is what begins with `name`, or has at most a third of its letters changed, added
+    /// or left out.
+    fn hear_of(&mut self, name: &[u8], known: &'static str) {
         let bytes = known.as_bytes();
-        let begun = bytes.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
-        let distance = if begun && name.len() > 2 { 0 } else { distance(name, bytes) };
-        if distance * 3 <= bytes.len() && distance < least && !known.is_empty() {
-            (nearest, least) = (Some(known), distance);
+        let begin = &bytes[..bytes.len().min(name.len())];
+        let distance = match name.len() > 2 && begin.eq_ignore_ascii_case(name) {
+            true => 0,
+            false => distance(name, bytes),
+        };
+        if distance * 3 <= bytes.len() && distance < self.distance && !known.is_empty() {
+            *self = Nearest { found: Some(known), distance };
         }
     }
-    nearest
 }
 
 /// Letters of the longest key and more.

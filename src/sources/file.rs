@@ -5,6 +5,7 @@
 use super::{is_for_hooks, unknown, ConfigFile, Given, Tell};
 use crate::bytes::{self, Escaped};
 use crate::options::{self, Effect, PREFIX};
+use std::rc::Rc;
 
 const NO_SETTING: &str = "this is no line KEY=VALUE; a comment begins with #";
 const NO_KEY: &str = "is no key: letters, digits and _, with = right behind";
@@ -35,7 +36,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next setting; what is wrong up to there is told, line by line.
-    pub fn next(&mut self, tell: Tell<'_>) -> Option<Given> {
+    pub fn next(&mut self, tell: Tell<'_>) -> Option<Rc<Given>> {
         while !self.rest.is_empty() {
             let end = self.rest.iter().position(|&byte| byte == b'\n');
             let line = bytes::trim(&self.rest[..end.unwrap_or(self.rest.len())]);
@@ -53,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What one line gives, if it is right and for the guard.
-    fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Given> {
+    fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Rc<Given>> {
         let (name, number) = (self.file.name(), self.number);
         let Some(end) = line.iter().position(|&byte| byte == b'=') else {
             tell(format_args!("{name}:{number}: {NO_SETTING}"));
@@ -94,13 +95,13 @@ impl<'a> Reader<'a> {
             Err(what) => wrong(tell, &place, what),
             Ok(value) => {
                 self.keys.push((key, number));
-                Some(Given { spec, text: Some(value.to_vec()), place })
+                Some(Given::new(spec, Some(value), place))
             }
         }
     }
 }
 
-fn wrong(tell: Tell<'_>, place: &str, what: &str) -> Option<Given> {
+fn wrong(tell: Tell<'_>, place: &str, what: &str) -> Option<Rc<Given>> {
     tell(format_args!("{place}: {what}"));
     None
 }
@@ -151,7 +152,7 @@ mod tests {
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let pair = |given: &Given| {
+        let pair = |given: &Rc<Given>| {
             let value = String::from_utf8(given.text.clone().unwrap()).unwrap();
             (given.spec.key.to_string(), value)
         };

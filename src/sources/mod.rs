@@ -65,6 +65,11 @@ impl fmt::Display for Cut<'_> {
 }
 
 impl Given {
+    #[inline(never)]
+    pub fn new(spec: &'static Spec, text: Option<&[u8]>, place: String) -> Rc<Given> {
+        Rc::new(Given { spec, text: text.map(<[u8]>::to_vec), place })
+    }
+
     fn text(&self) -> &[u8] {
         self.text.as_deref().unwrap_or_default()
     }
@@ -92,7 +97,7 @@ impl Given {
 }
 
 /// Tells of a key that is none, and of the one that it most likely meant.
-fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) -> Option<Given> {
+fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) -> Option<Rc<Given>> {
     match nearest {
         None => tell(format_args!("{place}: there is no such setting")),
         Some(key) => {
@@ -116,9 +121,9 @@ impl ConfigFile {
         ConfigFile { path: Path::of(name.unwrap_or(text)), may_be_missing: name.is_some() }
     }
 
-    /// Its text; empty where it is missing and may be, or where it cannot be read, which is
+    /// Its text, empty where it is missing and may be; `None` if it cannot be read, which is
     /// told.
-    pub fn read(&self, tell: Tell<'_>) -> Vec<u8> {
+    fn read(&self, tell: Tell<'_>) -> Option<Vec<u8>> {
         let path = self.path.terminated();
         let is_file = fd::look_up(path).map(|file| file.is_regular());
         let text = is_file.and_then(|is_file| match is_file {
@@ -127,17 +132,19 @@ impl ConfigFile {
         });
         let error;
         let why: &dyn fmt::Display = match text {
-            Ok(Some(text)) if text.len() <= LONGEST => return text,
+            Ok(Some(text)) if text.len() <= LONGEST => return Some(text),
             Ok(Some(_)) => &TOO_LARGE,
             Ok(None) => &NO_FILE,
-            Err(missing) if self.may_be_missing && errno::is_gone(&missing) => return Vec::new(),
+            Err(missing) if self.may_be_missing && errno::is_gone(&missing) => {
+                return Some(Vec::new())
+            }
             Err(other) => {
                 error = other;
                 &Errno(&error)
             }
         };
         tell(format_args!("{}: cannot read it: {why}", self.name()));
-        Vec::new()
+        None
     }
 
     pub fn exists(&self) -> bool {
@@ -165,16 +172,18 @@ impl Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
         let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());
         for variable in process::environment() {
-            environment.extend(of_variable(variable, tell).map(Rc::new));
+            if let Some(given) = of_variable(variable, tell) {
+                environment.push(given);
+            }
         }
-        let called = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let begin = program.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         let (mut name, mut usual) = (Vec::new(), FILE);
-        if called.starts_with(MONITOR) {
+        if program[begin..].starts_with(MONITOR) {
             usual = MONITOR_FILE;
             for (key, text) in &MONITOR_SETTINGS {
                 let Some(spec) = options::by_key(key.as_bytes()) else { continue };
-                let (text, place) = (Some(Vec::from(*text)), String::from("the program's name"));
-                name.push(Rc::new(Given { spec, text, place }));
+                let place = String::from("the program's name");
+                name.push(Given::new(spec, Some(text.as_bytes()), place));
             }
         }
         let files = named_files(&arguments).or_else(|| named_files(&environment));
@@ -198,14 +207,11 @@ impl Sources {
 
     /// The text of each file; `None` if one cannot be read.
     pub fn read(&self, tell: Tell<'_>) -> Option<Vec<Vec<u8>>> {
-        let mut is_good = true;
-        let tell: Tell<'_> = &mut |line| {
-            is_good = false;
-            tell(line);
-        };
-        let mut texts = Vec::new();
+        let (mut is_good, mut texts) = (true, Vec::new());
         for file in &self.files {
-            texts.push(file.read(tell));
+            let text = file.read(tell);
+            is_good &= text.is_some();
+            texts.push(text.unwrap_or_default());
         }
         is_good.then_some(texts)
     }
@@ -232,7 +238,7 @@ impl Sources {
             merging.higher = merging.in_force.len();
             let mut reader = Reader::new(file, text);
             while let Some(given) = reader.next(tell) {
-                merging.take(Rc::new(given), tell);
+                merging.take(given, tell);
             }
         }
         merging.add(&self.name, tell);
@@ -243,13 +249,13 @@ impl Sources {
 
 /// What `KEY=VALUE` in the environment sets. What looks like a setting and is none is told,
 /// unless it is for hooks: one of them may well start a guard.
-fn of_variable(variable: &[u8], tell: Tell<'_>) -> Option<Given> {
+fn of_variable(variable: &[u8], tell: Tell<'_>) -> Option<Rc<Given>> {
     let end = variable.iter().position(|&byte| byte == b'=')?;
     let (key, value) = (&variable[..end], &variable[end + 1..]);
     let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
     let place = format!("{} in the environment", Escaped(key));
     match options::by_key(name) {
-        Some(spec) => Some(Given { spec, text: Some(value.to_vec()), place }),
+        Some(spec) => Some(Given::new(spec, Some(value), place)),
         None => unknown(tell, &place, options::nearest_key(name)),
     }
 }
