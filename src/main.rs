@@ -196,7 +196,8 @@ fn print(text: &[u8]) -> ! {
     let mut rest = text;
     while !rest.is_empty() {
         match fd::write(fd::stdout(), rest) {
-            Ok(len) => rest = &rest[len..],
+            Ok(len @ 1..) => rest = &rest[len..],
+            Ok(_) => break,
             Err(error) if is_broken_pipe(&error) => break,
             Err(error) => cannot("write to standard output", &error),
         }

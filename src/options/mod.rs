@@ -530,6 +530,18 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "patterns")]
+    #[test]
+    fn patterns_stand_in_the_order_of_their_cost() {
+        let mut settings = Settings::default();
+        let spec = by_key(b"ONLY").unwrap();
+        for text in ["cmd:a", "b", "exe:c", "user:d", "e", "cgroup:f"] {
+            spec.apply(&mut settings, Some(text.as_bytes())).unwrap();
+        }
+        let texts: Vec<_> = settings.patterns.only.iter().map(Pattern::text).collect();
+        assert_eq!(texts, [&b"b"[..], b"e", b"user:d", b"exe:c", b"cgroup:f", b"cmd:a"]);
+    }
+
     #[test]
     fn every_word_has_room() {
         let words = TABLE.iter().flat_map(|spec| spec.spelled.iter().chain([&spec.key]));
