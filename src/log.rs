@@ -4,7 +4,7 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Patterns, Warning};
+use crate::config::{Config, Patterns};
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
@@ -130,10 +130,6 @@ impl fmt::Display for Rival {
         let Rival(pid, name) = self;
         write!(f, "process {pid} ({name}) watches memory too: both may kill where one would do")
     }
-}
-
-pub fn warning(helper: &mut Helper, warning: Warning) {
-    say!(helper, Warning, "warning: {warning}");
 }
 
 /// A refusal that the guard lives with.

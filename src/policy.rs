@@ -183,14 +183,14 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::options::Settings;
-    use crate::units::{half_percent, half_size, parse_levels, parse_percent, parse_size};
+    use crate::units::{parse_percents, parse_sizes};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
-        Some(parse_levels(text.as_bytes(), parse_percent, half_percent).unwrap())
+        Some(parse_percents(text.as_bytes()).unwrap())
     }
 
     fn size(text: &str) -> Option<Levels<KiB>> {
-        Some(parse_levels(text.as_bytes(), parse_size, half_size).unwrap())
+        Some(parse_sizes(text.as_bytes()).unwrap())
     }
 
     fn config(settings: Settings) -> Config {

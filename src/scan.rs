@@ -123,6 +123,7 @@ pub fn again(
 }
 
 /// The guard and its ancestors, as they are now.
+#[inline(never)]
 pub fn family(proc: &mut Proc, helper: Option<Pid>) -> Family {
     Family::trace(process::own_pid(), helper, |pid| {
         proc.stat(pid).ok().and_then(|stat| Pid::new(stat.ppid.into()))
@@ -488,7 +489,7 @@ mod tests {
     fn patterns_raise_lower_and_spare() {
         let victim = |verdicts: Vec<(&'static [u8], Verdict)>, by_rss| {
             let mut world = World::new();
-            world.settings.sort_by_rss = Some(by_rss);
+            world.settings.sort_by_rss = by_rss;
             world.fixture.process(FIRST + 1, b"a", 700, 10 * LARGE);
             world.fixture.process(FIRST + 2, b"b", 690, 9 * LARGE);
             world.fixture.process(FIRST + 3, b"c", 680, 8 * LARGE);
@@ -591,8 +592,8 @@ mod tests {
             }
             world.memory.swap_total = if has_swap { KiB(10_000) } else { KiB::ZERO };
             for round in 0..40 {
-                world.settings.sort_by_rss = Some(below(4) == 0);
-                world.settings.ignore_positive_adj = Some(below(3) == 0);
+                world.settings.sort_by_rss = below(4) == 0;
+                world.settings.ignore_positive_adj = below(3) == 0;
                 world.settings.min_rss = (below(3) == 0).then_some(KiB(4 * below(20_000)));
                 world.scale = if below(3) == 0 { Scale::Plain } else { Scale::Shifted };
                 let verdicts = [PREFERRED, AVOIDED, IGNORED, Verdict::default()];
@@ -694,7 +695,7 @@ mod tests {
     #[test]
     fn by_rss_the_score_does_not_matter_unless_it_exempts() {
         let mut world = World::new();
-        world.settings.sort_by_rss = Some(true);
+        world.settings.sort_by_rss = true;
         world.add(1, 900, LARGE);
         world.add(2, 670, 2 * LARGE);
         world.add(3, 0, 3 * LARGE);
@@ -717,7 +718,7 @@ mod tests {
     #[test]
     fn a_positive_adj_can_be_ignored() {
         let mut world = World::new();
-        world.settings.ignore_positive_adj = Some(true);
+        world.settings.ignore_positive_adj = true;
         world.add(1, 933, LARGE);
         world.fixture.write(&format!("{}/oom_score_adj", FIRST + 1), "390\n");
         world.add(2, 700, LARGE);
@@ -728,7 +729,7 @@ mod tests {
     fn a_zombie_leader_counts_with_what_its_threads_hold() {
         for by_rss in [false, true] {
             let mut world = World::new();
-            world.settings.sort_by_rss = Some(by_rss);
+            world.settings.sort_by_rss = by_rss;
             world.add(1, 700, LARGE);
             world.add(2, 700, 0);
             let leader = FIRST + 2;

@@ -3,9 +3,9 @@
 
 use super::start::{open_sysrq, prioritize, raised};
 use super::Daemon;
-use crate::config::{self, Config, Settled};
-use crate::errand::{Came, Errand, Report};
-use crate::explain::Explanation;
+use crate::config::Config;
+use crate::errand::{Came, Errand, Report, ROOM};
+use crate::explain;
 use crate::filter::Filter;
 use crate::helper::{Duty, Priority};
 use crate::log;
@@ -13,9 +13,9 @@ use crate::policy::Limits;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
-use crate::sources::Sources;
+use crate::sources::{Sources, Tell};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock};
+use crate::sys::{arena, clock, fd};
 use crate::units::Moment;
 use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
@@ -120,14 +120,13 @@ impl Daemon {
     fn collect(&mut self) {
         while let Some((errand, what)) = &mut self.asked.running {
             let what = *what;
-            match errand.next() {
+            let mut room = [0; ROOM];
+            match errand.next(&mut room) {
                 None => return,
-                Some(Came::Line(priority, line)) => {
-                    self.helper.write_line(priority, line.as_bytes());
-                }
+                Some(Came::Line(priority, line)) => self.helper.write_line(priority, line),
                 Some(Came::Text(file, text)) => {
                     if let Some(whole) = self.asked.texts.get_mut(file) {
-                        arena::unsealed(|| whole.extend_from_slice(text.as_bytes()));
+                        arena::unsealed(|| whole.extend_from_slice(text));
                     }
                 }
                 Some(Came::Done(good)) => {
@@ -163,8 +162,12 @@ impl Daemon {
     }
 
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
-        let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
-        config.check_sizes(self.memory?.total).ok()?;
+        // All that can be wrong was said when they were tried out.
+        let mut config = Config::default();
+        config.settle(&self.sources, texts, self.on_terminal, &mut |_| {})?;
+        if !config.check_sizes(self.memory?.total, &mut |_| {}) {
+            return None;
+        }
         let sysrq = match config.needs_sysrq() && self.sysrq.is_none() {
             true => Some(open_sysrq(&self.proc).ok()?),
             false => None,
@@ -204,37 +207,36 @@ fn read_settings(
     report: &mut Report<'_>,
 ) -> bool {
     let Some(memory) = memory(proc) else { return false };
-    let settled = config::read(sources).and_then(|texts| {
-        let Settled { config, .. } = config::settle(sources, &texts, on_terminal)?;
-        config.check_sizes(memory.total)?;
-        config.check_hooks()?;
-        Ok((config, texts))
-    });
-    let (config, texts) = match settled {
-        Ok(settled) => settled,
-        Err(refusals) => {
-            for refusal in refusals.iter().take(REFUSALS) {
-                report.say(Priority::Error, format_args!("{refusal}"));
-            }
-            if refusals.len() > REFUSALS {
-                let more = refusals.len() - REFUSALS;
-                report.say(Priority::Error, format_args!("and {more} more mistakes"));
-            }
-            return false;
+    let mut mistakes = 0;
+    let tell: Tell<'_> = &mut |mistake| {
+        mistakes += 1;
+        if mistakes <= REFUSALS {
+            report.say(Priority::Error, mistake);
         }
+    };
+    let mut config = Config::default();
+    let texts = sources.read(tell).filter(|texts| {
+        config.settle(sources, texts, on_terminal, tell).is_some()
+            && config.check_sizes(memory.total, tell)
+            && config.check_hooks(tell)
+    });
+    let Some(texts) = texts else {
+        if mistakes > REFUSALS {
+            let more = mistakes - REFUSALS;
+            report.say(Priority::Error, format_args!("and {more} more mistakes"));
+        }
+        return false;
     };
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         report.say(Priority::Error, format_args!("{why}"));
         return false;
     }
-    for warning in config.warnings(memory.total, memory.swap_total) {
-        report.say(Priority::Warning, format_args!("warning: {warning}"));
-    }
-    for doubt in sources.doubts() {
-        report.say(Priority::Warning, format_args!("warning: {doubt}"));
-    }
+    let warn: Tell<'_> =
+        &mut |warning| report.say(Priority::Warning, format_args!("warning: {warning}"));
+    config.warnings(memory.total, memory.swap_total, warn);
+    sources.doubts(warn);
     let passwd = match config.patterns.ask_for_users() {
-        true => std::fs::read("/etc/passwd").unwrap_or_default(),
+        true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
         false => Vec::new(),
     };
     let mut filter = Filter::new(&config.patterns, &passwd);
@@ -255,12 +257,10 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let meminfo = MemInfo::open(proc);
-    let explanation = meminfo.and_then(|meminfo| Explanation::of(proc, &meminfo, config, scale));
-    let Ok(Some(explanation)) = explanation else { return false };
-    for line in explanation.summary().lines().filter(|line| !line.is_empty()) {
-        report.say(Priority::Info, format_args!("{line}"));
-    }
+    let Some(memory) = memory(proc) else { return false };
+    let summary = explain::text(proc, &memory, config, scale, false, &mut |_| {});
+    let Ok(summary) = summary else { return false };
+    summary.lines().for_each(|line| report.say(Priority::Info, format_args!("{line}")));
     true
 }
 

@@ -31,7 +31,7 @@ use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-pub use start::{open_sysrq, NoSysrq, Parts};
+pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub struct Daemon {
     inherited: Inherited,
     /// Standard error was one at the start.
     on_terminal: bool,
-    proc: Proc,
+    proc: Box<Proc>,
     meminfo: MemInfo,
     scale: Scale,
     signals: OwnedFd,
@@ -86,7 +86,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Watches until a signal ends it.
-    pub fn run(mut self) {
+    pub fn run(mut self: Box<Self>) -> ! {
         if let Err(error) = memory::lock() {
             log::without(&mut self.helper, "locking memory", &error);
         }
@@ -117,6 +117,7 @@ impl Daemon {
         }
         say!(self.helper, Notice, "stopped by a signal");
         self.helper.finish();
+        std::process::exit(0);
     }
 
     /// Takes the signals that have come; true if one of them ends the guard.

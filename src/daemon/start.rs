@@ -48,7 +48,7 @@ pub struct Parts {
     pub config: Config,
     pub sources: Sources,
     pub on_terminal: bool,
-    pub proc: Proc,
+    pub proc: Box<Proc>,
     pub meminfo: MemInfo,
     pub memory: Memory,
     pub scale: Scale,
@@ -91,7 +91,9 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
-    pub fn start(parts: Parts) -> io::Result<Daemon> {
+    /// It lies on the heap, since what is moved on the stack stays resident there.
+    #[inline(never)]
+    pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
         let Parts {
             config,
             sources,
@@ -105,7 +107,7 @@ impl Daemon {
         } = parts;
         let (config, sources) = (Rc::new(config), Rc::new(sources));
         let passwd = match config.patterns.ask_for_users() {
-            true => std::fs::read("/etc/passwd").unwrap_or_default(),
+            true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
             false => Vec::new(),
         };
         let signals = signal::listen()?;
@@ -118,14 +120,14 @@ impl Daemon {
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
-        sources.doubts().for_each(|doubt| say!(helper, Warning, "warning: {doubt}"));
+        sources.doubts(&mut |doubt| say!(helper, Warning, "warning: {doubt}"));
         for variable in &sources.unknown {
             say!(helper, Warning, "warning: {variable}");
         }
         notices.into_iter().for_each(|notice| say!(helper, Notice, "notice: {notice}"));
-        config
-            .warnings(memory.total, memory.swap_total)
-            .for_each(|warning| log::warning(&mut helper, warning));
+        config.warnings(memory.total, memory.swap_total, &mut |warning| {
+            say!(helper, Warning, "warning: {warning}");
+        });
         let mut filter = Filter::new(&config.patterns, &passwd);
         for pattern in filter.unknown_users(&config.patterns) {
             say!(helper, Warning, "warning: {}", log::UnknownUser(pattern));
@@ -167,7 +169,7 @@ impl Daemon {
             );
         }
         let now = clock::now();
-        Ok(Daemon {
+        Ok(Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
             next_report: config.report.map(|_| now),
@@ -194,7 +196,7 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
-        })
+        }))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{check, retry};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// How a file is opened; always `O_CLOEXEC`, so that no hook inherits it.
@@ -70,17 +70,59 @@ pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
 /// Whether the file at `path`, which ends with its NUL, is one that this process may
 /// execute. EISDIR for a directory and whatever else is no file.
 pub fn check_program(path: &[u8]) -> io::Result<()> {
+    let found = look_up(path)?;
     let path = super::terminated(path)?;
+    // SAFETY: `path` ends with NUL and lives for the call.
+    check(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())?;
+    match found.is_regular() {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    }
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy)]
+pub struct Found {
+    pub owner: Owner,
+    /// Kind and permissions (inode(7)).
+    pub mode: u32,
+}
+
+impl Found {
+    pub fn is_regular(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+/// What lies at `path`, which ends with its NUL; a link is followed.
+pub fn look_up(path: &[u8]) -> io::Result<Found> {
+    look_up_at(libc::AT_FDCWD, super::terminated(path)?)
+}
+
+fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
     // SAFETY: all zero is a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the calls.
-    unsafe {
-        check(libc::stat(path.as_ptr(), &mut stat).into())?;
-        check(libc::access(path.as_ptr(), libc::X_OK).into())?;
-    }
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(()),
-        _ => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
+    check(unsafe { libc::fstatat(directory, path.as_ptr(), &mut stat, 0) }.into())?;
+    let owner = Owner { user: stat.st_uid, group: stat.st_gid };
+    Ok(Found { owner, mode: stat.st_mode })
+}
+
+/// The bytes of a file, whose path ends with its NUL; what is beyond `most` is left out.
+/// Allocates.
+pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let file = open_bytes(path, Access::Read)?;
+    let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        let len = read(file.as_fd(), &mut piece)?.min(most - text.len());
+        if len == 0 {
+            return Ok(text);
+        }
+        text.extend_from_slice(&piece[..len]);
     }
 }
 
@@ -120,11 +162,7 @@ pub struct Owner {
 
 /// The owner of a path relative to `directory`.
 pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<Owner> {
-    // SAFETY: all zero is a valid `stat`.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
-    check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) }.into())?;
-    Ok(Owner { user: stat.st_uid, group: stat.st_gid })
+    look_up_at(directory.as_raw_fd(), path).map(|found| found.owner)
 }
 
 /// Where a link relative to `directory` leads, and how long that is; cut at `buf`.
@@ -172,6 +210,12 @@ pub fn stderr() -> BorrowedFd<'static> {
     // SAFETY: never closed by this program; the standard library opens /dev/null where
     // it was closed at the start.
     unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }
+}
+
+/// Standard output, likewise.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for standard error.
+    unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) }
 }
 
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {

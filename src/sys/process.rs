@@ -5,6 +5,7 @@ use super::check;
 use super::fd::Owner;
 use super::fd::{self, Access};
 use crate::units::Pid;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -30,6 +31,24 @@ impl Deadly {
             Deadly::Kill => "SIGKILL",
         }
     }
+}
+
+extern "C" {
+    /// environ(7); null, or texts up to a null.
+    static environ: *const *const libc::c_char;
+}
+
+/// The variables that this process was given, `KEY=VALUE` each.
+pub fn environment() -> impl Iterator<Item = &'static [u8]> {
+    (0..).map_while(|place| {
+        // SAFETY: nothing in this program changes the environment, so that the list stays as
+        // it was at the start; `place` is not beyond its end, since each before it was there.
+        let text = unsafe {
+            let variable = environ.as_ref().map(|_| *environ.add(place))?;
+            variable.as_ref().map(|_| CStr::from_ptr(variable))
+        };
+        text.map(CStr::to_bytes)
+    })
 }
 
 pub fn own_pid() -> Pid {
