@@ -56,7 +56,7 @@ impl Check {
         check.say_machine(proc, memory);
         check.look_at_outputs(config);
         let (family, left) = (scan::family(proc, None), Remembered::default());
-        let rules = Rules::new(config, memory.total, scale, &family, &left);
+        let rules = Rules::new(config, memory.total, scale, family, &left);
         if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
             check.warnings.push(log::Rival(pid, name).to_string());
         }

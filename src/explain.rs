@@ -80,7 +80,7 @@ impl Explanation {
         let users = Users(users.collect());
         let reader = Reader::start(!config.patterns.is_empty())?;
         let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
-        let rules = Rules::new(config, memory.total, scale, &family, &left);
+        let rules = Rules::new(config, memory.total, scale, family, &left);
         let mut explanation = Explanation {
             rows: Vec::new(),
             kernel_threads: 0,

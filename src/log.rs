@@ -4,7 +4,8 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Patterns, Warning};
+use crate::config::{Config, Limit, Patterns, Warning};
+use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
@@ -14,7 +15,7 @@ use crate::sys::errno::Errno;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
 use crate::victim::{Candidate, Protection};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -22,11 +23,17 @@ use std::time::Duration;
 #[macro_export]
 macro_rules! say {
     ($helper:expr, $priority:ident, $($text:tt)*) => {
-        $helper.write_line(
-            $crate::helper::Priority::$priority,
-            $crate::helper::line(format_args!($($text)*)).as_bytes(),
-        )
+        $helper.say($crate::helper::Priority::$priority, format_args!($($text)*))
     };
+}
+
+impl Helper {
+    /// Sends a line. Never a part of its callers: each would have room for a whole line on its
+    /// stack.
+    #[inline(never)]
+    pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
+        self.write_line(priority, line(text).as_bytes());
+    }
 }
 
 /// `mem avail: 21790 of 23909 MiB (91.14%), swap free:    0 of    0 MiB ( 0.00%)`
@@ -188,23 +195,32 @@ impl fmt::Display for Portrait<'_> {
 
 /// With `-d`: one that goes before all met so far, and by which patterns.
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
-    let mut text = line(format_args!(
-        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB",
+    let Verdict { prefer, avoid, .. } = candidate.verdict;
+    say!(
+        helper,
+        Debug,
+        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB{}{}",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
         candidate.standing.points,
         candidate.score,
-        candidate.standing.size.mib()
-    ));
-    let (prefer, avoid) = (candidate.verdict.prefer, candidate.verdict.avoid);
-    for (verb, list, place) in
-        [("preferred", &patterns.prefer, prefer), ("avoided", &patterns.avoid, avoid)]
-    {
-        if let Some(pattern) = place.and_then(|place| list.get(place)) {
-            let _ = write!(text, ", {verb} by \"{}\"", Escaped(pattern.text()));
+        candidate.standing.size.mib(),
+        By("preferred", &patterns.prefer, prefer),
+        By("avoided", &patterns.avoid, avoid)
+    );
+}
+
+/// What one pattern did, if one matched.
+struct By<'a>(&'static str, &'a [Pattern], Option<usize>);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &By(verb, list, place) = self;
+        match place.and_then(|place| list.get(place)) {
+            Some(pattern) => write!(f, ", {verb} by \"{}\"", Escaped(pattern.text())),
+            None => Ok(()),
         }
     }
-    helper.write_line(Priority::Debug, text.as_bytes());
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
@@ -244,47 +260,43 @@ pub enum Alone {
     Unknown,
 }
 
-pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
-    match why {
-        Alone::NoGroup => {
-            say!(helper, Notice, "its process group is out of sight: only the process is signalled")
-        }
-        Alone::OwnGroup => {
-            say!(
-                helper,
-                Notice,
-                "process group {leader} is the guard's own: only the process is signalled"
-            )
-        }
-        Alone::Holds(pid, why) => say!(
-            helper,
-            Notice,
-            "process group {leader} holds process {pid} ({}): only the process is signalled",
-            why.text()
-        ),
-        Alone::Unknown => {
-            say!(
-                helper,
-                Notice,
-                "process group {leader} could not be read: only the process is signalled"
-            )
-        }
+impl fmt::Display for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Alone::NoGroup => "is out of sight",
+            Alone::OwnGroup => "is the guard's own",
+            Alone::Unknown => "could not be read",
+            Alone::Holds(pid, why) => return write!(f, "holds process {pid} ({})", why.text()),
+        })
     }
+}
+
+pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
+    say!(helper, Notice, "process group {leader} {why}: only the process is signalled");
 }
 
 pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration) {
     let (seconds, millis) = (after.as_secs(), after.subsec_millis());
-    match group {
-        Some(leader) => say!(
-            helper,
-            Notice,
-            "process {pid} and its group {leader} exited after {seconds}.{millis:03} seconds"
-        ),
-        None => say!(helper, Notice, "process {pid} exited after {seconds}.{millis:03} seconds"),
+    say!(
+        helper,
+        Notice,
+        "process {pid}{} exited after {seconds}.{millis:03} seconds",
+        AndGroup(group)
+    );
+}
+
+struct AndGroup(Option<Pid>);
+
+impl fmt::Display for AndGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(leader) => write!(f, " and its group {leader}"),
+            None => Ok(()),
+        }
     }
 }
 
-pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
+pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
     let candidate = portrait.candidate;
     say!(
         helper,
@@ -293,7 +305,7 @@ pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
         portrait.status.rss.mib(),
-        limit.mib()
+        limit.map_or(0, |limit| limit.rss.mib())
     );
 }
 

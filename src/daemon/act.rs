@@ -1,13 +1,13 @@
 //! What low memory asks for: choosing a victim, ending it, and what follows.
 
-use super::hold::{Miss, HOOK};
+use super::hold::{Court, Miss, HOOK};
 use super::limit::Flight;
 use super::Daemon;
 use crate::event::Event;
 use crate::helper::Word;
 use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
-use crate::policy::{Level, Limits};
+use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
@@ -16,7 +16,7 @@ use crate::stats::Reason;
 use crate::sys::errno::{self, Errno};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::{Identity, KiB};
+use crate::units::KiB;
 use crate::victim::Candidate;
 use std::io;
 use std::os::fd::AsFd;
@@ -25,6 +25,7 @@ use std::os::fd::AsFd;
 const ATTEMPTS: usize = 3;
 
 impl Daemon {
+    #[inline(never)]
     pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
         match step {
             Step::Wait => {}
@@ -64,6 +65,7 @@ impl Daemon {
     }
 
     /// One above the limit was asked to end anyway: it is the victim of this event.
+    #[inline(never)]
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
@@ -75,6 +77,7 @@ impl Daemon {
         self.victim = Some(hand);
     }
 
+    #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
             let candidate = match self.find(memory) {
@@ -103,18 +106,22 @@ impl Daemon {
                 }
             };
             let id = candidate.id();
-            match self.end(&candidate, signal, memory) {
-                Ok(()) => return,
-                Err(Miss::Gone | Miss::Spared) => self.debug_missed(id, "is gone already"),
-                Err(Miss::Recovered) => {
-                    return self.debug_missed(id, "is spared: memory has recovered")
-                }
-                Err(Miss::Refused(error)) => return self.leave(id, &error),
+            let (why, again) = match self.end(&candidate, signal, memory) {
+                Ok(()) | Err(Miss::Refused) => return,
+                Err(Miss::Gone) => ("is gone already", true),
+                Err(Miss::Recovered) => ("is spared: memory has recovered", false),
+            };
+            if self.config.debug {
+                say!(self.helper, Debug, "process {} {why}", id.pid);
+            }
+            if !again {
+                return;
             }
         }
     }
 
     /// Forks although memory is short: without it nobody would be ended.
+    #[inline(never)]
     pub(super) fn replace_helper(&mut self) {
         match self.helper.replace() {
             Ok(()) => {
@@ -124,11 +131,13 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
         let before = clock::now();
-        let found = self.judging(|proc, rules, judge, _| scan::find(proc, rules, judge, memory))?;
+        let Court { proc, rules, mut judge, .. } = self.court();
+        let found = scan::find(proc, &rules, &mut judge, memory)?;
         if self.config.debug {
-            let micros = clock::now().since(before).as_micros();
+            let micros = clock::now().since(before).as_micros() as u64;
             let (seen, files) = (found.seen, found.files);
             say!(
                 self.helper,
@@ -141,6 +150,7 @@ impl Daemon {
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
+    #[inline(never)]
     fn end(&mut self, chosen: &Candidate, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
         let id = chosen.id();
         let wanted = self.machine.signal_for(id, wanted);
@@ -148,55 +158,42 @@ impl Daemon {
         let mut hand = self.take_hold(chosen, wanted, Reason::Memory, hook_until, Level::Kill)?;
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
-        let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);
-        let limits = Limits::of(&self.config, &memory);
-        let signal = match limits.level(memory.available, &memory) {
+        let memory = self.fresh_memory().unwrap_or(*before);
+        let signal = match policy::level(&self.config, &memory) {
             Level::Fine => return Err(Miss::Recovered),
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
         };
-        let again =
-            self.judging(|proc, rules, judge, _| scan::again(proc, rules, judge, &memory, chosen));
-        let candidate = again.ok_or(Miss::Gone)?;
-        let held = self.send(&mut hand, &candidate, signal, |helper, _| {
-            log::low(helper, &memory, signal);
-        })?;
+        let Court { proc, rules, mut judge, .. } = self.court();
+        let candidate = scan::again(proc, &rules, &mut judge, &memory, chosen).ok_or(Miss::Gone)?;
+        let held = self.send(&mut hand, &candidate, signal, Some(&memory))?;
         let now = clock::now();
         if self.config.dryrun {
             self.machine.rehearsed(now);
-            return Ok(());
+        } else {
+            self.machine.signalled(id, signal, held, &memory, now);
+            self.victim = Some(hand);
+            self.offenders.forget(id);
         }
-        self.machine.signalled(id, signal, held, &memory, now);
-        self.victim = Some(hand);
-        self.offenders.forget(id);
         Ok(())
     }
 
-    fn leave(&mut self, id: Identity, error: &io::Error) {
-        self.machine.leave(id);
-        log::not_permitted(&mut self.helper, id.pid, error);
-    }
-
-    fn debug_missed(&mut self, id: Identity, why: &str) {
-        if self.config.debug {
-            say!(self.helper, Debug, "process {} {why}", id.pid);
-        }
-    }
-
+    #[inline(never)]
     fn escalate(&mut self, urgency: Urgency) {
         let Some(mut hand) = self.victim.take() else { return };
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
-        match self.finish_off(&mut hand, why) {
-            Ok(()) => self.victim = Some(hand),
-            Err(Miss::Refused(error)) => self.leave(hand.target.id, &error),
-            Err(_) => self.machine.spare(),
+        if self.finish_off(&mut hand, why) {
+            self.victim = Some(hand);
+        } else {
+            self.machine.spare();
         }
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
+    #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
         log::low(&mut self.helper, memory, signal);

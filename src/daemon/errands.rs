@@ -69,6 +69,7 @@ impl Daemon {
     /// Begins what was asked for, or goes on with it. New settings are taken over while
     /// nobody is being ended and, unless nothing can be done about it, memory is fine: then
     /// it is `quiet`.
+    #[inline(never)]
     pub(super) fn run_errands(&mut self, quiet: bool) {
         self.collect();
         if self.asked.running.is_some() {
@@ -98,6 +99,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn send_for(&mut self, what: What) {
         let (config, sources) = (self.config.clone(), self.sources.clone());
         let (scale, on_terminal) = (self.scale, self.on_terminal);
@@ -117,6 +119,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn collect(&mut self) {
         while let Some((errand, what)) = &mut self.asked.running {
             let what = *what;
@@ -138,6 +141,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn come_back(&mut self, what: What, good: bool) {
         match what {
             What::Settings => self.asked.settings_back = Some(good),
@@ -146,6 +150,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn finish_settings(&mut self, good: bool) {
         let mut texts = std::mem::take(&mut self.asked.texts);
         let passwd = texts.pop().unwrap_or_default();
@@ -162,6 +167,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
         let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
         config.check_sizes(self.memory?.total).ok()?;

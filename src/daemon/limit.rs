@@ -4,13 +4,13 @@
 //! Each offender has a clock of its own. The watch over memory goes on meanwhile: between
 //! any two steps here it has its turn, and while memory is low a check waits.
 
-use super::hold::{InHand, Miss, HOOK};
+use super::hold::{Court, InHand, Miss, HOOK};
 use super::Daemon;
 use crate::config::{Config, Limit};
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
-use crate::policy::{Level, Limits};
+use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
@@ -46,11 +46,11 @@ pub struct Offenders {
     /// Whose group is next to be looked at.
     turn: usize,
     /// Those up to here were named already, in a dry run.
-    last: Option<(KiB, Pid)>,
+    last: Option<(u64, Pid)>,
 }
 
 struct Queue {
-    list: Shortlist<KiB>,
+    list: Shortlist,
     next: usize,
     /// Not all could be dealt with.
     again_soon: bool,
@@ -139,6 +139,7 @@ impl Offenders {
 impl Daemon {
     /// Does one step of what is due for the limit. True if that took a while, or another step
     /// is due.
+    #[inline(never)]
     pub(super) fn enforce_limit(&mut self) -> bool {
         let busy = self.follow_flights();
         if busy || self.deal_with_next() {
@@ -152,6 +153,7 @@ impl Daemon {
     }
 
     /// True if one of them took a while.
+    #[inline(never)]
     fn follow_flights(&mut self) -> bool {
         let now = clock::now();
         let may_walk = now >= self.offenders.next_walk;
@@ -181,6 +183,7 @@ impl Daemon {
     }
 
     /// The time of one is over. True if it is waited for on.
+    #[inline(never)]
     fn put_off(&mut self, flight: &mut Flight, now: Moment) -> bool {
         let id = flight.hand.target.id;
         if flight.hand.event.is_kill {
@@ -194,40 +197,29 @@ impl Daemon {
             return false;
         }
         let why = "it ignores SIGTERM and was above the limit";
-        match self.finish_off(&mut flight.hand, why) {
-            Ok(()) => {
-                flight.deadline = now.after(STUCK_AFTER);
-                flight.memory = self.memory;
-                true
-            }
-            Err(Miss::Refused(error)) => {
-                self.leave_offender(id, &error);
-                false
-            }
-            Err(_) => false,
-        }
+        flight.deadline = now.after(STUCK_AFTER);
+        flight.memory = self.memory;
+        self.finish_off(&mut flight.hand, why)
     }
 
     /// Finds everyone above the limit. Memory comes first: where something can be done about
     /// it, that ends early.
+    #[inline(never)]
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
         let config = self.config.clone();
         let acts_at = self.machine.acts_at(now);
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let found = self.judging(|proc, rules, judge, meminfo| {
-            scan::above(proc, rules, judge, limit.rss, last, &mut |proc| {
-                seen += 1;
-                if seen % BETWEEN_LOOKS == 0 && !give_way {
-                    let memory = meminfo.read(proc).ok().flatten();
-                    let level = memory.map(|memory| {
-                        Limits::of(&config, &memory).level(memory.available, &memory)
-                    });
-                    give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
-                }
-                !give_way
-            })
+        let Court { proc, meminfo, rules, mut judge } = self.court();
+        let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
+            seen += 1;
+            if seen % BETWEEN_LOOKS == 0 && !give_way {
+                let memory = meminfo.read(proc).ok().flatten();
+                let level = memory.map(|memory| policy::level(&config, &memory));
+                give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
+            }
+            !give_way
         });
         self.offenders.next_check = Some(now.after(pace(&config, limit.every)));
         let mut again_soon = give_way;
@@ -241,9 +233,10 @@ impl Daemon {
         }
         match found {
             Ok(list) => {
-                again_soon |= !list.is_whole();
+                let is_whole = list.dropped().is_none();
+                again_soon |= !is_whole;
                 // In a dry run the largest would be found again and again.
-                let goes_on = config.dryrun && !list.is_whole();
+                let goes_on = config.dryrun && !is_whole;
                 self.offenders.last = list.entries().last().copied().filter(|_| goes_on);
                 let hook_until = clock::now().after(HOOK);
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
@@ -256,6 +249,7 @@ impl Daemon {
     }
 
     /// Asks the next one to end. False if there is none.
+    #[inline(never)]
     fn deal_with_next(&mut self) -> bool {
         let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit) else {
             return false;
@@ -279,6 +273,7 @@ impl Daemon {
         true
     }
 
+    #[inline(never)]
     fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<Asked, Miss> {
         let candidate = self.offender(pid, limit)?;
         let (id, pgid) = (candidate.id(), candidate.stat.pgid);
@@ -297,13 +292,7 @@ impl Daemon {
         if candidate.id() != id {
             return Err(Miss::Gone);
         }
-        let sent = self.send(&mut hand, &candidate, signal, |helper, portrait| {
-            log::above_limit(helper, portrait, limit.rss);
-        });
-        if let Err(Miss::Refused(error)) = &sent {
-            self.leave_offender(id, error);
-        }
-        let held = sent?;
+        let held = self.send(&mut hand, &candidate, signal, None)?;
         if !self.config.dryrun {
             let first = clock::now();
             let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
@@ -314,6 +303,7 @@ impl Daemon {
     }
 
     /// The process as one that may be ended for its size, if it is one.
+    #[inline(never)]
     fn offender(&mut self, pid: Pid, limit: Limit) -> Result<Candidate, Miss> {
         let stat = self.proc.stat_with_threads(pid).map_err(|_| Miss::Gone)?;
         let pages = self.proc.exact_resident_pages(&stat).map_err(|_| Miss::Gone)?;
@@ -321,23 +311,18 @@ impl Daemon {
         if rss <= limit.rss {
             return Err(Miss::Recovered);
         }
-        self.judging(|proc, rules, judge, _| {
-            if scan::protection(proc, rules, judge, &stat).is_some() {
-                return Err(Miss::Gone);
-            }
-            let score = proc.oom_score(pid).unwrap_or(0);
-            let standing = rules.standing(rules.scale.points(score), rss);
-            Ok(Candidate { stat, score, standing, verdict: Default::default() })
-        })
-    }
-
-    fn leave_offender(&mut self, id: Identity, error: &std::io::Error) {
-        self.machine.remember_left(id);
-        log::not_permitted(&mut self.helper, id.pid, error);
+        let Court { proc, rules, mut judge, .. } = self.court();
+        if scan::protection(proc, &rules, &mut judge, &stat).is_some() {
+            return Err(Miss::Gone);
+        }
+        let score = proc.oom_score(pid).unwrap_or(0);
+        let standing = rules.standing(rules.scale.points(score), rss);
+        Ok(Candidate { stat, score, standing, verdict: Default::default() })
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:
     /// then nobody else needs to go.
+    #[inline(never)]
     pub(super) fn take_offender(&mut self, memory: &Memory) -> Option<Flight> {
         let limits = Limits::of(&self.config, memory);
         let suffices =

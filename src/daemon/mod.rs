@@ -15,12 +15,12 @@ use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
-use crate::policy::{Budget, FillRate, Level, Limits};
+use crate::policy::{self, Budget, FillRate, Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
 use crate::sources::Sources;
-use crate::stats::Stats;
+use crate::stats::{Number, Stats};
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
@@ -165,26 +165,29 @@ impl Daemon {
         plain
     }
 
+    #[inline(never)]
     fn read_memory(&mut self) {
-        self.stats.looks += 1;
-        let read = self.meminfo.read(&mut self.proc);
+        self.stats.count_look();
         let was_blind = self.memory.is_none();
+        let read = self.meminfo.read(&mut self.proc);
         self.memory = *read.as_ref().unwrap_or(&None);
-        match (&self.memory, read) {
-            (Some(memory), _) => {
-                self.rate.observe(memory.available, clock::now());
-                if was_blind {
-                    say!(self.helper, Notice, "/proc/meminfo makes sense again");
+        if let Some(memory) = &self.memory {
+            self.rate.observe(memory.available, clock::now());
+            if was_blind {
+                say!(self.helper, Notice, "/proc/meminfo makes sense again");
+            }
+        } else if !was_blind {
+            match read {
+                Err(error) => {
+                    let error = Errno(&error);
+                    say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
+                Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
             }
-            (None, _) if was_blind => {}
-            (None, Err(error)) => {
-                say!(self.helper, Error, "cannot read /proc/meminfo: {}; trying on", Errno(&error));
-            }
-            (None, Ok(_)) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
         }
     }
 
+    #[inline(never)]
     fn limits(&mut self, memory: &Memory) -> Limits {
         let limits = Limits::of(&self.config, memory);
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
@@ -197,15 +200,17 @@ impl Daemon {
         limits
     }
 
+    #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
         let hand = self.victim.as_mut();
         hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
     }
 
+    #[inline(never)]
     fn after_look(&mut self) {
         let Some(memory) = self.memory else { return };
         if self.config.debug {
-            say!(self.helper, Debug, "look {}: {}", self.stats.looks, log::State(&memory));
+            say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
         }
         let now = clock::now();
         if self.next_report.is_some_and(|at| now >= at) {
@@ -218,8 +223,7 @@ impl Daemon {
             self.next_stats = Some(now.after(STATS_EVERY));
             self.report_numbers();
         }
-        let limits = Limits::of(&self.config, &memory);
-        let calm = limits.level(memory.available, &memory) == Level::Fine && self.machine.is_idle();
+        let calm = policy::level(&self.config, &memory) == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.calm();
         }
@@ -233,17 +237,23 @@ impl Daemon {
     }
 
     /// Has the file of `--stats-file` written, if there is one.
+    #[inline(never)]
     fn report_numbers(&mut self) {
         if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
-            self.stats.total = memory.total;
-            self.stats.available = memory.available;
-            self.stats.user = memory.user;
-            self.stats.swap_total = memory.swap_total;
-            self.stats.swap_free = memory.swap_free;
+            for (number, amount) in [
+                (Number::Total, memory.total),
+                (Number::Available, memory.available),
+                (Number::User, memory.user),
+                (Number::SwapTotal, memory.swap_total),
+                (Number::SwapFree, memory.swap_free),
+            ] {
+                self.stats.set(number, amount.0);
+            }
             self.helper.write_stats(self.stats);
         }
     }
 
+    #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
         let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
@@ -268,6 +278,7 @@ impl Daemon {
     }
 
     /// How long nothing can happen that needs a look.
+    #[inline(never)]
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };
@@ -276,33 +287,29 @@ impl Daemon {
         if self.hurried {
             return closest;
         }
-        let mut timeout = match self.machine.attention(limits.level(memory.available, memory), now)
-        {
-            Attention::Closest => closest,
-            Attention::NowAndThen => NOW_AND_THEN,
-            Attention::ByHeadroom => {
-                let quiet = limits.quiet_for(memory, self.rate.at(now));
-                quiet.unwrap_or(FURTHEST).clamp(closest, FURTHEST)
-            }
+        let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
+            Attention::Closest => Some(closest),
+            Attention::NowAndThen => Some(NOW_AND_THEN),
+            Attention::ByHeadroom => limits.quiet_for(memory, self.rate.at(now)),
         };
-        let victim = self.victim.as_ref();
-        if victim.is_some_and(|hand| hand.target.needs_looking()) || self.offenders.needs_looking()
-        {
-            timeout = timeout.min(FOLLOW);
-        }
+        let mut next = now.after(quiet.unwrap_or(FURTHEST).min(FURTHEST));
         let due = [
             self.machine.deadline(now),
             self.next_report,
             self.next_stats,
             self.offenders.deadline(),
             self.asked.deadline(),
+            // One that has passed waits for calm, which every look finds out.
+            self.helper.deadline().filter(|&at| at > now),
         ];
         for at in due.into_iter().flatten() {
-            timeout = timeout.min(at.since(now).max(closest));
+            next = next.min(at);
         }
-        // One that has passed waits for calm, which every look finds out.
-        if let Some(at) = self.helper.deadline().filter(|&at| at > now) {
-            timeout = timeout.min(at.since(now));
+        let timeout = next.since(now).max(closest);
+        let victim = self.victim.as_ref();
+        let follows = victim.is_some_and(|hand| hand.target.needs_looking());
+        if follows || self.offenders.needs_looking() {
+            return timeout.min(FOLLOW);
         }
         timeout
     }

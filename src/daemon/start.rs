@@ -146,7 +146,7 @@ impl Daemon {
         }
         let family = scan::family(&mut proc, helper.pid());
         let left = Remembered::default();
-        let rules = Rules::new(&config, memory.total, scale, &family, &left);
+        let rules = Rules::new(&config, memory.total, scale, family, &left);
         if let Ok(Some((pid, name))) = rivals::find(&mut proc, &rules, 0) {
             // A limit alone gets into nobody's way.
             if config.memory {
