@@ -4,7 +4,7 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Limit, Patterns, Warning};
+use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
@@ -55,9 +55,8 @@ impl fmt::Display for State<'_> {
     }
 }
 
-/// A level of memory and swap in the units that the user gave.
+/// A level of memory and swap.
 struct Threshold<'a> {
-    config: &'a Config,
     limits: &'a Limits,
     memory: &'a Memory,
     level: Level,
@@ -65,24 +64,19 @@ struct Threshold<'a> {
 
 impl fmt::Display for Threshold<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pick = |levels: crate::units::Levels<Option<KiB>>| match self.level {
-            Level::Kill => levels.kill,
-            _ => levels.term,
+        let Limits { mem, swap, .. } = self.limits;
+        let (mem, swap) = match self.level {
+            Level::Kill => (mem.kill, swap.kill),
+            _ => (mem.term, swap.term),
         };
-        let (mem, swap) = (pick(self.limits.mem), pick(self.limits.swap));
         let (Some(mem), Some(swap)) = (mem, swap) else { return f.write_str("never") };
         let share = Percent::share(mem, self.memory.user);
         write!(f, "when mem avail <= {} MiB ({share}%)", mem.mib())?;
         if self.memory.swap_total == KiB::ZERO {
             return f.write_str(" (no swap)");
         }
-        match (self.config.swap, self.config.swap_size) {
-            (Some(_), None) => {
-                let share = Percent::share(swap, self.memory.swap_total);
-                write!(f, " and swap free <= {} MiB ({share}%)", swap.mib())
-            }
-            _ => write!(f, " and swap free <= {} MiB", swap.mib()),
-        }
+        let share = Percent::share(swap, self.memory.swap_total);
+        write!(f, " and swap free <= {} MiB ({share}%)", swap.mib())
     }
 }
 
@@ -102,7 +96,7 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
     if config.memory {
-        let threshold = |level| Threshold { config, limits, memory, level };
+        let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
     }
@@ -139,13 +133,10 @@ impl fmt::Display for Rival {
     }
 }
 
-pub fn warning(helper: &mut Helper, warning: Warning) {
-    say!(helper, Warning, "warning: {warning}");
-}
-
 /// A refusal that the guard lives with.
-pub fn without(helper: &mut Helper, what: &str, error: &io::Error) {
-    say!(helper, Warning, "warning: {what}: {}; going on without it", Errno(error));
+pub fn without(helper: &mut Helper, what: &str, error: io::Error) {
+    let error = Errno(&error);
+    say!(helper, Warning, "warning: {what}: {error}; going on without it");
 }
 
 /// A level below what may fill before anything can be done.
@@ -324,11 +315,12 @@ pub fn not_permitted(helper: &mut Helper, pid: Pid, error: &io::Error) {
 }
 
 /// What was refused of `-p`: niceness and `oom_score_adj`.
-pub fn priority(helper: &mut Helper, (niceness, adj): &(io::Result<()>, io::Result<()>)) {
-    for (what, result) in [("-p: niceness", niceness), ("-p: oom_score_adj", adj)] {
-        if let Err(error) = result {
-            without(helper, what, error);
-        }
+pub fn priority(helper: &mut Helper, (niceness, adj): (io::Result<()>, io::Result<()>)) {
+    if let Err(error) = niceness {
+        without(helper, "-p: niceness", error);
+    }
+    if let Err(error) = adj {
+        without(helper, "-p: oom_score_adj", error);
     }
 }
 

@@ -79,7 +79,8 @@ impl Scale {
     /// Thousandths of memory and swap that a process holds, plus its `oom_score_adj`:
     /// the most that can stand behind `score`, whose step is 1.5 of them on the shifted
     /// scale.
-    pub const fn points(self, score: i32) -> i64 {
+    #[inline(never)]
+    pub fn points(self, score: i32) -> i64 {
         match self {
             Scale::Shifted => (3 * score as i64 + 4) / 2 - 1001,
             Scale::Plain => score as i64,

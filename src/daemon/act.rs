@@ -80,44 +80,42 @@ impl Daemon {
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
-            let candidate = match self.find(memory) {
-                Ok(Some(candidate)) => candidate,
+            let mut best = None;
+            if let Err(error) = self.find(memory, &mut best) {
+                return self.wait_in_vain("list /proc", &error, memory);
+            }
+            let Some(candidate) = &mut best else {
                 // Somebody may have been spared only because the helper hangs.
-                Ok(None) if self.helper.may_be_replaced() && !self.config.patterns.is_empty() => {
+                if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
                     self.replace_helper();
                     continue;
                 }
-                Ok(None) => {
-                    log::low(&mut self.helper, memory, signal);
-                    let wait = self.machine.alone(memory, clock::now());
-                    self.helper.ask_again();
-                    log::nobody(&mut self.helper, wait);
-                    return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
-                }
-                Err(error) => {
-                    let seconds = self.machine.alone(memory, clock::now()).as_secs();
-                    say!(
-                        self.helper,
-                        Error,
-                        "cannot list /proc: {}; trying again in {seconds} seconds",
-                        Errno(&error)
-                    );
-                    return;
-                }
+                log::low(&mut self.helper, memory, signal);
+                let wait = self.machine.alone(memory, clock::now());
+                self.helper.ask_again();
+                log::nobody(&mut self.helper, wait);
+                return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
-            let id = candidate.id();
-            let (why, again) = match self.end(&candidate, signal, memory) {
+            let pid = candidate.id().pid;
+            let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
             };
             if self.config.debug {
-                say!(self.helper, Debug, "process {} {why}", id.pid);
+                say!(self.helper, Debug, "process {pid} {why}");
             }
             if !again {
                 return;
             }
         }
+    }
+
+    #[inline(never)]
+    fn wait_in_vain(&mut self, what: &str, error: &io::Error, memory: &Memory) {
+        let seconds = self.machine.alone(memory, clock::now()).as_secs();
+        let error = Errno(error);
+        say!(self.helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
     }
 
     /// Forks although memory is short: without it nobody would be ended.
@@ -127,35 +125,40 @@ impl Daemon {
             Ok(()) => {
                 say!(self.helper, Notice, "the helper process did not answer: started another one")
             }
-            Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+            Err(error) => log::without(&mut self.helper, "starting the helper again", error),
         }
     }
 
     #[inline(never)]
-    fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
+    fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
-        let found = scan::find(proc, &rules, &mut judge, memory)?;
+        let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
         if self.config.debug {
-            let micros = clock::now().since(before).as_micros() as u64;
-            let (seen, files) = (found.seen, found.files);
+            let micros = (clock::now().0 - before.0) / 1000;
             say!(
                 self.helper,
                 Debug,
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(found.best)
+        Ok(())
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
     #[inline(never)]
-    fn end(&mut self, chosen: &Candidate, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
-        let id = chosen.id();
+    fn end(
+        &mut self,
+        candidate: &mut Candidate,
+        wanted: Deadly,
+        before: &Memory,
+    ) -> Result<(), Miss> {
+        let id = candidate.id();
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let mut hand = self.take_hold(chosen, wanted, Reason::Memory, hook_until, Level::Kill)?;
+        let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
         let memory = self.fresh_memory().unwrap_or(*before);
@@ -165,14 +168,16 @@ impl Daemon {
             Level::Kill => Deadly::Kill,
         };
         let Court { proc, rules, mut judge, .. } = self.court();
-        let candidate = scan::again(proc, &rules, &mut judge, &memory, chosen).ok_or(Miss::Gone)?;
-        let held = self.send(&mut hand, &candidate, signal, Some(&memory))?;
+        if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
+            return Err(Miss::Gone);
+        }
+        let held = self.send(in_hand, candidate, signal, Some(&memory))?;
         let now = clock::now();
         if self.config.dryrun {
             self.machine.rehearsed(now);
         } else {
             self.machine.signalled(id, signal, held, &memory, now);
-            self.victim = Some(hand);
+            self.victim = hand;
             self.offenders.forget(id);
         }
         Ok(())
@@ -180,13 +185,13 @@ impl Daemon {
 
     #[inline(never)]
     fn escalate(&mut self, urgency: Urgency) {
-        let Some(mut hand) = self.victim.take() else { return };
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
-        if self.finish_off(&mut hand, why) {
-            self.victim = Some(hand);
+        let mut hand = self.victim.take();
+        if hand.as_mut().is_some_and(|hand| self.finish_off(hand, why)) {
+            self.victim = hand;
         } else {
             self.machine.spare();
         }
@@ -212,15 +217,7 @@ impl Daemon {
                 let anon = limit.less(memory.available).plus(KiB(1));
                 self.machine.delegated(Held { anon, swap: KiB::ZERO }, memory, now);
             }
-            Err(error) => {
-                let seconds = self.machine.alone(memory, now).as_secs();
-                say!(
-                    self.helper,
-                    Warning,
-                    "cannot write to /proc/sysrq-trigger: {}; trying again in {seconds} seconds",
-                    Errno(&error)
-                );
-            }
+            Err(error) => self.wait_in_vain("write to /proc/sysrq-trigger", &error, memory),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, raised};
+use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
-use crate::config::{self, Config, Settled};
+use crate::bytes::Buf;
+use crate::config::{self, Config, Refusal, Settled};
 use crate::errand::{Came, Errand, Report};
 use crate::explain::Explanation;
 use crate::filter::Filter;
-use crate::helper::{Duty, Priority};
+use crate::helper::{Duty, Priority, LINE};
 use crate::log;
 use crate::policy::Limits;
 use crate::procfs::meminfo::{MemInfo, Memory};
@@ -113,7 +114,7 @@ impl Daemon {
         match sent {
             Ok(errand) => self.asked.running = Some((errand, what)),
             Err(error) => {
-                log::without(&mut self.helper, "starting a process to find out", &error);
+                log::without(&mut self.helper, "starting a process to find out", error);
                 self.come_back(what, false);
             }
         }
@@ -154,7 +155,7 @@ impl Daemon {
     fn finish_settings(&mut self, good: bool) {
         let mut texts = std::mem::take(&mut self.asked.texts);
         let passwd = texts.pop().unwrap_or_default();
-        let taken = good && arena::unsealed(|| self.take_over(&texts, &passwd)).is_some();
+        let taken = good && arena::unsealed(|| self.take_over(&texts, &passwd));
         arena::end_half(taken);
         if !taken {
             say!(self.helper, Error, "the new settings are not taken; the old ones stay in force");
@@ -168,37 +169,41 @@ impl Daemon {
     }
 
     #[inline(never)]
-    fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
-        let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
-        config.check_sizes(self.memory?.total).ok()?;
-        let sysrq = match config.needs_sysrq() && self.sysrq.is_none() {
-            true => Some(open_sysrq(&self.proc).ok()?),
-            false => None,
+    fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
+        let settled = config::settle(&self.sources, texts, self.on_terminal);
+        let (Ok(Settled { config, .. }), Some(memory)) = (settled, &self.memory) else {
+            return false;
         };
-        let filter = Filter::new(&config.patterns, passwd);
+        if config.check_sizes(memory.total).is_err() {
+            return false;
+        }
+        if config.needs_sysrq() && self.sysrq.is_none() {
+            let Ok(sysrq) = open_sysrq(&self.proc) else { return false };
+            self.sysrq = Some(sysrq);
+        }
         // Before the helper, which is to have the same.
-        let refused = (config.priority != self.config.priority)
-            .then(|| prioritize(&mut self.proc, raised(self.inherited, config.priority)));
+        let is_raised = config.priority != self.config.priority;
+        let mut refused = (Ok(()), Ok(()));
+        if is_raised {
+            refused = prioritize(&mut self.proc, raised(self.inherited, config.priority));
+        }
         if let Err(error) = self.helper.relieve(duty(&config, self.inherited)) {
-            if refused.is_some() {
+            if is_raised {
                 // The old settings stay in force, and so does that one.
                 let _ = prioritize(&mut self.proc, raised(self.inherited, self.config.priority));
             }
-            log::without(&mut self.helper, "starting a helper for new settings", &error);
-            return None;
+            log::without(&mut self.helper, "starting a helper for new settings", error);
+            return false;
         }
-        if let Some(refused) = &refused {
-            log::priority(&mut self.helper, refused);
-        }
+        log::priority(&mut self.helper, refused);
         let now = clock::now();
-        self.sysrq = self.sysrq.take().or(sysrq);
         self.machine.reset(&config);
         self.offenders.reset(config.limit, config.dryrun, now);
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
-        self.filter = filter;
+        self.filter = Filter::new(&config.patterns, passwd);
         self.config = Rc::new(config);
-        Some(())
+        true
     }
 }
 
@@ -210,49 +215,47 @@ fn read_settings(
     report: &mut Report<'_>,
 ) -> bool {
     let Some(memory) = memory(proc) else { return false };
-    let settled = config::read(sources).and_then(|texts| {
-        let Settled { config, .. } = config::settle(sources, &texts, on_terminal)?;
-        config.check_sizes(memory.total)?;
-        config.check_hooks()?;
-        Ok((config, texts))
-    });
-    let (config, texts) = match settled {
-        Ok(settled) => settled,
-        Err(refusals) => {
-            for refusal in refusals.iter().take(REFUSALS) {
-                report.say(Priority::Error, format_args!("{refusal}"));
-            }
-            if refusals.len() > REFUSALS {
-                let more = refusals.len() - REFUSALS;
-                report.say(Priority::Error, format_args!("and {more} more mistakes"));
-            }
-            return false;
-        }
+    let texts = match config::read(sources) {
+        Ok(texts) => texts,
+        Err(refusals) => return refuse(&refusals, report),
     };
+    let config = match config::settle(sources, &texts, on_terminal) {
+        Ok(Settled { config, .. }) => config,
+        Err(refusals) => return refuse(&refusals, report),
+    };
+    if let Err(refusals) = config.check_sizes(memory.total).and_then(|()| config.check_hooks()) {
+        return refuse(&refusals, report);
+    }
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         report.say(Priority::Error, format_args!("{why}"));
         return false;
     }
-    for warning in config.warnings(memory.total, memory.swap_total) {
-        report.say(Priority::Warning, format_args!("warning: {warning}"));
-    }
-    for doubt in sources.doubts() {
+    let mut filter = Filter::new(&config.patterns, &users_file(&config));
+    tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {
         report.say(Priority::Warning, format_args!("warning: {doubt}"));
-    }
-    let passwd = match config.patterns.ask_for_users() {
-        true => std::fs::read("/etc/passwd").unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let mut filter = Filter::new(&config.patterns, &passwd);
-    for pattern in filter.unknown_users(&config.patterns) {
-        report.say(Priority::Warning, format_args!("warning: {}", log::UnknownUser(pattern)));
-    }
+    });
     texts.iter().enumerate().for_each(|(file, text)| report.text(file, text));
     for (uid, name) in filter.users() {
-        let line = [&name[..], b":x:", uid.to_string().as_bytes(), b"\n"].concat();
-        report.text(texts.len(), &line);
+        let mut line = Buf::<LINE>::from_bytes(name);
+        line.push(b":x:");
+        line.push_number(*uid);
+        line.push(b"\n");
+        report.text(texts.len(), line.as_bytes());
     }
     true
+}
+
+/// Says what is wrong.
+#[inline(never)]
+fn refuse(refusals: &[Refusal], report: &mut Report<'_>) -> bool {
+    for refusal in refusals.iter().take(REFUSALS) {
+        report.say(Priority::Error, format_args!("{refusal}"));
+    }
+    if refusals.len() > REFUSALS {
+        let more = refusals.len() - REFUSALS;
+        report.say(Priority::Error, format_args!("and {more} more mistakes"));
+    }
+    false
 }
 
 fn tell_candidates(
@@ -264,8 +267,10 @@ fn tell_candidates(
     let meminfo = MemInfo::open(proc);
     let explanation = meminfo.and_then(|meminfo| Explanation::of(proc, &meminfo, config, scale));
     let Ok(Some(explanation)) = explanation else { return false };
-    for line in explanation.summary().lines().filter(|line| !line.is_empty()) {
-        report.say(Priority::Info, format_args!("{line}"));
+    for line in explanation.summary().as_bytes().split(|&byte| byte == b'\n') {
+        if !line.is_empty() {
+            report.line(Priority::Info, line);
+        }
     }
     true
 }

@@ -145,9 +145,9 @@ impl Daemon {
         reason: Reason,
         hook_until: Moment,
         hurry: Level,
-    ) -> Result<InHand, Miss> {
+    ) -> Option<InHand> {
         let id = candidate.id();
-        let target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
+        let target = Target::open(&mut self.proc, id).ok()?;
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = self.config.patterns.is_empty();
         self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
@@ -159,7 +159,7 @@ impl Daemon {
                 self.wait_for_hook(hook_until, hurry);
             }
         }
-        Ok(InHand { target, event, with_hooks })
+        Some(InHand { target, event, with_hooks })
     }
 
     /// In a dry run they are rare.
@@ -304,8 +304,11 @@ impl Daemon {
     #[inline(never)]
     fn later_protection(&mut self, id: Identity) -> Option<Protection> {
         let Court { proc, rules, mut judge, .. } = self.court();
-        let stat = proc.stat_with_threads(id.pid).ok().filter(|stat| stat.id == id)?;
-        scan::protection(proc, &rules, &mut judge, &stat).filter(|why| {
+        let Ok(stat) = &proc.stat_with_threads(id.pid) else { return None };
+        if stat.id != id {
+            return None;
+        }
+        scan::protection(proc, &rules, &mut judge, stat).filter(|why| {
             matches!(
                 why,
                 Protection::Exempt

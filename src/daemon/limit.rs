@@ -4,9 +4,10 @@
 //! Each offender has a clock of its own. The watch over memory goes on meanwhile: between
 //! any two steps here it has its turn, and while memory is low a check waits.
 
-use super::hold::{Court, InHand, Miss, HOOK};
+use super::hold::{Court, InHand, HOOK};
 use super::Daemon;
 use crate::config::{Config, Limit};
+use crate::filter::Verdict;
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
@@ -131,8 +132,11 @@ impl Offenders {
 
     /// When something is due by time.
     pub fn deadline(&self) -> Option<Moment> {
-        let flights = self.flights.iter().flatten().map(|flight| flight.deadline);
-        flights.chain(self.next_check).min()
+        let mut first = self.next_check;
+        for flight in self.flights.iter().flatten() {
+            first = Some(first.map_or(flight.deadline, |first| first.min(flight.deadline)));
+        }
+        first
     }
 }
 
@@ -264,60 +268,53 @@ impl Daemon {
         };
         queue.next += 1;
         let hook_until = queue.hook_until;
-        // One that vanishes meanwhile, or may not be ended, is none.
-        if let Ok(Asked::Later) = self.ask_to_end(pid, limit, hook_until) {
-            if let Some(queue) = &mut self.offenders.found {
-                queue.again_soon = true;
-            }
+        let later = self.ask_to_end(pid, limit, hook_until);
+        if let Some(queue) = &mut self.offenders.found {
+            queue.again_soon |= later;
         }
         true
     }
 
+    /// True if that has to wait: low memory may still let it off, or there is no room. One that
+    /// vanishes meanwhile, or may not be ended, is none.
     #[inline(never)]
-    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<Asked, Miss> {
-        let candidate = self.offender(pid, limit)?;
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> bool {
+        let Some(candidate) = &self.offender(pid, limit) else { return false };
         let (id, pgid) = (candidate.id(), candidate.stat.pgid);
         if self.offenders.contains(id, pgid) {
-            return Ok(Asked::Yes);
+            return false;
         }
-        // Low memory may still let it off.
         let is_victim = self.victim.as_ref().is_some_and(|hand| hand.includes(id, pgid));
         if is_victim || !self.offenders.has_room() {
-            return Ok(Asked::Later);
+            return true;
         }
         let (signal, reason) = (Deadly::Term, Reason::Limit);
-        let mut hand = self.take_hold(&candidate, signal, reason, hook_until, Level::Term)?;
+        let mut hand = self.take_hold(candidate, signal, reason, hook_until, Level::Term);
+        let Some(in_hand) = &mut hand else { return false };
         // All that takes time is done: look again.
-        let candidate = self.offender(pid, limit)?;
-        if candidate.id() != id {
-            return Err(Miss::Gone);
-        }
-        let held = self.send(&mut hand, &candidate, signal, None)?;
-        if !self.config.dryrun {
+        let again = self.offender(pid, limit);
+        let Some(candidate) = again.as_ref().filter(|again| again.id() == id) else { return false };
+        let Ok(held) = self.send(in_hand, candidate, signal, None) else { return false };
+        if let (Some(hand), false) = (hand, self.config.dryrun) {
             let first = clock::now();
             let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
-            let memory = self.memory;
-            self.offenders.add(Flight { hand, held, first, deadline, memory });
+            self.offenders.add(Flight { hand, held, first, deadline, memory: self.memory });
         }
-        Ok(Asked::Yes)
+        false
     }
 
     /// The process as one that may be ended for its size, if it is one.
     #[inline(never)]
-    fn offender(&mut self, pid: Pid, limit: Limit) -> Result<Candidate, Miss> {
-        let stat = self.proc.stat_with_threads(pid).map_err(|_| Miss::Gone)?;
-        let pages = self.proc.exact_resident_pages(&stat).map_err(|_| Miss::Gone)?;
-        let rss = KiB::from_pages(pages, machine::page());
-        if rss <= limit.rss {
-            return Err(Miss::Recovered);
-        }
+    fn offender(&mut self, pid: Pid, limit: Limit) -> Option<Candidate> {
+        let Ok(stat) = &self.proc.stat_with_threads(pid) else { return None };
+        let rss = KiB::from_pages(self.proc.exact_resident_pages(stat).ok()?, machine::page());
         let Court { proc, rules, mut judge, .. } = self.court();
-        if scan::protection(proc, &rules, &mut judge, &stat).is_some() {
-            return Err(Miss::Gone);
+        if rss <= limit.rss || scan::protection(proc, &rules, &mut judge, stat).is_some() {
+            return None;
         }
         let score = proc.oom_score(pid).unwrap_or(0);
         let standing = rules.standing(rules.scale.points(score), rss);
-        Ok(Candidate { stat, score, standing, verdict: Default::default() })
+        Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:
@@ -349,10 +346,4 @@ fn pace(config: &Config, every: Duration) -> Duration {
     } else {
         every
     }
-}
-
-enum Asked {
-    /// Now, or before.
-    Yes,
-    Later,
 }

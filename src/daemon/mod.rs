@@ -86,12 +86,13 @@ pub struct Daemon {
 
 impl Daemon {
     /// Watches until a signal ends it.
-    pub fn run(mut self) {
+    #[inline(never)]
+    pub fn run(mut self: Box<Self>) {
         if let Err(error) = memory::lock() {
-            log::without(&mut self.helper, "locking memory", &error);
+            log::without(&mut self.helper, "locking memory", error);
         }
         if let Err(error) = memory::touch_all() {
-            log::without(&mut self.helper, "touching all memory", &error);
+            log::without(&mut self.helper, "touching all memory", error);
         }
         if self.config.debug {
             say!(self.helper, Debug, "{} bytes allocated", arena::used());
@@ -108,12 +109,8 @@ impl Daemon {
             self.wait();
         }
         if arena::late_allocations() > 0 {
-            say!(
-                self.helper,
-                Notice,
-                "bug: {} allocations while watching",
-                arena::late_allocations()
-            );
+            let late = arena::late_allocations();
+            say!(self.helper, Notice, "bug: {late} allocations while watching");
         }
         say!(self.helper, Notice, "stopped by a signal");
         self.helper.finish();
@@ -231,7 +228,7 @@ impl Daemon {
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
                 Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
-                Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+                Err(error) => log::without(&mut self.helper, "starting the helper again", error),
             }
         }
     }
@@ -282,18 +279,18 @@ impl Daemon {
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };
-        let limits = Limits::of(&self.config, memory);
-        let closest = self.budget.least_wait();
+        let closest = now.after(self.budget.least_wait());
         if self.hurried {
-            return closest;
+            return closest.since(now);
         }
+        let limits = Limits::of(&self.config, memory);
         let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
-            Attention::Closest => Some(closest),
+            Attention::Closest => Some(Duration::ZERO),
             Attention::NowAndThen => Some(NOW_AND_THEN),
             Attention::ByHeadroom => limits.quiet_for(memory, self.rate.at(now)),
         };
-        let mut next = now.after(quiet.unwrap_or(FURTHEST).min(FURTHEST));
         let due = [
+            quiet.map(|quiet| now.after(quiet)),
             self.machine.deadline(now),
             self.next_report,
             self.next_stats,
@@ -302,15 +299,16 @@ impl Daemon {
             // One that has passed waits for calm, which every look finds out.
             self.helper.deadline().filter(|&at| at > now),
         ];
+        let mut next = now.after(FURTHEST);
         for at in due.into_iter().flatten() {
             next = next.min(at);
         }
-        let timeout = next.since(now).max(closest);
+        next = next.max(closest);
         let victim = self.victim.as_ref();
         let follows = victim.is_some_and(|hand| hand.target.needs_looking());
         if follows || self.offenders.needs_looking() {
-            return timeout.min(FOLLOW);
+            next = next.min(now.after(FOLLOW));
         }
-        timeout
+        next.since(now)
     }
 }

@@ -18,9 +18,8 @@ use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
 pub use shortlist::Shortlist;
 use std::io;
 
-/// What one search found and what it cost.
-pub struct Found {
-    pub best: Option<Candidate>,
+/// What one search cost.
+pub struct Cost {
     /// Processes seen, kernel threads included.
     pub seen: u32,
     /// Files read.
@@ -38,24 +37,24 @@ pub trait Judge {
     fn met(&mut self, candidate: &Candidate);
 }
 
-/// The one who would go first now.
+/// Who would go first now, into `best`.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     memory: &Memory,
-) -> io::Result<Found> {
-    let mut search = Search::new(rules, judge, memory);
+    best: &mut Option<Candidate>,
+) -> io::Result<Cost> {
+    let mut search = Search::new(rules, judge, memory, best);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
     if rules.ranking == Ranking::OomScore {
         let mut list = Shortlist::new();
-        proc.for_each(&mut |proc: &mut Proc, pid| {
+        proc.for_each(|proc, pid| {
             seen += 1;
-            match proc.oom_score(pid) {
-                Ok(0) if rules.zero_is_exempt() => {}
-                Ok(score) => list.add(score.max(0) as u64, pid),
-                Err(_) => {}
+            let score = proc.oom_score(pid).unwrap_or(-1);
+            if score > 0 || (score == 0 && !rules.zero_is_exempt()) {
+                list.add(score as u64, pid);
             }
         })?;
         search.files = seen;
@@ -66,12 +65,12 @@ pub fn find(
     }
     if let Some(most) = rest {
         seen = 0;
-        proc.for_each(&mut |proc: &mut Proc, pid| {
+        proc.for_each(|proc, pid| {
             seen += 1;
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    Ok(Found { best: search.best, seen, files: search.files })
+    Ok(Cost { seen, files: search.files })
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
@@ -87,7 +86,7 @@ pub fn above(
 ) -> io::Result<Shortlist> {
     let mut list = Shortlist::new();
     let page = machine::page();
-    proc.for_each(&mut |proc: &mut Proc, pid| {
+    proc.for_each(|proc, pid| {
         if !go_on(proc) {
             return;
         }
@@ -97,30 +96,37 @@ pub fn above(
         if !proc.resident_pages(pid).is_ok_and(|pages| pages == 0 || is_above(pages)) {
             return;
         }
-        let Ok(stat) = proc.stat(pid) else { return };
-        let Ok(pages) = proc.exact_resident_pages(&stat) else { return };
+        let Ok(stat) = &proc.stat(pid) else { return };
+        let Ok(pages) = proc.exact_resident_pages(stat) else { return };
         let rss = KiB::from_pages(pages, page);
         let comes =
             last.map_or(true, |(least, last)| rss.0 < least || (rss.0 == least && pid > last));
-        if is_above(pages) && comes && protection(proc, rules, judge, &stat).is_none() {
+        if is_above(pages) && comes && protection(proc, rules, judge, stat).is_none() {
             list.add(rss.0, pid);
         }
     })?;
     Ok(list)
 }
 
-/// Looks at one process again: it must be the same, still a candidate, and is returned as
-/// it is now.
+/// Looks at one process again: `candidate` becomes what it is now. False if it is not the same,
+/// or none any more.
 pub fn again(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     memory: &Memory,
-    old: &Candidate,
-) -> Option<Candidate> {
-    let mut search = Search::new(rules, judge, memory);
-    search.consider(proc, old.id().pid, Score::AtMost(i32::MAX));
-    search.best.filter(|new| new.id() == old.id())
+    candidate: &mut Candidate,
+) -> bool {
+    let mut now = None;
+    let pid = candidate.id().pid;
+    Search::new(rules, judge, memory, &mut now).consider(proc, pid, Score::AtMost(i32::MAX));
+    match now {
+        Some(now) if now.id() == candidate.id() => {
+            *candidate = now;
+            true
+        }
+        _ => false,
+    }
 }
 
 /// The guard and its ancestors, as they are now.
@@ -142,14 +148,19 @@ struct Search<'a> {
     judge: &'a mut dyn Judge,
     swap_used: KiB,
     page: KiB,
-    best: Option<Candidate>,
+    best: &'a mut Option<Candidate>,
     files: u32,
 }
 
 impl<'a> Search<'a> {
-    fn new(rules: &'a Rules<'a>, judge: &'a mut dyn Judge, memory: &Memory) -> Search<'a> {
+    fn new(
+        rules: &'a Rules<'a>,
+        judge: &'a mut dyn Judge,
+        memory: &Memory,
+        best: &'a mut Option<Candidate>,
+    ) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search { rules, judge, swap_used, page: machine::page(), best: None, files: 0 }
+        Search { rules, judge, swap_used, page: machine::page(), best, files: 0 }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -167,9 +178,9 @@ impl<'a> Search<'a> {
             Score::AtMost(score) => (score, false),
         };
         // The most points and the most size that it can have, as far as is known.
-        let mut most = if by_rss { i64::MAX } else { rules.scale.points(score) };
+        let mut most = if by_rss { MOST } else { rules.scale.points(score) };
         let most_bonus = self.most_bonus();
-        if !self.is_beaten_by(most.saturating_add(most_bonus), KiB(u64::MAX)) {
+        if !self.is_beaten_by(most + most_bonus, KiB(u64::MAX)) {
             return Ok(());
         }
         // Where a name may raise it, its size alone settles nothing.
@@ -183,19 +194,19 @@ impl<'a> Search<'a> {
             }
         }
         self.files += 1;
-        let stat = proc.stat_with_threads(pid)?;
-        if rules.protection(&stat).is_some() {
+        let Ok(stat) = &proc.stat_with_threads(pid) else { return Ok(()) };
+        if rules.protection(stat).is_some() {
             return Ok(());
         }
         let rss = KiB::from_pages(stat.rss_pages, self.page);
         if by_rss {
             most = points_of(rss);
         }
-        let raised = most.saturating_add(most_bonus);
+        let raised = most + most_bonus;
         let mut size = rss.plus(swap_used);
         if swap_used > KiB::ZERO && self.is_beaten_by(raised, size) {
             self.files += 1;
-            size = rss.plus(proc.status(&stat)?.swap);
+            size = rss.plus(proc.status(stat)?.swap);
         }
         // Before the patterns are asked: some of what they look at costs more than a file.
         if !self.is_beaten_by(raised, size) {
@@ -203,10 +214,10 @@ impl<'a> Search<'a> {
         }
         let mut verdict = Verdict::default();
         if !self.judge.is_idle() {
-            verdict = self.judge.judge(proc, &stat);
+            verdict = self.judge.judge(proc, stat);
         }
         let bonus = rules.bonus_for(&verdict);
-        if verdict.spared.is_some() || !self.is_beaten_by(most.saturating_add(bonus), size) {
+        if verdict.spared.is_some() || !self.is_beaten_by(most + bonus, size) {
             return Ok(());
         }
         if !is_known {
@@ -216,7 +227,7 @@ impl<'a> Search<'a> {
                 most = rules.scale.points(score);
             }
         }
-        let mut points = most.saturating_add(bonus);
+        let mut points = most + bonus;
         if score == 0 || rules.ignore_positive_adj {
             self.files += 1;
             let adj = proc.oom_score_adj(pid)?;
@@ -234,7 +245,8 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let standing = rules.standing(points, size);
-        let candidate = self.best.insert(Candidate { stat, score, standing, verdict });
+        let candidate =
+            self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
         Ok(())
     }
@@ -263,9 +275,12 @@ impl<'a> Search<'a> {
     }
 }
 
+/// More than any process holds, and a bonus can be added.
+const MOST: i64 = i64::MAX / 2;
+
 /// What counts with `--sort-by-rss`.
 fn points_of(rss: KiB) -> i64 {
-    i64::try_from(rss.0).unwrap_or(i64::MAX)
+    rss.0.min(MOST as u64) as i64
 }
 
 /// What is known of a whole process group.
@@ -286,16 +301,16 @@ pub fn group(
     leader: Pid,
 ) -> io::Result<Group> {
     let mut group = Group { leader, protected: None, living: 0, held: Held::default() };
-    proc.for_each(&mut |proc: &mut Proc, pid| {
-        let Ok(stat) = proc.stat(pid) else { return };
+    proc.for_each(|proc, pid| {
+        let Ok(stat) = &proc.stat(pid) else { return };
         if stat.pgid != leader.number() || stat.is_gone() {
             return;
         }
         group.living += 1;
-        if let Ok(status) = proc.status(&stat) {
+        if let Ok(status) = proc.status(stat) {
             group.held = group.held.and(status.held());
         }
-        match protection(proc, rules, judge, &stat) {
+        match protection(proc, rules, judge, stat) {
             None | Some(Protection::Gone) => {}
             Some(why) => group.protected = group.protected.or(Some((pid, why))),
         }

@@ -50,13 +50,25 @@ impl World {
     }
 
     fn find_with(&self, judge: &mut dyn Judge) -> Found {
-        self.with_rules(|proc, rules| find(proc, rules, judge, &self.memory).unwrap())
+        self.with_rules(|proc, rules| found(proc, rules, judge, &self.memory))
     }
 
     /// The victim's number, counted from `FIRST`.
     fn victim(&self) -> Option<i32> {
         self.find().best.map(|best| best.id().pid.number() - FIRST)
     }
+}
+
+struct Found {
+    best: Option<Candidate>,
+    seen: u32,
+    files: u32,
+}
+
+fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
+    let mut best = None;
+    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best).unwrap();
+    Found { best, seen, files }
 }
 
 /// What patterns would say, by name.
@@ -200,7 +212,7 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
             all.iter_mut().for_each(|(name, shown)| shown.verdict = verdicts[*name]);
             let mut judge = ByName(names.into_iter().zip(verdicts).collect());
             world.with_rules(|proc, rules| {
-                let found = find(proc, rules, &mut judge, &world.memory).unwrap();
+                let found = found(proc, rules, &mut judge, &world.memory);
                 let standing = found.best.map(|best| best.standing);
                 let expected = first_of_all(all.iter().map(|(_, shown)| shown), rules);
                 assert_eq!(standing, expected, "round {round}, scores over {width}");
@@ -380,10 +392,10 @@ fn files_that_vanish_or_are_garbage_cost_one_candidate_and_no_more() {
 fn a_second_look_sees_another_process_under_the_same_number() {
     let world = World::new();
     world.add(1, 700, LARGE);
-    let best = world.find().best.unwrap();
-    let again = |world: &World| {
+    let mut best = world.find().best.unwrap();
+    let mut again = |world: &World| {
         world.with_rules(|proc, rules| {
-            again(proc, rules, &mut ByName(Vec::new()), &world.memory, &best).is_some()
+            again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best)
         })
     };
     assert!(again(&world));
@@ -433,7 +445,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
             machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
         }
         let judge = &mut ByName(Vec::new());
-        let found = find(proc, rules, judge, &world.memory).unwrap();
+        let found = found(proc, rules, judge, &world.memory);
         assert_eq!(counted::allocations(), before);
         assert_eq!(found.seen, 200);
     });
