@@ -40,11 +40,11 @@ impl Limits {
         }
         if let Some(size) = &mut mem_size {
             shrunk = size.term.max(size.kill) > memory.user;
-            for level in [&mut size.term, &mut size.kill] {
-                if shrunk && *level > NEVER {
-                    *level = level.scaled(memory.user, memory.total).max(KiB(1));
-                }
-            }
+            let reachable = |size: KiB| match shrunk && size > NEVER {
+                true => size.scaled(memory.user, memory.total).max(KiB(1)),
+                false => size,
+            };
+            *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
         }
         let mem = lower(mem, memory.user, mem_size);
         Limits { mem, swap: lower(swap, memory.swap_total, swap_size), shrunk }
@@ -91,17 +91,22 @@ fn lower(
     whole: KiB,
     size: Option<Levels<KiB>>,
 ) -> Levels<Option<KiB>> {
-    let size = size.unwrap_or(Levels { term: UNSET, kill: UNSET });
-    let mut least = [size.term, size.kill];
-    if let Some(Levels { term, kill }) = share {
-        for (least, percent) in least.iter_mut().zip([term, kill]) {
-            // A share above 0 is never rounded down to "never".
-            let is_never = percent == Percent::default();
-            *least = (*least).min(if is_never { NEVER } else { percent.of(whole).max(KiB(1)) });
-        }
+    let unset = Levels { term: UNSET, kill: UNSET };
+    let size = size.unwrap_or(unset);
+    let share = share.map_or(unset, |share| Levels {
+        term: share_of(share.term, whole),
+        kill: share_of(share.kill, whole),
+    });
+    let known = |kib| (kib != NEVER && kib != UNSET).then_some(kib);
+    Levels { term: known(size.term.min(share.term)), kill: known(size.kill.min(share.kill)) }
+}
+
+/// A share above 0 is never rounded down to "never".
+fn share_of(percent: Percent, whole: KiB) -> KiB {
+    match percent == Percent::default() {
+        true => NEVER,
+        false => percent.of(whole).max(KiB(1)),
     }
-    let [term, kill] = least.map(|kib| Some(kib).filter(|&kib| kib != NEVER && kib != UNSET));
-    Levels { term, kill }
 }
 
 /// The level of `memory` as it is.
@@ -116,8 +121,8 @@ pub struct FillRate {
     /// KiB a second, as measured at the start.
     measured: KiB,
     /// A faster fall that was seen, and until when it counts.
-    raised: Option<(KiB, Moment)>,
-    last: Option<(KiB, Moment)>,
+    raised: (KiB, Moment),
+    last: (KiB, Moment),
 }
 
 /// A fall that outdoes the measured rate comes in bursts; a minute covers the next one.
@@ -125,31 +130,30 @@ const RAISED_FOR: Duration = Duration::from_secs(60);
 
 impl FillRate {
     pub fn new(measured: KiB) -> FillRate {
-        FillRate { measured, raised: None, last: None }
+        FillRate { measured, raised: Default::default(), last: Default::default() }
     }
 
     /// Takes note of what is available at `now`.
     pub fn observe(&mut self, available: KiB, now: Moment) {
-        let Some((before, then)) = self.last else {
-            self.last = Some((available, now));
-            return;
-        };
+        let (before, then) = self.last;
         // In less than that, a batch that the kernel brings to account looks like a flood.
         if now.since(then) >= CLOSEST {
-            self.last = Some((available, now));
+            self.last = (available, now);
             let nanos = now.0 - then.0;
             let fall = before.less(available).scaled(KiB(1_000_000_000), KiB(nanos));
             if fall > self.at(now) {
-                self.raised = Some((fall, now.after(RAISED_FOR)));
+                self.raised = (fall, now.after(RAISED_FOR));
             }
         }
     }
 
     /// KiB a second to reckon with.
     pub fn at(&self, now: Moment) -> KiB {
-        match self.raised {
-            Some((rate, until)) if now < until => rate.max(self.measured),
-            _ => self.measured,
+        let (rate, until) = self.raised;
+        if now < until {
+            rate.max(self.measured)
+        } else {
+            self.measured
         }
     }
 }

@@ -68,7 +68,7 @@ impl Stats {
 
     pub fn pack(&self) -> [u8; PACKED] {
         let mut bytes = [0; PACKED];
-        for (place, number) in bytes.chunks_exact_mut(8).zip(self.0) {
+        for (place, number) in bytes.chunks_exact_mut(8).zip(&self.0) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
         bytes
@@ -91,7 +91,7 @@ pub fn unpack(bytes: &[u8], numbers: &mut [u64]) {
 /// The samples, each with what tells its family if it is the first of that. The end of a name
 /// tells kind and unit: `_total` counts, `_bytes` are kept in KiB here, and `_ratio` in
 /// millionths.
-const SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
+static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     (concat!("info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), "The version of the guard."),
     ("memory_total_bytes", "MemTotal."),
     ("memory_available_bytes", "MemAvailable."),
@@ -146,7 +146,7 @@ impl Page<'_> {
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut untold = "";
-        for (place, (sample, help)) in SAMPLES.into_iter().enumerate() {
+        for (place, &(sample, help)) in SAMPLES.iter().enumerate() {
             if !help.is_empty() {
                 untold = help;
             }

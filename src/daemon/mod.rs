@@ -237,7 +237,7 @@ impl Daemon {
     #[inline(never)]
     fn report_numbers(&mut self) {
         if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
-            for (number, amount) in [
+            for &(number, amount) in &[
                 (Number::Total, memory.total),
                 (Number::Available, memory.available),
                 (Number::User, memory.user),
@@ -300,8 +300,8 @@ impl Daemon {
             self.helper.deadline().filter(|&at| at > now),
         ];
         let mut next = now.after(FURTHEST);
-        for at in due.into_iter().flatten() {
-            next = next.min(at);
+        for at in due.iter().flatten() {
+            next = next.min(*at);
         }
         next = next.max(closest);
         let victim = self.victim.as_ref();

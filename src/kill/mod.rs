@@ -387,8 +387,8 @@ struct Backoff {
     until: Moment,
 }
 
-/// Longer than from a pause's end to the verdict on the next kill.
-const QUIET: Duration = Duration::from_secs(30);
+/// In seconds: longer than from a pause's end to the verdict on the next kill.
+const QUIET: u64 = 30;
 
 impl Backoff {
     /// In seconds.
@@ -397,7 +397,7 @@ impl Backoff {
     }
 
     fn next(&mut self, now: Moment) -> Duration {
-        let quiet = now.since(self.until) > QUIET + Duration::from_secs(self.last);
+        let quiet = now.since(self.until).as_secs() > QUIET + self.last;
         self.last = if quiet { self.first } else { (self.last * 2).clamp(self.first, self.limit) };
         let wait = Duration::from_secs(self.last);
         self.until = now.after(wait);
