@@ -185,6 +185,7 @@ impl fmt::Display for Portrait<'_> {
 }
 
 /// With `-d`: one that goes before all met so far, and by which patterns.
+#[inline(never)]
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
     let Verdict { prefer, avoid, .. } = candidate.verdict;
     say!(
@@ -215,12 +216,14 @@ impl fmt::Display for By<'_> {
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
+#[inline(never)]
 pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
     helper.write_line_with_command(Priority::Warning, portrait.candidate.id(), text.as_bytes());
 }
 
+#[inline(never)]
 pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
     let would = if dryrun { "would be " } else { "" };
     say!(
@@ -287,6 +290,7 @@ impl fmt::Display for AndGroup {
     }
 }
 
+#[inline(never)]
 pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
     let candidate = portrait.candidate;
     say!(

@@ -108,13 +108,13 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ("kills_total{signal=\"SIGKILL\",reason=\"limit\"}", ""),
     ("last_victim_bytes", "RSS and swap of the last victim, when it was signalled."),
     ("last_victim_timestamp_seconds", "When the last victim was first signalled."),
-    ("resident_bytes{process=\"watch\"}", "Resident memory of the guard's two processes."),
-    ("resident_bytes{process=\"helper\"}", ""),
     (
         "memory_stall_ratio{kind=\"some\"}",
         "Share of the last 10 s in which some or all (full) tasks waited for memory.",
     ),
     ("memory_stall_ratio{kind=\"full\"}", ""),
+    ("resident_bytes{process=\"watch\"}", "Resident memory of the guard's two processes."),
+    ("resident_bytes{process=\"helper\"}", ""),
 ];
 
 /// The whole file.
@@ -131,13 +131,13 @@ impl Page<'_> {
     /// The value of a sample, if it is known.
     fn value(&self, place: usize) -> Option<u64> {
         const FIRST_OF_VICTIM: usize = 1 + Number::LastVictim as usize;
-        const RESIDENT: usize = 1 + NUMBERS;
-        const STALL: usize = RESIDENT + 2;
+        const STALL: usize = 1 + NUMBERS;
+        const RESIDENT: usize = STALL + 2;
         match place {
             0 => Some(1),
-            FIRST_OF_VICTIM.. if place < RESIDENT && self.stats.0[NUMBERS - 1] == 0 => None,
-            STALL.. => self.stall.map(|stall| stall[place - STALL].into()),
+            FIRST_OF_VICTIM.. if place < STALL && self.stats.0[NUMBERS - 1] == 0 => None,
             RESIDENT.. => self.resident[place - RESIDENT].map(|resident| resident.0),
+            STALL.. => self.stall.map(|stall| stall[place - STALL].into()),
             _ => Some(self.stats.0[place - 1]),
         }
     }
