@@ -20,7 +20,6 @@ use crate::sys::{arena, clock};
 use crate::units::Moment;
 use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.
 const REFUSALS: usize = 20;
@@ -102,13 +101,12 @@ impl Daemon {
 
     #[inline(never)]
     fn send_for(&mut self, what: What) {
-        let (config, sources) = (self.config.clone(), self.sources.clone());
-        let (scale, on_terminal) = (self.scale, self.on_terminal);
         let sent = Errand::start(|report| {
             let Ok(mut proc) = Proc::system() else { return false };
+            let Daemon { config, sources, scale, on_terminal, .. } = &*self;
             match what {
-                What::Settings => read_settings(&sources, on_terminal, &mut proc, report),
-                What::Candidates => tell_candidates(&config, scale, &mut proc, report),
+                What::Settings => read_settings(sources, *on_terminal, &mut proc, report),
+                What::Candidates => tell_candidates(config, *scale, &mut proc, report),
             }
         });
         match sent {
@@ -202,7 +200,7 @@ impl Daemon {
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
-        self.config = Rc::new(config);
+        self.config = config;
         true
     }
 }

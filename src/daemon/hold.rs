@@ -113,6 +113,7 @@ impl Judge for PatternJudge<'_> {
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
     pub meminfo: &'a MemInfo,
+    pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
 }
@@ -126,7 +127,8 @@ impl Daemon {
         let rules = Rules::new(&self.config, total, self.scale, family, left);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        Court { proc: &mut self.proc, meminfo: &self.meminfo, rules, judge }
+        let (proc, meminfo, config) = (&mut self.proc, &self.meminfo, &self.config);
+        Court { proc, meminfo, config, rules, judge }
     }
 
     /// Memory as it is this moment, if it can be read.

@@ -210,25 +210,24 @@ impl Daemon {
     /// it, that ends early.
     #[inline(never)]
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
-        let config = self.config.clone();
         let acts_at = self.machine.acts_at(now);
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let Court { proc, meminfo, rules, mut judge } = self.court();
+        let Court { proc, meminfo, config, rules, mut judge } = self.court();
         let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {
                 let memory = meminfo.read(proc).ok().flatten();
-                let level = memory.map(|memory| policy::level(&config, &memory));
+                let level = memory.map(|memory| policy::level(config, &memory));
                 give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
             }
             !give_way
         });
-        self.offenders.next_check = Some(now.after(pace(&config, limit.every)));
+        self.offenders.next_check = Some(now.after(pace(&self.config, limit.every)));
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
-        if self.helper.may_be_replaced() && !config.patterns.is_empty() {
+        if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
             // It may be only late.
             if self.helper.is_silent_for(SOON) {
                 self.replace_helper();
@@ -240,7 +239,7 @@ impl Daemon {
                 let is_whole = list.dropped().is_none();
                 again_soon |= !is_whole;
                 // In a dry run the largest would be found again and again.
-                let goes_on = config.dryrun && !is_whole;
+                let goes_on = self.config.dryrun && !is_whole;
                 self.offenders.last = list.entries().last().copied().filter(|_| goes_on);
                 let hook_until = clock::now().after(HOOK);
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });

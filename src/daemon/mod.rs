@@ -33,7 +33,6 @@ use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 pub use start::{open_sysrq, NoSysrq, Parts};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// Even where memory is far away: swap that was switched on, or a clock that a suspended
@@ -51,8 +50,8 @@ const STATS_EVERY: Duration = Duration::from_secs(15);
 const STEPS: usize = 8;
 
 pub struct Daemon {
-    config: Rc<Config>,
-    sources: Rc<Sources>,
+    config: Config,
+    sources: Sources,
     inherited: Inherited,
     /// Standard error was one at the start.
     on_terminal: bool,

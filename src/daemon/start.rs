@@ -29,7 +29,6 @@ use crate::victim::Scale;
 use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// For measuring how fast memory fills: a few milliseconds, on the slowest board too.
@@ -113,8 +112,8 @@ impl Daemon {
             stats: Stats::default(),
             asked: Asked::default(),
             psi: config.memory.then(|| psi_trigger(&proc)).flatten(),
-            config: Rc::new(config),
-            sources: Rc::new(sources),
+            config,
+            sources,
             inherited,
             on_terminal: parts.on_terminal,
             proc,
