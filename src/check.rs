@@ -42,7 +42,7 @@ pub fn text(
     sources.doubts(tell);
     look_at_outputs(config, tell);
     let (family, left) = (scan::family(proc, None), Remembered::default());
-    let rules = Rules::new(config, memory.total, scale, &family, &left);
+    let rules = Rules::new(config, memory.total, scale, family, &left);
     if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
         tell(format_args!("{}", log::Rival(pid, name)));
     }

@@ -85,7 +85,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Has a line written.
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
-        self.send(b'L', priority as u8, line(text).as_bytes());
+        self.line(priority, line(text).as_bytes());
+    }
+
+    /// The same of a finished line.
+    pub fn line(&mut self, priority: Priority, line: &[u8]) {
+        self.send(b'L', priority as u8, line);
     }
 
     /// Hands the text of a file to the watch, which knows it by its number.

@@ -95,7 +95,7 @@ pub fn text<'a>(
     let mut reader = Reader::default();
     reader.start(!patterns.is_empty())?;
     let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
-    let rules = Rules::new(config, memory.total, scale, &family, &left);
+    let rules = Rules::new(config, memory.total, scale, family, &left);
     let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
     let mut judge = Judging { patterns, filter: &mut filter, reader: &mut reader };

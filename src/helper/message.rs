@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn what_is_sealed_is_parsed() {
         let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
-        let stats = Stats { looks: 7, ..Stats::default() };
+        let mut stats = Stats::default();
+        stats.count_look();
         for message in [
             Message::Line { priority: Priority::Info, text: b"" },
             Message::Line { priority: Priority::Error, text: b"hello" },
