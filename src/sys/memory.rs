@@ -49,7 +49,6 @@ pub fn touch_all() -> io::Result<()> {
 }
 
 fn touch(mapping: maps::Mapping) {
-    let unused = arena::unused();
     // Of the stack what is in use; what it may grow into has a measure of its own.
     let here = 0u8;
     let start = match mapping.is_stack {
@@ -57,7 +56,7 @@ fn touch(mapping: maps::Mapping) {
         false => mapping.start,
     };
     for page in (start..mapping.end).step_by(PAGE_MIN) {
-        if unused.contains(&page) {
+        if arena::is_unused(page, PAGE_MIN) {
             continue;
         }
         let byte = page as *mut u8;
@@ -108,12 +107,12 @@ pub enum Pages {
 pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     const RUN: usize = 2 << 20;
     let runs = usize::try_from(size.0).ok()? * 1024 / RUN;
-    let fresh = FreshMemory::map((runs + 1) * RUN).ok()?;
+    let fresh = FreshMemory::map((runs + 1) * RUN)?;
     if pages == Pages::Huge {
         fresh.ask_for_huge_pages();
     }
     // Huge pages begin at multiples of their size; one run to spare makes room for that.
-    let first = (fresh.start as usize + RUN - 1) & !(RUN - 1);
+    let first = (fresh.start + RUN - 1) & !(RUN - 1);
     let begin = clock::now();
     let mut best: Option<Duration> = None;
     for run in 0..runs {
@@ -130,37 +129,47 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             break;
         }
     }
-    let nanos = u64::try_from(best?.as_nanos()).ok()?.max(1);
+    // A run takes no second.
+    let nanos = u64::from(best?.subsec_nanos()).max(1);
     Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / nanos))
 }
 
 /// An anonymous private mapping, unmapped when dropped.
 struct FreshMemory {
-    start: *mut libc::c_void,
+    start: usize,
     len: usize,
 }
 
 impl FreshMemory {
-    fn map(len: usize) -> io::Result<FreshMemory> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh mapping touches no memory that anyone uses.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(FreshMemory { start, len })
+    fn map(len: usize) -> Option<FreshMemory> {
+        Some(FreshMemory { start: map(len)?, len })
     }
 
     fn ask_for_huge_pages(&self) {
         // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
-        unsafe { libc::madvise(self.start, self.len, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(self.start as *mut _, self.len, libc::MADV_HUGEPAGE) };
     }
 }
 
 impl Drop for FreshMemory {
     fn drop(&mut self) {
         // SAFETY: `map` got exactly this mapping, and no reference to it is left.
-        unsafe { libc::munmap(self.start, self.len) };
+        unsafe { unmap(self.start, self.len) };
     }
+}
+
+/// Where fresh memory of that size begins, all of it zero.
+pub(super) fn map(len: usize) -> Option<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh mapping touches no memory that anyone uses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start as usize)
+}
+
+/// # Safety
+/// `map` gave these bytes, and nobody uses them any more.
+pub(super) unsafe fn unmap(start: usize, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(start as *mut _, len) };
 }
