@@ -45,7 +45,7 @@ impl Errand {
             0
         })?;
         // The fork has made the pages common; what is not brought in now is when it is needed.
-        let _ = memory::touch_all();
+        let _ = memory::touch_all(memory::WATCH);
         Ok(Errand { ours, until: clock::now().after(LIMIT) })
     }
 

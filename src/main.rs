@@ -85,16 +85,19 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default().into_vec();
     let request = arguments::parse(arguments).map_err(Failure::Usage);
-    request.and_then(|request| run(&program, request)).unwrap_or_else(|failure| {
-        match &failure {
-            Failure::Settings(refusals) => refusals.iter().for_each(|refusal| complain(refusal)),
-            other => complain(other),
-        }
-        if failure.status() == USAGE {
-            complain(&"try 'oom_guard --help'");
-        }
-        ExitCode::from(failure.status())
-    })
+    let done = request.and_then(|request| match prepare(&program, request)? {
+        Some(daemon) => daemon.run().map_err(|error| Failure::Io("start", error)),
+        None => Ok(()),
+    });
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    match &failure {
+        Failure::Settings(refusals) => refusals.iter().for_each(|refusal| complain(refusal)),
+        other => complain(other),
+    }
+    if failure.status() == USAGE {
+        complain(&"try 'oom_guard --help'");
+    }
+    ExitCode::from(failure.status())
 }
 
 /// Writes one line to standard error, as well as that goes.
@@ -138,7 +141,9 @@ impl Display for Failure {
     }
 }
 
-fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
+/// Does what was asked, up to the daemon's loop: that runs where the stack is short again.
+#[inline(never)]
+fn prepare(program: &[u8], request: Request) -> Result<Option<Box<Daemon>>, Failure> {
     match request.task {
         Some(Task::Help) => return print(&help()),
         Some(Task::Version) => {
@@ -191,18 +196,16 @@ fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
     let config = settled.config;
     let parts =
         Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
-    let daemon = Daemon::start(parts).map_err(|error| Failure::Io("start", error))?;
-    daemon.run();
-    Ok(ExitCode::SUCCESS)
+    Daemon::start(parts).map(Some).map_err(|error| Failure::Io("start", error))
 }
 
 /// A reader that goes away early (`| head`) is no failure; a full disk is.
-fn print(text: &dyn Display) -> Result<ExitCode, Failure> {
+fn print(text: &dyn Display) -> Result<Option<Box<Daemon>>, Failure> {
     match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Io("write to standard output", error))
         }
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(None),
     }
 }
 

@@ -90,8 +90,8 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 }
 
 impl Daemon {
-    /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
-    pub fn start(parts: Parts) -> io::Result<Daemon> {
+    /// Prepares everything that the loop needs: signals, priority, and what the helper will say.
+    pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
         let Parts {
             config,
             sources,
@@ -114,7 +114,7 @@ impl Daemon {
         let refused = config
             .priority
             .map(|niceness| prioritize(&mut proc, raised(inherited, Some(niceness))));
-        let mut helper = Helper::start(duty(&config, inherited))?;
+        let mut helper = Helper::new(duty(&config, inherited))?;
 
         let limits = Limits::of(&config, &memory);
         log::banner(&mut helper, &config, &limits, &memory);
@@ -167,7 +167,7 @@ impl Daemon {
             );
         }
         let now = clock::now();
-        Ok(Daemon {
+        Ok(Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
             next_report: config.report.map(|_| now),
@@ -194,7 +194,7 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
-        })
+        }))
     }
 }
 
