@@ -21,11 +21,11 @@ use std::time::Duration;
 
 /// Serves until the other end is closed and all that it sent is done.
 pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, duty: &Duty) -> i32 {
-    let Ok(proc) = Proc::system() else { return 1 };
+    let Ok(mut proc) = Proc::system() else { return 1 };
     let outboxes = arena::unsealed(|| Outboxes::open(&duty.outputs, watch_pid));
     let stats_file = duty.outputs.stats_file.as_ref();
     let mut helper = Serving {
-        proc,
+        proc: &mut proc,
         duty,
         watch,
         command: CommandLine::new(),
@@ -61,7 +61,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, duty: &Duty) -> i32 {
 }
 
 struct Serving<'a> {
-    proc: Proc,
+    proc: &'a mut Proc,
     duty: &'a Duty,
     watch: BorrowedFd<'a>,
     /// The command line read last, whose it is, and whether it could be read.
@@ -139,7 +139,7 @@ impl Serving<'_> {
 
     fn write_stats(&mut self) {
         let (Some(stats), Some(file)) = (self.stats.take(), &mut self.stats_file) else { return };
-        if let Err(error) = file.write(&stats, &mut self.proc) {
+        if let Err(error) = file.write(&stats, self.proc) {
             let text = file.trouble(&error);
             self.outboxes.line(Priority::Warning, text.as_bytes());
         }

@@ -20,17 +20,13 @@ type LongPath = Buf<1024>;
 
 pub struct StatsFile<'a> {
     path: &'a Path,
-    /// Collectors read `*.prom`: this one does not end so.
-    beside: LongPath,
     watch: Pid,
     in_trouble: bool,
 }
 
 impl<'a> StatsFile<'a> {
     pub fn new(path: &'a Path, watch: Pid) -> StatsFile<'a> {
-        let mut beside = LongPath::from_bytes(path.as_bytes());
-        beside.push(b".tmp\0");
-        StatsFile { path, beside, watch, in_trouble: false }
+        StatsFile { path, watch, in_trouble: false }
     }
 
     /// The error is one where trouble begins, and to be told.
@@ -52,14 +48,17 @@ impl<'a> StatsFile<'a> {
     }
 
     fn replace(&self, page: &[u8]) -> io::Result<()> {
+        // Collectors read `*.prom`: this one does not end so.
+        let mut beside = LongPath::from_bytes(self.path.as_bytes());
+        beside.push(b".tmp\0");
         // What is left of an earlier try, or what others have put there.
-        let _ = fd::remove(self.beside.as_bytes());
-        let file = fd::open_bytes(self.beside.as_bytes(), Access::Create)?;
+        let _ = fd::remove(beside.as_bytes());
+        let file = fd::open_bytes(beside.as_bytes(), Access::Create)?;
         fd::let_all_read(file.as_fd())?;
         if fd::write(file.as_fd(), page)? < page.len() {
             return Err(errno::no_space());
         }
-        fd::rename(self.beside.as_bytes(), self.path.terminated())
+        fd::rename(beside.as_bytes(), self.path.terminated())
     }
 
     pub fn trouble(&self, error: &io::Error) -> Line {

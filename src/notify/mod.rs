@@ -78,9 +78,9 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> Told {
     signal::end_after(ALL_ENDS);
     let end = clock::now().after(ALL);
     let mut office = Office::default();
-    office.send(Whom::System, end, || broadcast(news));
+    office.send(Whom::System, end, &|| broadcast(news));
     for person in people(proc) {
-        office.send(Whom::User(person.owner.user), end, || visit(&person, news));
+        office.send(Whom::User(person.owner.user), end, &|| visit(&person, news));
     }
     office.close(end);
     signal::end_never();
@@ -125,7 +125,7 @@ struct Office {
 
 impl Office {
     /// Sends a messenger, once there are few enough, and as long as there is time.
-    fn send(&mut self, whom: Whom, end: Moment, errand: impl FnOnce() -> Result<(), Fault>) {
+    fn send(&mut self, whom: Whom, end: Moment, errand: &dyn Fn() -> Result<(), Fault>) {
         while self.out.len() >= MESSENGERS && clock::now() < end {
             self.wait();
         }
@@ -185,14 +185,15 @@ impl Office {
 
 /// A messenger's exit status is all that it reports.
 fn status_of(result: Result<(), Fault>) -> i32 {
-    let is_it = |fault: &Fault| result == Err(*fault);
-    Fault::ALL.iter().position(is_it).map_or(0, |place| place as i32 + 1)
+    result.err().map_or(0, |fault| fault as i32 + 1)
 }
 
 /// Any other status is that of a process that has gone wrong.
 fn result_of(status: i32) -> Result<(), Fault> {
-    let Some(place) = (status as usize).checked_sub(1) else { return Ok(()) };
-    Err(Fault::ALL.get(place).copied().unwrap_or(Fault::Silent))
+    match status {
+        0 => Ok(()),
+        _ => Err(Fault::ALL.get(status as usize - 1).copied().unwrap_or(Fault::Silent)),
+    }
 }
 
 fn broadcast(news: &News<'_>) -> Result<(), Fault> {

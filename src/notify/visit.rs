@@ -73,9 +73,8 @@ struct Round {
 
 impl Round {
     fn show_at(&mut self, addresses: &[u8]) {
-        let Some(name) = address::names(addresses).next() else { return };
-        let is_known = |tried: &Name| tried.as_bytes() == name.as_bytes();
-        if self.tried.iter().any(is_known) || self.tried.len() == TRIED {
+        let Some(name) = address::names(addresses).into_iter().next() else { return };
+        if self.tried.contains(&name) || self.tried.len() == TRIED {
             return;
         }
         self.tried.push(name);

@@ -107,19 +107,27 @@ pub fn own_group() -> i32 {
 /// EBUSY if this process has more than one thread: the child would have one only, and
 /// might find a lock held by another.
 pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    match fork_with(kept)? {
+        Some(pid) => Ok(pid),
+        None => exit_now(child()),
+    }
+}
+
+/// The number of the child; `None` in the child itself.
+#[inline(never)]
+fn fork_with(kept: &[BorrowedFd<'_>]) -> io::Result<Option<Pid>> {
     if threads()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     // SAFETY: this is the only thread, as just counted, and starts none meanwhile.
-    let pid = check(unsafe { libc::fork() }.into())?;
-    if let Some(pid) = Pid::new(pid as i64) {
-        return Ok(pid);
+    let pid = Pid::new(check(unsafe { libc::fork() }.into())? as i64);
+    if pid.is_none() {
+        // SAFETY: no code of ours runs for it; a parent that ignores it must not hide the ends
+        // of the child's own children.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        close_all_but(kept);
     }
-    // SAFETY: no code of ours runs for it; a parent that ignores it must not hide the ends of
-    // the child's own children.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    close_all_but(kept);
-    exit_now(child())
+    Ok(pid)
 }
 
 /// Threads of this process: each has an entry in its `task` directory, beside two links.
