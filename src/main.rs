@@ -4,6 +4,7 @@
 //! those named before it.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod units;
 
@@ -70,10 +71,10 @@ use options::{Section, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
 use sources::Sources;
+use std::ffi::OsString;
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt;
-use std::process::ExitCode;
 use sys::errno::Errno;
 use sys::{fd, machine, process};
 use victim::Scale;
@@ -81,15 +82,25 @@ use victim::Scale;
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_default().into_vec();
+/// Called by the C library: what the standard library does before that is 2 KiB of code.
+#[allow(unsafe_code)] // that it has this name
+#[cfg_attr(not(test), no_mangle)]
+extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
+    process::begin();
+    guard(&arguments).into()
+}
+
+/// Returns the exit status.
+fn guard(arguments: &process::Arguments) -> u8 {
+    let mut arguments = arguments.texts();
+    let program = arguments.next().unwrap_or_default().to_vec();
+    let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
     let request = arguments::parse(arguments).map_err(Failure::Usage);
     let done = request.and_then(|request| match prepare(&program, request)? {
         Some(daemon) => daemon.run().map_err(|error| Failure::Io("start", error)),
         None => Ok(()),
     });
-    let Err(failure) = done else { return ExitCode::SUCCESS };
+    let Err(failure) = done else { return 0 };
     match &failure {
         Failure::Settings(refusals) => refusals.iter().for_each(|refusal| complain(refusal)),
         other => complain(other),
@@ -97,7 +108,7 @@ fn main() -> ExitCode {
     if failure.status() == USAGE {
         complain(&"try 'oom_guard --help'");
     }
-    ExitCode::from(failure.status())
+    failure.status()
 }
 
 /// Writes one line to standard error, as well as that goes.
@@ -151,7 +162,7 @@ fn prepare(program: &[u8], request: Request) -> Result<Option<Box<Daemon>>, Fail
         }
         Some(Task::Check | Task::Explain) | None => {}
     }
-    let variables = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
+    let variables = process::variables().map(|(key, value)| (key.to_vec(), value.to_vec()));
     let sources = Sources::of(program, request.given, variables);
     let texts = config::read(&sources).map_err(Failure::Settings)?;
     let on_terminal = fd::is_terminal(fd::stderr());

@@ -308,9 +308,9 @@ impl Helper {
             self.duty = duty;
             return Ok(());
         }
-        let fresh = Helper::start(duty)?;
-        let old = std::mem::replace(self, fresh);
-        self.lost = old.lost;
+        let lost = self.lost;
+        *self = Helper::start(duty)?;
+        self.lost = lost;
         // What is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
         Ok(())

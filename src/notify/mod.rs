@@ -18,7 +18,6 @@ use crate::sys::{clock, process, signal};
 use crate::units::{Moment, Pid};
 use bus::Bus;
 pub use bus::Fault;
-use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 use visit::visit;
 use wire::{Member, Values};
@@ -79,32 +78,35 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> Told {
     let end = clock::now().after(ALL);
     let mut office = Office::default();
     office.send(Whom::System, end, &|| broadcast(news));
-    for person in people(proc) {
-        office.send(Whom::User(person.owner.user), end, &|| visit(&person, news));
+    let people = people(proc);
+    for &owner in &people.users {
+        office.send(Whom::User(owner.user), end, &|| visit(owner, &people.processes, news));
     }
     office.close(end);
     signal::end_never();
     office.told
 }
 
-/// A user with processes, and so perhaps with a bus.
-struct Person {
-    owner: Owner,
-    pids: Vec<Pid>,
+/// Users with processes, and so perhaps with a bus.
+#[derive(Default)]
+struct People {
+    users: Vec<Owner>,
+    /// All their processes.
+    processes: Vec<(u32, Pid)>,
 }
 
 /// Those to whom this process may send somebody.
-fn people(proc: &mut Proc) -> Vec<Person> {
-    let mut people: Vec<Person> = Vec::new();
+fn people(proc: &mut Proc) -> People {
+    let mut people = People::default();
     let own = process::own_user();
     let _ = proc.for_each(|proc, pid| {
         let Ok(owner) = proc.user_and_group(pid) else { return };
         if own != 0 && owner.user != own || !proc.has_one_user(pid).unwrap_or(false) {
             return;
         }
-        match people.iter_mut().find(|person| person.owner.user == owner.user) {
-            Some(person) => person.pids.push(pid),
-            None => people.push(Person { owner, pids: vec![pid] }),
+        people.processes.push((owner.user, pid));
+        if people.users.iter().all(|known| known.user != owner.user) {
+            people.users.push(owner);
         }
     });
     people
@@ -197,9 +199,10 @@ fn result_of(status: i32) -> Result<(), Fault> {
 }
 
 fn broadcast(news: &News<'_>) -> Result<(), Fault> {
-    let set = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").map(OsStringExt::into_vec);
+    let mut variables = process::variables();
+    let set = variables.find(|(key, _)| key == b"DBUS_SYSTEM_BUS_ADDRESS");
     let end = clock::now().after(ONE);
-    let mut bus = Bus::enter(set.as_deref().unwrap_or(SYSTEM_BUS), None, end)?;
+    let mut bus = Bus::enter(set.map_or(SYSTEM_BUS, |(_, value)| value), None, end)?;
     let mut body = Values::new();
     body.string(text::plain(news.summary).as_bytes());
     body.string(text::without_markup(news.body).as_bytes());

@@ -21,18 +21,25 @@ fn parse_release(release: &[u8]) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Processors that are online, at least 1.
+/// Processors that this process may run on, at least 1.
 pub fn processors() -> u32 {
-    // SAFETY: takes no pointer.
-    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    u32::try_from(count).unwrap_or(1).max(1)
+    let mut count = 0;
+    // SAFETY: all zero is a valid set; the call fills it, or leaves it as it is.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set);
+        for processor in 0..libc::CPU_SETSIZE as usize {
+            count += u32::from(libc::CPU_ISSET(processor, &set));
+        }
+    }
+    count.max(1)
 }
 
 /// The size of a page: 4, 16 or 64 KiB.
 pub fn page() -> KiB {
     // SAFETY: takes no pointer.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    KiB(u64::try_from(bytes).unwrap_or(4096) / 1024)
+    let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+    KiB((bytes as u64).max(4096) / 1024)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::check;
 use super::fd::Owner;
 use super::fd::{self, Access};
 use crate::units::Pid;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -165,6 +166,62 @@ pub fn reap() -> Option<(Pid, Exit)> {
         false => Exit::Status(libc::WEXITSTATUS(status)),
     };
     Pid::new(got.into()).map(|pid| (pid, exit))
+}
+
+/// What the C library calls `main` with: only it can make one.
+#[repr(transparent)]
+pub struct Arguments(*const *const libc::c_char);
+
+impl Arguments {
+    /// Each, the program's own name first.
+    pub fn texts(&self) -> impl Iterator<Item = &'static [u8]> {
+        texts(self.0)
+    }
+}
+
+extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+/// Key and value of each variable of this process.
+pub fn variables() -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
+    // SAFETY: the C library sets it before `main`, and nothing here changes it.
+    texts(unsafe { environ }).filter_map(|text| {
+        let end = text.iter().position(|&byte| byte == b'=')?;
+        Some((&text[..end], &text[end + 1..]))
+    })
+}
+
+/// Of a list that ends with a null pointer, as the kernel lays it on the stack for good.
+fn texts(mut at: *const *const libc::c_char) -> impl Iterator<Item = &'static [u8]> {
+    std::iter::from_fn(move || {
+        // SAFETY: `at` is the beginning of such a list, or within one, and not behind its end;
+        // each text ends with its NUL. Nothing changes or frees them.
+        unsafe {
+            let text = *at;
+            if text.is_null() {
+                return None;
+            }
+            at = at.add(1);
+            Some(CStr::from_ptr(text).to_bytes())
+        }
+    })
+}
+
+/// What the standard library would do before `main`: the standard descriptors are open, so
+/// that no file takes their place, and writing where nobody reads is an error and no signal.
+pub fn begin() {
+    let null = super::c_path(b"/dev/null\0").as_ptr();
+    // SAFETY: the path ends with NUL; what is closed was opened here.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // Each call gives the lowest number that is free; hooks are to have these too.
+        let mut fd = 0;
+        while (0..=libc::STDERR_FILENO).contains(&fd) {
+            fd = libc::open(null, libc::O_RDWR);
+        }
+        libc::close(fd);
+    }
 }
 
 /// What this process was given by who started it, before it raised itself.
