@@ -94,7 +94,7 @@ pub fn remove(path: &[u8]) -> io::Result<()> {
 /// Lets everyone read a file, whatever the mask that this process inherited.
 pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), 0o644) }.into()).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), 0o644) }).map(drop)
 }
 
 /// Opens a path relative to `directory`.

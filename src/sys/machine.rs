@@ -23,16 +23,11 @@ fn parse_release(release: &[u8]) -> (u32, u32) {
 
 /// Processors that this process may run on, at least 1.
 pub fn processors() -> u32 {
-    let mut count = 0;
-    // SAFETY: all zero is a valid set; the call fills it, or leaves it as it is.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set);
-        for processor in 0..libc::CPU_SETSIZE as usize {
-            count += u32::from(libc::CPU_ISSET(processor, &set));
-        }
-    }
-    count.max(1)
+    let mut set = [0u64; 128];
+    let (size, at) = (std::mem::size_of_val(&set), set.as_mut_ptr());
+    // SAFETY: `at` points to `size` writable bytes; what is not written stays 0.
+    unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, at) };
+    set.iter().map(|bits| bits.count_ones()).sum::<u32>().max(1)
 }
 
 /// The size of a page: 4, 16 or 64 KiB.

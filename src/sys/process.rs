@@ -4,6 +4,7 @@ use super::check;
 #[cfg(feature = "dbus-notify")]
 use super::fd::Owner;
 use super::fd::{self, Access};
+use super::signal;
 use crate::units::Pid;
 use std::ffi::CStr;
 use std::io;
@@ -123,9 +124,8 @@ fn fork_with(kept: &[BorrowedFd<'_>]) -> io::Result<Option<Pid>> {
     // SAFETY: this is the only thread, as just counted, and starts none meanwhile.
     let pid = Pid::new(check(unsafe { libc::fork() }.into())? as i64);
     if pid.is_none() {
-        // SAFETY: no code of ours runs for it; a parent that ignores it must not hide the ends
-        // of the child's own children.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        // A parent that ignores it must not hide the ends of the child's own children.
+        signal::treat(libc::SIGCHLD, libc::SIG_DFL);
         close_all_but(kept);
     }
     Ok(pid)
@@ -212,9 +212,9 @@ fn texts(mut at: *const *const libc::c_char) -> impl Iterator<Item = &'static [u
 /// that no file takes their place, and writing where nobody reads is an error and no signal.
 pub fn begin() {
     let null = super::c_path(b"/dev/null\0").as_ptr();
+    signal::treat(libc::SIGPIPE, libc::SIG_IGN);
     // SAFETY: the path ends with NUL; what is closed was opened here.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         // Each call gives the lowest number that is free; hooks are to have these too.
         let mut fd = 0;
         while (0..=libc::STDERR_FILENO).contains(&fd) {
@@ -260,7 +260,8 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     adj.push_number(inherited.oom_score_adj.max(0) as u32);
     let mut pipe = [-1; 2];
     // SAFETY: `pipe` has room for two descriptors.
-    check(unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }.into())?;
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    check(unsafe { libc::syscall(libc::SYS_pipe2, pipe.as_mut_ptr(), flags) })?;
     // SAFETY: the kernel has just handed out both.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
     // SAFETY: the child makes system calls only, until it becomes another program or ends.
@@ -280,7 +281,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
             let _ = fd::write(file.as_fd(), adj.as_bytes());
         }
         for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+            signal::treat(signal, libc::SIG_DFL);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
