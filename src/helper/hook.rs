@@ -155,31 +155,29 @@ fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
         Reason::Memory => "memory",
         Reason::Limit => "limit",
     };
-    let numbers = [
-        ("PID", event.id.pid.number().into()),
-        ("UID", event.uid.into()),
-        ("RSS", event.rss.0 as i64),
-        ("SWAP", event.swap.0 as i64),
-        ("SCORE", event.score.into()),
-        ("ADJ", event.adj.into()),
+    // Of earlyoom's variables there are the first two of each.
+    let numbers: [i64; 6] = [
+        event.id.pid.number().into(),
+        event.uid.into(),
+        event.rss.0 as i64,
+        event.swap.0 as i64,
+        event.score.into(),
+        event.adj.into(),
     ];
-    let texts = [
-        ("NAME", event.comm.as_bytes()),
-        ("CMDLINE", command.as_bytes()),
-        ("SIGNAL", event.signal().as_bytes()),
-        ("REASON", reason.as_bytes()),
-        ("ACTION", if event.dryrun { b"dryrun" } else { b"kill" }),
+    let texts: [&[u8]; 5] = [
+        event.comm.as_bytes(),
+        command.as_bytes(),
+        event.signal().as_bytes(),
+        reason.as_bytes(),
+        if event.dryrun { b"dryrun" } else { b"kill" },
     ];
     let mut all = Buf::new();
     all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
-    // Of earlyoom's those that it has.
-    for (prefix, numbers, texts) in
-        [("OOM_GUARD", &numbers[..], &texts[..]), ("EARLYOOM", &numbers[..2], &texts[..2])]
-    {
-        for (key, number) in numbers {
+    for (prefix, most) in [("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
+        for (key, number) in NUMBERS.iter().zip(numbers).take(most) {
             let _ = write!(all, "{prefix}_{key}={number}\0");
         }
-        for (key, text) in texts {
+        for (key, text) in TEXTS.iter().zip(texts).take(most) {
             let _ = write!(all, "{prefix}_{key}=");
             all.push(text);
             all.push(b"\0");
@@ -187,3 +185,6 @@ fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     }
     all
 }
+
+const NUMBERS: [&str; 6] = ["PID", "UID", "RSS", "SWAP", "SCORE", "ADJ"];
+const TEXTS: [&str; 5] = ["NAME", "CMDLINE", "SIGNAL", "REASON", "ACTION"];

@@ -115,7 +115,7 @@ impl Helper {
         self.started = clock::now();
         self.silent_since = None;
         self.full_since = None;
-        let pid = process::split(&[theirs], || {
+        let pid = process::split(Some(theirs), || {
             arena::forbid();
             signal::leave_to_parent();
             serve::serve(theirs, watch, duty)
@@ -325,7 +325,10 @@ impl Helper {
     }
 
     fn hung_since(&self) -> Option<Moment> {
-        [self.silent_since, self.full_since].into_iter().flatten().min()
+        match (self.silent_since, self.full_since) {
+            (Some(silent), Some(full)) => Some(silent.min(full)),
+            (silent, full) => silent.or(full),
+        }
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that

@@ -40,7 +40,7 @@ impl Notices {
         let Some(place) = self.under_way.iter_mut().find(|place| place.is_none()) else {
             return say(out, "notification left out: others are under way still");
         };
-        let started = process::split(&[], || {
+        let started = process::split(None, || {
             arena::open();
             signal::leave_to_parent();
             // Beside the watch, not before it.

@@ -134,7 +134,7 @@ impl Office {
         if clock::now() >= end {
             return self.note(whom, Err(Fault::Silent));
         }
-        let messenger = process::split(&[], || {
+        let messenger = process::split(None, || {
             signal::end_after(ONE_ENDS);
             status_of(errand())
         });

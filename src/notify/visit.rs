@@ -32,8 +32,8 @@ const NOTIFY: Member = Member {
 pub fn visit(owner: Owner, processes: &[(u32, Pid)], news: &News<'_>) -> Result<(), Fault> {
     let user = owner.user;
     let mut proc = Proc::system().map_err(|_| Fault::NoRight)?;
-    if user != process::own_user() {
-        process::become_user(owner).map_err(|_| Fault::NoRight)?;
+    if user != process::own_user() && !process::become_user(owner) {
+        return Err(Fault::NoRight);
     }
     let is_for_all = user != 0 && news.owner != Some(user);
     let body = if is_for_all { news.body } else { news.body_for_owner };

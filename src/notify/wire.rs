@@ -46,6 +46,11 @@ impl Values {
         &self.bytes
     }
 
+    #[inline(never)]
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     fn align(&mut self, to: usize) {
         while self.bytes.len() % to != 0 {
             self.byte(0);
@@ -53,24 +58,24 @@ impl Values {
     }
 
     pub fn byte(&mut self, value: u8) {
-        self.bytes.push(value);
+        self.push(&[value]);
     }
 
     pub fn number(&mut self, value: u32) {
         self.align(4);
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        self.push(&value.to_le_bytes());
     }
 
     /// A string or an object path: valid UTF-8 without a NUL.
     pub fn string(&mut self, text: &[u8]) {
         self.number(text.len() as u32);
-        self.bytes.extend_from_slice(text);
+        self.push(text);
         self.byte(0);
     }
 
     pub fn signature(&mut self, text: &str) {
         self.byte(text.len() as u8);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.push(text.as_bytes());
         self.byte(0);
     }
 
@@ -78,7 +83,7 @@ impl Values {
     pub fn structures(&mut self, elements: &Values) {
         self.number(elements.as_bytes().len() as u32);
         self.align(8);
-        self.bytes.extend_from_slice(elements.as_bytes());
+        self.push(elements.as_bytes());
     }
 
     /// A field of a header, of type `kind`.
@@ -108,15 +113,15 @@ pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     let mut whole = Values::new();
     whole.byte(b'l');
     match member.destination {
-        Some(_) => whole.bytes.extend_from_slice(&[CALL, 0]),
-        None => whole.bytes.extend_from_slice(&[SIGNAL, NO_REPLY_EXPECTED]),
+        Some(_) => whole.push(&[CALL, 0]),
+        None => whole.push(&[SIGNAL, NO_REPLY_EXPECTED]),
     }
     whole.byte(1);
     whole.number(body.as_bytes().len() as u32);
     whole.number(serial);
     whole.structures(&fields);
     whole.align(8);
-    whole.bytes.extend_from_slice(body.as_bytes());
+    whole.push(body.as_bytes());
     whole
 }
 

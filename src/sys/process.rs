@@ -46,32 +46,25 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Becomes `owner` for good, in no other group. Succeeds only if no way leads back.
+/// Becomes `owner` for good, in no other group. True only if no way leads back.
 #[cfg(feature = "dbus-notify")]
-pub fn become_user(owner: Owner) -> io::Result<()> {
+pub fn become_user(owner: Owner) -> bool {
     let Owner { user, group } = owner;
-    // Groups first, since only root may change them.
-    // By the kernel's own calls: those of a C library have every thread do the same, for
-    // which it brings 2 KiB of code; here there is one.
-    // SAFETY: a list of no groups needs no memory; the others take no pointer.
-    unsafe {
-        check(libc::syscall(calls::SETGROUPS, 0, 0))?;
-        check(libc::syscall(calls::SETRESGID, group, group, group))?;
-        check(libc::syscall(calls::SETRESUID, user, user, user))?;
-    }
     let (mut users, mut groups) = ([!user; 3], [!group; 3]);
     let ([u, v, w], [g, h, i]) = (&mut users, &mut groups);
-    // SAFETY: all six are writable.
-    unsafe {
-        check(libc::getresuid(u, v, w).into())?;
-        check(libc::getresgid(g, h, i).into())?;
-    }
-    // SAFETY: takes no pointer.
-    let is_final = user == 0 || unsafe { libc::syscall(calls::SETRESUID, 0, 0, 0) } != 0;
-    if users == [user; 3] && groups == [group; 3] && is_final {
-        return Ok(());
-    }
-    Err(io::Error::from_raw_os_error(libc::EPERM))
+    // By the kernel's own calls: those of a C library have every thread do the same, for
+    // which it brings 2 KiB of code; here there is one. Groups first, since only root may
+    // change them.
+    // SAFETY: a list of no groups needs no memory; what is read is writable.
+    let all_done = unsafe {
+        libc::syscall(calls::SETGROUPS, 0, 0) == 0
+            && libc::syscall(calls::SETRESGID, group, group, group) == 0
+            && libc::syscall(calls::SETRESUID, user, user, user) == 0
+            && libc::getresuid(u, v, w) == 0
+            && libc::getresgid(g, h, i) == 0
+            && (user == 0 || libc::syscall(calls::SETRESUID, 0, 0, 0) != 0)
+    };
+    all_done && users == [user; 3] && groups == [group; 3]
 }
 
 /// The calls that take 32 bits of a user or group, everywhere.
@@ -104,11 +97,11 @@ pub fn own_group() -> i32 {
 }
 
 /// Starts `child` in a process of its own, which ends with what it returns, and holds no
-/// descriptor of this one but the standard ones and those `kept`.
+/// descriptor of this one but the standard ones and the one `kept`.
 ///
 /// EBUSY if this process has more than one thread: the child would have one only, and
 /// might find a lock held by another.
-pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
+pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
     match fork_with(kept)? {
         Some(pid) => Ok(pid),
         None => exit_now(child()),
@@ -117,7 +110,7 @@ pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result
 
 /// The number of the child; `None` in the child itself.
 #[inline(never)]
-fn fork_with(kept: &[BorrowedFd<'_>]) -> io::Result<Option<Pid>> {
+fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     if threads()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
@@ -286,7 +279,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        close_all_but(&[theirs.as_fd()]);
+        close_all_but(Some(theirs.as_fd()));
         libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
@@ -294,17 +287,16 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     }
 }
 
-/// Closes all descriptors of this process but the standard ones and those `kept`: also what
+/// Closes all descriptors of this process but the standard ones and the one `kept`: also what
 /// a careless parent left open.
-fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut from = libc::STDERR_FILENO + 1;
-    loop {
-        let next = kept.iter().map(AsRawFd::as_raw_fd).filter(|&fd| fd >= from).min();
-        close_range(from, next.map_or(RawFd::MAX, |fd| fd - 1));
-        match next {
-            Some(fd) => from = fd + 1,
-            None => return,
+fn close_all_but(kept: Option<BorrowedFd<'_>>) {
+    let first = libc::STDERR_FILENO + 1;
+    match kept.map(|fd| fd.as_raw_fd()).filter(|&fd| fd >= first) {
+        Some(fd) => {
+            close_range(first, fd - 1);
+            close_range(fd + 1, RawFd::MAX);
         }
+        None => close_range(first, RawFd::MAX),
     }
 }
 
