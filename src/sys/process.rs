@@ -252,8 +252,8 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     let mut adj = crate::bytes::Buf::<8>::new();
     adj.push_number(inherited.oom_score_adj.max(0) as u32);
     let mut pipe = [-1; 2];
-    // SAFETY: `pipe` has room for two descriptors.
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: `pipe` has room for two descriptors.
     check(unsafe { libc::syscall(libc::SYS_pipe2, pipe.as_mut_ptr(), flags) })?;
     // SAFETY: the kernel has just handed out both.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
