@@ -88,7 +88,8 @@ pub fn send_part(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd.as_raw_fd(), at.cast(), len, flags) } as libc::c_long)
 }
 
-/// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN when there is none.
+/// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN
+/// when there is none.
 pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.
