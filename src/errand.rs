@@ -38,7 +38,7 @@ impl Errand {
     /// Sends a child; `run` is true if all is well. A child that hangs is ended.
     pub fn start(run: impl FnOnce(&mut Report<'_>) -> bool) -> io::Result<Errand> {
         let (ours, theirs) = socket::pair()?;
-        process::split(&[theirs.as_fd()], || {
+        process::split(Some(theirs.as_fd()), || {
             arena::open();
             signal::leave_to_parent();
             signal::end_after(LIMIT.as_secs() as u32);
@@ -48,7 +48,7 @@ impl Errand {
             0
         })?;
         // The fork has made the pages common; what is not brought in now is when it is needed.
-        let _ = memory::touch_all();
+        let _ = memory::touch_all(memory::WATCH);
         Ok(Errand { ours, until: clock::now().after(LIMIT) })
     }
 

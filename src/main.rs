@@ -4,6 +4,7 @@
 //! those named before it.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod units;
 
@@ -61,13 +62,13 @@ mod check;
 
 mod daemon;
 
-use arguments::Request;
 use config::Config;
 use daemon::{Daemon, Parts};
 use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
 use sources::Sources;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -80,21 +81,32 @@ use victim::Scale;
 const CANNOT: i32 = 1;
 const USAGE: i32 = 2;
 
-fn main() {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_default().into_vec();
+/// Called by the C library: what the standard library does before that is 2 KiB of code.
+#[allow(unsafe_code)] // that it has this name
+#[cfg_attr(not(test), no_mangle)]
+extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
+    process::begin();
+    // The loop runs where the stack is short again.
+    if let Err(error) = prepare(&arguments).run() {
+        cannot("start", &error);
+    }
+    0
+}
+
+/// The daemon, ready to run. Whatever else was asked for is done here, and is all.
+#[inline(never)]
+fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
+    let mut arguments = arguments.texts();
+    let program = arguments.next().unwrap_or_default();
+    let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
     let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
     match request.task {
         Some(Task::Help) => print(&help()),
         Some(Task::Version) => {
             print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
         }
-        Some(Task::Check | Task::Explain) | None => run(&program, request),
+        Some(Task::Check | Task::Explain) | None => {}
     }
-}
-
-/// Watches, or tells what there is to know before.
-fn run(program: &[u8], request: Request) -> ! {
     let sources = Sources::of(program, request.given);
     let on_terminal = fd::is_terminal(fd::stderr());
     let mut config = Config::default();
@@ -147,10 +159,7 @@ fn run(program: &[u8], request: Request) -> ! {
     let notices = request.notices;
     let parts =
         Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
-    match Daemon::start(parts) {
-        Ok(daemon) => daemon.run(),
-        Err(error) => cannot("start", &error),
-    }
+    Daemon::start(parts).unwrap_or_else(|error| cannot("start", &error))
 }
 
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.

@@ -32,6 +32,7 @@ use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 pub use start::{open_sysrq, Parts};
+use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -86,11 +87,12 @@ pub struct Daemon {
 impl Daemon {
     /// Watches until a signal ends it.
     #[inline(never)]
-    pub fn run(mut self: Box<Self>) -> ! {
+    pub fn run(mut self: Box<Self>) -> io::Result<()> {
+        self.helper.spawn()?;
         if let Err(error) = memory::lock() {
             log::without(&mut self.helper, "locking memory", error);
         }
-        if let Err(error) = memory::touch_all() {
+        if let Err(error) = memory::touch_all(memory::WATCH) {
             log::without(&mut self.helper, "touching all memory", error);
         }
         if self.config.debug {
@@ -113,7 +115,7 @@ impl Daemon {
         }
         say!(self.helper, Notice, "stopped by a signal");
         self.helper.finish();
-        std::process::exit(0);
+        Ok(())
     }
 
     /// Takes the signals that have come; true if one of them ends the guard.

@@ -102,7 +102,7 @@ impl Daemon {
         if config.priority.is_some() {
             refused = prioritize(&mut proc, raised(inherited, config.priority));
         }
-        let helper = Helper::start(duty(&config, inherited))?;
+        let helper = Helper::new(duty(&config, inherited))?;
         let now = clock::now();
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),

@@ -136,7 +136,7 @@ pub fn remove(path: &[u8]) -> io::Result<()> {
 /// Lets everyone read a file, whatever the mask that this process inherited.
 pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), 0o644) }.into()).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), 0o644) }).map(drop)
 }
 
 /// Opens a path relative to `directory`.
@@ -259,27 +259,7 @@ impl<const N: usize> Waiter<N> {
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        let limit = timeout.map(|wait| {
-            // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
-            let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
-            limit.tv_sec = wait.as_secs() as _;
-            limit.tv_nsec = wait.subsec_nanos() as _;
-            limit
-        });
-        let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit as *const _);
-        // SAFETY: `entries` holds at least `len` entries; `limit` is null or lives on
-        // the stack above; a null mask leaves the signal mask alone.
-        let ready = unsafe {
-            libc::ppoll(
-                self.entries.as_mut_ptr(),
-                self.len as libc::nfds_t,
-                limit,
-                std::ptr::null(),
-            )
-        };
-        if ready < 0 {
-            self.entries.iter_mut().for_each(|entry| entry.revents = 0);
-        }
+        wait_for(&mut self.entries[..self.len], timeout);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -293,6 +273,24 @@ impl<const N: usize> Waiter<N> {
     /// The other end is gone for good (POLLERR, POLLHUP or POLLNVAL).
     pub fn is_broken(&self, place: usize) -> bool {
         self.entries[place].revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+    }
+}
+
+#[inline(never)]
+fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
+    // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
+    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+    let mut at = std::ptr::null();
+    if let Some(wait) = timeout {
+        limit.tv_sec = wait.as_secs() as libc::time_t;
+        limit.tv_nsec = wait.subsec_nanos() as _;
+        at = &limit as *const _;
+    }
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
+    // SAFETY: `entries` holds so many; `at` is null or points to the stack above; a null
+    // mask leaves the signal mask alone.
+    if unsafe { libc::ppoll(first, count, at, std::ptr::null()) } < 0 {
+        entries.iter_mut().for_each(|entry| entry.revents = 0);
     }
 }
 
