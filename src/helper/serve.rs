@@ -182,7 +182,7 @@ impl Serving<'_> {
             Some(Message::ReadCommand { id, question }) => {
                 // Anew each time: the process may have become another program meanwhile.
                 self.command = Some((id, self.read_command(id).ok()));
-                let line = self.command_of(id).map(Buf::as_bytes);
+                let line = self.command_of(id).map(|line| line.as_bytes());
                 // If the watch does not listen any more, it did not wait.
                 let answer = Message::Command { question, line };
                 let _ = socket::send(watch, answer.seal().as_bytes());
@@ -270,8 +270,8 @@ impl Serving<'_> {
 /// What a message shows of a command line.
 fn shown(line: Option<&CommandLine>) -> ShortCommand {
     let mut shown = Buf::new();
-    shown.push(line.map_or(&b""[..], Buf::as_bytes));
-    if shown.is_cut() || line.is_some_and(Buf::is_cut) {
+    shown.push(line.map_or(&b""[..], |line| line.as_bytes()));
+    if shown.is_cut() || line.is_some_and(|line| line.is_cut()) {
         shown.end_with(b"...");
     }
     shown
