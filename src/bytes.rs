@@ -28,6 +28,11 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     Some(if digits.is_some() { -number } else { number })
 }
 
+/// The same of fewer bits.
+pub fn parse_i32(text: &[u8]) -> Option<i32> {
+    i32::try_from(parse_i64(text)?).ok()
+}
+
 /// The bytes up to the first newline or blank.
 pub fn first_word(text: &[u8]) -> &[u8] {
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());

@@ -76,8 +76,7 @@ impl Explanation {
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        let users = filter::users_of(&passwd).map(|(uid, name)| (uid, name.to_vec()));
-        let users = Users(users.collect());
+        let users = Users(filter::users_of(&passwd, &mut |_| true));
         let reader = Reader::start(!config.patterns.is_empty())?;
         let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);

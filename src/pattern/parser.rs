@@ -189,8 +189,13 @@ impl Parser<'_> {
 
     fn push(&mut self, place: Place) -> Step {
         self.make_room(self.places.len() + 1)?;
-        self.places.push(place);
+        self.put(place);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn put(&mut self, place: Place) {
+        self.places.push(place);
     }
 
     fn make_room(&self, count: usize) -> Step {
@@ -348,12 +353,12 @@ impl Parser<'_> {
         for written in 0..copies {
             if written >= least {
                 let around = (copies - written) * (length + 1) + usize::from(most.is_none());
-                self.places.push(Place::Split(way(around)));
+                self.put(Place::Split(way(around)));
             }
             self.places.extend_from_slice(&body);
         }
         if most.is_none() {
-            self.places.push(match least {
+            self.put(match least {
                 0 => Place::Jump(-way(length + 1)),
                 _ => Place::Split(-way(length)),
             });

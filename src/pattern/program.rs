@@ -38,12 +38,13 @@ pub struct Class([u64; 4]);
 
 impl Class {
     pub fn add(&mut self, byte: u8) {
-        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        self.add_range(byte, byte);
     }
 
+    #[inline(never)]
     pub fn add_range(&mut self, from: u8, to: u8) {
         for byte in from..=to {
-            self.add(byte);
+            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
         }
     }
 
@@ -64,6 +65,7 @@ impl Class {
     }
 
     /// Adds the other case of each letter.
+    #[inline(never)]
     pub fn fold(&mut self) {
         for letter in b'a'..=b'z' {
             let upper = letter.to_ascii_uppercase();
@@ -214,6 +216,7 @@ impl Set {
         Set { members: Vec::with_capacity(count), index: vec![0; count] }
     }
 
+    #[inline(never)]
     fn insert(&mut self, place: u16) {
         let index = &mut self.index[usize::from(place)];
         if self.members.get(usize::from(*index)) != Some(&place) {

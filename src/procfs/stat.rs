@@ -52,30 +52,25 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     // all that follows is numbers and one letter.
     let close = text.iter().rposition(|&b| b == b')').filter(|&close| close > open)?;
     let pid = bytes::parse_i64(text[..open].strip_suffix(b" ")?).and_then(Pid::new)?;
-    // The last field in a cut line may be cut itself.
-    let end = text.iter().rposition(|&b| b == b' ' || b == b'\n').filter(|&end| end > close)?;
-    let mut fields = bytes::fields(&text[close + 1..end]);
-    // Fields are numbered from 1 in proc(5); the state is the third.
-    let mut next_at = 3;
-    let mut field = |number: usize| {
-        let field = fields.nth(number - next_at);
-        next_at = number + 1;
-        field
-    };
-    let state = *field(3)?.first()?;
-    let ppid = small(field(4)?)?;
-    let pgid = small(field(5)?)?;
-    let flags = bytes::parse_u64(field(9)?)?;
-    let threads = bytes::parse_i64(field(20)?)?.max(0) as u64;
-    let start = bytes::parse_u64(field(22)?)?;
+    let mut rest = bytes::fields(&text[close + 1..]);
+    // Fields are numbered from 1 in proc(5); the state is the third. The last one in a cut
+    // line may be cut itself: another must follow.
+    let mut fields = [&b""[..]; 26];
+    for field in &mut fields[3..] {
+        *field = rest.next()?;
+    }
     // The kernel's approximate counters can be a little below zero.
-    let rss_pages = bytes::parse_i64(field(24)?)?.max(0) as u64;
-    let comm = Comm::from_bytes(&text[open + 1..close]);
-    Some(Stat { id: Identity { pid, start }, comm, state, ppid, pgid, flags, threads, rss_pages })
-}
-
-fn small(text: &[u8]) -> Option<i32> {
-    i32::try_from(bytes::parse_i64(text)?).ok()
+    let number = |field: usize| Some(bytes::parse_i64(fields[field])?.max(0) as u64);
+    Some(Stat {
+        id: Identity { pid, start: number(22)? },
+        comm: Comm::from_bytes(&text[open + 1..close]),
+        state: fields[3][0],
+        ppid: bytes::parse_i32(fields[4])?,
+        pgid: bytes::parse_i32(fields[5])?,
+        flags: number(9)?,
+        threads: number(20)?,
+        rss_pages: number(24)?,
+    })
 }
 
 #[cfg(test)]
