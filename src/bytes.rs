@@ -72,6 +72,16 @@ pub fn whole_lines(text: &[u8]) -> Parts<'_> {
     Parts { rest: text, last: b'\n' }
 }
 
+/// What comes before the first `byte`, and what behind; without it all, and nothing.
+#[inline(never)]
+pub fn cut_at(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
+    let mut parts = Parts { rest: text, last: byte };
+    match parts.next() {
+        Some(part) => (part, parts.rest),
+        None => (text, b""),
+    }
+}
+
 /// Parts that each end with the byte `last`, which does not belong to them.
 pub struct Parts<'a> {
     pub rest: &'a [u8],
@@ -108,13 +118,14 @@ pub type AnyBuf = Buffer<[u8]>;
 
 pub struct Buffer<Room: ?Sized> {
     len: usize,
-    cut: bool,
+    /// Bytes that did not fit.
+    lost: usize,
     bytes: Room,
 }
 
 impl<const N: usize> Buf<N> {
     pub const fn new() -> Self {
-        Buffer { bytes: [0; N], len: 0, cut: false }
+        Buffer { bytes: [0; N], len: 0, lost: 0 }
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -144,7 +155,7 @@ impl AnyBuf {
         let taken = bytes.len().min(self.room());
         self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
         self.len += taken;
-        self.cut |= taken < bytes.len();
+        self.lost += bytes.len() - taken;
     }
 
     /// A number in decimal. Paths of `/proc` are built with this a few thousand times
@@ -188,7 +199,7 @@ impl AnyBuf {
 
     pub fn clear(&mut self) {
         self.len = 0;
-        self.cut = false;
+        self.lost = 0;
     }
 
     #[inline(never)]
@@ -197,7 +208,7 @@ impl AnyBuf {
     }
 
     pub fn is_cut(&self) -> bool {
-        self.cut
+        self.lost > 0
     }
 }
 

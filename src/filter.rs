@@ -166,23 +166,23 @@ impl Filter {
             }
             // The name was cut: it is what the executable is called, or for a script one of
             // its first arguments, if that goes on where the name ends.
-            let mut goes_on = |path: &[u8]| {
-                let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-                let is_it = name.len() > COMM && name.starts_with(comm);
-                is_it.then(|| pattern.is_match(name, scratch))
-            };
-            let by_exe = fields.text(Field::Exe, subject).and_then(&mut goes_on);
-            if by_exe.is_some() {
-                return by_exe;
+            if let Some(name) =
+                fields.text(Field::Exe, subject).and_then(|path| goes_on(path, comm))
+            {
+                return Some(pattern.is_match(name, scratch));
             }
-            let mut arguments = bytes::fields(fields.text(Field::Cmd, subject)?).take(3);
-            return Some(arguments.find_map(goes_on).unwrap_or(false));
+            for path in bytes::fields(fields.text(Field::Cmd, subject)?).take(3) {
+                if let Some(name) = goes_on(path, comm) {
+                    return Some(pattern.is_match(name, scratch));
+                }
+            }
+            return Some(false);
         }
         let text = fields.text(field, subject)?;
         if field == Field::User {
-            let uid = bytes::parse_u64(text);
-            if pattern.number().is_some() {
-                return Some(pattern.number() == uid);
+            let (uid, wanted) = (bytes::parse_u64(text), pattern.number());
+            if wanted.is_some() {
+                return Some(wanted == uid);
             }
             for (known, name) in users {
                 if Some(u64::from(*known)) == uid && pattern.is_match(name, scratch) {
@@ -192,6 +192,13 @@ impl Filter {
         }
         Some(pattern.is_match(text, scratch))
     }
+}
+
+/// The last part of `path`, if that goes on where `comm` was cut.
+fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
+    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let name = &path[start..];
+    (name.len() > COMM && name.starts_with(comm)).then_some(name)
 }
 
 impl Fields {
@@ -218,11 +225,14 @@ impl Fields {
 
 /// Number and name of each user (passwd(5)) whose name is asked for.
 pub fn users_of(passwd: &[u8], is_asked_for: &mut dyn FnMut(&[u8]) -> bool) -> Users {
-    let mut users = Vec::new();
-    for line in passwd.split(|&byte| byte == b'\n') {
-        let mut fields = line.split(|&byte| byte == b':');
-        let (name, number) = (fields.next(), fields.nth(1).and_then(bytes::parse_u64));
-        if let (Some(name), Some(number @ 0..=0xffff_ffff)) = (name, number) {
+    let (mut users, mut rest) = (Vec::new(), passwd);
+    while !rest.is_empty() {
+        let (line, lines) = bytes::cut_at(rest, b'\n');
+        rest = lines;
+        let (name, fields) = bytes::cut_at(line, b':');
+        let (_, fields) = bytes::cut_at(fields, b':');
+        let (number, _) = bytes::cut_at(fields, b':');
+        if let Some(number @ 0..=0xffff_ffff) = bytes::parse_u64(number) {
             if is_asked_for(name) {
                 users.push((number as u32, name.to_vec()));
             }

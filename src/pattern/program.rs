@@ -49,7 +49,7 @@ impl Class {
     }
 
     pub fn add_all(&mut self, other: &Class) {
-        for (word, more) in self.0.iter_mut().zip(other.0) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
             *word |= more;
         }
     }

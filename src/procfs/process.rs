@@ -42,11 +42,11 @@ impl Proc {
     }
 
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
-        let stat = self.stat_at(process_path(pid, "stat"))?;
-        if stat.id.pid != pid {
+        let result = self.stat_at(process_path(pid, "stat"));
+        if matches!(&result, Ok(stat) if stat.id.pid != pid) {
             return Err(gone());
         }
-        Ok(stat)
+        result
     }
 
     /// The number that this process has here; another one than the kernel says means that
@@ -58,12 +58,14 @@ impl Proc {
     /// `stat` with the RSS of a living thread where the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
-        let mut stat = self.stat(pid)?;
-        if stat.is_ended() && !stat.is_gone() {
-            let path = self.living_path(&stat, "stat")?;
-            stat.rss_pages = self.stat_at(path)?.rss_pages;
+        let mut result = self.stat(pid);
+        if let Ok(stat) = &mut result {
+            if stat.is_ended() && !stat.is_gone() {
+                let path = self.living_path(stat, "stat")?;
+                stat.rss_pages = self.stat_at(path)?.rss_pages;
+            }
         }
-        Ok(stat)
+        result
     }
 
     /// Whether `id` still runs: same start, and some thread of it alive. An error says
@@ -101,10 +103,14 @@ impl Proc {
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
         self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
-            let mut fields = Parts { rest: line, last: b':' };
-            let (Some(id), Some(controllers)) = (fields.next(), fields.next()) else { return };
-            let of = fields.rest;
-            let of_memory = controllers.split(|&byte| byte == b',').any(|name| name == b"memory");
+            let (id, rest) = bytes::cut_at(line, b':');
+            let (mut controllers, of) = bytes::cut_at(rest, b':');
+            let mut of_memory = false;
+            while !controllers.is_empty() {
+                let (name, others) = bytes::cut_at(controllers, b',');
+                of_memory |= name == b"memory";
+                controllers = others;
+            }
             if of_memory || (id == b"0" && (of != b"/" || path.as_bytes().is_empty())) {
                 path.clear();
                 path.push(of);

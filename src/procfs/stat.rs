@@ -61,16 +61,11 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     }
     // The kernel's approximate counters can be a little below zero.
     let number = |field: usize| Some(bytes::parse_i64(fields[field])?.max(0) as u64);
-    Some(Stat {
-        id: Identity { pid, start: number(22)? },
-        comm: Comm::from_bytes(&text[open + 1..close]),
-        state: fields[3][0],
-        ppid: bytes::parse_i32(fields[4])?,
-        pgid: bytes::parse_i32(fields[5])?,
-        flags: number(9)?,
-        threads: number(20)?,
-        rss_pages: number(24)?,
-    })
+    let id = Identity { pid, start: number(22)? };
+    let (ppid, pgid) = (bytes::parse_i32(fields[4])?, bytes::parse_i32(fields[5])?);
+    let (flags, threads, rss_pages) = (number(9)?, number(20)?, number(24)?);
+    let comm = Comm::from_bytes(&text[open + 1..close]);
+    Some(Stat { id, comm, state: fields[3][0], ppid, pgid, flags, threads, rss_pages })
 }
 
 #[cfg(test)]
