@@ -26,15 +26,16 @@ pub struct Patterns {
 impl Patterns {
     /// Only then `/etc/passwd` matters.
     pub fn ask_for_users(&self) -> bool {
-        self.all().any(|pattern| pattern.field() == Field::User)
+        let is_of_user = |pattern: &Pattern| pattern.field() == Field::User;
+        self.lists().iter().any(|list| list.iter().any(is_of_user))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.all().next().is_none()
+        self.lists().iter().all(|list| list.is_empty())
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
+    pub fn lists(&self) -> [&[Pattern]; 4] {
+        [&self.ignore, &self.only, &self.prefer, &self.avoid]
     }
 
     /// Puts the cheapest fields of each list first, whatever the order they were given in.

@@ -66,12 +66,16 @@ impl Filter {
     /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
     /// for (`Patterns::ask_for_users`).
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
+        let (mut of_user, mut longest) = (Vec::new(), 0);
+        for pattern in patterns.lists().into_iter().flatten() {
+            longest = longest.max(pattern.len());
+            if pattern.field() == Field::User {
+                of_user.push(pattern);
+            }
+        }
         let mut scratch = Scratch::new(longest);
         let users = users_of(passwd, &mut |name| {
-            patterns.all().any(|pattern| {
-                pattern.field() == Field::User && pattern.is_match(name, &mut scratch)
-            })
+            of_user.iter().any(|pattern| pattern.is_match(name, &mut scratch))
         });
         let (known, text) = (Default::default(), CommandLine::new);
         let texts = [text(), text(), text(), text()];
@@ -92,7 +96,7 @@ impl Filter {
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
     pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
         let mut unknown = Vec::new();
-        for pattern in patterns.all() {
+        for pattern in patterns.lists().into_iter().flatten() {
             let is_name = pattern.field() == Field::User && pattern.number().is_none();
             let mut users = self.users.iter();
             if is_name && !users.any(|(_, name)| pattern.is_match(name, &mut self.scratch)) {
@@ -140,8 +144,12 @@ impl Filter {
     ) -> Vec<Field> {
         self.fields.known = Default::default();
         let mut subject = Subject { proc, stat, commands };
-        let mut matching = Field::ALL.to_vec();
-        matching.retain(|&field| self.matches(field, pattern, &mut subject) == Some(true));
+        let mut matching = Vec::new();
+        for field in Field::ALL {
+            if self.matches(field, pattern, &mut subject) == Some(true) {
+                matching.push(field);
+            }
+        }
         matching
     }
 

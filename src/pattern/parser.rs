@@ -67,18 +67,11 @@ const NAMED: [&[u8]; 14] = [
 
 /// Compiles what stands in `text` from `start` on.
 pub fn parse(text: &[u8], start: usize, is_glob: bool) -> Result<Program, Fault> {
-    let mut parser = Parser {
-        text,
-        at: start,
-        is_glob,
-        fold: false,
-        places: Vec::new(),
-        classes: Vec::new(),
-        groups: Vec::new(),
-        atom: None,
-    };
+    let mut program = Program::default();
+    let (fold, groups, atom) = (false, Vec::new(), None);
+    let mut parser = Parser { text, at: start, is_glob, fold, program: &mut program, groups, atom };
     match parser.whole(start) {
-        Ok(()) => Ok(Program::new(parser.places, parser.classes)),
+        Ok(()) => Ok(program.finished()),
         Err(what) => Err(Fault { at: parser.at, what }),
     }
 }
@@ -93,8 +86,7 @@ struct Parser<'a> {
     is_glob: bool,
     /// Letters match in either case.
     fold: bool,
-    places: Vec<Place>,
-    classes: Vec<Class>,
+    program: &'a mut Program,
     /// The whole pattern first, then the groups that are open.
     groups: Vec<Group>,
     /// Where in `places` begins what a repeat would repeat.
@@ -141,7 +133,7 @@ impl Parser<'_> {
     }
 
     fn take(&mut self, byte: u8) -> Step {
-        let start = self.places.len();
+        let start = self.program.places.len();
         match (byte, self.is_glob) {
             (b'(', false) => return self.group(),
             (b')', false) => {
@@ -180,24 +172,30 @@ impl Parser<'_> {
         &self.text[self.at..]
     }
 
-    /// The byte that is so many ahead.
-    fn ahead(&self, count: usize) -> Option<u8> {
-        self.text.get(self.at + count).copied()
+    /// The byte that is so many ahead; NUL at the end.
+    #[inline(never)]
+    fn ahead(&self, count: usize) -> u8 {
+        self.text.get(self.at + count).copied().unwrap_or(0)
     }
 
     // --- places ---
 
     fn push(&mut self, place: Place) -> Step {
-        self.make_room(self.places.len() + 1)?;
+        self.make_room(self.program.places.len() + 1)?;
         self.put(place);
         Ok(())
     }
 
-    #[inline(never)]
     fn put(&mut self, place: Place) {
-        self.places.push(place);
+        self.insert(self.program.places.len(), place);
     }
 
+    #[inline(never)]
+    fn insert(&mut self, at: usize, place: Place) {
+        self.program.places.insert(at, place);
+    }
+
+    #[inline(never)]
     fn make_room(&self, count: usize) -> Step {
         match self.is_glob {
             _ if count <= LIMIT => Ok(()),
@@ -224,14 +222,14 @@ impl Parser<'_> {
     }
 
     fn push_class(&mut self, class: &Class) -> Step {
-        let known = self.classes.iter().position(|other| other == class);
-        let index = known.unwrap_or(self.classes.len());
+        let known = self.program.classes.iter().position(|other| other == class);
+        let index = known.unwrap_or(self.program.classes.len());
         if index == CLASSES {
             return Err(TOO_MANY_CLASSES);
         }
         self.push(Place::Class(index as u8))?;
         if known.is_none() {
-            self.classes.push(*class);
+            self.program.classes.push(*class);
         }
         Ok(())
     }
@@ -239,12 +237,12 @@ impl Parser<'_> {
     // --- groups and branches ---
 
     fn group(&mut self) -> Step {
-        let (open, fold) = match &self.rest()[1..] {
-            [b'?', b':', ..] => (3, self.fold),
-            [b'?', b'i', b':', ..] => (4, true),
-            [b'?', b'i', b')', ..] => return Err(LATE_FLAG),
-            [b'?', b'=' | b'!', ..] | [b'?', b'<', b'=' | b'!', ..] => return Err(LOOK_AROUND),
-            [b'?', b'<' | b'P' | b'\'', ..] => return Err(NAMED_GROUP),
+        let (open, fold) = match [self.ahead(1), self.ahead(2), self.ahead(3)] {
+            [b'?', b':', _] => (3, self.fold),
+            [b'?', b'i', b':'] => (4, true),
+            [b'?', b'i', b')'] => return Err(LATE_FLAG),
+            [b'?', b'=' | b'!', _] | [b'?', b'<', b'=' | b'!'] => return Err(LOOK_AROUND),
+            [b'?', b'<' | b'P' | b'\'', _] => return Err(NAMED_GROUP),
             [b'?', ..] => return Err(UNKNOWN_GROUP),
             _ => (1, self.fold),
         };
@@ -259,7 +257,7 @@ impl Parser<'_> {
     }
 
     fn open_group(&mut self) {
-        let start = self.places.len();
+        let start = self.program.places.len();
         let (at, fold_outside) = (self.at, self.fold);
         self.groups.push(Group { at, start, branch: start, jump: 0, fold_outside });
         self.atom = None;
@@ -268,13 +266,14 @@ impl Parser<'_> {
     /// A bar: the branch before it becomes one of two ways, and jumps over the others.
     fn branch(&mut self) -> Step {
         self.at += 1;
-        self.make_room(self.places.len() + 2)?;
+        self.make_room(self.program.places.len() + 2)?;
+        let end = self.program.places.len() + 1;
+        if let Some(&Group { branch, jump, .. }) = self.groups.last() {
+            self.insert(branch, Place::Split(way(end + 1 - branch)));
+            self.put(Place::Jump(way(jump)));
+        }
         if let Some(group) = self.groups.last_mut() {
-            let length = self.places.len() - group.branch;
-            self.places.insert(group.branch, Place::Split(way(length + 2)));
-            self.places.push(Place::Jump(way(group.jump)));
-            group.branch = self.places.len();
-            group.jump = group.branch - 1;
+            (group.branch, group.jump) = (end + 1, end);
         }
         self.atom = None;
         Ok(())
@@ -282,9 +281,9 @@ impl Parser<'_> {
 
     fn close_group(&mut self) {
         let Some(group) = self.groups.pop() else { return };
-        let end = self.places.len();
+        let end = self.program.places.len();
         let mut jump = group.jump;
-        while let (1.., Some(Place::Jump(way_on))) = (jump, self.places.get_mut(jump)) {
+        while let (1.., Some(Place::Jump(way_on))) = (jump, self.program.places.get_mut(jump)) {
             let before = *way_on as usize;
             *way_on = way(end - jump);
             jump = before;
@@ -325,7 +324,7 @@ impl Parser<'_> {
         self.expand(start, least, most)?;
         self.at = end;
         // Lazy or not, what matches is the same; only how much of it would differ.
-        if self.ahead(0) == Some(b'?') {
+        if self.ahead(0) == b'?' {
             self.at += 1;
         }
         Ok(())
@@ -345,17 +344,28 @@ impl Parser<'_> {
 
     /// Writes out what begins at `start` as often as asked.
     fn expand(&mut self, start: usize, least: usize, most: Option<usize>) -> Step {
-        let length = self.places.len() - start;
+        let length = self.program.places.len() - start;
         // Each copy with a way around it, and without end one more place to go back.
         let copies = most.unwrap_or(least.max(1));
         self.make_room(start + copies * (length + 1) + 1)?;
-        let body = self.places.split_off(start);
-        for written in 0..copies {
-            if written >= least {
-                let around = (copies - written) * (length + 1) + usize::from(most.is_none());
-                self.put(Place::Split(way(around)));
+        // The way that leads around the copy `written`.
+        let around = |written| way((copies - written) * (length + 1) + usize::from(most.is_none()));
+        let mut body = start;
+        match (copies, least) {
+            (0, _) => self.program.places.truncate(start),
+            (_, 0) => {
+                self.insert(start, Place::Split(around(0)));
+                body += 1;
             }
-            self.places.extend_from_slice(&body);
+            _ => {}
+        }
+        for written in 1..copies {
+            if written >= least {
+                self.put(Place::Split(around(written)));
+            }
+            for at in body..body + length {
+                self.put(self.program.places[at]);
+            }
         }
         if most.is_none() {
             self.put(match least {
@@ -370,8 +380,8 @@ impl Parser<'_> {
 
     fn escape(&mut self) -> Step {
         match (self.ahead(1), self.is_glob) {
-            (Some(b'b'), false) => self.push(Place::Assert(Assertion::WordBoundary))?,
-            (Some(b'B'), false) => self.push(Place::Assert(Assertion::NotWordBoundary))?,
+            (b'b', false) => self.push(Place::Assert(Assertion::WordBoundary))?,
+            (b'B', false) => self.push(Place::Assert(Assertion::NotWordBoundary))?,
             _ => {
                 let mut class = Class::default();
                 return match self.escaped(&mut class)? {
@@ -386,7 +396,10 @@ impl Parser<'_> {
 
     /// What a backslash and the byte after it stand for: a byte, or members of `class`.
     fn escaped(&mut self, class: &mut Class) -> Step<Option<u8>> {
-        let mut byte = self.ahead(1).ok_or(TRAILING_BACKSLASH)?;
+        let mut byte = self.ahead(1);
+        if self.at + 1 == self.text.len() {
+            return Err(TRAILING_BACKSLASH);
+        }
         if !self.is_glob {
             let inverted = byte.is_ascii_uppercase();
             byte = match byte {
@@ -397,7 +410,7 @@ impl Parser<'_> {
                 b'v' => 0x0b,
                 b'a' => 0x07,
                 b'x' => {
-                    let digit = |count| char::from(self.ahead(count)?).to_digit(16);
+                    let digit = |count| char::from(self.ahead(count)).to_digit(16);
                     let (Some(high), Some(low)) = (digit(2), digit(3)) else {
                         return Err(BAD_HEX);
                     };
@@ -427,13 +440,12 @@ impl Parser<'_> {
     fn class(&mut self) -> Step {
         let open = self.at;
         self.at += 1;
-        let inverted =
-            matches!((self.ahead(0), self.is_glob), (Some(b'^'), _) | (Some(b'!'), true));
+        let inverted = matches!((self.ahead(0), self.is_glob), (b'^', _) | (b'!', true));
         self.at += usize::from(inverted);
         let mut class = Class::default();
         let first = self.at;
         // Right at the beginning the bracket is a member.
-        while self.ahead(0) != Some(b']') || self.at == first {
+        while self.ahead(0) != b']' || self.at == first {
             if self.at == self.text.len() {
                 self.at = open;
                 return Err(UNCLOSED_CLASS);
@@ -455,7 +467,7 @@ impl Parser<'_> {
         let at = self.at;
         let from = self.member(class)?;
         let mut to = from;
-        if matches!(self.rest(), [b'-', next, ..] if *next != b']') {
+        if self.ahead(0) == b'-' && self.at + 1 < self.text.len() && self.ahead(1) != b']' {
             self.at += 1;
             to = self.member(class)?;
             if from.is_none() || to.is_none() {

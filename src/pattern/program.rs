@@ -77,21 +77,21 @@ impl Class {
     }
 }
 
-#[derive(Clone, Debug)]
+/// `places` lead nowhere but into themselves and right behind the last; there are at most
+/// `LIMIT`.
+#[derive(Clone, Debug, Default)]
 pub struct Program {
-    places: Vec<Place>,
-    classes: Vec<Class>,
+    pub places: Vec<Place>,
+    pub classes: Vec<Class>,
     /// The bytes that a match can begin with; `None` if it may be empty.
     first: Option<Class>,
 }
 
 impl Program {
-    /// `places` lead nowhere but into themselves and right behind the last; there are at
-    /// most `LIMIT`.
-    pub fn new(places: Vec<Place>, classes: Vec<Class>) -> Program {
-        let mut program = Program { places, classes, first: None };
-        program.first = program.first_bytes();
-        program
+    /// With all places written.
+    pub fn finished(mut self) -> Program {
+        self.first = self.first_bytes();
+        self
     }
 
     pub fn len(&self) -> usize {

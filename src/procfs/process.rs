@@ -37,7 +37,7 @@ impl Proc {
     /// the RSS in `stat`, it adds up what each processor has counted by itself, which may be
     /// some MiB (`task_statm` in fs/proc/task_mmu.c).
     pub fn exact_resident_pages(&mut self, stat: &Stat) -> io::Result<u64> {
-        let path = self.living_path(stat, "statm")?;
+        let path = self.living_path(stat, "statm");
         self.second_number(path)
     }
 
@@ -61,7 +61,7 @@ impl Proc {
         let mut result = self.stat(pid);
         if let Ok(stat) = &mut result {
             if stat.is_ended() && !stat.is_gone() {
-                let path = self.living_path(stat, "stat")?;
+                let path = self.living_path(stat, "stat");
                 stat.rss_pages = self.stat_at(path)?.rss_pages;
             }
         }
@@ -80,19 +80,19 @@ impl Proc {
 
     /// The file `name` of the process, or of a living thread of it where the leader, which
     /// shows little any more, has ended before the others.
-    fn living_path(&mut self, stat: &Stat, name: &str) -> io::Result<Path> {
+    fn living_path(&self, stat: &Stat, name: &str) -> Path {
         let pid = stat.id.pid;
-        let thread = if stat.is_ended() { self.other_thread(pid)? } else { None };
-        let Some(thread) = thread else { return Ok(process_path(pid, name)) };
+        let thread = if stat.is_ended() { self.other_thread(pid) } else { None };
+        let Some(thread) = thread else { return process_path(pid, name) };
         let mut path = process_path(pid, "task/");
         path.push(process_path(thread, name).as_bytes());
-        Ok(path)
+        path
     }
 
     /// The path of the executable, into `path`. Of one that was replaced meanwhile, where it
     /// was. EACCES without the right to trace the process (ptrace(2)).
     pub fn executable(&mut self, stat: &Stat, path: &mut AnyBuf) -> io::Result<()> {
-        let mut link = self.living_path(stat, "exe")?;
+        let mut link = self.living_path(stat, "exe");
         let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
         let target = &self.file[..len];
         path.push(target.strip_suffix(b" (deleted)").unwrap_or(target));
@@ -134,7 +134,7 @@ impl Proc {
 
     /// `status` of the process, or of a living thread of it (see `stat_with_threads`).
     pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
-        let path = self.living_path(stat, "status")?;
+        let path = self.living_path(stat, "status");
         let mut status = Status::default();
         self.for_each_line(path, &mut |line| status.take(line))?;
         Ok(status)
@@ -145,7 +145,7 @@ impl Proc {
     /// of a process that is forking.
     pub fn command_line(&mut self, stat: &Stat, line: &mut CommandLine) -> io::Result<()> {
         line.clear();
-        let path = self.living_path(stat, "cmdline")?;
+        let path = self.living_path(stat, "cmdline");
         let mut text = self.read(path)?;
         while let [rest @ .., 0] = text {
             text = rest;

@@ -38,12 +38,12 @@ impl Proc {
     }
 
     /// The number of one living thread of `pid` besides its leader, if there is any.
-    pub fn other_thread(&mut self, pid: Pid) -> io::Result<Option<Pid>> {
-        let tasks = self.open_at(super::process_path(pid, "task"), fd::Access::Directory)?;
+    pub fn other_thread(&self, pid: Pid) -> Option<Pid> {
+        let tasks = self.open_at(super::process_path(pid, "task"), fd::Access::Directory).ok()?;
         // The leader comes first, so the first buffer always holds another, if any.
         let mut buf = [0; 256];
-        let len = fd::read_entries(tasks.as_fd(), &mut buf)?;
-        Ok(Pids(&buf[..len]).find(|&tid| tid != pid))
+        let len = fd::read_entries(tasks.as_fd(), &mut buf).ok()?;
+        Pids(&buf[..len]).find(|&tid| tid != pid)
     }
 }
 
