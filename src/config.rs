@@ -26,16 +26,15 @@ pub struct Patterns {
 impl Patterns {
     /// Only then `/etc/passwd` matters.
     pub fn ask_for_users(&self) -> bool {
-        let is_of_user = |pattern: &Pattern| pattern.field() == Field::User;
-        self.lists().iter().any(|list| list.iter().any(is_of_user))
+        self.all().any(|pattern| pattern.field() == Field::User)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lists().iter().all(|list| list.is_empty())
+        self.all().next().is_none()
     }
 
-    pub fn lists(&self) -> [&[Pattern]; 4] {
-        [&self.ignore, &self.only, &self.prefer, &self.avoid]
+    pub fn all(&self) -> impl Iterator<Item = &Pattern> {
+        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
     }
 
     /// Puts the cheapest fields of each list first, whatever the order they were given in.

@@ -6,8 +6,8 @@ use crate::bytes::Escaped;
 use crate::config::{Config, Patterns};
 use crate::filter::{self, CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Duty, Helper};
-use crate::log;
 use crate::log::State;
+use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
@@ -61,7 +61,7 @@ pub struct Explanation {
     limits: Limits,
     ranking: Ranking,
     /// `user:` patterns that no name of `/etc/passwd` matches.
-    pub unknown_users: Vec<String>,
+    pub unknown_users: Vec<Pattern>,
     /// `--kernel-oom`: the table is only what the guard itself would do.
     kernel_chooses: bool,
     all: bool,
@@ -76,7 +76,8 @@ impl Explanation {
     ) -> io::Result<Option<Explanation>> {
         let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
         let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        let users = Users(filter::users_of(&passwd, &mut |_| true));
+        let users = filter::users_of(&passwd).map(|(uid, name)| (uid, name.to_vec()));
+        let users = Users(users.collect());
         let reader = Reader::start(!config.patterns.is_empty())?;
         let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
         let rules = Rules::new(config, memory.total, scale, &family, &left);
@@ -96,9 +97,8 @@ impl Explanation {
             filter: Filter::new(&config.patterns, &passwd),
             reader,
         };
-        for pattern in judge.filter.unknown_users(&config.patterns) {
-            explanation.unknown_users.push(log::UnknownUser(pattern).to_string());
-        }
+        let unknown_users = judge.filter.unknown_users(&config.patterns).into_iter();
+        explanation.unknown_users = unknown_users.cloned().collect();
         proc.for_each(|proc, pid| match row(proc, &rules, &mut judge, &memory, &users, pid) {
             Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
                 explanation.kernel_threads += 1;

@@ -40,12 +40,9 @@ pub enum Spared {
 /// What matching needs, made at the start.
 pub struct Filter {
     scratch: Scratch,
-    users: Users,
+    users: Vec<(u32, Vec<u8>)>,
     fields: Fields,
 }
-
-/// Number and name of each user that is asked for.
-type Users = Vec<(u32, Vec<u8>)>;
 
 /// What was read of the process at hand, by field: all but the name, which comes first.
 struct Fields {
@@ -67,25 +64,29 @@ impl Filter {
     /// for (`Patterns::ask_for_users`).
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
         let (mut of_user, mut longest) = (Vec::new(), 0);
-        for pattern in patterns.lists().into_iter().flatten() {
+        for pattern in patterns.all() {
             longest = longest.max(pattern.len());
             if pattern.field() == Field::User {
                 of_user.push(pattern);
             }
         }
-        let mut scratch = Scratch::new(longest);
-        let users = users_of(passwd, &mut |name| {
-            of_user.iter().any(|pattern| pattern.is_match(name, &mut scratch))
-        });
         let (known, text) = (Default::default(), CommandLine::new);
         let texts = [text(), text(), text(), text()];
-        Filter { scratch, users, fields: Fields { known, texts } }
+        let (scratch, users) = (Scratch::new(longest), Vec::new());
+        let mut filter = Filter { scratch, users, fields: Fields { known, texts } };
+        for (uid, name) in users_of(passwd) {
+            if of_user.iter().any(|pattern| pattern.is_match(name, &mut filter.scratch)) {
+                filter.users.push((uid, name.to_vec()));
+            }
+        }
+        filter
     }
 
     /// The same, able to tell names of users whatever the patterns ask for.
     pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let users = users_of(passwd, &mut |_| true);
-        Filter { users, ..Filter::new(patterns, b"") }
+        let mut filter = Filter::new(patterns, b"");
+        filter.users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec())).collect();
+        filter
     }
 
     /// Numbers and names that the patterns ask for.
@@ -96,7 +97,7 @@ impl Filter {
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
     pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
         let mut unknown = Vec::new();
-        for pattern in patterns.lists().into_iter().flatten() {
+        for pattern in patterns.all() {
             let is_name = pattern.field() == Field::User && pattern.number().is_none();
             let mut users = self.users.iter();
             if is_name && !users.any(|(_, name)| pattern.is_match(name, &mut self.scratch)) {
@@ -231,20 +232,28 @@ impl Fields {
     }
 }
 
-/// Number and name of each user (passwd(5)) whose name is asked for.
-pub fn users_of(passwd: &[u8], is_asked_for: &mut dyn FnMut(&[u8]) -> bool) -> Users {
-    let (mut users, mut rest) = (Vec::new(), passwd);
-    while !rest.is_empty() {
-        let (line, lines) = bytes::cut_at(rest, b'\n');
-        rest = lines;
-        let (name, fields) = bytes::cut_at(line, b':');
-        let (_, fields) = bytes::cut_at(fields, b':');
-        let (number, _) = bytes::cut_at(fields, b':');
-        if let Some(number @ 0..=0xffff_ffff) = bytes::parse_u64(number) {
-            if is_asked_for(name) {
-                users.push((number as u32, name.to_vec()));
+/// Number and name of each user (passwd(5)).
+pub fn users_of(passwd: &[u8]) -> Users<'_> {
+    Users(passwd)
+}
+
+pub struct Users<'a>(&'a [u8]);
+
+impl<'a> Iterator for Users<'a> {
+    type Item = (u32, &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<(u32, &'a [u8])> {
+        while !self.0.is_empty() {
+            let (line, rest) = bytes::cut_at(self.0, b'\n');
+            self.0 = rest;
+            let (name, fields) = bytes::cut_at(line, b':');
+            let (_, fields) = bytes::cut_at(fields, b':');
+            let (number, _) = bytes::cut_at(fields, b':');
+            if let Some(number @ 0..=0xffff_ffff) = bytes::parse_u64(number) {
+                return Some((number as u32, name));
             }
         }
+        None
     }
-    users
 }

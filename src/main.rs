@@ -180,8 +180,8 @@ fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
         let explanation = Explanation::of(&mut proc, &meminfo, config, scale)
             .map_err(|error| Failure::Io("list /proc", error))?
             .ok_or(Failure::NoSense)?;
-        for warning in &explanation.unknown_users {
-            complain(&format_args!("warning: {warning}"));
+        for pattern in &explanation.unknown_users {
+            complain(&format_args!("warning: {}", log::UnknownUser(pattern)));
         }
         return print(&explanation);
     }

@@ -401,37 +401,30 @@ impl Parser<'_> {
             return Err(TRAILING_BACKSLASH);
         }
         if !self.is_glob {
-            let inverted = byte.is_ascii_uppercase();
-            byte = match byte {
-                b't' => b'\t',
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b'f' => 0x0c,
-                b'v' => 0x0b,
-                b'a' => 0x07,
-                b'x' => {
-                    let digit = |count| char::from(self.ahead(count)).to_digit(16);
-                    let (Some(high), Some(low)) = (digit(2), digit(3)) else {
-                        return Err(BAD_HEX);
-                    };
-                    self.at += 2;
-                    (high * 16 + low) as u8
-                }
-                b'd' | b'D' | b'w' | b'W' | b's' | b'S' => {
-                    let name = match byte.to_ascii_lowercase() {
-                        b'd' => &b"digit"[..],
-                        b'w' => b"word",
-                        _ => b"space",
-                    };
-                    self.at += 2;
-                    return add_named(class, name, inverted);
-                }
-                b'1'..=b'9' => return Err(BACKREFERENCE),
-                b'<' | b'>' => return Err(UNKNOWN_ESCAPE),
-                b' ' => byte,
-                _ if byte.is_ascii_punctuation() => byte,
-                _ => return Err(UNKNOWN_ESCAPE),
+            let name: &[u8] = match byte | 0x20 {
+                b'd' => b"digit",
+                b'w' => b"word",
+                b's' => b"space",
+                _ => b"",
             };
+            if !name.is_empty() {
+                self.at += 2;
+                return add_named(class, name, byte.is_ascii_uppercase());
+            }
+            if let Some(place) = b"tnrfva".iter().position(|&letter| letter == byte) {
+                byte = b"\t\n\r\x0c\x0b\x07"[place];
+            } else if byte == b'x' {
+                let digit = |count| char::from(self.ahead(count)).to_digit(16);
+                let (Some(high), Some(low)) = (digit(2), digit(3)) else { return Err(BAD_HEX) };
+                byte = (high * 16 + low) as u8;
+                self.at += 2;
+            } else if matches!(byte, b'1'..=b'9') {
+                return Err(BACKREFERENCE);
+            } else if !matches!(byte, b' '..=b';' | b'=' | b'?'..=b'~')
+                || byte.is_ascii_alphanumeric()
+            {
+                return Err(UNKNOWN_ESCAPE);
+            }
         }
         self.at += 2;
         Ok(Some(byte))
