@@ -85,7 +85,9 @@ impl Filter {
     /// The same, able to tell names of users whatever the patterns ask for.
     pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
         let mut filter = Filter::new(patterns, b"");
-        filter.users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec())).collect();
+        for (uid, name) in users_of(passwd) {
+            filter.users.push((uid, name.to_vec()));
+        }
         filter
     }
 
@@ -146,7 +148,7 @@ impl Filter {
         self.fields.known = Default::default();
         let mut subject = Subject { proc, stat, commands };
         let mut matching = Vec::new();
-        for field in Field::ALL {
+        for &field in &Field::ALL {
             if self.matches(field, pattern, &mut subject) == Some(true) {
                 matching.push(field);
             }

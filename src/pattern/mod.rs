@@ -29,7 +29,7 @@ const EMPTY: &str = "an empty pattern matches everything; write .* if that is me
 impl Pattern {
     pub fn parse(text: &[u8]) -> Result<Pattern, Fault> {
         let (mut field, mut start) = (Field::Name, 0);
-        for known in Field::ALL {
+        for &known in &Field::ALL {
             let word = known.word().as_bytes();
             if let Some([b':', ..]) = text.strip_prefix(word) {
                 (field, start) = (known, word.len() + 1);

@@ -48,7 +48,7 @@ const MOST_REPEATS: usize = 1000;
 
 /// The classes of POSIX (regex(7)), and `word`: the name, then the first and last byte of
 /// each range.
-const NAMED: [&[u8]; 14] = [
+static NAMED: [&[u8]; 14] = [
     b"digit=09",
     b"word=09AZ__az",
     b"space=\t\r  ",
@@ -506,7 +506,7 @@ impl Parser<'_> {
 
 /// Adds the class of that name, or all bytes outside it.
 fn add_named(class: &mut Class, name: &[u8], inverted: bool) -> Step<Option<u8>> {
-    for known in NAMED {
+    for known in &NAMED {
         if let Some([b'=', ranges @ ..]) = known.strip_prefix(name) {
             let mut members = Class::default();
             for range in ranges.chunks(2) {

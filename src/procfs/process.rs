@@ -191,11 +191,11 @@ impl Proc {
     /// The same for parts that end with another byte.
     fn for_each_part(
         &mut self,
-        mut path: Path,
+        path: Path,
         last: u8,
         visit: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
-        let file = fd::open_at(self.root.as_fd(), terminated(&mut path)?, Access::Read)?;
+        let file = self.open_at(path, Access::Read)?;
         let (mut kept, mut skipping) = (0, false);
         loop {
             let filled = kept + fd::read(file.as_fd(), &mut self.file[kept..])?;

@@ -55,19 +55,30 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     let close = text.iter().rposition(|&b| b == b')').filter(|&close| close > open)?;
     let pid = bytes::parse_i64(text[..open].strip_suffix(b" ")?).and_then(Pid::new)?;
     let mut rest = bytes::fields(&text[close + 1..]);
-    // Fields are numbered from 1 in proc(5); the state is the third. The last one in a cut
-    // line may be cut itself: another must follow.
-    let mut fields = [&b""[..]; 26];
-    for field in &mut fields[3..] {
-        *field = rest.next()?;
+    // Fields are numbered from 1 in proc(5); the state is the third.
+    let state = rest.next()?[0];
+    let (mut number, mut field) = ([0; 25], 4);
+    while field < number.len() {
+        let text = rest.next()?;
+        if matches!(field, 4 | 5 | 9 | 20 | 22 | 24) {
+            number[field] = bytes::parse_i64(text)?;
+        }
+        field += 1;
     }
+    // The last one in a cut line may be cut itself: another must follow.
+    rest.next()?;
     // The kernel's approximate counters can be a little below zero.
-    let number = |field: usize| Some(bytes::parse_i64(fields[field])?.max(0) as u64);
-    let id = Identity { pid, start: number(22)? };
-    let (ppid, pgid) = (bytes::parse_i32(fields[4])?, bytes::parse_i32(fields[5])?);
-    let (flags, threads, rss_pages) = (number(9)?, number(20)?, number(24)?);
-    let comm = Comm::from_bytes(&text[open + 1..close]);
-    Some(Stat { id, comm, state: fields[3][0], ppid, pgid, flags, threads, rss_pages })
+    let amount = |field: usize| number[field].max(0) as u64;
+    Some(Stat {
+        id: Identity { pid, start: amount(22) },
+        comm: Comm::from_bytes(&text[open + 1..close]),
+        state,
+        ppid: number[4] as i32,
+        pgid: number[5] as i32,
+        flags: amount(9),
+        threads: amount(20),
+        rss_pages: amount(24),
+    })
 }
 
 #[cfg(test)]
