@@ -285,7 +285,8 @@ pub fn is_treacherous(c: char) -> bool {
 /// Invisible marks that reorder a line or break it, so that it reads as another one
 /// (Unicode Standard Annex 9, explicit directional formatting; line separators).
 pub fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let is_mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
+    is_mark || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -177,9 +177,8 @@ impl Filter {
             }
             // The name was cut: it is what the executable is called, or for a script one of
             // its first arguments, if that goes on where the name ends.
-            if let Some(name) =
-                fields.text(Field::Exe, subject).and_then(|path| goes_on(path, comm))
-            {
+            let exe = fields.text(Field::Exe, subject);
+            if let Some(name) = exe.and_then(|path| goes_on(path, comm)) {
                 return Some(pattern.is_match(name, scratch));
             }
             for path in bytes::fields(fields.text(Field::Cmd, subject)?).take(3) {

@@ -79,7 +79,8 @@ impl Proc {
     }
 
     /// The file `name` of the process, or of a living thread of it where the leader, which
-    /// shows little any more, has ended before the others.
+    /// shows little any more, has ended before the others. Threads that cannot be listed
+    /// are those of a process that is gone: then reading its own file fails.
     fn living_path(&self, stat: &Stat, name: &str) -> Path {
         let pid = stat.id.pid;
         let thread = if stat.is_ended() { self.other_thread(pid) } else { None };
