@@ -391,7 +391,7 @@ fn a_million_times_no_pattern_matches_otherwise_than_in_the_regex_crate() {
             .unicode(false)
             .dot_matches_new_line(true)
             .build();
-        let (theirs, ours) = match (theirs, parser::parse(source.as_bytes())) {
+        let (theirs, ours) = match (theirs, parser::parse(source.as_bytes(), 0, false)) {
             (Ok(theirs), Ok(ours)) => (theirs, ours),
             (Err(_), Err(_)) => continue,
             (theirs, ours) => panic!("{source:?}: {theirs:?} {ours:?}"),

@@ -10,6 +10,9 @@
 //! What is no option stands in `oom_guard.8.in`, in the macros of man(7).
 
 #[allow(dead_code)]
+#[path = "../../src/bytes.rs"]
+mod bytes;
+#[allow(dead_code)]
 #[path = "../../src/options/mod.rs"]
 mod options;
 #[allow(dead_code)]
