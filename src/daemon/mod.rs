@@ -192,8 +192,9 @@ impl Daemon {
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
             say!(
                 self.helper,
-                Notice, "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the share \
-                 of it that it is of MemTotal"
+                Notice,
+                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the \
+                 share of it that it is of MemTotal"
             );
         }
         limits

@@ -74,8 +74,8 @@ pub fn find(
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
-/// alike the lower number, marked by KiB; of them, those behind `last`. Ends early, with what was found, once
-/// `go_on` says so; it is asked before each.
+/// alike the lower number, marked by KiB; of them, those behind `last`. Ends early, with what
+/// was found, once `go_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
     rules: &Rules<'_>,
