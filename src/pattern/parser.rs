@@ -47,23 +47,21 @@ const DEEPEST: usize = 100;
 const MOST_REPEATS: usize = 1000;
 
 /// The classes of POSIX (regex(7)), and `word`: the name, then the first and last byte of
-/// each range.
-static NAMED: [&[u8]; 14] = [
-    b"digit=09",
-    b"word=09AZ__az",
-    b"space=\t\r  ",
-    b"alnum=09AZaz",
-    b"alpha=AZaz",
-    b"ascii=\0\x7f",
-    b"blank=\t\t  ",
-    b"cntrl=\0\x1f\x7f\x7f",
-    b"graph=!~",
-    b"lower=az",
-    b"print= ~",
-    b"punct=!/:@[`{~",
-    b"upper=AZ",
-    b"xdigit=09AFaf",
-];
+/// each range, then 0xff.
+const NAMED: &[u8] = b"digit=09\xff\
+    word=09AZ__az\xff\
+    space=\t\r  \xff\
+    alnum=09AZaz\xff\
+    alpha=AZaz\xff\
+    ascii=\0\x7f\xff\
+    blank=\t\t  \xff\
+    cntrl=\0\x1f\x7f\x7f\xff\
+    graph=!~\xff\
+    lower=az\xff\
+    print= ~\xff\
+    punct=!/:@[`{~\xff\
+    upper=AZ\xff\
+    xdigit=09AFaf\xff";
 
 /// Compiles what stands in `text` from `start` on.
 pub fn parse(text: &[u8], start: usize, is_glob: bool) -> Result<Program, Fault> {
@@ -506,7 +504,7 @@ impl Parser<'_> {
 
 /// Adds the class of that name, or all bytes outside it.
 fn add_named(class: &mut Class, name: &[u8], inverted: bool) -> Step<Option<u8>> {
-    for known in &NAMED {
+    for known in (bytes::Parts { rest: NAMED, last: 0xff }) {
         if let Some([b'=', ranges @ ..]) = known.strip_prefix(name) {
             let mut members = Class::default();
             for range in ranges.chunks(2) {
