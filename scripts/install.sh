@@ -534,7 +534,14 @@ enable_service() {
             fi
         done
         ;;
-    runit) put_link "$(runit_services)/oom_guard" "$(runit_scandir)/oom_guard" ;;
+    runit)
+        link=$(runit_scandir)/oom_guard
+        if [ -z "$start" ] && is_up runit && [ ! -L "$link" ]; then
+            echo "note: runit starts what is linked, so that is left to you: ln -s $(runit_services)/oom_guard $link"
+        else
+            put_link "$(runit_services)/oom_guard" "$link"
+        fi
+        ;;
     s6)
         scandir=$(s6_scandir)
         put_link "$s6_service" "$scandir/oom_guard"
@@ -660,7 +667,7 @@ disable_service() {
             if is_up openrc && rc-service -q "$service" status >/dev/null 2>&1; then
                 attempt "rc-service $service stop" rc-service "$service" stop
             fi
-            ! has rc-update || attempt "rc-update del $service" rc-update -q -a del "$service"
+            ! has rc-update || attempt "rc-update del $service" rc_update_del "$service"
         done
         ;;
     runit)
@@ -698,6 +705,11 @@ disable_service() {
         attempt "/etc/init.d/oom_guard disable" /etc/init.d/oom_guard disable
         ;;
     esac
+}
+
+rc_update_del() {
+    # Of each runlevel in which it is not, it says so.
+    rc-update -q -a del "$1" 2>/dev/null
 }
 
 is_free_of_runsv() {
