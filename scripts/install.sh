@@ -698,6 +698,8 @@ disable_service() {
         if is_up inittab; then
             attempt "kill -HUP 1, so that init reads its file" kill -HUP 1
             stop_children_of_init "ending the guard"
+            # Its last messages may have to wait for a log.
+            [ -n "$dry" ] || await 10 is_free_of_guards || echo "note: the guard is still there"
         fi
         ;;
     procd)
@@ -710,6 +712,10 @@ disable_service() {
 rc_update_del() {
     # Of each runlevel in which it is not, it says so.
     rc-update -q -a del "$1" 2>/dev/null
+}
+
+is_free_of_guards() {
+    [ -z "$(guards all)" ]
 }
 
 is_free_of_runsv() {
@@ -875,10 +881,13 @@ remove_noted() {
     done
 }
 
-# Settings that are as they came. Before their copies are gone.
+# remove_settings KEPT: those that are as they came, and not among what is kept. Before their copies are gone.
 remove_settings() {
+    remove_kept=$1
     printf '%s' "$before" | while read -r kind path; do
-        [ "$kind" = config ] || continue
+        if [ "$kind" != config ] || is_noted config "$path" "$remove_kept"; then
+            continue
+        fi
         [ ! -e "$root$path.new" ] || attempt "removing $root$path.new" rm -f "$root$path.new"
         if [ ! -e "$root$path" ]; then
             continue
@@ -930,6 +939,7 @@ install() {
     [ -z "$monitor" ] || note log /var/log/memory-monitor.log
     put_service
     [ -z "$enable" ] || enable_service
+    remove_settings "$noted"
     remove_noted "$noted"
     save_notes "$noted"
     [ -z "$former" ] || [ "$former" = "$init" ] || forget_service "$former"
@@ -957,7 +967,7 @@ uninstall() {
     init=$(noted_value init)
     monitor=$(noted_value monitor)
     disable_service "$init"
-    remove_settings
+    remove_settings ''
     remove_noted ''
     forget_service "$init"
     remove_dirs
