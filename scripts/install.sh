@@ -640,9 +640,18 @@ start_service() {
     esac
 }
 
+# Those that wait for right settings.
+waiting_respawns() {
+    for waiting_pid in $(processes respawn); do
+        case $(tr '\0' ' ' 2>/dev/null <"/proc/$waiting_pid/cmdline") in
+        *" $prefix/lib/oom_guard/respawn ") echo "$waiting_pid" ;;
+        esac
+    done
+}
+
 # Of what inittab has started, and nothing else.
 stop_children_of_init() {
-    for stop_pid in $(guards all) $(processes respawn); do
+    for stop_pid in $(guards all) $(waiting_respawns); do
         case $(cat "/proc/$stop_pid/stat" 2>/dev/null) in
         *') '[A-Z]' 1 '*) attempt "$1 (process $stop_pid)" kill "$stop_pid" ;;
         esac
