@@ -218,7 +218,7 @@ impl<const N: usize> Waiter<N> {
         let limit = timeout.map(|wait| {
             // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
             let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
-            limit.tv_sec = wait.as_secs() as libc::time_t;
+            limit.tv_sec = wait.as_secs() as _;
             limit.tv_nsec = wait.subsec_nanos() as _;
             limit
         });
