@@ -442,6 +442,19 @@ fn what_was_never_installed_is_not_uninstalled() {
 }
 
 #[test]
+fn what_went_wrong_half_way_can_be_uninstalled() {
+    with_each_shell("half an installation", |shell, release| {
+        let before = release.tree();
+        // There is no inittab.
+        let output = release.run(shell, &["--init", "inittab"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(release.has("/usr/local/bin/oom_guard"));
+        release.install(shell, &["--uninstall"]);
+        assert!(release.tree() == before);
+    });
+}
+
+#[test]
 fn without_the_right_to_it_says_so() {
     with_each_shell("an ordinary user", |shell, release| {
         let mut command = release.command(shell);
