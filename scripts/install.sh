@@ -534,7 +534,14 @@ enable_service() {
             fi
         done
         ;;
-    runit) put_link "$(runit_services)/oom_guard" "$(runit_scandir)/oom_guard" ;;
+    runit)
+        link=$(runit_scandir)/oom_guard
+        if [ -z "$start" ] && is_up runit && [ ! -L "$link" ]; then
+            echo "note: runit starts what is linked, so that is left to you: ln -s $(runit_services)/oom_guard $link"
+        else
+            put_link "$(runit_services)/oom_guard" "$link"
+        fi
+        ;;
     s6)
         scandir=$(s6_scandir)
         put_link "$s6_service" "$scandir/oom_guard"
@@ -633,9 +640,18 @@ start_service() {
     esac
 }
 
+# Those that wait for right settings.
+waiting_respawns() {
+    for waiting_pid in $(processes respawn); do
+        case $(tr '\0' ' ' 2>/dev/null <"/proc/$waiting_pid/cmdline") in
+        *" $prefix/lib/oom_guard/respawn ") echo "$waiting_pid" ;;
+        esac
+    done
+}
+
 # Of what inittab has started, and nothing else.
 stop_children_of_init() {
-    for stop_pid in $(guards all) $(processes respawn); do
+    for stop_pid in $(guards all) $(waiting_respawns); do
         case $(cat "/proc/$stop_pid/stat" 2>/dev/null) in
         *') '[A-Z]' 1 '*) attempt "$1 (process $stop_pid)" kill "$stop_pid" ;;
         esac
@@ -660,7 +676,7 @@ disable_service() {
             if is_up openrc && rc-service -q "$service" status >/dev/null 2>&1; then
                 attempt "rc-service $service stop" rc-service "$service" stop
             fi
-            ! has rc-update || attempt "rc-update del $service" rc-update -q -a del "$service"
+            ! has rc-update || attempt "rc-update del $service" rc_update_del "$service"
         done
         ;;
     runit)
@@ -691,6 +707,8 @@ disable_service() {
         if is_up inittab; then
             attempt "kill -HUP 1, so that init reads its file" kill -HUP 1
             stop_children_of_init "ending the guard"
+            # Its last messages may have to wait for a log.
+            [ -n "$dry" ] || await 10 is_free_of_guards || echo "note: the guard is still there"
         fi
         ;;
     procd)
@@ -698,6 +716,15 @@ disable_service() {
         attempt "/etc/init.d/oom_guard disable" /etc/init.d/oom_guard disable
         ;;
     esac
+}
+
+rc_update_del() {
+    # Of each runlevel in which it is not, it says so.
+    rc-update -q -a del "$1" 2>/dev/null
+}
+
+is_free_of_guards() {
+    [ -z "$(guards all)" ]
 }
 
 is_free_of_runsv() {
@@ -750,7 +777,7 @@ hints() {
 machine() {
     case $(uname -m) in
     armv7* | armv8l) echo armv7 ;;
-    arm*) echo arm ;;
+    armv6*) echo armv6 ;;
     i?86) echo i686 ;;
     *) uname -m ;;
     esac
@@ -778,7 +805,8 @@ find_program() {
         fi
     done
     if [ ! -f "$top/Cargo.toml" ]; then
-        die "there is no program oom_guard beside this script: unpack a whole release (oom_guard-...-$(machine)...)"
+        die "there is no program oom_guard beside this script: unpack a whole release, \
+oom_guard-VERSION-$(machine)-linux-musl.tar.gz"
     fi
     if ! has cargo; then
         die "there is neither a built program nor Rust to build it. Take a release for $(machine), or install Rust 1.70 or \
@@ -863,10 +891,13 @@ remove_noted() {
     done
 }
 
-# Settings that are as they came. Before their copies are gone.
+# remove_settings KEPT: those that are as they came, and not among what is kept. Before their copies are gone.
 remove_settings() {
+    remove_kept=$1
     printf '%s' "$before" | while read -r kind path; do
-        [ "$kind" = config ] || continue
+        if [ "$kind" != config ] || is_noted config "$path" "$remove_kept"; then
+            continue
+        fi
         [ ! -e "$root$path.new" ] || attempt "removing $root$path.new" rm -f "$root$path.new"
         if [ ! -e "$root$path" ]; then
             continue
@@ -918,6 +949,7 @@ install() {
     [ -z "$monitor" ] || note log /var/log/memory-monitor.log
     put_service
     [ -z "$enable" ] || enable_service
+    remove_settings "$noted"
     remove_noted "$noted"
     save_notes "$noted"
     [ -z "$former" ] || [ "$former" = "$init" ] || forget_service "$former"
@@ -945,7 +977,7 @@ uninstall() {
     init=$(noted_value init)
     monitor=$(noted_value monitor)
     disable_service "$init"
-    remove_settings
+    remove_settings ''
     remove_noted ''
     forget_service "$init"
     remove_dirs

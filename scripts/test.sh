@@ -116,6 +116,9 @@ install_for prometheus_client python3-prometheus-client py3-prometheus-client
 install_for dbus-monitor dbus dbus
 install_for dunst dunst dunst
 install_for Xvfb xvfb xvfb
+install_for dash dash dash
+install_for runsv runit runit
+install_for s6-supervise s6 s6
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.
     PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
