@@ -72,7 +72,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::process::exit;
 use sys::errno::{is_broken_pipe, Errno};
 use sys::{fd, machine, process};
 use victim::Scale;
@@ -153,7 +152,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Some(Ok(file)) => Some(file),
         Some(Err(why)) => {
             complain(format_args!("{why}"));
-            exit(CANNOT);
+            process::exit(CANNOT);
         }
     };
     let notices = request.notices;
@@ -187,17 +186,17 @@ fn warn(what: fmt::Arguments<'_>) {
 #[inline(never)]
 fn cannot(what: &str, error: &io::Error) -> ! {
     complain(format_args!("cannot {what}: {}", Errno(error)));
-    exit(CANNOT);
+    process::exit(CANNOT);
 }
 
 fn cannot_run(why: &str) -> ! {
     complain(format_args!("cannot run: {why}"));
-    exit(CANNOT);
+    process::exit(CANNOT);
 }
 
 fn misused() -> ! {
     complain(format_args!("try 'oom_guard --help'"));
-    exit(USAGE);
+    process::exit(USAGE);
 }
 
 /// A reader that goes away early (`| head`) is no failure; a full disk is.
@@ -211,7 +210,7 @@ fn print(text: &[u8]) -> ! {
             Err(error) => cannot("write to standard output", &error),
         }
     }
-    exit(0);
+    process::exit(0);
 }
 
 /// The help, from the table.

@@ -105,7 +105,7 @@ pub fn own_group() -> i32 {
 pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
     match fork_with(kept)? {
         Some(pid) => Ok(pid),
-        None => exit_now(child()),
+        None => exit(child()),
     }
 }
 
@@ -139,8 +139,8 @@ fn threads() -> io::Result<u64> {
     Ok(links.saturating_sub(2))
 }
 
-/// Ends this process at once, without destructors or buffers.
-fn exit_now(status: i32) -> ! {
+/// Ends this process at once: there are no destructors that matter, and no buffers.
+pub fn exit(status: i32) -> ! {
     // SAFETY: does not return.
     unsafe { libc::_exit(status) }
 }
@@ -283,7 +283,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
         libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
-        exit_now(127)
+        exit(127)
     }
 }
 
