@@ -152,7 +152,8 @@ fi
 
 # For this processor. Tests of its size find it in target/dist, those as an ordinary user use it.
 release=$top/target/dist/oom_guard-linux-$(uname -m)
-rm -f "$release"
+# What lies there may be of other sources.
+rm -rf "$top/target/dist"
 heading "static release"
 if scripts/build-static.sh "$(uname -m)"; then
     passed=$((passed + 1))

@@ -55,17 +55,17 @@ fn kib(pid: u32, file: &str, key: &str) -> u64 {
     text.lines().filter(|line| line.starts_with(key)).map(|line| number_after(line, key)).sum()
 }
 
-/// Mappings that are not locked, but for those of the kernel.
+/// What the kernel maps, in its own memory.
+const OF_KERNEL: [&str; 4] = ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"];
+
+/// Other mappings that are not locked.
 fn unlocked(pid: u32) -> Vec<String> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("smaps");
     let (mut name, mut found) = ("", Vec::new());
     for line in smaps.lines() {
         match line.strip_prefix("VmFlags:") {
             Some(flags) if flags.split_whitespace().any(|flag| flag == "lo") => {}
-            Some(_)
-                if ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"]
-                    .iter()
-                    .any(|k| name.ends_with(k)) => {}
+            Some(_) if OF_KERNEL.iter().any(|end| name.ends_with(end)) => {}
             Some(_) => found.push(name.to_string()),
             // The first line of a mapping begins with its addresses.
             None if line.split(' ').next().is_some_and(|word| word.contains('-')) => name = line,
