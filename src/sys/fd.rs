@@ -282,7 +282,7 @@ fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
     let mut at = std::ptr::null();
     if let Some(wait) = timeout {
-        limit.tv_sec = wait.as_secs() as libc::time_t;
+        limit.tv_sec = wait.as_secs() as _;
         limit.tv_nsec = wait.subsec_nanos() as _;
         at = &limit as *const _;
     }
