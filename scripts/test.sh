@@ -254,7 +254,7 @@ list_scripts() {
         case $list_file in
         *.sh) echo "$list_file" ;;
         ./.ci/* | ./init/* | ./scripts/* | ./tests/*)
-            # OpenRC's scripts are sh, too.
+            # Those of OpenRC and of OpenWrt (`#!/bin/sh /etc/rc.common`) are sh, too.
             case $(head -n 1 "$list_file" | tr -d '\0') in
             '#!'*/sh | '#!'*/sh' '* | '#!/usr/bin/env sh' | '#!/sbin/openrc-run') echo "$list_file" ;;
             esac
@@ -264,11 +264,11 @@ list_scripts() {
 }
 
 shellcheck_scripts() {
-    # The variables of an OpenRC script are set for OpenRC, and its functions are called by it.
+    # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it.
     shellcheck_failed=0
     while read -r shellcheck_file; do
         case $(head -n 1 "$shellcheck_file") in
-        *openrc-run) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
+        *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *) shellcheck "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac
     done <"$1"
