@@ -15,8 +15,8 @@
 #        of 2 KiB.
 # idle   Wake-ups (context switches of all threads, voluntary and not) in 60 idle seconds, default options with --dryrun
 #        and -r 0, both programs at the same time: on this machine, and in an emulated one of 256 MiB and one processor.
-# size   Resident memory (Rss and Pss of smaps_rollup, guard and helper together) and size of the binary, with
-#        and without patterns.
+# size   Resident memory (Rss and Pss of smaps_rollup, guard and helper together) and size of the binary: of the static
+#        release, and of a plain build with the shared C library, also without patterns.
 # react  From the moment when available memory crosses the threshold (a hog that fills 1 GiB/s notes it) to the arrival
 #        of SIGTERM, with about 160 processes. The level lies 1 GiB below what is available at the start of each run.
 #
@@ -298,7 +298,8 @@ time_matching() {
 }
 
 inside_size() {
-    size_of guard "$BENCH_GUARD"
+    size_of guard "$BENCH_RELEASE"
+    [ "$BENCH_RELEASE" = "$BENCH_GUARD" ] || size_of plain "$BENCH_GUARD"
     [ -z "$BENCH_EARLYOOM" ] || size_of earlyoom "$BENCH_EARLYOOM"
 }
 
@@ -553,27 +554,33 @@ for privilege in "" "--user --map-root-user"; do
 done
 [ -n "$unshare" ] || die "needs root or user namespaces, and util-linux's unshare"
 
+BENCH_DIR=$(mktemp -d) || exit 1
+trap 'rm -rf "$BENCH_DIR"' EXIT
+trap 'exit 130' INT TERM
+: >"$BENCH_DIR/results"
+: >"$BENCH_DIR/skips"
+
 if [ -n "${GUARD_BIN-}" ] && [ -n "${GUARD_TOOLS-}" ]; then
     BENCH_GUARD=$GUARD_BIN
+    BENCH_RELEASE=$GUARD_BIN
     BENCH_TOOLS=$GUARD_TOOLS
 else
     (cd "$top" && cargo build --quiet --release --bins --examples) || die "the build failed"
     BENCH_GUARD=$target/release/oom_guard
     BENCH_TOOLS=$target/release/examples
     BENCH_PLAIN=$target/without-patterns/release/oom_guard
+    BENCH_RELEASE=$top/target/dist/oom_guard-linux-$(uname -m)
     case $parts in
     *size*)
+        if ! "$top/scripts/build-static.sh" "$(uname -m)"; then
+            skip "the size of a release" "it could not be built"
+            BENCH_RELEASE=$BENCH_GUARD
+        fi
         (cd "$top" && cargo build --quiet --release --no-default-features --features dbus-notify --target-dir "$target/without-patterns") ||
             die "the build without patterns failed"
         ;;
     esac
 fi
-
-BENCH_DIR=$(mktemp -d) || exit 1
-trap 'rm -rf "$BENCH_DIR"' EXIT
-trap 'exit 130' INT TERM
-: >"$BENCH_DIR/results"
-: >"$BENCH_DIR/skips"
 
 BENCH_EARLYOOM=${EARLYOOM:-$(path_of earlyoom)} || BENCH_EARLYOOM=
 BENCH_EARLYOOM_SORTS=
@@ -588,7 +595,7 @@ else
 fi
 BENCH_ROUNDS=${ROUNDS:-5}
 BENCH_REACT_ROUNDS=${REACT_ROUNDS:-10}
-export BENCH_DIR BENCH_GUARD BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
+export BENCH_DIR BENCH_GUARD BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
 
 for part in $parts; do
     case $part in

@@ -148,7 +148,7 @@ build_with_std() {
     find_linker
     export RUSTC_BOOTSTRAP=1
     RUSTFLAGS="-C linker=$linker -C linker-flavor=ld.lld -C link-self-contained=yes -C relocation-model=static $musl $features \
-        -Zunstable-options -Cpanic=immediate-abort -C force-unwind-tables=no -Zlocation-detail=none -Zfmt-debug=none" \
+        -Zunstable-options -Cpanic=immediate-abort -C force-unwind-tables=no -Zlocation-detail=none" \
         "$cargo" build --quiet --profile size --target "$triple" --bin oom_guard \
         -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
     built=$top/target/$triple/size/oom_guard

@@ -1,6 +1,7 @@
 #!/bin/sh
 # All checks of this checkout: formatting, lints, all tests as whoever calls it, as root the integration tests once more
-# as an ordinary user, and shellcheck on every script. Call it from anywhere:
+# as an ordinary user and with a static release, some of them with releases for other processors, and shellcheck on every
+# script. Call it from anywhere:
 #
 #   scripts/test.sh
 #
@@ -19,23 +20,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-passed=0
-failed=0
-skipped=0
-
-heading() {
-    printf '\n== %s ==\n' "$*"
-}
-
-skip() {
-    echo "skipped: $1: $2"
-    skipped=$((skipped + 1))
-}
-
-fail() {
-    echo "FAILED: $1"
-    failed=$((failed + 1))
-}
+# shellcheck source=scripts/count.sh
+. scripts/count.sh
 
 has() {
     command -v "$1" >/dev/null 2>&1
@@ -64,6 +50,13 @@ is_there() {
     prometheus_client)
         { /usr/bin/python3 -c "import $1.parser" || python3 -c "import $1.parser"; } 2>/dev/null
         ;;
+    # The sources of the standard library, of which releases are built.
+    std-sources)
+        for is_there_rustc in rustc /usr/bin/rustc; do
+            [ -e "$($is_there_rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ] && return
+        done
+        return 1
+        ;;
     *) has "$1" ;;
     esac
 }
@@ -91,7 +84,7 @@ install_for() {
     is_there "$1" && return
     is_root || return 0
     if has apt-get; then
-        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends
+        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-remove --no-install-recommends
         install_packages=$2
         install_update="apt-get -qq update"
     elif has apk; then
@@ -129,9 +122,11 @@ if ! has cargo; then
     export PATH
 fi
 has cargo || install_for cargo cargo cargo
+install_for std-sources "rustc-web rust-web-src cargo-web lld" rust-src
+install_for qemu-aarch64-static qemu-user-static "qemu-aarch64 qemu-arm"
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
-    echo "$passed passed, $failed failed, $skipped skipped"
+    total
     exit 1
 fi
 cargo --version
@@ -150,30 +145,23 @@ else
     skip "cargo clippy" "this Rust has no clippy"
 fi
 
+# ---- the release ----
+
+# For this processor. Tests of its size find it in target/dist, those as an ordinary user use it.
+release=$top/target/dist/oom_guard-linux-$(uname -m)
+rm -f "$release"
+heading "static release"
+if scripts/build-static.sh "$(uname -m)"; then
+    passed=$((passed + 1))
+elif is_there std-sources && has ld.lld; then
+    fail "static release"
+    release=
+else
+    skip "static release" "there is nothing to build it with"
+    release=
+fi
+
 # ---- tests ----
-
-# count_of WORD FILE: the sum of the numbers before that word in all lines of results.
-count_of() {
-    awk -v word="$1;" '
-        /^test result:/ { for (i = 2; i <= NF; i++) if ($i == word) sum += $(i - 1) }
-        END { print sum + 0 }
-    ' "$2"
-}
-
-# Adds up what a run of test programs printed. $1: the file, $2: what ran, $3: its exit status.
-count_tests() {
-    count_failed=$(count_of failed "$1")
-    # A test that cannot do its work here says so, and counts as passed for the test program. In short output the line
-    # may follow the dots of others.
-    count_skips=$(grep -c '^[.a-z0-9/ ]*skip: ' "$1")
-    passed=$((passed + $(count_of passed "$1") - count_skips))
-    failed=$((failed + count_failed))
-    skipped=$((skipped + $(count_of ignored "$1") + count_skips))
-    # A program that could not be built, or that died, says no result.
-    if [ "$3" -ne 0 ] && [ "$count_failed" -eq 0 ]; then
-        fail "$2"
-    fi
-}
 
 heading "tests as $(id -un 2>/dev/null || id -u)"
 {
@@ -183,7 +171,7 @@ heading "tests as $(id -un 2>/dev/null || id -u)"
 } | tee "$work/tests"
 count_tests "$work/tests" "cargo test" "$(cat "$work/status")"
 
-# The integration tests, the guard and the tools, copied to where anybody may go: the checkout may lie below a directory
+# The integration tests, the guard (as a release, where there is one) and the tools, copied to where anybody may go: the checkout may lie below a directory
 # that nobody else can enter.
 copy_for_user() {
     mkdir -p "$1/tests" "$1/tools" "$1/tmp"
@@ -196,7 +184,7 @@ copy_for_user() {
     done <"$1/list"
     # target/debug/deps/NAME lies two steps below the programs themselves.
     copy_debug=$(dirname "$(dirname "$(head -n 1 "$1/list")")")
-    cp "$copy_debug/oom_guard" "$1/oom_guard" || return 1
+    cp "${release:-$copy_debug/oom_guard}" "$1/oom_guard" || return 1
     for copy_tool in "$copy_debug"/examples/*; do
         case ${copy_tool##*/} in
         # What cargo keeps for itself carries a hash or an ending.
@@ -246,6 +234,17 @@ else
     count_tests "$work/tests" "$user_name" "$(cat "$work/status")"
 fi
 
+# ---- other processors ----
+
+# What differs by processor is system calls, sizes and byte layouts: a test of each kind for the two that are emulated.
+# All tests for all: scripts/emulate.sh.
+if is_there std-sources; then
+    scripts/emulate.sh aarch64:decisions armv7:hooks i686:decisions | tee "$work/emulate"
+    count_script "$work/emulate" "other processors"
+else
+    skip "other processors" "there is nothing to build releases with"
+fi
+
 # ---- scripts ----
 
 # Every file of the checkout that a shell runs: by its ending, or by its first line.
@@ -269,7 +268,7 @@ shellcheck_scripts() {
     while read -r shellcheck_file; do
         case $(head -n 1 "$shellcheck_file") in
         *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
-        *) shellcheck "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
+        *) shellcheck -x "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac
     done <"$1"
     [ "$shellcheck_failed" -eq 0 ] && echo "$(wc -l <"$1") scripts are clean"
@@ -282,6 +281,4 @@ else
     skip shellcheck "it is not installed"
 fi
 
-heading total
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+total

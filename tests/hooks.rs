@@ -919,6 +919,9 @@ fn where_no_process_may_be_started_that_costs_the_hook_and_never_the_kill() {
 #[test]
 fn where_all_memory_is_taken_that_costs_the_hook_and_never_the_kill() {
     sandboxed(|sandbox| {
+        if skip_where_emulated("which takes memory for each step") {
+            return;
+        }
         let memory = FakeMemory::new(sandbox);
         let group = match MemoryGroup::new() {
             Ok(group) => group,

@@ -50,6 +50,16 @@ pub fn skip(why: &str) {
     let _ = writeln!(io::stderr(), "skip: {why}");
 }
 
+/// Whether the guard runs in an emulator of another processor, which is seen by the kernel in its place: with threads,
+/// memory and page faults of its own. Says so as the reason for skipping.
+pub fn skip_where_emulated(why: &str) -> bool {
+    let emulated = env::var("GUARD_EMULATED").is_ok_and(|target| !target.is_empty());
+    if emulated {
+        skip(&format!("an emulator is in between, {why}"));
+    }
+    emulated
+}
+
 /// A number that is worth a look although the test passes; shown like the reasons for skipping.
 pub fn note(what: &str) {
     eprintln!("noted: {what}");
