@@ -640,9 +640,18 @@ start_service() {
     esac
 }
 
+# Those that wait for right settings.
+waiting_respawns() {
+    for waiting_pid in $(processes respawn); do
+        case $(tr '\0' ' ' 2>/dev/null <"/proc/$waiting_pid/cmdline") in
+        *" $prefix/lib/oom_guard/respawn ") echo "$waiting_pid" ;;
+        esac
+    done
+}
+
 # Of what inittab has started, and nothing else.
 stop_children_of_init() {
-    for stop_pid in $(guards all) $(processes respawn); do
+    for stop_pid in $(guards all) $(waiting_respawns); do
         case $(cat "/proc/$stop_pid/stat" 2>/dev/null) in
         *') '[A-Z]' 1 '*) attempt "$1 (process $stop_pid)" kill "$stop_pid" ;;
         esac
@@ -698,6 +707,8 @@ disable_service() {
         if is_up inittab; then
             attempt "kill -HUP 1, so that init reads its file" kill -HUP 1
             stop_children_of_init "ending the guard"
+            # Its last messages may have to wait for a log.
+            [ -n "$dry" ] || await 10 is_free_of_guards || echo "note: the guard is still there"
         fi
         ;;
     procd)
@@ -710,6 +721,10 @@ disable_service() {
 rc_update_del() {
     # Of each runlevel in which it is not, it says so.
     rc-update -q -a del "$1" 2>/dev/null
+}
+
+is_free_of_guards() {
+    [ -z "$(guards all)" ]
 }
 
 is_free_of_runsv() {
@@ -875,10 +890,13 @@ remove_noted() {
     done
 }
 
-# Settings that are as they came. Before their copies are gone.
+# remove_settings KEPT: those that are as they came, and not among what is kept. Before their copies are gone.
 remove_settings() {
+    remove_kept=$1
     printf '%s' "$before" | while read -r kind path; do
-        [ "$kind" = config ] || continue
+        if [ "$kind" != config ] || is_noted config "$path" "$remove_kept"; then
+            continue
+        fi
         [ ! -e "$root$path.new" ] || attempt "removing $root$path.new" rm -f "$root$path.new"
         if [ ! -e "$root$path" ]; then
             continue
@@ -930,6 +948,7 @@ install() {
     [ -z "$monitor" ] || note log /var/log/memory-monitor.log
     put_service
     [ -z "$enable" ] || enable_service
+    remove_settings "$noted"
     remove_noted "$noted"
     save_notes "$noted"
     [ -z "$former" ] || [ "$former" = "$init" ] || forget_service "$former"
@@ -957,7 +976,7 @@ uninstall() {
     init=$(noted_value init)
     monitor=$(noted_value monitor)
     disable_service "$init"
-    remove_settings
+    remove_settings ''
     remove_noted ''
     forget_service "$init"
     remove_dirs
