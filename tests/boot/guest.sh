@@ -191,7 +191,7 @@ is_quiet() {
 # what insserv keeps for itself: it is written anew whenever update-rc.d is called, in another order.
 list_files() {
     find / -xdev \( -path /boot-test -o -path /var/log -o -path /tmp -o -path /run -o -path /var/lib/systemd \
-        -o -path /etc/adjtime -o -name 'boot-test' \) -prune -o -print | sort
+        -o -path /var/cache -o -path /etc/adjtime -o -name 'boot-test' \) -prune -o -print | sort
     find /etc -name boot-test -prune -o -name '.depend.*' -o -name adjtime -o -type f -exec cksum {} + | sort -k 3
 }
 

@@ -11,15 +11,15 @@ block() {
     ' oom_guard-*/README.md
 }
 
-# The terminals are shells of their own, which read what is typed.
+# The terminals are shells of their own, which read what is typed. The last line is what somebody may type next.
 terminal() {
-    block "$1" >"typed$1"
-    cat "typed$1"
-    [ -s "typed$1" ] && sh <"typed$1" >"terminal$1" 2>&1
-    terminal_status=$?
-    # What was seen there.
-    cat "terminal$1"
-    return "$terminal_status"
+    {
+        block "$1"
+        echo 'echo "next command"'
+    } >"typed$1"
+    sh <"typed$1" >"terminal$1" 2>&1
+    # For the log.
+    cat "typed$1" "terminal$1"
 }
 
 tar -xzf dist.tar.gz
@@ -34,5 +34,6 @@ check "terminal 1: the guard has ended stress-ng's worker" grep 'sending SIG.* t
 check "terminal 1: it is gone" grep '^process [0-9]* exited after' terminal1
 # Its time, 60 s, is not over: it was the guard.
 check "terminal 2: back at the prompt before its time" test "$took" -lt 60
+check "terminal 2: its shell lives" grep -x 'next command' terminal2
 check "the guard runs on" runs
 check "it was not the kernel" kernel_killed_nobody
