@@ -278,6 +278,8 @@ second_boot() {
     check "reboot: runs" within 30 runs
     check "reboot: oom_score_adj is -100" within 5 is_prioritized
     check "reboot: status" service status
+    # Not even in the script that has started it, which is called as it is.
+    check "reboot: it sees no other guard" not logged 'watches memory too'
     case $machine in
     systemd) check "exposure is at most 3.5" is_hardened ;;
     esac
