@@ -50,6 +50,8 @@ is_there() {
     prometheus_client)
         { /usr/bin/python3 -c "import $1.parser" || python3 -c "import $1.parser"; } 2>/dev/null
         ;;
+    # Of several Pythons, one that has it.
+    pip) { python3 -m pip --version || /usr/bin/python3 -m pip --version; } >/dev/null 2>&1 ;;
     # The sources of the standard library, of which releases are built.
     std-sources)
         for is_there_rustc in rustc /usr/bin/rustc; do
@@ -127,6 +129,12 @@ fi
 has cargo || install_for cargo cargo cargo
 install_for std-sources "rustc-web rust-web-src cargo-web lld" rust-src
 install_for qemu-aarch64-static qemu-user-static "qemu-aarch64 qemu-arm"
+install_for qemu-system-x86_64 qemu-system-x86 qemu-system-x86_64
+install_for qemu-img qemu-utils qemu-img
+install_for debugfs e2fsprogs e2fsprogs-extra
+install_for pip python3-pip py3-pip
+# Machines with Debian's kernel are made on a Debian only.
+! has apt-get || install_for mmdebstrap mmdebstrap ""
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
     total
@@ -283,6 +291,17 @@ if has shellcheck; then
     check shellcheck shellcheck_scripts "$work/scripts"
 else
     skip shellcheck "it is not installed"
+fi
+
+# ---- machines ----
+
+# Last, since it takes longest.
+heading "machines of each init system"
+if is_there std-sources; then
+    scripts/boot.sh | tee "$work/boot"
+    count_script "$work/boot" machines
+else
+    skip machines "there is nothing to build releases with"
 fi
 
 total

@@ -1,6 +1,8 @@
 //! Other daemons of this kind: two that watch the same memory end two processes where one
 //! would do.
 
+use crate::bytes::Buf;
+use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::units::Pid;
 use crate::victim::{Protection, Rules};
@@ -26,10 +28,20 @@ pub fn find(
         // A helper belongs to its watch.
         let parent = Pid::new(stat.ppid.into()).map(|parent| proc.stat(parent));
         let is_helper = matches!(parent, Some(Ok(parent)) if parent.comm == stat.comm);
-        if is_other && !is_helper {
+        if is_other && !is_helper && !(name == OWN && is_script(proc, &stat)) {
             guards += usize::from(name == OWN);
             found = (name != OWN || guards > own).then_some((pid, name));
         }
     })?;
     Ok(found)
+}
+
+/// Whether a process of our name runs something else: the script that starts the service is
+/// called by its file's name, as we are. Who may not look takes it for a guard.
+fn is_script(proc: &mut Proc, stat: &Stat) -> bool {
+    // Longer ones are cut, and then it is taken for a script: no more than a warning is lost.
+    let mut path = Buf::<1024>::new();
+    let Ok(()) = proc.executable(stat, &mut path) else { return false };
+    let file = path.as_bytes().rsplit(|&byte| byte == b'/').next();
+    !file.is_some_and(|file| file.starts_with(OWN.as_bytes()))
 }
