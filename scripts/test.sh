@@ -259,11 +259,11 @@ fi
 
 # ---- scripts ----
 
-# Every file of the checkout that a shell runs: by its ending, or by its first line.
+# Every file of the checkout that a shell runs: by its ending, its name, or its first line.
 list_scripts() {
     find . \( -name target -o -name .git \) -prune -o -type f -print | while read -r list_file; do
         case $list_file in
-        *.sh) echo "$list_file" ;;
+        *.sh | */APKBUILD) echo "$list_file" ;;
         ./.ci/* | ./init/* | ./scripts/* | ./tests/*)
             # Those of OpenRC and of OpenWrt (`#!/bin/sh /etc/rc.common`) are sh, too.
             case $(head -n 1 "$list_file" | tr -d '\0') in
@@ -275,10 +275,12 @@ list_scripts() {
 }
 
 shellcheck_scripts() {
-    # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it.
+    # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it; a recipe for
+    # Alpine is also given some.
     shellcheck_failed=0
     while read -r shellcheck_file; do
-        case $(head -n 1 "$shellcheck_file") in
+        case $shellcheck_file:$(head -n 1 "$shellcheck_file") in
+        */APKBUILD:*) shellcheck -s sh -e SC2034,SC2154 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *) shellcheck -x "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac
