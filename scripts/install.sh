@@ -777,7 +777,7 @@ hints() {
 machine() {
     case $(uname -m) in
     armv7* | armv8l) echo armv7 ;;
-    arm*) echo arm ;;
+    armv6*) echo armv6 ;;
     i?86) echo i686 ;;
     *) uname -m ;;
     esac
@@ -805,7 +805,8 @@ find_program() {
         fi
     done
     if [ ! -f "$top/Cargo.toml" ]; then
-        die "there is no program oom_guard beside this script: unpack a whole release (oom_guard-...-$(machine)...)"
+        die "there is no program oom_guard beside this script: unpack a whole release, \
+oom_guard-VERSION-$(machine)-linux-musl.tar.gz"
     fi
     if ! has cargo; then
         die "there is neither a built program nor Rust to build it. Take a release for $(machine), or install Rust 1.70 or \

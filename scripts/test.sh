@@ -118,6 +118,9 @@ install_for prometheus_client python3-prometheus-client py3-prometheus-client
 install_for dbus-monitor dbus dbus
 install_for dunst dunst dunst
 install_for Xvfb xvfb xvfb
+install_for dash dash dash
+install_for runsv runit runit
+install_for s6-supervise s6 s6
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.
     PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
@@ -157,7 +160,8 @@ fi
 
 # For this processor. Tests of its size find it in target/dist, those as an ordinary user use it.
 release=$top/target/dist/oom_guard-linux-$(uname -m)
-rm -f "$release"
+# What lies there may be of other sources.
+rm -rf "$top/target/dist"
 heading "static release"
 if scripts/build-static.sh "$(uname -m)"; then
     passed=$((passed + 1))
@@ -255,11 +259,11 @@ fi
 
 # ---- scripts ----
 
-# Every file of the checkout that a shell runs: by its ending, or by its first line.
+# Every file of the checkout that a shell runs: by its ending, its name, or its first line.
 list_scripts() {
     find . \( -name target -o -name .git \) -prune -o -type f -print | while read -r list_file; do
         case $list_file in
-        *.sh) echo "$list_file" ;;
+        *.sh | */APKBUILD) echo "$list_file" ;;
         ./.ci/* | ./init/* | ./scripts/* | ./tests/*)
             # Those of OpenRC and of OpenWrt (`#!/bin/sh /etc/rc.common`) are sh, too.
             case $(head -n 1 "$list_file" | tr -d '\0') in
@@ -271,10 +275,12 @@ list_scripts() {
 }
 
 shellcheck_scripts() {
-    # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it.
+    # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it; a recipe for
+    # Alpine is also given some.
     shellcheck_failed=0
     while read -r shellcheck_file; do
-        case $(head -n 1 "$shellcheck_file") in
+        case $shellcheck_file:$(head -n 1 "$shellcheck_file") in
+        */APKBUILD:*) shellcheck -s sh -e SC2034,SC2154 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *) shellcheck -x "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac

@@ -5,24 +5,32 @@
 //! Never opens anything, never allocates.
 
 use std::fmt::{self, Write};
+use std::ops::{Deref, DerefMut};
 
 /// A decimal number without sign; `None` for anything else or beyond `u64`.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
+    let mut sum = 0u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum.checked_mul(10)?.checked_add(digit.into())?;
     }
-    text.iter().try_fold(0u64, |sum, &byte| match byte {
-        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
-    })
+    (!text.is_empty()).then_some(sum)
 }
 
 /// A decimal number, perhaps negative.
+#[inline(never)]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
-    match text.split_first() {
-        Some((b'-', digits)) => parse_u64(digits).and_then(|n| i64::try_from(n).ok()).map(|n| -n),
-        _ => parse_u64(text).and_then(|n| i64::try_from(n).ok()),
-    }
+    let digits = text.strip_prefix(b"-");
+    let number = i64::try_from(parse_u64(digits.unwrap_or(text))?).ok()?;
+    Some(if digits.is_some() { -number } else { number })
+}
+
+/// The same of fewer bits.
+pub fn parse_i32(text: &[u8]) -> Option<i32> {
+    i32::try_from(parse_i64(text)?).ok()
 }
 
 /// The bytes up to the first newline or blank.
@@ -32,23 +40,64 @@ pub fn first_word(text: &[u8]) -> &[u8] {
 }
 
 /// `text` without the blanks and tabs around it.
-pub fn trim(text: &[u8]) -> &[u8] {
-    let is_text = |byte: &u8| !b" \t".contains(byte);
-    let start = text.iter().position(is_text).unwrap_or(text.len());
-    let end = text.iter().rposition(is_text).map_or(start, |last| last + 1);
-    &text[start..end]
+pub fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 /// Fields between runs of blanks.
-pub fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
+pub fn fields(text: &[u8]) -> Fields<'_> {
+    Fields(text)
+}
+
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.0.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let field = first_word(&self.0[start..]);
+        self.0 = &self.0[start + field.len()..];
+        Some(field)
+    }
 }
 
 /// Whole lines, without their newline. A last line that has none was cut, and a cut
 /// number is a wrong number: it is left out.
-pub fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let end = text.iter().rposition(|&b| b == b'\n').unwrap_or(0);
-    text[..end].split(|&b| b == b'\n')
+pub fn whole_lines(text: &[u8]) -> Parts<'_> {
+    Parts { rest: text, last: b'\n' }
+}
+
+/// What comes before the first `byte`, and what behind; without it all, and nothing.
+#[inline(never)]
+pub fn cut_at(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
+    let mut parts = Parts { rest: text, last: byte };
+    match parts.next() {
+        Some(part) => (part, parts.rest),
+        None => (text, b""),
+    }
+}
+
+/// Parts that each end with the byte `last`, which does not belong to them.
+pub struct Parts<'a> {
+    pub rest: &'a [u8],
+    pub last: u8,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|&byte| byte == self.last)?;
+        let part = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(part)
+    }
 }
 
 /// The number of a line such as `VmRSS:   620 kB` if it begins with `key` (colon
@@ -61,16 +110,22 @@ pub fn kib_after(line: &[u8], key: &[u8]) -> Option<u64> {
 
 /// A buffer of at most `N` bytes that can be written to. What does not fit is
 /// dropped, and `is_cut` tells.
-#[derive(Clone)]
-pub struct Buf<const N: usize> {
-    bytes: [u8; N],
+pub type Buf<const N: usize> = Buffer<[u8; N]>;
+
+/// The same whatever its size, which is what all is done with: there is one copy of the
+/// code.
+pub type AnyBuf = Buffer<[u8]>;
+
+pub struct Buffer<Room: ?Sized> {
     len: usize,
-    cut: bool,
+    /// Bytes that did not fit.
+    lost: usize,
+    bytes: Room,
 }
 
 impl<const N: usize> Buf<N> {
     pub const fn new() -> Self {
-        Buf { bytes: [0; N], len: 0, cut: false }
+        Buffer { bytes: [0; N], len: 0, lost: 0 }
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -78,12 +133,29 @@ impl<const N: usize> Buf<N> {
         buf.push(bytes);
         buf
     }
+}
 
+impl<const N: usize> Deref for Buf<N> {
+    type Target = AnyBuf;
+
+    fn deref(&self) -> &AnyBuf {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for Buf<N> {
+    fn deref_mut(&mut self) -> &mut AnyBuf {
+        self
+    }
+}
+
+impl AnyBuf {
+    #[inline(never)]
     pub fn push(&mut self, bytes: &[u8]) {
-        let taken = bytes.len().min(N - self.len);
+        let taken = bytes.len().min(self.room());
         self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
         self.len += taken;
-        self.cut |= taken < bytes.len();
+        self.lost += bytes.len() - taken;
     }
 
     /// A number in decimal. Paths of `/proc` are built with this a few thousand times
@@ -103,15 +175,17 @@ impl<const N: usize> Buf<N> {
     }
 
     pub fn replace(&mut self, from: u8, to: u8) {
-        let bytes = self.bytes[..self.len].iter_mut();
-        bytes.filter(|byte| **byte == from).for_each(|byte| *byte = to);
+        for byte in &mut self.bytes[..self.len] {
+            if *byte == from {
+                *byte = to;
+            }
+        }
     }
 
     /// Puts `mark` over the end, to show that something was cut.
     pub fn end_with(&mut self, mark: &[u8]) {
-        let kept = self.len.min(N - mark.len());
-        self.bytes[kept..kept + mark.len()].copy_from_slice(mark);
-        self.len = kept + mark.len();
+        self.len = self.len.min(self.bytes.len() - mark.len());
+        self.push(mark);
     }
 
     pub fn drop_front(&mut self, count: usize) {
@@ -120,20 +194,27 @@ impl<const N: usize> Buf<N> {
     }
 
     pub fn room(&self) -> usize {
-        N - self.len
+        self.bytes.len() - self.len
     }
 
     pub fn clear(&mut self) {
         self.len = 0;
-        self.cut = false;
+        self.lost = 0;
     }
 
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
     pub fn is_cut(&self) -> bool {
-        self.cut
+        self.lost > 0
+    }
+}
+
+impl<const N: usize> Clone for Buf<N> {
+    fn clone(&self) -> Self {
+        Buffer { ..*self }
     }
 }
 
@@ -151,7 +232,7 @@ impl<const N: usize> fmt::Debug for Buf<N> {
     }
 }
 
-impl<const N: usize> Write for Buf<N> {
+impl Write for AnyBuf {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes());
         Ok(())
@@ -166,37 +247,34 @@ pub struct Escaped<'a>(pub &'a [u8]);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
-        while !rest.is_empty() {
-            let (valid, bad) = match std::str::from_utf8(rest) {
-                Ok(text) => (text, 0),
-                Err(error) => {
-                    let good = &rest[..error.valid_up_to()];
-                    let text = std::str::from_utf8(good).unwrap_or_default();
-                    (text, error.error_len().unwrap_or(rest.len() - good.len()))
-                }
-            };
-            valid.chars().try_for_each(|c| write_escaped(f, c))?;
-            let bad = &rest[valid.len()..valid.len() + bad];
-            bad.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-            rest = &rest[valid.len() + bad.len()..];
+        while let Some(&byte) = rest.first() {
+            let text = first_char(rest);
+            match text.chars().next() {
+                Some('"') => f.write_str("\\\"")?,
+                Some('\\') => f.write_str("\\\\")?,
+                Some('\n') => f.write_str("\\n")?,
+                Some('\t') => f.write_str("\\t")?,
+                Some('\r') => f.write_str("\\r")?,
+                Some(c) if !is_treacherous(c) => f.write_str(text)?,
+                Some(c) if !c.is_ascii() => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                _ => write!(f, "\\x{byte:02x}")?,
+            }
+            rest = &rest[text.len().max(1)..];
         }
         Ok(())
     }
 }
 
-fn write_escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
-    match c {
-        '"' | '\\' => {
-            f.write_char('\\')?;
-            f.write_char(c)
-        }
-        '\n' => f.write_str("\\n"),
-        '\t' => f.write_str("\\t"),
-        '\r' => f.write_str("\\r"),
-        c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
-        c if is_treacherous(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
-        c => f.write_char(c),
-    }
+/// The character that `bytes` begin with; empty where that is not UTF-8.
+pub fn first_char(bytes: &[u8]) -> &str {
+    let len = match bytes.first() {
+        None | Some(..=0x7f) => 1,
+        Some(..=0xdf) => 2,
+        Some(..=0xef) => 3,
+        _ => 4,
+    };
+    let char = bytes.get(..len).map(std::str::from_utf8);
+    char.and_then(Result::ok).unwrap_or_default()
 }
 
 /// Ends a line, steers a terminal, or shows it as another one.
@@ -207,7 +285,8 @@ pub fn is_treacherous(c: char) -> bool {
 /// Invisible marks that reorder a line or break it, so that it reads as another one
 /// (Unicode Standard Annex 9, explicit directional formatting; line separators).
 pub fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let is_mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
+    is_mark || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -3,187 +3,206 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
-use crate::bytes::{self, Escaped};
-use crate::config::{Config, Settled};
+use crate::bytes::{is_treacherous, Escaped};
+use crate::config::Config;
 use crate::explain::Reader;
 use crate::filter::{CommandLines, Filter};
 use crate::log;
-use crate::options::{Effect, Spec, PREFIX, TABLE};
+use crate::options::{Effect, PREFIX, TABLE};
 use crate::pattern::{Field, Pattern};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
 use crate::rivals;
 use crate::scan;
-use crate::sources::{self, Given, Sources};
+use crate::sources::{self, Given, Sources, Tell};
 use crate::sys::errno::{self, Errno};
-use crate::sys::{machine, memory, process, socket};
+use crate::sys::{fd, machine, memory, process, socket};
+use crate::units::Path;
 use crate::victim::{Protection, Remembered, Rules, Scale};
-use std::ffi::OsStr;
-use std::fmt::{self, Display, Write};
+use std::fmt::{Display, Write};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::rc::Rc;
 
-/// All that `--check` prints.
-pub struct Check {
-    text: String,
-    pub warnings: Vec<String>,
+/// All that `--check` prints; warnings are told.
+#[inline(never)]
+pub fn text(
+    proc: &mut Proc,
+    sources: &Sources,
+    config: &Config,
+    in_force: &[Rc<Given>],
+    memory: &Memory,
+    scale: Scale,
+    tell: Tell<'_>,
+) -> io::Result<String> {
+    for variable in &sources.unknown {
+        tell(format_args!("{variable}"));
+    }
+    config.warnings(memory.total, memory.swap_total, tell);
+    sources.doubts(tell);
+    look_at_outputs(config, tell);
+    let (family, left) = (scan::family(proc, None), Remembered::default());
+    let rules = Rules::new(config, memory.total, scale, family, &left);
+    if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
+        tell(format_args!("{}", log::Rival(pid, name)));
+    }
+    try_patterns(proc, config, &rules, tell)?;
+    let mut text = String::new();
+    write_files(&mut text, sources);
+    write_settings(&mut text, in_force);
+    write_machine(&mut text, proc, memory);
+    Ok(text)
 }
 
-impl Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+fn write_files(text: &mut String, sources: &Sources) {
+    for file in &sources.files {
+        let there_or_not = if file.exists() { "read" } else { "not there" };
+        let _ = writeln!(text, "configuration: {}: {there_or_not}", file.name());
     }
 }
 
-impl Check {
-    pub fn of(
-        proc: &mut Proc,
-        sources: &Sources,
-        settled: &Settled,
-        memory: &Memory,
-        scale: Scale,
-    ) -> io::Result<Check> {
-        let config = &settled.config;
-        let mut check = Check { text: String::new(), warnings: Vec::new() };
-        check.warnings.extend(sources.unknown.iter().map(|variable| variable.to_string()));
-        let warnings = config.warnings(memory.total, memory.swap_total);
-        check.warnings.extend(warnings.map(|warning| warning.to_string()));
-        check.warnings.extend(sources.doubts().map(|doubt| doubt.to_string()));
-        check.say_files(sources);
-        check.say_settings(&settled.in_force);
-        check.say_machine(proc, memory);
-        check.look_at_outputs(config);
-        let (family, left) = (scan::family(proc, None), Remembered::default());
-        let rules = Rules::new(config, memory.total, scale, &family, &left);
-        if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
-            check.warnings.push(log::Rival(pid, name).to_string());
+/// In the form of a configuration file.
+fn write_settings(text: &mut String, in_force: &[Rc<Given>]) {
+    text.push_str("settings in force:\n");
+    for spec in TABLE {
+        if spec.key.is_empty() || matches!(spec.effect, Effect::Config) {
+            continue;
         }
-        check.try_patterns(proc, config, &rules)?;
-        Ok(check)
-    }
-
-    fn say_files(&mut self, sources: &Sources) {
-        for file in &sources.files {
-            let exists = Path::new(OsStr::from_bytes(&file.name)).exists();
-            let there_or_not = if exists { "read" } else { "not there" };
-            let _ = writeln!(self.text, "configuration: {}: {there_or_not}", Escaped(&file.name));
-        }
-    }
-
-    /// In the form of a configuration file.
-    fn say_settings(&mut self, in_force: &[Given]) {
-        self.text.push_str("settings in force:\n");
-        let is_setting =
-            |spec: &&Spec| !spec.key.is_empty() && !matches!(spec.effect, Effect::Config);
-        for spec in TABLE.iter().filter(is_setting) {
-            let given: Vec<_> = in_force.iter().filter(|given| given.spec == spec).collect();
-            let is_replaced = in_force.iter().any(|given| given.spec.subject() == spec.subject());
-            if given.is_empty() && !spec.default.is_empty() && !is_replaced {
-                let _ = writeln!(self.text, "  # {PREFIX}{}: {} (default)", spec.key, spec.default);
+        let mut number = 0;
+        for given in in_force.iter().filter(|given| given.spec == spec) {
+            number += 1;
+            let start = text.len();
+            let _ = write!(text, "  {PREFIX}{}", spec.key);
+            if number > 1 {
+                let _ = write!(text, "_{number}");
             }
-            for (index, given) in given.iter().enumerate() {
-                let setting = setting(spec, index, given.text.as_deref().unwrap_or(b"true"));
-                let _ = writeln!(self.text, "  {setting:<40} # {}", given.place);
+            write_value(text, given.text.as_deref().unwrap_or(b"true"));
+            while text.len() < start + WIDTH {
+                text.push(' ');
             }
+            let _ = writeln!(text, " # {}", given.place);
+        }
+        let is_replaced = in_force.iter().any(|given| given.spec.subject() == spec.subject());
+        if !is_replaced && !spec.default.is_empty() {
+            let _ = writeln!(text, "  # {PREFIX}{}: {} (default)", spec.key, spec.default);
         }
     }
+}
 
-    fn say_machine(&mut self, proc: &mut Proc, memory: &Memory) {
-        let (major, minor) = machine::kernel_release();
-        let _ = writeln!(self.text, "\nthis machine: Linux {major}.{minor}");
-        let _ = writeln!(self.text, "  {}", log::State(memory));
-        let available = match memory.estimated {
-            true => "estimated: the kernel does not tell it (3.14 and later do)",
-            false => "told by the kernel",
-        };
-        self.say("MemAvailable", available);
-        self.say_result("pressure information (PSI)", proc.stall_shares().map(drop));
-        let pidfd = process::pidfd_open(process::own_pid());
-        let release = match &pidfd {
-            Ok(pidfd) => process::release_memory(pidfd.as_fd()),
-            Err(_) => Err(errno::gone()),
-        };
-        self.say_result("signals through pidfd (Linux 5.3)", pidfd.map(drop));
-        // The guard itself is not dying, which a kernel that knows the call says.
-        let release = release.or_else(|error| match errno::is_invalid(&error) {
-            true => Ok(()),
-            false => Err(error),
-        });
-        self.say_result("process_mrelease (Linux 5.15)", release);
-        self.say_result("locking memory", memory::lock());
-        let reach = match process::own_user() == 0 {
-            true => "all",
-            false => "those of this user (not root)",
-        };
-        self.say("processes that can be ended", reach);
+/// Of a setting, until it is said where it stands.
+const WIDTH: usize = 42;
+
+/// `=VALUE` as a configuration file has it; what would end a line or steer a terminal is
+/// escaped.
+fn write_value(text: &mut String, value: &[u8]) {
+    let quote = match value {
+        _ if value.iter().all(|&byte| sources::is_plain(byte)) => "",
+        _ if value.contains(&b'\'') => "\"",
+        _ => "'",
+    };
+    let _ = match std::str::from_utf8(value) {
+        Ok(value) if !value.chars().any(is_treacherous) => write!(text, "={quote}{value}{quote}"),
+        _ => write!(text, "={quote}{}{quote}", Escaped(value)),
+    };
+}
+
+fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory) {
+    let (major, minor) = machine::kernel_release();
+    let _ = writeln!(text, "\nthis machine: Linux {major}.{minor}\n  {}", log::State(memory));
+    let available = match memory.estimated {
+        true => "estimated: the kernel does not tell it (3.14 and later do)",
+        false => "told by the kernel",
+    };
+    say(text, "MemAvailable", &available);
+    say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
+    let pidfd = process::pidfd_open(process::own_pid());
+    let release = match &pidfd {
+        Ok(pidfd) => process::release_memory(pidfd.as_fd()),
+        Err(_) => Err(errno::gone()),
+    };
+    say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
+    // The guard itself is not dying, which a kernel that knows the call says.
+    let release = match release {
+        Err(error) if errno::is_invalid(&error) => Ok(()),
+        other => other,
+    };
+    say_result(text, "process_mrelease (Linux 5.15)", release);
+    say_result(text, "locking memory", memory::lock());
+    let reach = match process::own_user() == 0 {
+        true => "all",
+        false => "those of this user (not root)",
+    };
+    say(text, "processes that can be ended", &reach);
+}
+
+fn say(text: &mut String, what: &str, said: &dyn Display) {
+    let _ = writeln!(text, "  {what}: {said}");
+}
+
+fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
+    match result {
+        Ok(()) => say(text, what, &"yes"),
+        Err(error) => say(text, what, &format_args!("no, {}", Errno(&error))),
     }
+}
 
-    fn say(&mut self, what: &str, text: &str) {
-        let _ = writeln!(self.text, "  {what}: {text}");
-    }
-
-    fn say_result(&mut self, what: &str, result: io::Result<()>) {
-        match result {
-            Ok(()) => self.say(what, "yes"),
-            Err(error) => self.say(what, &format!("no, {}", Errno(&error))),
+fn look_at_outputs(config: &Config, tell: Tell<'_>) {
+    let outputs = &config.outputs;
+    if outputs.syslog {
+        if let Err(error) = socket::connect(b"/dev/log\0") {
+            tell(format_args!("--syslog: /dev/log: {}", Errno(&error)));
         }
     }
+    look_at_file("--log-file", &outputs.log_file, tell);
+    look_at_file("--stats-file", &outputs.stats_file, tell);
+}
 
-    fn look_at_outputs(&mut self, config: &Config) {
-        let outputs = &config.outputs;
-        if outputs.syslog {
-            if let Err(error) = socket::connect(b"/dev/log\0") {
-                self.warnings.push(format!("--syslog: /dev/log: {}", Errno(&error)));
-            }
-        }
-        for (option, path) in
-            [("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
-        {
-            let Some(path) = path else { continue };
-            let shown = Escaped(path.as_bytes());
-            let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-            if path.is_dir() {
-                self.warnings.push(format!("{option}: {shown} is a directory"));
-            } else if !path.parent().is_some_and(Path::is_dir) {
-                self.warnings.push(format!("{option}: there is no directory for {shown}"));
-            }
-        }
+fn look_at_file(option: &str, path: &Option<Path>, tell: Tell<'_>) {
+    let Some(path) = path else { return };
+    let shown = Escaped(path.as_bytes());
+    if is_directory(path) {
+        tell(format_args!("{option}: {shown} is a directory"));
+    } else if !is_directory(&path.parent()) {
+        tell(format_args!("{option}: there is no directory for {shown}"));
     }
+}
 
-    /// A protection that protects nobody is a slip, as a rule.
-    fn try_patterns(
-        &mut self,
-        proc: &mut Proc,
-        config: &Config,
-        rules: &Rules<'_>,
-    ) -> io::Result<()> {
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        let mut filter = Filter::with_users(&config.patterns, &passwd);
-        for pattern in filter.unknown_users(&config.patterns) {
-            self.warnings.push(log::UnknownUser(pattern).to_string());
-        }
-        let protecting = config.patterns.ignore.len() + config.patterns.only.len();
-        let mut reader = Reader::start(protecting > 0)?;
-        let lists = [("--ignore", &config.patterns.ignore), ("--only", &config.patterns.only)];
-        for (option, pattern) in lists
-            .iter()
-            .flat_map(|(option, list)| list.iter().map(move |pattern| (option, pattern)))
-        {
+fn is_directory(path: &Path) -> bool {
+    fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
+}
+
+/// A protection that protects nobody is a slip, as a rule.
+fn try_patterns(
+    proc: &mut Proc,
+    config: &Config,
+    rules: &Rules<'_>,
+    tell: Tell<'_>,
+) -> io::Result<()> {
+    let patterns = &config.patterns;
+    let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
+    let mut filter = Filter::with_users(patterns, &passwd);
+    for pattern in filter.unknown_users(patterns) {
+        tell(format_args!("{}", log::UnknownUser(pattern)));
+    }
+    let mut reader = Reader::default();
+    reader.start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
+    for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
+        for pattern in *list {
             let matching = fields_that_match(proc, &mut filter, &mut reader, rules, pattern)?;
             if matching.contains(&pattern.field()) {
                 continue;
             }
-            let mut warning =
-                format!("{option} \"{}\": matches no process now", Escaped(pattern.text()));
+            let mut would = String::new();
             for field in matching {
-                let _ = write!(warning, "; {}: would", field.word());
+                would += "; ";
+                would += field.word();
+                would += ": would";
             }
-            self.warnings.push(warning);
+            let shown = Escaped(pattern.text());
+            tell(format_args!("{option} \"{shown}\": matches no process now{would}"));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// The fields in which `pattern` matches some process, whichever it is written for.
@@ -209,28 +228,4 @@ fn fields_that_match(
         }
     })?;
     Ok(matching)
-}
-
-/// `KEY=VALUE` as a configuration file has it.
-fn setting(spec: &Spec, index: usize, value: &[u8]) -> String {
-    let number = if index > 0 { format!("_{}", index + 1) } else { String::new() };
-    let quote = if value.contains(&b'\'') { '"' } else { '\'' };
-    let value = String::from_utf8_lossy(value);
-    let is_plain = value.bytes().all(sources::is_plain);
-    match is_plain {
-        true => format!("{PREFIX}{}{number}={value}", spec.key),
-        false => format!("{PREFIX}{}{number}={quote}{}{quote}", spec.key, Line(&value)),
-    }
-}
-
-/// Text with nothing in it that would end a line or steer a terminal.
-struct Line<'a>(&'a str);
-
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match bytes::is_treacherous(c) {
-            true => write!(f, "{}", c.escape_default()),
-            false => f.write_char(c),
-        })
-    }
 }

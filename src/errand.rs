@@ -22,11 +22,14 @@ pub struct Errand {
     until: Moment,
 }
 
+/// For one message: its kind, a detail, and a piece of text.
+pub const ROOM: usize = PIECE + 2;
+
 /// What comes of it.
-pub enum Came {
-    Line(Priority, Buf<LINE>),
+pub enum Came<'a> {
+    Line(Priority, &'a [u8]),
     /// More of the text of a file.
-    Text(usize, Buf<PIECE>),
+    Text(usize, &'a [u8]),
     /// It is over, and all is well or not.
     Done(bool),
 }
@@ -35,7 +38,7 @@ impl Errand {
     /// Sends a child; `run` is true if all is well. A child that hangs is ended.
     pub fn start(run: impl FnOnce(&mut Report<'_>) -> bool) -> io::Result<Errand> {
         let (ours, theirs) = socket::pair()?;
-        process::split(&[theirs.as_fd()], || {
+        process::split(Some(theirs.as_fd()), || {
             arena::open();
             signal::leave_to_parent();
             signal::end_after(LIMIT.as_secs() as u32);
@@ -45,7 +48,7 @@ impl Errand {
             0
         })?;
         // The fork has made the pages common; what is not brought in now is when it is needed.
-        let _ = memory::touch_all();
+        let _ = memory::touch_all(memory::WATCH);
         Ok(Errand { ours, until: clock::now().after(LIMIT) })
     }
 
@@ -60,20 +63,16 @@ impl Errand {
     }
 
     /// The next that has come, if anything has. One whose process has ended early is over.
-    pub fn next(&mut self) -> Option<Came> {
-        let mut bytes = [0; PIECE + 2];
-        match socket::receive(self.ours.as_fd(), &mut bytes) {
-            Ok(len @ 2..) => {
-                let (kind, detail, text) = (bytes[0], bytes[1], &bytes[2..len]);
-                Some(match kind {
-                    b'L' => Came::Line(Priority::of(detail.into()), Buf::from_bytes(text)),
-                    b'T' => Came::Text(detail.into(), Buf::from_bytes(text)),
-                    _ => Came::Done(detail != 0),
-                })
-            }
-            Ok(_) => Some(Came::Done(false)),
-            Err(error) if errno::is_for_later(&error) && clock::now() < self.until => None,
-            Err(_) => Some(Came::Done(false)),
+    pub fn next<'a>(&mut self, room: &'a mut [u8; ROOM]) -> Option<Came<'a>> {
+        let came = socket::receive(self.ours.as_fd(), room);
+        match (came, room) {
+            (Ok(len @ 2..=ROOM), [kind, detail, text @ ..]) => Some(match kind {
+                b'L' => Came::Line(Priority::of((*detail).into()), &text[..len - 2]),
+                b'T' => Came::Text((*detail).into(), &text[..len - 2]),
+                _ => Came::Done(*detail != 0),
+            }),
+            (Err(error), _) if errno::is_for_later(&error) && clock::now() < self.until => None,
+            _ => Some(Came::Done(false)),
         }
     }
 }
@@ -86,7 +85,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Has a line written.
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
-        self.send(b'L', priority as u8, line(text).as_bytes());
+        self.line(priority, line(text).as_bytes());
+    }
+
+    /// The same of a finished line.
+    pub fn line(&mut self, priority: Priority, line: &[u8]) {
+        self.send(b'L', priority as u8, line);
     }
 
     /// Hands the text of a file to the watch, which knows it by its number.
@@ -97,7 +101,7 @@ impl Report<'_> {
 
     /// Waits while the watch has other things to do.
     fn send(&mut self, kind: u8, detail: u8, text: &[u8]) {
-        let mut message = Buf::<{ PIECE + 2 }>::new();
+        let mut message = Buf::<ROOM>::new();
         message.push(&[kind, detail]);
         message.push(text);
         while let Err(error) = socket::send(self.watch, message.as_bytes()) {

@@ -2,8 +2,9 @@
 //!
 //! Pure.
 
+use crate::bytes::Buf;
 use crate::procfs::stat::Comm;
-use crate::stats::Reason;
+use crate::stats::{unpack, Reason};
 use crate::units::{Identity, KiB, Pid};
 
 /// A signal that was, will be or would be sent.
@@ -21,10 +22,13 @@ pub struct Event {
     pub dryrun: bool,
 }
 
-/// Bytes of fixed fields, before the name.
-const FIELDS: usize = 4 + 8 + 4 + 4 + 4 + 8 + 8 + 3;
+/// Of a packed one, before the name; the last is of flags.
+const NUMBERS: usize = 8;
+const KILL: u64 = 1;
+const LIMIT: u64 = 2;
+const DRYRUN: u64 = 4;
 /// Bytes of the longest packed one.
-pub const PACKED: usize = FIELDS + 64;
+pub const PACKED: usize = NUMBERS * 8 + 64;
 
 impl Event {
     /// Memory is low, and there is nobody to end.
@@ -51,50 +55,44 @@ impl Event {
         }
     }
 
-    pub fn pack(&self) -> crate::bytes::Buf<PACKED> {
-        let mut bytes = crate::bytes::Buf::new();
-        bytes.push(&self.id.pid.number().to_ne_bytes());
-        bytes.push(&self.id.start.to_ne_bytes());
-        bytes.push(&self.uid.to_ne_bytes());
-        bytes.push(&self.adj.to_ne_bytes());
-        bytes.push(&self.score.to_ne_bytes());
-        bytes.push(&self.rss.0.to_ne_bytes());
-        bytes.push(&self.swap.0.to_ne_bytes());
-        let is_limit = self.reason == Reason::Limit;
-        bytes.push(&[self.is_kill.into(), is_limit.into(), self.dryrun.into()]);
+    pub fn pack(&self) -> Buf<PACKED> {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = flag(self.is_kill, KILL)
+            | flag(self.reason == Reason::Limit, LIMIT)
+            | flag(self.dryrun, DRYRUN);
+        let numbers = [
+            self.id.pid.number() as u64,
+            self.id.start,
+            self.uid.into(),
+            self.adj as u64,
+            self.score as u64,
+            self.rss.0,
+            self.swap.0,
+            flags,
+        ];
+        let mut bytes = Buf::new();
+        numbers.iter().for_each(|number| bytes.push(&number.to_ne_bytes()));
         bytes.push(self.comm.as_bytes());
         bytes
     }
 
     pub fn unpack(bytes: &[u8]) -> Option<Event> {
-        let mut rest = bytes;
-        let pid = Pid::new(i32::from_ne_bytes(take(&mut rest)?).into())?;
-        let start = u64::from_ne_bytes(take(&mut rest)?);
-        let uid = u32::from_ne_bytes(take(&mut rest)?);
-        let adj = i32::from_ne_bytes(take(&mut rest)?);
-        let score = i32::from_ne_bytes(take(&mut rest)?);
-        let rss = KiB(u64::from_ne_bytes(take(&mut rest)?));
-        let swap = KiB(u64::from_ne_bytes(take(&mut rest)?));
-        let [is_kill, is_limit, dryrun] = take(&mut rest)?;
+        let mut numbers = [0; NUMBERS];
+        unpack(bytes, &mut numbers);
+        let [pid, start, uid, adj, score, rss, swap, flags] = numbers;
         Some(Event {
-            id: Identity { pid, start },
-            comm: Comm::from_bytes(rest),
-            uid,
-            adj,
-            score,
-            rss,
-            swap,
-            is_kill: is_kill != 0,
-            reason: if is_limit != 0 { Reason::Limit } else { Reason::Memory },
-            dryrun: dryrun != 0,
+            id: Identity { pid: Pid::new(pid as i64)?, start },
+            comm: Comm::from_bytes(bytes.get(NUMBERS * 8..)?),
+            uid: uid as u32,
+            adj: adj as i32,
+            score: score as i32,
+            rss: KiB(rss),
+            swap: KiB(swap),
+            is_kill: flags & KILL != 0,
+            reason: if flags & LIMIT != 0 { Reason::Limit } else { Reason::Memory },
+            dryrun: flags & DRYRUN != 0,
         })
     }
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let taken = bytes.get(..N)?.try_into().ok()?;
-    *bytes = &bytes[N..];
-    Some(taken)
 }
 
 #[cfg(test)]
@@ -124,6 +122,6 @@ mod tests {
             ..event
         };
         assert_eq!(Event::unpack(other.pack().as_bytes()), Some(other));
-        assert_eq!(Event::unpack(&[0; FIELDS - 1]), None);
+        assert_eq!(Event::unpack(&[0; NUMBERS * 8 - 1]), None);
     }
 }

@@ -6,138 +6,359 @@ use crate::bytes::Escaped;
 use crate::config::{Config, Patterns};
 use crate::filter::{self, CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Duty, Helper};
-use crate::log::State;
+use crate::log::{self, State};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
-use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::meminfo::Memory;
 use crate::procfs::process::CommandLine;
-use crate::procfs::stat::Stat;
+use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
 use crate::scan::{self, Judge};
-use crate::sys::machine;
+use crate::sources::Tell;
+use crate::sys::errno::is_not_permitted;
+use crate::sys::{fd, machine};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale, Standing};
+use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale};
 use std::fmt::{self, Display, Write};
 use std::io;
 use std::time::Duration;
 
 /// For one command line: nothing waits here, but nobody likes to.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// What is left of 100 columns for the last one.
+/// What is left of 100 columns for the last one, and how wide those of names are.
 const WHY: usize = 26;
+const USER: usize = 10;
+const NAME: usize = 16;
 /// More rows than fit a screen say less; `-d` shows all.
-const CANDIDATES: usize = 20;
-const PROTECTED: usize = 8;
-/// In a log.
-const SUMMARY: usize = 10;
+const CANDIDATES_SHOWN: usize = 20;
+const PROTECTED_SHOWN: usize = 8;
+const IN_LOG: usize = 10;
 const HEADER: &str =
-    "rank     pid user       points score   adj    RSS   swap name             why";
+    "rank     pid user       points score   adj    RSS   swap name             why\n";
 
 /// One process in the table.
-struct Row {
+struct Row<'a> {
     pid: Pid,
-    user: String,
+    uid: u32,
     points: i64,
     score: i32,
     adj: i32,
     rss: KiB,
     swap: KiB,
-    name: String,
-    why: String,
-    fate: Fate,
+    name: Comm,
+    /// In words, and the pattern that it was.
+    why: (&'static str, Option<&'a Pattern>),
+    order: Order,
 }
 
-enum Fate {
-    Candidate(Standing),
-    Protected(Protection),
-}
+/// The greater first: whether it is a large candidate, a small one or protected, and for those
+/// of a kind points, size and, turned round, number.
+type Order = [i64; 4];
 
-/// Everything that `--explain` shows.
-pub struct Explanation {
-    rows: Vec<Row>,
-    kernel_threads: usize,
-    hidden: usize,
-    memory: Memory,
-    limits: Limits,
-    ranking: Ranking,
-    /// `user:` patterns that no name of `/etc/passwd` matches.
-    pub unknown_users: Vec<Pattern>,
-    /// `--kernel-oom`: the table is only what the guard itself would do.
-    kernel_chooses: bool,
-    all: bool,
-}
+const PROTECTED: i64 = 0;
+const SMALL: i64 = 1;
+const LARGE: i64 = 2;
 
-impl Explanation {
-    pub fn of(
-        proc: &mut Proc,
-        meminfo: &MemInfo,
-        config: &Config,
-        scale: Scale,
-    ) -> io::Result<Option<Explanation>> {
-        let Some(memory) = meminfo.read(proc)? else { return Ok(None) };
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        let users = filter::users_of(&passwd).map(|(uid, name)| (uid, name.to_vec()));
-        let users = Users(users.collect());
-        let reader = Reader::start(!config.patterns.is_empty())?;
-        let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
-        let rules = Rules::new(config, memory.total, scale, &family, &left);
-        let mut explanation = Explanation {
-            rows: Vec::new(),
-            kernel_threads: 0,
-            hidden: 0,
-            memory,
-            limits: Limits::of(config, &memory),
-            ranking: rules.ranking,
-            unknown_users: Vec::new(),
-            kernel_chooses: config.kernel_oom,
-            all: config.debug,
-        };
-        let mut judge = Judging {
-            patterns: &config.patterns,
-            filter: Filter::new(&config.patterns, &passwd),
-            reader,
-        };
-        let unknown_users = judge.filter.unknown_users(&config.patterns).into_iter();
-        explanation.unknown_users = unknown_users.cloned().collect();
-        proc.for_each(|proc, pid| match row(proc, &rules, &mut judge, &memory, &users, pid) {
-            Ok(Row { fate: Fate::Protected(Protection::KernelThread), .. }) => {
-                explanation.kernel_threads += 1;
-            }
-            Ok(Row { fate: Fate::Protected(Protection::Gone), .. }) => {}
-            Ok(row) => explanation.rows.push(row),
-            Err(error) if crate::sys::errno::is_not_permitted(&error) => explanation.hidden += 1,
-            Err(_) => {}
-        })?;
-        explanation.rows.sort_by_key(|row| std::cmp::Reverse(row.order()));
-        Ok(Some(explanation))
+impl Row<'_> {
+    fn is_candidate(&self) -> bool {
+        self.order[0] > PROTECTED
     }
 }
 
-impl Row {
-    /// Candidates first, by standing; then the protected, by what they hold.
-    fn order(&self) -> (Option<Standing>, KiB, std::cmp::Reverse<Pid>) {
-        let (size, pid) = (self.rss.plus(self.swap), std::cmp::Reverse(self.pid));
-        match self.fate {
-            Fate::Candidate(standing) => (Some(standing), size, pid),
-            Fate::Protected(_) => (None, size, pid),
+/// Everything that there is to explain.
+struct Explanation<'a> {
+    rows: Vec<Row<'a>>,
+    kernel_threads: usize,
+    hidden: usize,
+    memory: &'a Memory,
+    ranking: Ranking,
+    passwd: Vec<u8>,
+}
+
+/// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
+/// `user:` patterns that match nobody are told.
+#[inline(never)]
+pub fn text<'a>(
+    proc: &mut Proc,
+    memory: &'a Memory,
+    config: &'a Config,
+    scale: Scale,
+    whole: bool,
+    tell: Tell<'_>,
+) -> io::Result<String> {
+    let patterns = &config.patterns;
+    let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
+    let mut filter = Filter::new(patterns, &passwd);
+    for pattern in filter.unknown_users(patterns) {
+        tell(format_args!("{}", log::UnknownUser(pattern)));
+    }
+    let mut reader = Reader::default();
+    reader.start(!patterns.is_empty())?;
+    let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
+    let rules = Rules::new(config, memory.total, scale, family, &left);
+    let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
+    let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
+    let mut judge = Judging { patterns, filter: &mut filter, reader: &mut reader };
+    proc.for_each(|proc, pid| match explanation.take(proc, &rules, &mut judge, pid) {
+        Err(error) if is_not_permitted(&error) => explanation.hidden += 1,
+        _ => {}
+    })?;
+    let mut text = String::from(HEADER);
+    match whole {
+        true => explanation.write_table(&mut text, config.debug),
+        false => drop(explanation.write_rows(&mut text, true, IN_LOG)),
+    }
+    explanation.write_standpoint(&mut text, config);
+    Ok(text)
+}
+
+fn write_more(text: &mut String, count: usize, what: &str) {
+    if count > 0 {
+        let _ = writeln!(text, "     and {count} {what}");
+    }
+}
+
+impl<'a> Explanation<'a> {
+    /// Reads all that went into the standing of one process. Those that have ended have no
+    /// row, and kernel threads are only counted.
+    fn take(
+        &mut self,
+        proc: &mut Proc,
+        rules: &Rules<'_>,
+        judge: &mut Judging<'a, '_>,
+        pid: Pid,
+    ) -> io::Result<()> {
+        let stat = proc.stat_with_threads(pid)?;
+        let status = proc.status(&stat)?;
+        let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
+        let rss = KiB::from_pages(stat.rss_pages, machine::page());
+        let swap = if self.memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
+        let verdict = judge.judge(proc, &stat);
+        let mut points = rules.bonus_for(&verdict);
+        let shown = match rules.ranking {
+            Ranking::OomScore => {
+                points += rules.scale.points(score);
+                if rules.ignore_positive_adj {
+                    points -= i64::from(adj.max(0));
+                }
+                points
+            }
+            Ranking::Rss => {
+                points += rss.0 as i64;
+                points.saturating_mul(1000) / self.memory.total.0.max(1) as i64
+            }
+        };
+        let protection = match rules.protection(&stat) {
+            None if score == 0 && rules.zero_is_exempt() => Some(Protection::Exempt),
+            None => scan::exemption(proc, rules, judge, &stat),
+            known => known,
+        };
+        let size = rss.plus(swap);
+        let by_pattern = judge.reason(&verdict);
+        let is_large = rules.standing(points, size).large;
+        let (class, why) = match protection {
+            Some(Protection::Gone) => return Ok(()),
+            Some(Protection::KernelThread) => {
+                self.kernel_threads += 1;
+                return Ok(());
+            }
+            Some(Protection::Spared(_)) if by_pattern.1.is_some() => (PROTECTED, by_pattern),
+            Some(why) => {
+                points = 0;
+                (PROTECTED, (why.text(), None))
+            }
+            None if is_large => (LARGE, by_pattern),
+            None => (SMALL, ("spared: small", None)),
+        };
+        let order = [class, points, size.0 as i64, -i64::from(pid.number())];
+        let (points, name) = (shown, stat.comm);
+        self.rows.push(Row { pid, uid, points, score, adj, rss, swap, name, why, order });
+        Ok(())
+    }
+
+    /// The next row of candidates or of the protected. (Few are shown of many, so they are
+    /// not sorted.)
+    fn next(&self, candidates: bool, before: Order) -> Option<&Row<'a>> {
+        let mut next: Option<&Row<'a>> = None;
+        for row in &self.rows {
+            let is_first = row.order > next.map_or([i64::MIN; 4], |next| next.order);
+            if row.is_candidate() == candidates && row.order < before && is_first {
+                next = Some(row);
+            }
+        }
+        next
+    }
+
+    /// How many are left out comes back.
+    fn write_rows(&self, text: &mut String, candidates: bool, most: usize) -> usize {
+        let (mut rank, mut last) = (0, BEFORE_ALL);
+        while let Some(row) = self.next(candidates, last) {
+            if rank == most {
+                let all = self.rows.iter().filter(|row| row.is_candidate() == candidates).count();
+                return all - rank;
+            }
+            rank += 1;
+            last = row.order;
+            let _ = match candidates {
+                true => write!(text, "{rank:>4}"),
+                false => text.write_str("   -"),
+            };
+            self.write_row(text, row);
+        }
+        0
+    }
+
+    fn write_row(&self, text: &mut String, row: &Row<'_>) {
+        let _ = write!(text, "{:>8}", row.pid);
+        match filter::users_of(&self.passwd).find(|(uid, _)| *uid == row.uid) {
+            Some((_, name)) => column(text, USER, format_args!("{}", Escaped(name))),
+            None => column(text, USER, format_args!("{}", row.uid)),
+        }
+        let Row { points, score, adj, why: (words, pattern), .. } = row;
+        let (rss, swap) = (Mib(row.rss), Mib(row.swap));
+        let _ = write!(text, " {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6}");
+        column(text, NAME, format_args!("{}", Escaped(row.name.as_bytes())));
+        match pattern {
+            None => column(text, WHY, format_args!("{words}")),
+            Some(pattern) => {
+                column(text, WHY, format_args!("{words}: {}", Escaped(pattern.text())));
+            }
+        }
+        trim_end(text);
+        text.push('\n');
+    }
+
+    fn write_table(&self, text: &mut String, all: bool) {
+        let limit = |few| if all { usize::MAX } else { few };
+        let more = self.write_rows(text, true, limit(CANDIDATES_SHOWN));
+        write_more(text, more, "more that come later (-d shows them)");
+        let more = self.write_rows(text, false, limit(PROTECTED_SHOWN));
+        write_more(text, more, "more that are protected (-d shows them)");
+        write_more(text, self.kernel_threads, "kernel threads, protected");
+        write_more(text, self.hidden, "processes that may not be read (hidepid)");
+        *text += "RSS and swap in MiB; points: thousandths of memory ";
+        *text += match self.ranking {
+            Ranking::OomScore => "held, plus oom_score_adj\n\n",
+            Ranking::Rss => "resident (--sort-by-rss)\n\n",
+        };
+    }
+
+    /// The state of memory, how far it is from each level, and who would go now.
+    fn write_standpoint(&self, text: &mut String, config: &Config) {
+        let (memory, limits) = (self.memory, Limits::of(config, self.memory));
+        let _ = writeln!(text, "{}", State(memory));
+        self.write_level(text, "SIGTERM", limits.mem.term, limits.swap.term);
+        self.write_level(text, "SIGKILL", limits.mem.kill, limits.swap.kill);
+        if config.kernel_oom {
+            *text += "nobody would be killed by the guard: the kernel would choose\n";
+            return;
+        }
+        let Some(first) = self.next(true, BEFORE_ALL) else {
+            *text += "nobody could be killed: there is no candidate\n";
+            return;
+        };
+        *text += match limits.level(memory.available, memory) {
+            Level::Fine => "nobody would be killed now; first would be",
+            Level::Term => "now SIGTERM would go to",
+            Level::Kill => "now SIGKILL would go to",
+        };
+        let _ = write!(text, " process {} \"", first.pid);
+        cut(text, NAME, format_args!("{}", Escaped(first.name.as_bytes())));
+        let _ = writeln!(text, "\": {}", self.reason(first));
+    }
+
+    fn write_level(&self, text: &mut String, name: &str, mem: Option<KiB>, swap: Option<KiB>) {
+        *text += name;
+        if let (Some(mem), Some(swap)) = (mem, swap) {
+            write_distance(text, ": mem avail", self.memory.available, mem);
+            if self.memory.swap_total == KiB::ZERO {
+                *text += "; no swap, memory alone counts\n";
+            } else {
+                write_distance(text, "; swap free", self.memory.swap_free, swap);
+                text.push('\n');
+            }
+        } else {
+            *text += ": never by these thresholds\n";
+        }
+    }
+
+    /// In what the first candidate stands before the second.
+    fn reason(&self, first: &Row<'_>) -> &'static str {
+        let Some(second) = self.next(true, first.order) else { return "the only candidate" };
+        let differs = |place: usize| first.order[place] != second.order[place];
+        match self.ranking {
+            _ if differs(0) => "the only large one",
+            Ranking::OomScore if differs(1) => "most points",
+            Ranking::Rss if differs(1) => "most resident memory",
+            _ if differs(2) => "largest of equals",
+            _ => "first of equals",
         }
     }
 }
 
+const BEFORE_ALL: Order = [i64::MAX; 4];
+
+/// How far an amount is from its threshold.
+fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
+    let _ = write!(text, "{what} <= {} MiB, ", limit.mib());
+    let _ = match now <= limit {
+        true => text.write_str("reached"),
+        false => write!(text, "{} MiB to go", now.less(limit).mib()),
+    };
+}
+
+/// Adds at most so many characters, so that a column stays one; how many it was comes back.
+fn cut(text: &mut String, width: usize, what: fmt::Arguments<'_>) -> usize {
+    let start = text.len();
+    let _ = text.write_fmt(what);
+    let (mut count, mut last) = (0, start);
+    for (at, byte) in text.as_bytes().iter().enumerate().skip(start) {
+        let begins_character = byte & 0xc0 != 0x80;
+        count += usize::from(begins_character);
+        if count < width {
+            last = at + 1;
+        }
+    }
+    if count > width {
+        text.truncate(last);
+        text.push('~');
+    }
+    count.min(width)
+}
+
+/// Adds a column of so many characters, behind a blank.
+fn column(text: &mut String, width: usize, what: fmt::Arguments<'_>) {
+    text.push(' ');
+    for _ in cut(text, width, what)..width {
+        text.push(' ');
+    }
+}
+
+fn trim_end(text: &mut String) {
+    while text.ends_with(' ') {
+        text.truncate(text.len() - 1);
+    }
+}
+
 /// The patterns in force.
-struct Judging<'a> {
+struct Judging<'a, 'b> {
     patterns: &'a Patterns,
-    filter: Filter,
-    reader: Reader,
+    filter: &'b mut Filter,
+    reader: &'b mut Reader,
 }
 
 /// A command line may hang here as well, so that the helper reads it.
+#[derive(Default)]
 pub struct Reader(Option<Helper>);
 
 impl Reader {
     /// With no helper, nothing is read.
-    pub fn start(is_needed: bool) -> io::Result<Reader> {
-        Ok(Reader(is_needed.then(|| Helper::start(Duty::default())).transpose()?))
+    #[inline(never)]
+    pub fn start(&mut self, is_needed: bool) -> io::Result<()> {
+        if is_needed {
+            self.0 = Some(Helper::start(Duty::default())?);
+        }
+        Ok(())
     }
 
     fn helper_pid(&self) -> Option<Pid> {
@@ -159,7 +380,7 @@ impl CommandLines for Reader {
     }
 }
 
-impl Judge for Judging<'_> {
+impl Judge for Judging<'_, '_> {
     fn is_idle(&self) -> bool {
         self.patterns.is_empty()
     }
@@ -169,261 +390,25 @@ impl Judge for Judging<'_> {
     }
 
     fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
-        self.filter.judge(self.patterns, proc, stat, &mut self.reader)
+        self.filter.judge(self.patterns, proc, stat, self.reader)
     }
 
     fn met(&mut self, _: &Candidate) {}
 }
 
-impl Judging<'_> {
+impl<'a> Judging<'a, '_> {
     /// Which pattern decided, in words.
-    fn reason(&self, verdict: &Verdict) -> Option<String> {
-        let (verb, list, place) = match *verdict {
-            Verdict { spared: Some(Spared::Ignored(place)), .. } => {
-                ("ignored", &self.patterns.ignore, place)
+    fn reason(&self, verdict: &Verdict) -> (&'static str, Option<&'a Pattern>) {
+        let patterns = self.patterns;
+        match *verdict {
+            Verdict { spared: Some(Spared::Ignored(Some(place))), .. } => {
+                ("ignored", patterns.ignore.get(place))
             }
-            Verdict { prefer: Some(_), avoid: Some(_), .. } => {
-                return Some(String::from("preferred and avoided"))
-            }
-            Verdict { prefer: Some(place), .. } => {
-                ("preferred", &self.patterns.prefer, Some(place))
-            }
-            Verdict { avoid: Some(place), .. } => ("avoided", &self.patterns.avoid, Some(place)),
-            _ => return None,
-        };
-        let pattern = list.get(place?)?;
-        Some(format!("{verb}: {}", Escaped(pattern.text())))
-    }
-}
-
-/// Reads all that went into the standing of one process.
-fn row(
-    proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &mut Judging<'_>,
-    memory: &Memory,
-    users: &Users,
-    pid: Pid,
-) -> io::Result<Row> {
-    let stat = proc.stat_with_threads(pid)?;
-    let status = proc.status(&stat)?;
-    let (score, adj) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?);
-    let rss = KiB::from_pages(stat.rss_pages, machine::page());
-    let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
-    let size = rss.plus(swap);
-    let verdict = judge.judge(proc, &stat);
-    let bonus = rules.bonus_for(&verdict);
-    let (points, standing_points) = match rules.ranking {
-        Ranking::OomScore => {
-            let raise = if rules.ignore_positive_adj { i64::from(adj.max(0)) } else { 0 };
-            let points = rules.scale.points(score) - raise + bonus;
-            (points, points)
+            Verdict { prefer: Some(_), avoid: Some(_), .. } => ("preferred and avoided", None),
+            Verdict { prefer: Some(place), .. } => ("preferred", patterns.prefer.get(place)),
+            Verdict { avoid: Some(place), .. } => ("avoided", patterns.avoid.get(place)),
+            _ => ("", None),
         }
-        Ranking::Rss => {
-            let points = rss.0 as i64 + bonus;
-            (points.saturating_mul(1000) / memory.total.0.max(1) as i64, points)
-        }
-    };
-    let exempt = (score == 0 && rules.zero_is_exempt()).then_some(Protection::Exempt);
-    let protection =
-        rules.protection(&stat).or(exempt).or_else(|| scan::exemption(proc, rules, judge, &stat));
-    let fate = match protection {
-        Some(why) => Fate::Protected(why),
-        None => Fate::Candidate(rules.standing(standing_points, size)),
-    };
-    let by_pattern = judge.reason(&verdict);
-    let why = match fate {
-        Fate::Protected(Protection::Spared(_)) => by_pattern,
-        Fate::Protected(_) => None,
-        Fate::Candidate(standing) if !standing.large => Some(String::from("spared: small")),
-        Fate::Candidate(_) => by_pattern,
-    };
-    Ok(Row {
-        why: why.unwrap_or_else(|| match fate {
-            Fate::Protected(why) => String::from(why.text()),
-            Fate::Candidate(_) => String::new(),
-        }),
-        pid,
-        user: users.name(proc.owner(pid)?),
-        points,
-        score,
-        adj,
-        rss,
-        swap,
-        name: Escaped(stat.comm.as_bytes()).to_string(),
-        fate,
-    })
-}
-
-/// Names of users. What `/etc/passwd` does not know is shown by number; no name service is
-/// asked, which a static program could not.
-struct Users(Vec<(u32, Vec<u8>)>);
-
-impl Users {
-    fn name(&self, uid: u32) -> String {
-        let known = self.0.iter().find(|(number, _)| *number == uid);
-        known.map_or_else(|| uid.to_string(), |(_, name)| Escaped(name).to_string())
-    }
-}
-
-/// Cuts `text` to `width` characters, so that a column stays one.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_string();
-    }
-    text.chars().take(width - 1).chain(['~']).collect()
-}
-
-impl Explanation {
-    fn row(&self, rank: Option<usize>, row: &Row) -> String {
-        let rank = rank.map_or(String::from("-"), |rank| rank.to_string());
-        let why = cut(&row.why, WHY);
-        let line = format!(
-            "{rank:>4} {:>7} {:<10} {:>6} {:>5} {:>5} {:>6} {:>6} {:<16} {why}",
-            row.pid,
-            cut(&row.user, 10),
-            row.points,
-            row.score,
-            row.adj,
-            Mib(row.rss),
-            Mib(row.swap),
-            cut(&row.name, 16),
-        );
-        format!("{}\n", line.trim_end())
-    }
-
-    fn candidates(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| matches!(row.fate, Fate::Candidate(_)))
-    }
-
-    fn protected(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| matches!(row.fate, Fate::Protected(_)))
-    }
-
-    /// The first candidates, and the state of memory.
-    pub fn summary(&self) -> String {
-        let mut text = format!("{HEADER}\n");
-        for (index, row) in self.candidates().take(SUMMARY).enumerate() {
-            text += &self.row(Some(index + 1), row);
-        }
-        text + &Standpoint(self).to_string()
-    }
-
-    fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = |few| if self.all { usize::MAX } else { few };
-        writeln!(f, "{HEADER}")?;
-        for (index, row) in self.candidates().take(limit(CANDIDATES)).enumerate() {
-            f.write_str(&self.row(Some(index + 1), row))?;
-        }
-        let more = self.candidates().count().saturating_sub(limit(CANDIDATES));
-        if more > 0 {
-            writeln!(f, "     and {more} more that come later (-d shows them)")?;
-        }
-        for row in self.protected().take(limit(PROTECTED)) {
-            f.write_str(&self.row(None, row))?;
-        }
-        let more = self.protected().count().saturating_sub(limit(PROTECTED));
-        if more > 0 {
-            writeln!(f, "     and {more} more that are protected (-d shows them)")?;
-        }
-        if self.kernel_threads > 0 {
-            writeln!(f, "     and {} kernel threads, protected", self.kernel_threads)?;
-        }
-        if self.hidden > 0 {
-            writeln!(f, "     and {} processes that may not be read (hidepid)", self.hidden)?;
-        }
-        let unit = match self.ranking {
-            Ranking::OomScore => "points: thousandths of memory held, plus oom_score_adj",
-            Ranking::Rss => "points: thousandths of memory resident (--sort-by-rss)",
-        };
-        writeln!(f, "RSS and swap in MiB; {unit}")
-    }
-
-    fn write_distance(&self, f: &mut fmt::Formatter<'_>, name: &str, level: Level) -> fmt::Result {
-        let (mem, swap) = match level {
-            Level::Kill => (self.limits.mem.kill, self.limits.swap.kill),
-            _ => (self.limits.mem.term, self.limits.swap.term),
-        };
-        let (Some(mem), Some(swap)) = (mem, swap) else {
-            return writeln!(f, "{name}: never by these thresholds");
-        };
-        write!(
-            f,
-            "{name}: mem avail <= {} MiB, {}",
-            mem.mib(),
-            Distance(self.memory.available, mem)
-        )?;
-        if self.memory.swap_total == KiB::ZERO {
-            return writeln!(f, "; no swap, memory alone counts");
-        }
-        writeln!(f, "; swap free <= {} MiB, {}", swap.mib(), Distance(self.memory.swap_free, swap))
-    }
-
-    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kernel_chooses {
-            return writeln!(f, "nobody would be killed by the guard: the kernel would choose");
-        }
-        let level = self.limits.level(self.memory.available, &self.memory);
-        let Some(first) = self.candidates().next() else {
-            return writeln!(f, "nobody could be killed: there is no candidate");
-        };
-        let mut why = String::new();
-        if self.candidates().nth(1).is_none() {
-            why.push_str("the only candidate");
-        } else {
-            self.write_reason(&mut why)?;
-        }
-        let who = format!("process {} \"{}\"", first.pid, cut(&first.name, 16));
-        match level {
-            Level::Fine => {
-                writeln!(f, "nobody would be killed now; first would be {who}: {why}")
-            }
-            Level::Term => writeln!(f, "now SIGTERM would go to {who}: {why}"),
-            Level::Kill => writeln!(f, "now SIGKILL would go to {who}: {why}"),
-        }
-    }
-
-    /// In what the first candidate stands before the second.
-    fn write_reason(&self, why: &mut String) -> fmt::Result {
-        let mut standings = self.candidates().filter_map(|row| match row.fate {
-            Fate::Candidate(standing) => Some(standing),
-            Fate::Protected(_) => None,
-        });
-        let (Some(first), Some(second)) = (standings.next(), standings.next()) else {
-            return Ok(());
-        };
-        if first.large != second.large {
-            why.write_str("the only large one")
-        } else if first.points != second.points {
-            why.write_str(match self.ranking {
-                Ranking::OomScore => "most points",
-                Ranking::Rss => "most resident memory",
-            })
-        } else if first.size != second.size {
-            why.write_str("largest of equals")
-        } else {
-            why.write_str("first of equals")
-        }
-    }
-}
-
-impl Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_table(f)?;
-        write!(f, "\n{}", Standpoint(self))
-    }
-}
-
-/// The state of memory, how far it is from each level, and who would go now.
-struct Standpoint<'a>(&'a Explanation);
-
-impl Display for Standpoint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Standpoint(explanation) = self;
-        writeln!(f, "{}", State(&explanation.memory))?;
-        explanation.write_distance(f, "SIGTERM", Level::Term)?;
-        explanation.write_distance(f, "SIGKILL", Level::Kill)?;
-        explanation.write_verdict(f)
     }
 }
 
@@ -434,20 +419,7 @@ impl Display for Mib {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             KiB(1..=1023) => f.pad("<1"),
-            kib => f.pad(&kib.mib().to_string()),
+            kib => kib.mib().fmt(f),
         }
-    }
-}
-
-/// How far an amount is from its threshold.
-struct Distance(KiB, KiB);
-
-impl Display for Distance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Distance(now, limit) = *self;
-        if now <= limit {
-            return f.write_str("reached");
-        }
-        write!(f, "{} MiB to go", now.less(limit).mib())
     }
 }

@@ -4,17 +4,13 @@
 //! Never ranks and never signals. A field that cannot be read counts as matched by
 //! `--ignore` and as not matched by `--only`: when in doubt, the process lives.
 
-use crate::bytes::{self, Buf};
+use crate::bytes;
 use crate::config::Patterns;
 use crate::pattern::{Field, Pattern, Scratch};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::units::Identity;
-
-/// What is matched of a path; longer ones are cut (a name is at most 255 bytes, and paths
-/// of more than a few hundred are rare).
-type Path = Buf<1024>;
 
 /// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).
 const COMM: usize = 15;
@@ -48,16 +44,12 @@ pub struct Filter {
     fields: Fields,
 }
 
-/// What was read of the process at hand. The outer `None`: not read yet; the inner one: it
-/// cannot be.
-#[derive(Default)]
+/// What was read of the process at hand, by field: all but the name, which comes first.
 struct Fields {
-    /// Empty if the name is 15 bytes long, and that is all of it.
-    full_name: Option<Option<Path>>,
-    user: Option<Option<u32>>,
-    exe: Option<Option<Path>>,
-    cgroup: Option<Option<Path>>,
-    command: Option<Option<CommandLine>>,
+    /// `None`: not read yet; false: it cannot be.
+    known: [Option<bool>; 4],
+    /// Long paths are cut as command lines are.
+    texts: [CommandLine; 4],
 }
 
 /// One process, and where its fields come from.
@@ -71,24 +63,32 @@ impl Filter {
     /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
     /// for (`Patterns::ask_for_users`).
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
-        let mut scratch = Scratch::new(longest);
-        let mut is_asked_for = |name: &[u8]| {
-            patterns.all().any(|pattern| {
-                pattern.field() == Field::User && pattern.is_match(name, &mut scratch)
-            })
-        };
-        let users = users_of(passwd)
-            .filter(|(_, name)| is_asked_for(name))
-            .map(|(uid, name)| (uid, name.to_vec()))
-            .collect();
-        Filter { scratch, users, fields: Fields::default() }
+        let (mut of_user, mut longest) = (Vec::new(), 0);
+        for pattern in patterns.all() {
+            longest = longest.max(pattern.len());
+            if pattern.field() == Field::User {
+                of_user.push(pattern);
+            }
+        }
+        let (known, text) = (Default::default(), CommandLine::new);
+        let texts = [text(), text(), text(), text()];
+        let (scratch, users) = (Scratch::new(longest), Vec::new());
+        let mut filter = Filter { scratch, users, fields: Fields { known, texts } };
+        for (uid, name) in users_of(passwd) {
+            if of_user.iter().any(|pattern| pattern.is_match(name, &mut filter.scratch)) {
+                filter.users.push((uid, name.to_vec()));
+            }
+        }
+        filter
     }
 
     /// The same, able to tell names of users whatever the patterns ask for.
     pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec())).collect();
-        Filter { users, ..Filter::new(patterns, b"") }
+        let mut filter = Filter::new(patterns, b"");
+        for (uid, name) in users_of(passwd) {
+            filter.users.push((uid, name.to_vec()));
+        }
+        filter
     }
 
     /// Numbers and names that the patterns ask for.
@@ -98,13 +98,15 @@ impl Filter {
 
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
     pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
-        let scratch = &mut self.scratch;
-        let users = &self.users;
-        let of_user = patterns.all().filter(|pattern| pattern.field() == Field::User);
-        of_user
-            .filter(|pattern| pattern.number().is_none())
-            .filter(|pattern| !users.iter().any(|(_, name)| pattern.is_match(name, scratch)))
-            .collect()
+        let mut unknown = Vec::new();
+        for pattern in patterns.all() {
+            let is_name = pattern.field() == Field::User && pattern.number().is_none();
+            let mut users = self.users.iter();
+            if is_name && !users.any(|(_, name)| pattern.is_match(name, &mut self.scratch)) {
+                unknown.push(pattern);
+            }
+        }
+        unknown
     }
 
     pub fn judge(
@@ -114,22 +116,25 @@ impl Filter {
         stat: &Stat,
         commands: &mut dyn CommandLines,
     ) -> Verdict {
-        self.fields = Fields::default();
+        self.fields.known = Default::default();
         let mut subject = Subject { proc, stat, commands };
+        let mut verdict = Verdict::default();
         for (place, pattern) in patterns.ignore.iter().enumerate() {
-            match self.matches(pattern, &mut subject) {
+            match self.matches(pattern.field(), pattern, &mut subject) {
                 Some(false) => {}
-                known => return spared(Spared::Ignored(known.map(|_| place))),
+                known => {
+                    verdict.spared = Some(Spared::Ignored(known.map(|_| place)));
+                    return verdict;
+                }
             }
         }
         if !patterns.only.is_empty() && self.first_of(&patterns.only, &mut subject).is_none() {
-            return spared(Spared::NotOnly);
+            verdict.spared = Some(Spared::NotOnly);
+            return verdict;
         }
-        Verdict {
-            prefer: self.first_of(&patterns.prefer, &mut subject),
-            avoid: self.first_of(&patterns.avoid, &mut subject),
-            spared: None,
-        }
+        verdict.prefer = self.first_of(&patterns.prefer, &mut subject);
+        verdict.avoid = self.first_of(&patterns.avoid, &mut subject);
+        verdict
     }
 
     /// The fields in which `pattern` matches, whichever it is written for.
@@ -140,117 +145,116 @@ impl Filter {
         stat: &Stat,
         commands: &mut dyn CommandLines,
     ) -> Vec<Field> {
-        self.fields = Fields::default();
+        self.fields.known = Default::default();
         let mut subject = Subject { proc, stat, commands };
-        let mut matching = Field::ALL.to_vec();
-        matching.retain(|&field| self.matches_in(field, pattern, &mut subject) == Some(true));
+        let mut matching = Vec::new();
+        for &field in &Field::ALL {
+            if self.matches(field, pattern, &mut subject) == Some(true) {
+                matching.push(field);
+            }
+        }
         matching
     }
 
     fn first_of(&mut self, list: &[Pattern], subject: &mut Subject<'_>) -> Option<usize> {
-        list.iter().position(|pattern| self.matches(pattern, subject) == Some(true))
+        list.iter()
+            .position(|pattern| self.matches(pattern.field(), pattern, subject) == Some(true))
     }
 
-    /// `None` if what it asks for cannot be read.
-    fn matches(&mut self, pattern: &Pattern, subject: &mut Subject<'_>) -> Option<bool> {
-        self.matches_in(pattern.field(), pattern, subject)
-    }
-
-    fn matches_in(
+    /// `None` if what is asked for cannot be read.
+    fn matches(
         &mut self,
         field: Field,
         pattern: &Pattern,
         subject: &mut Subject<'_>,
     ) -> Option<bool> {
         let Filter { scratch, users, fields } = self;
-        match field {
-            Field::Name => {
-                let comm = subject.stat.comm.as_bytes();
-                if pattern.is_match(comm, scratch) {
+        if field == Field::Name {
+            let comm = subject.stat.comm.as_bytes();
+            let matches = pattern.is_match(comm, scratch);
+            if matches || comm.len() != COMM {
+                return Some(matches);
+            }
+            // The name was cut: it is what the executable is called, or for a script one of
+            // its first arguments, if that goes on where the name ends.
+            let exe = fields.text(Field::Exe, subject);
+            if let Some(name) = exe.and_then(|path| goes_on(path, comm)) {
+                return Some(pattern.is_match(name, scratch));
+            }
+            for path in bytes::fields(fields.text(Field::Cmd, subject)?).take(3) {
+                if let Some(name) = goes_on(path, comm) {
+                    return Some(pattern.is_match(name, scratch));
+                }
+            }
+            return Some(false);
+        }
+        let text = fields.text(field, subject)?;
+        if field == Field::User {
+            let (uid, wanted) = (bytes::parse_u64(text), pattern.number());
+            if wanted.is_some() {
+                return Some(wanted == uid);
+            }
+            for (known, name) in users {
+                if Some(u64::from(*known)) == uid && pattern.is_match(name, scratch) {
                     return Some(true);
                 }
-                if comm.len() != COMM {
-                    return Some(false);
-                }
-                let full = fields.full_name(subject)?.as_bytes();
-                Some(!full.is_empty() && pattern.is_match(full, scratch))
             }
-            Field::User => {
-                let uid = fields.user(subject)?;
-                if let Some(number) = pattern.number() {
-                    return Some(number == u64::from(uid));
-                }
-                let mut number = Buf::<10>::new();
-                number.push_number(uid);
-                let mut names = users.iter().filter(|(known, _)| *known == uid);
-                let by_name = names.any(|(_, name)| pattern.is_match(name, scratch));
-                Some(by_name || pattern.is_match(number.as_bytes(), scratch))
-            }
-            Field::Exe => Some(pattern.is_match(fields.exe(subject)?.as_bytes(), scratch)),
-            Field::Cgroup => Some(pattern.is_match(fields.cgroup(subject)?.as_bytes(), scratch)),
-            Field::Cmd => Some(pattern.is_match(fields.command(subject)?.as_bytes(), scratch)),
         }
+        Some(pattern.is_match(text, scratch))
     }
 }
 
-fn spared(why: Spared) -> Verdict {
-    Verdict { spared: Some(why), ..Verdict::default() }
+/// The last part of `path`, if that goes on where `comm` was cut.
+fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
+    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let name = &path[start..];
+    (name.len() > COMM && name.starts_with(comm)).then_some(name)
 }
 
 impl Fields {
-    fn user(&mut self, subject: &mut Subject<'_>) -> Option<u32> {
-        *self.user.get_or_insert_with(|| subject.proc.owner(subject.stat.id.pid).ok())
-    }
-
-    fn exe(&mut self, subject: &mut Subject<'_>) -> Option<&Path> {
-        let read = |subject: &mut Subject<'_>| {
-            let mut path = Path::new();
-            subject.proc.executable(subject.stat, &mut path).ok().map(|()| path)
-        };
-        self.exe.get_or_insert_with(|| read(subject)).as_ref()
-    }
-
-    fn cgroup(&mut self, subject: &mut Subject<'_>) -> Option<&Path> {
-        let read = |subject: &mut Subject<'_>| {
-            let mut path = Path::new();
-            subject.proc.cgroup(subject.stat.id.pid, &mut path).ok().map(|()| path)
-        };
-        self.cgroup.get_or_insert_with(|| read(subject)).as_ref()
-    }
-
-    fn command(&mut self, subject: &mut Subject<'_>) -> Option<&CommandLine> {
-        let id = subject.stat.id;
-        self.command.get_or_insert_with(|| subject.commands.command_line(id)).as_ref()
-    }
-
-    /// The name that was cut: what the executable is called, or for a script one of its
-    /// first arguments, if that goes on where the name ends.
-    fn full_name(&mut self, subject: &mut Subject<'_>) -> Option<&Path> {
-        if self.full_name.is_none() {
-            let comm = subject.stat.comm.as_bytes();
-            let goes_on = |path: &[u8]| {
-                let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-                let is = name.len() > COMM && name.starts_with(comm);
-                is.then(|| Path::from_bytes(name))
-            };
-            let by_exe = self.exe(subject).and_then(|path| goes_on(path.as_bytes()));
-            let full_name = by_exe.or_else(|| {
-                let command = self.command(subject)?;
-                let first = bytes::fields(command.as_bytes()).take(3).find_map(goes_on);
-                Some(first.unwrap_or(Path::new()))
+    fn text(&mut self, field: Field, subject: &mut Subject<'_>) -> Option<&[u8]> {
+        let place = field as usize - 1;
+        let (known, text) = (&mut self.known[place], &mut self.texts[place]);
+        if known.is_none() {
+            text.clear();
+            let (proc, stat) = (&mut *subject.proc, subject.stat);
+            *known = Some(match field {
+                Field::Exe => proc.executable(stat, text).is_ok(),
+                Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
+                Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
+                Field::Cmd => {
+                    let command = subject.commands.command_line(stat.id);
+                    command.map(|command| *text = command).is_some()
+                }
+                Field::Name => false,
             });
-            self.full_name = Some(full_name);
         }
-        self.full_name.as_ref()?.as_ref()
+        (*known == Some(true)).then(|| text.as_bytes())
     }
 }
 
 /// Number and name of each user (passwd(5)).
-pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        let name = fields.next()?;
-        let number = bytes::parse_u64(fields.nth(1)?)?;
-        Some((u32::try_from(number).ok()?, name))
-    })
+pub fn users_of(passwd: &[u8]) -> Users<'_> {
+    Users(passwd)
+}
+
+pub struct Users<'a>(&'a [u8]);
+
+impl<'a> Iterator for Users<'a> {
+    type Item = (u32, &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<(u32, &'a [u8])> {
+        while !self.0.is_empty() {
+            let (line, rest) = bytes::cut_at(self.0, b'\n');
+            self.0 = rest;
+            let (name, fields) = bytes::cut_at(line, b':');
+            let (_, fields) = bytes::cut_at(fields, b':');
+            let (number, _) = bytes::cut_at(fields, b':');
+            if let Some(number @ 0..=0xffff_ffff) = bytes::parse_u64(number) {
+                return Some((number as u32, name));
+            }
+        }
+        None
+    }
 }

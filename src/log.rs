@@ -4,7 +4,8 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Patterns, Warning};
+use crate::config::{Config, Limit, Patterns};
+use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
@@ -14,7 +15,7 @@ use crate::sys::errno::Errno;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
 use crate::victim::{Candidate, Protection};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -22,11 +23,17 @@ use std::time::Duration;
 #[macro_export]
 macro_rules! say {
     ($helper:expr, $priority:ident, $($text:tt)*) => {
-        $helper.write_line(
-            $crate::helper::Priority::$priority,
-            $crate::helper::line(format_args!($($text)*)).as_bytes(),
-        )
+        $helper.say($crate::helper::Priority::$priority, format_args!($($text)*))
     };
+}
+
+impl Helper {
+    /// Sends a line. Never a part of its callers: each would have room for a whole line on its
+    /// stack.
+    #[inline(never)]
+    pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
+        self.write_line(priority, line(text).as_bytes());
+    }
 }
 
 /// `mem avail: 21790 of 23909 MiB (91.14%), swap free:    0 of    0 MiB ( 0.00%)`
@@ -48,9 +55,8 @@ impl fmt::Display for State<'_> {
     }
 }
 
-/// A level of memory and swap in the units that the user gave.
+/// A level of memory and swap.
 struct Threshold<'a> {
-    config: &'a Config,
     limits: &'a Limits,
     memory: &'a Memory,
     level: Level,
@@ -58,24 +64,19 @@ struct Threshold<'a> {
 
 impl fmt::Display for Threshold<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pick = |levels: crate::units::Levels<Option<KiB>>| match self.level {
-            Level::Kill => levels.kill,
-            _ => levels.term,
+        let Limits { mem, swap, .. } = self.limits;
+        let (mem, swap) = match self.level {
+            Level::Kill => (mem.kill, swap.kill),
+            _ => (mem.term, swap.term),
         };
-        let (mem, swap) = (pick(self.limits.mem), pick(self.limits.swap));
         let (Some(mem), Some(swap)) = (mem, swap) else { return f.write_str("never") };
         let share = Percent::share(mem, self.memory.user);
         write!(f, "when mem avail <= {} MiB ({share}%)", mem.mib())?;
         if self.memory.swap_total == KiB::ZERO {
             return f.write_str(" (no swap)");
         }
-        match (self.config.swap, self.config.swap_size) {
-            (Some(_), None) => {
-                let share = Percent::share(swap, self.memory.swap_total);
-                write!(f, " and swap free <= {} MiB ({share}%)", swap.mib())
-            }
-            _ => write!(f, " and swap free <= {} MiB", swap.mib()),
-        }
+        let share = Percent::share(swap, self.memory.swap_total);
+        write!(f, " and swap free <= {} MiB ({share}%)", swap.mib())
     }
 }
 
@@ -95,7 +96,7 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
     if config.memory {
-        let threshold = |level| Threshold { config, limits, memory, level };
+        let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
     }
@@ -132,13 +133,10 @@ impl fmt::Display for Rival {
     }
 }
 
-pub fn warning(helper: &mut Helper, warning: Warning) {
-    say!(helper, Warning, "warning: {warning}");
-}
-
 /// A refusal that the guard lives with.
-pub fn without(helper: &mut Helper, what: &str, error: &io::Error) {
-    say!(helper, Warning, "warning: {what}: {}; going on without it", Errno(error));
+pub fn without(helper: &mut Helper, what: &str, error: io::Error) {
+    let error = Errno(&error);
+    say!(helper, Warning, "warning: {what}: {error}; going on without it");
 }
 
 /// A level below what may fill before anything can be done.
@@ -187,33 +185,45 @@ impl fmt::Display for Portrait<'_> {
 }
 
 /// With `-d`: one that goes before all met so far, and by which patterns.
+#[inline(never)]
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
-    let mut text = line(format_args!(
-        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB",
+    let Verdict { prefer, avoid, .. } = candidate.verdict;
+    say!(
+        helper,
+        Debug,
+        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB{}{}",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
         candidate.standing.points,
         candidate.score,
-        candidate.standing.size.mib()
-    ));
-    let (prefer, avoid) = (candidate.verdict.prefer, candidate.verdict.avoid);
-    for (verb, list, place) in
-        [("preferred", &patterns.prefer, prefer), ("avoided", &patterns.avoid, avoid)]
-    {
-        if let Some(pattern) = place.and_then(|place| list.get(place)) {
-            let _ = write!(text, ", {verb} by \"{}\"", Escaped(pattern.text()));
+        candidate.standing.size.mib(),
+        By("preferred", &patterns.prefer, prefer),
+        By("avoided", &patterns.avoid, avoid)
+    );
+}
+
+/// What one pattern did, if one matched.
+struct By<'a>(&'static str, &'a [Pattern], Option<usize>);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &By(verb, list, place) = self;
+        match place.and_then(|place| list.get(place)) {
+            Some(pattern) => write!(f, ", {verb} by \"{}\"", Escaped(pattern.text())),
+            None => Ok(()),
         }
     }
-    helper.write_line(Priority::Debug, text.as_bytes());
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
+#[inline(never)]
 pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
     helper.write_line_with_command(Priority::Warning, portrait.candidate.id(), text.as_bytes());
 }
 
+#[inline(never)]
 pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
     let would = if dryrun { "would be " } else { "" };
     say!(
@@ -244,47 +254,44 @@ pub enum Alone {
     Unknown,
 }
 
-pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
-    match why {
-        Alone::NoGroup => {
-            say!(helper, Notice, "its process group is out of sight: only the process is signalled")
-        }
-        Alone::OwnGroup => {
-            say!(
-                helper,
-                Notice,
-                "process group {leader} is the guard's own: only the process is signalled"
-            )
-        }
-        Alone::Holds(pid, why) => say!(
-            helper,
-            Notice,
-            "process group {leader} holds process {pid} ({}): only the process is signalled",
-            why.text()
-        ),
-        Alone::Unknown => {
-            say!(
-                helper,
-                Notice,
-                "process group {leader} could not be read: only the process is signalled"
-            )
-        }
+impl fmt::Display for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Alone::NoGroup => "is out of sight",
+            Alone::OwnGroup => "is the guard's own",
+            Alone::Unknown => "could not be read",
+            Alone::Holds(pid, why) => return write!(f, "holds process {pid} ({})", why.text()),
+        })
     }
+}
+
+pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
+    say!(helper, Notice, "process group {leader} {why}: only the process is signalled");
 }
 
 pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration) {
     let (seconds, millis) = (after.as_secs(), after.subsec_millis());
-    match group {
-        Some(leader) => say!(
-            helper,
-            Notice,
-            "process {pid} and its group {leader} exited after {seconds}.{millis:03} seconds"
-        ),
-        None => say!(helper, Notice, "process {pid} exited after {seconds}.{millis:03} seconds"),
+    say!(
+        helper,
+        Notice,
+        "process {pid}{} exited after {seconds}.{millis:03} seconds",
+        AndGroup(group)
+    );
+}
+
+struct AndGroup(Option<Pid>);
+
+impl fmt::Display for AndGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(leader) => write!(f, " and its group {leader}"),
+            None => Ok(()),
+        }
     }
 }
 
-pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
+#[inline(never)]
+pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
     let candidate = portrait.candidate;
     say!(
         helper,
@@ -293,7 +300,7 @@ pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
         portrait.status.rss.mib(),
-        limit.mib()
+        limit.map_or(0, |limit| limit.rss.mib())
     );
 }
 
@@ -312,11 +319,12 @@ pub fn not_permitted(helper: &mut Helper, pid: Pid, error: &io::Error) {
 }
 
 /// What was refused of `-p`: niceness and `oom_score_adj`.
-pub fn priority(helper: &mut Helper, (niceness, adj): &(io::Result<()>, io::Result<()>)) {
-    for (what, result) in [("-p: niceness", niceness), ("-p: oom_score_adj", adj)] {
-        if let Err(error) = result {
-            without(helper, what, error);
-        }
+pub fn priority(helper: &mut Helper, (niceness, adj): (io::Result<()>, io::Result<()>)) {
+    if let Err(error) = niceness {
+        without(helper, "-p: niceness", error);
+    }
+    if let Err(error) = adj {
+        without(helper, "-p: oom_score_adj", error);
     }
 }
 

@@ -4,6 +4,7 @@
 //! those named before it.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod units;
 
@@ -61,149 +62,109 @@ mod check;
 
 mod daemon;
 
-use arguments::Request;
-use check::Check;
-use config::Refusal;
+use config::Config;
 use daemon::{Daemon, Parts};
-use explain::Explanation;
-use options::{Section, Task, TABLE};
+use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
 use sources::Sources;
-use std::fmt::{self, Display, Write as _};
-use std::io::{self, Write as _};
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::process::ExitCode;
-use sys::errno::Errno;
+use sys::errno::{is_broken_pipe, Errno};
 use sys::{fd, machine, process};
 use victim::Scale;
 
-/// Wrong usage or configuration.
-const USAGE: u8 = 2;
+/// Status of what cannot run, and of wrong usage or configuration.
+const CANNOT: i32 = 1;
+const USAGE: i32 = 2;
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_default().into_vec();
-    let request = arguments::parse(arguments).map_err(Failure::Usage);
-    request.and_then(|request| run(&program, request)).unwrap_or_else(|failure| {
-        match &failure {
-            Failure::Settings(refusals) => refusals.iter().for_each(|refusal| complain(refusal)),
-            other => complain(other),
-        }
-        if failure.status() == USAGE {
-            complain(&"try 'oom_guard --help'");
-        }
-        ExitCode::from(failure.status())
-    })
-}
-
-/// Writes one line to standard error, as well as that goes.
-fn complain(what: &dyn Display) {
-    let _ = writeln!(io::stderr(), "oom_guard: {what}");
-}
-
-/// Why the program cannot do what it was asked.
-enum Failure {
-    Usage(arguments::Refusal),
-    /// At least one.
-    Settings(Vec<Refusal>),
-    /// What was tried, and what the kernel said.
-    Io(&'static str, io::Error),
-    NoSense,
-    ForeignProc,
-    NoSysrq(daemon::NoSysrq),
-}
-
-impl Failure {
-    fn status(&self) -> u8 {
-        match self {
-            Failure::Usage(_) | Failure::Settings(_) => USAGE,
-            _ => 1,
-        }
+/// Called by the C library: what the standard library does before that is 2 KiB of code.
+#[allow(unsafe_code)] // that it has this name
+#[cfg_attr(not(test), no_mangle)]
+extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
+    process::begin();
+    // The loop runs where the stack is short again.
+    if let Err(error) = prepare(&arguments).run() {
+        cannot("start", &error);
     }
+    0
 }
 
-impl Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Io(what, error) => write!(f, "cannot {what}: {}", Errno(error)),
-            Failure::NoSense => f.write_str("cannot run: /proc/meminfo makes no sense"),
-            Failure::ForeignProc => f.write_str(
-                "cannot run: /proc belongs to another PID namespace, so its numbers mean others here",
-            ),
-            Failure::NoSysrq(why) => why.fmt(f),
-            Failure::Usage(refusal) => refusal.fmt(f),
-            Failure::Settings(refusals) => refusals.iter().try_for_each(|refusal| refusal.fmt(f)),
-        }
-    }
-}
-
-fn run(program: &[u8], request: Request) -> Result<ExitCode, Failure> {
+/// The daemon, ready to run. Whatever else was asked for is done here, and is all.
+#[inline(never)]
+fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
+    let mut arguments = arguments.texts();
+    let program = arguments.next().unwrap_or_default();
+    let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
+    let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
     match request.task {
-        Some(Task::Help) => return print(&help()),
+        Some(Task::Help) => print(&help()),
         Some(Task::Version) => {
-            return print(&concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n"))
+            print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
         }
         Some(Task::Check | Task::Explain) | None => {}
     }
-    let variables = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
-    let sources = Sources::of(program, request.given, variables);
-    let texts = config::read(&sources).map_err(Failure::Settings)?;
+    let sources = Sources::of(program, request.given);
     let on_terminal = fd::is_terminal(fd::stderr());
-    let settled = config::settle(&sources, &texts, on_terminal);
-    let settled = settled.map_err(Failure::Settings)?;
-    let config = &settled.config;
-    let mut proc = Proc::system().map_err(|error| Failure::Io("open /proc", error))?;
+    let mut config = Config::default();
+    let in_force = sources
+        .read(&mut complain)
+        .and_then(|texts| config.settle(&sources, &texts, on_terminal, &mut complain));
+    let Some(in_force) = in_force else { misused() };
+    let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
-        return Err(Failure::ForeignProc);
+        cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let unreadable = |error| Failure::Io("read /proc/meminfo", error);
-    let meminfo = MemInfo::open(&mut proc).map_err(unreadable)?;
-    let memory = meminfo.read(&mut proc).map_err(unreadable)?.ok_or(Failure::NoSense)?;
-    config.check_sizes(memory.total).map_err(Failure::Settings)?;
-    config.check_hooks().map_err(Failure::Settings)?;
+    let meminfo = match MemInfo::open(&mut proc) {
+        Ok(meminfo) => meminfo,
+        Err(error) => cannot("read /proc/meminfo", &error),
+    };
+    let memory = match meminfo.read(&mut proc) {
+        Ok(Some(memory)) => memory,
+        Ok(None) => cannot_run("/proc/meminfo makes no sense"),
+        Err(error) => cannot("read /proc/meminfo", &error),
+    };
+    if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
+        misused();
+    }
     let scale =
-        own_scale(&mut proc).map_err(|error| Failure::Io("read /proc/self/oom_score", error))?;
-    if request.task == Some(Task::Check) {
-        let check = Check::of(&mut proc, &sources, &settled, &memory, scale)
-            .map_err(|error| Failure::Io("list /proc", error))?;
-        request.notices.iter().for_each(|notice| complain(&format_args!("notice: {notice}")));
-        check.warnings.iter().for_each(|warning| complain(&format_args!("warning: {warning}")));
-        return print(&check);
-    }
-    if request.task == Some(Task::Explain) {
-        request.notices.iter().for_each(|notice| complain(&format_args!("notice: {notice}")));
-        config
-            .warnings(memory.total, memory.swap_total)
-            .for_each(|warning| complain(&format_args!("warning: {warning}")));
-        let explanation = Explanation::of(&mut proc, &meminfo, config, scale)
-            .map_err(|error| Failure::Io("list /proc", error))?
-            .ok_or(Failure::NoSense)?;
-        for pattern in &explanation.unknown_users {
-            complain(&format_args!("warning: {}", log::UnknownUser(pattern)));
+        own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", &error));
+    if let Some(task) = request.task {
+        for notice in &request.notices {
+            complain(format_args!("notice: {notice}"));
         }
-        return print(&explanation);
+        let text = if task == Task::Check {
+            check::text(&mut proc, &sources, &config, &in_force, &memory, scale, &mut warn)
+        } else {
+            config.warnings(memory.total, memory.swap_total, &mut warn);
+            explain::text(&mut proc, &memory, &config, scale, true, &mut warn)
+        };
+        match text {
+            Ok(text) => print(text.as_bytes()),
+            Err(error) => cannot("list /proc", &error),
+        }
     }
-    let sysrq = config.needs_sysrq().then(|| daemon::open_sysrq(&proc)).transpose();
-    let sysrq = sysrq.map_err(Failure::NoSysrq)?;
+    let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
+        None => None,
+        Some(Ok(file)) => Some(file),
+        Some(Err(why)) => {
+            complain(format_args!("{why}"));
+            process::exit(CANNOT);
+        }
+    };
     let notices = request.notices;
-    let config = settled.config;
     let parts =
         Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
-    let daemon = Daemon::start(parts).map_err(|error| Failure::Io("start", error))?;
-    daemon.run();
-    Ok(ExitCode::SUCCESS)
+    Daemon::start(parts).unwrap_or_else(|error| cannot("start", &error))
 }
 
-/// A reader that goes away early (`| head`) is no failure; a full disk is.
-fn print(text: &dyn Display) -> Result<ExitCode, Failure> {
-    match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Io("write to standard output", error))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+/// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
+#[inline(never)]
+fn open_proc() -> Box<Proc> {
+    Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", &error)))
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
@@ -212,55 +173,102 @@ fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
     Ok(Scale::tell(score, adj, machine::kernel_release()))
 }
 
+/// Writes one line to standard error, as well as that goes.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = fd::write(fd::stderr(), format!("oom_guard: {what}\n").as_bytes());
+}
+
+fn warn(what: fmt::Arguments<'_>) {
+    complain(format_args!("warning: {what}"));
+}
+
+/// Says what was tried, and what the kernel said.
+#[inline(never)]
+fn cannot(what: &str, error: &io::Error) -> ! {
+    complain(format_args!("cannot {what}: {}", Errno(error)));
+    process::exit(CANNOT);
+}
+
+fn cannot_run(why: &str) -> ! {
+    complain(format_args!("cannot run: {why}"));
+    process::exit(CANNOT);
+}
+
+fn misused() -> ! {
+    complain(format_args!("try 'oom_guard --help'"));
+    process::exit(USAGE);
+}
+
+/// A reader that goes away early (`| head`) is no failure; a full disk is.
+fn print(text: &[u8]) -> ! {
+    let mut rest = text;
+    while !rest.is_empty() {
+        match fd::write(fd::stdout(), rest) {
+            Ok(len @ 1..) => rest = &rest[len..],
+            Ok(_) => break,
+            Err(error) if is_broken_pipe(&error) => break,
+            Err(error) => cannot("write to standard output", &error),
+        }
+    }
+    process::exit(0);
+}
+
 /// The help, from the table.
-fn help() -> String {
-    let mut text = String::from(
+#[inline(never)]
+fn help() -> Vec<u8> {
+    let mut text = Vec::from(
         "Usage: oom_guard [OPTION]...\n\
          Ends the right process before memory runs out, so that the machine does not freeze.\n",
     );
-    for section in Section::ALL {
-        let _ = write!(text, "\n{}:\n", section.title());
+    for &section in &Section::ALL {
+        push(&mut text, &["\n", section.title(), ":\n"]);
         for spec in TABLE.iter().filter(|spec| spec.section == Some(section)) {
-            write_option(&mut text, spec);
+            push_option(&mut text, spec);
         }
     }
-    text.push_str(
+    push(&mut text, &[
         "\nPATTERN is [FIELD:][glob:]TEXT; FIELD is name (unless given), cmd, exe, user or cgroup; TEXT\n\
          is a regular expression searched anywhere in it, or a glob for all of it.\n\
          SIZE is in KiB, or has a binary suffix K, M, G or T.\n\
          Exit status: 0 fine, 1 cannot run, 2 wrong usage.\n",
-    );
+    ]);
     text
+}
+
+fn push(text: &mut Vec<u8>, pieces: &[&str]) {
+    pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes()));
 }
 
 /// Where the explanations begin, and where lines end, in columns.
 const INDENT: usize = 30;
 const WIDTH: usize = 90;
 
-fn write_option(text: &mut String, spec: &options::Spec) {
-    let mut spelling = String::from("  ");
-    for letter in spec.shorts {
-        let _ = write!(spelling, "-{letter}, ");
-    }
-    for (index, long) in spec.longs.iter().enumerate() {
-        let _ = write!(spelling, "{}--{long}", if index > 0 { ", " } else { "" });
+fn push_option(text: &mut Vec<u8>, spec: &Spec) {
+    let mut line = text.len();
+    let mut comma = "  ";
+    for spelling in spec.spelled {
+        push(text, &[comma, spelling]);
+        comma = ", ";
     }
     if let Some(name) = spec.value_name() {
-        spelling.extend([" ", name]);
+        push(text, &[" ", name]);
     }
-    let _ = write!(text, "{spelling:<width$}", width = INDENT - 1);
-    let mut column = spelling.len().max(INDENT - 1);
-    let default = match spec.default {
-        "" => String::new(),
-        default => format!(" (default: {default})"),
-    };
-    for word in spec.help.split(' ').chain(default.split(' ').skip(1)) {
-        if column + 1 + word.len() > WIDTH || column > INDENT && column == spelling.len() {
-            let _ = write!(text, "\n{:width$}", "", width = INDENT - 1);
-            column = INDENT - 1;
+    let mut help = Vec::from(spec.help);
+    if !spec.default.is_empty() {
+        push(&mut help, &[" (default: ", spec.default, ")"]);
+    }
+    let mut is_full = text.len() - line >= INDENT;
+    for word in help.split(|&byte| byte == b' ') {
+        if is_full || text.len() - line + word.len() >= WIDTH {
+            text.push(b'\n');
+            line = text.len();
+            is_full = false;
         }
-        let _ = write!(text, " {word}");
-        column += 1 + word.len();
+        while text.len() < line + INDENT - 1 {
+            text.push(b' ');
+        }
+        text.push(b' ');
+        text.extend_from_slice(word);
     }
-    text.push('\n');
+    text.push(b'\n');
 }

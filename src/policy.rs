@@ -31,23 +31,23 @@ pub struct Limits {
 }
 
 impl Limits {
+    #[inline(never)]
     pub fn of(config: &Config, memory: &Memory) -> Limits {
+        let Config { mem, swap, mut mem_size, mut swap_size, .. } = *config;
+        let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
         if !config.memory {
-            let never = Levels { term: None, kill: None };
-            return Limits { mem: never, swap: never, shrunk: false };
+            (mem, swap, mem_size, swap_size) = (None, None, None, None);
         }
-        let size = config.mem_size;
-        let shrunk = size.is_some_and(|size| size.term.max(size.kill) > memory.user);
-        let reachable = |size: KiB| match shrunk {
-            true => size.scaled(memory.user, memory.total).max(KiB(1)),
-            false => size,
-        };
-        let size = size.map(|size| map(size, |kib| amount(kib).map(reachable)));
-        let share = config.mem.map(|share| map(share, |percent| share_of(percent, memory.user)));
-        let swap_size = config.swap_size.map(|size| map(size, amount));
-        let swap_share =
-            config.swap.map(|share| map(share, |percent| share_of(percent, memory.swap_total)));
-        Limits { mem: lower(share, size), swap: lower(swap_share, swap_size), shrunk }
+        if let Some(size) = &mut mem_size {
+            shrunk = size.term.max(size.kill) > memory.user;
+            let reachable = |size: KiB| match shrunk && size > NEVER {
+                true => size.scaled(memory.user, memory.total).max(KiB(1)),
+                false => size,
+            };
+            *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
+        }
+        let mem = lower(mem, memory.user, mem_size);
+        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), shrunk }
     }
 
     /// The level of `memory` if `available` of it were available.
@@ -79,27 +79,40 @@ impl Limits {
     }
 }
 
-fn map<T: Copy, U>(levels: Levels<T>, f: impl Fn(T) -> U) -> Levels<U> {
-    Levels { term: f(levels.term), kill: f(levels.kill) }
-}
+/// An amount that says "never by this", since it is lower than any.
+const NEVER: KiB = KiB::ZERO;
+/// One that is not given.
+const UNSET: KiB = KiB(u64::MAX);
 
-/// 0 is "never by this".
-fn amount(size: KiB) -> Option<KiB> {
-    (size > KiB::ZERO).then_some(size)
+/// Of a share of `whole` and a size the lower one counts, for each level by itself.
+#[inline(never)]
+fn lower(
+    share: Option<Levels<Percent>>,
+    whole: KiB,
+    size: Option<Levels<KiB>>,
+) -> Levels<Option<KiB>> {
+    let unset = Levels { term: UNSET, kill: UNSET };
+    let size = size.unwrap_or(unset);
+    let share = share.map_or(unset, |share| Levels {
+        term: share_of(share.term, whole),
+        kill: share_of(share.kill, whole),
+    });
+    let known = |kib| (kib != NEVER && kib != UNSET).then_some(kib);
+    Levels { term: known(size.term.min(share.term)), kill: known(size.kill.min(share.kill)) }
 }
 
 /// A share above 0 is never rounded down to "never".
-fn share_of(percent: Percent, whole: KiB) -> Option<KiB> {
-    (percent > Percent::whole(0)).then(|| percent.of(whole).max(KiB(1)))
+fn share_of(percent: Percent, whole: KiB) -> KiB {
+    match percent == Percent::default() {
+        true => NEVER,
+        false => percent.of(whole).max(KiB(1)),
+    }
 }
 
-/// Of two thresholds the lower one counts, for each level by itself.
-fn lower(a: Option<Levels<Option<KiB>>>, b: Option<Levels<Option<KiB>>>) -> Levels<Option<KiB>> {
-    match (a, b) {
-        (Some(a), Some(b)) => Levels { term: a.term.min(b.term), kill: a.kill.min(b.kill) },
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => Levels { term: None, kill: None },
-    }
+/// The level of `memory` as it is.
+#[inline(never)]
+pub fn level(config: &Config, memory: &Memory) -> Level {
+    Limits::of(config, memory).level(memory.available, memory)
 }
 
 /// How fast memory can fill on this machine.
@@ -108,8 +121,8 @@ pub struct FillRate {
     /// KiB a second, as measured at the start.
     measured: KiB,
     /// A faster fall that was seen, and until when it counts.
-    raised: Option<(KiB, Moment)>,
-    last: Option<(KiB, Moment)>,
+    raised: (KiB, Moment),
+    last: (KiB, Moment),
 }
 
 /// A fall that outdoes the measured rate comes in bursts; a minute covers the next one.
@@ -117,31 +130,30 @@ const RAISED_FOR: Duration = Duration::from_secs(60);
 
 impl FillRate {
     pub fn new(measured: KiB) -> FillRate {
-        FillRate { measured, raised: None, last: None }
+        FillRate { measured, raised: Default::default(), last: Default::default() }
     }
 
     /// Takes note of what is available at `now`.
     pub fn observe(&mut self, available: KiB, now: Moment) {
-        let Some((before, then)) = self.last else {
-            self.last = Some((available, now));
-            return;
-        };
+        let (before, then) = self.last;
         // In less than that, a batch that the kernel brings to account looks like a flood.
         if now.since(then) >= CLOSEST {
-            self.last = Some((available, now));
-            let micros = u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX);
-            let fall = before.less(available).scaled(KiB(1_000_000), KiB(micros.max(1)));
+            self.last = (available, now);
+            let nanos = now.0 - then.0;
+            let fall = before.less(available).scaled(KiB(1_000_000_000), KiB(nanos));
             if fall > self.at(now) {
-                self.raised = Some((fall, now.after(RAISED_FOR)));
+                self.raised = (fall, now.after(RAISED_FOR));
             }
         }
     }
 
     /// KiB a second to reckon with.
     pub fn at(&self, now: Moment) -> KiB {
-        match self.raised {
-            Some((rate, until)) if now < until => rate.max(self.measured),
-            _ => self.measured,
+        let (rate, until) = self.raised;
+        if now < until {
+            rate.max(self.measured)
+        } else {
+            self.measured
         }
     }
 }
@@ -149,13 +161,13 @@ impl FillRate {
 /// Keeps the looking within 1% of a processor.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// What a look costs, smoothed.
-    cost: Duration,
+    /// Nanoseconds that a look costs, smoothed.
+    cost: u64,
 }
 
 /// Looks and the time between them are 1 to 99; a little less than that is aimed at,
 /// since reports and the clock itself cost too.
-const SHARE: u32 = 110;
+const SHARE: u64 = 110;
 /// Closer looks would find the same numbers: the kernel brings what a processor allocates
 /// to account in batches, which take about this long to fill.
 const CLOSEST: Duration = Duration::from_millis(2);
@@ -165,17 +177,17 @@ const WIDEST: Duration = Duration::from_millis(50);
 
 impl Budget {
     pub fn new() -> Budget {
-        Budget { cost: Duration::ZERO }
+        Budget { cost: 0 }
     }
 
     /// Takes in the processor time of one look.
     pub fn spent(&mut self, cost: Duration) {
-        self.cost = (self.cost * 7 + cost) / 8;
+        self.cost = (self.cost * 7 + cost.as_nanos() as u64) / 8;
     }
 
     /// The least time until the next look.
     pub fn least_wait(&self) -> Duration {
-        (self.cost * SHARE).clamp(CLOSEST, WIDEST)
+        Duration::from_nanos(self.cost * SHARE).clamp(CLOSEST, WIDEST)
     }
 }
 
@@ -183,14 +195,14 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::options::Settings;
-    use crate::units::{half_percent, half_size, parse_levels, parse_percent, parse_size};
+    use crate::units::{parse_percents, parse_sizes};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
-        Some(parse_levels(text.as_bytes(), parse_percent, half_percent).unwrap())
+        Some(parse_percents(text.as_bytes()).unwrap())
     }
 
     fn size(text: &str) -> Option<Levels<KiB>> {
-        Some(parse_levels(text.as_bytes(), parse_size, half_size).unwrap())
+        Some(parse_sizes(text.as_bytes()).unwrap())
     }
 
     fn config(settings: Settings) -> Config {

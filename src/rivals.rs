@@ -21,18 +21,13 @@ pub fn find(
 ) -> io::Result<Option<(Pid, &'static str)>> {
     let (mut found, mut guards) = (None, 0);
     proc.for_each(|proc, pid| {
-        if found.is_some() {
-            return;
-        }
         let Ok(stat) = proc.stat(pid) else { return };
-        let Some(name) = NAMES.into_iter().find(|name| name.as_bytes() == stat.comm.as_bytes())
-        else {
-            return;
-        };
+        let is_name = |name: &&&str| name.as_bytes() == stat.comm.as_bytes();
+        let Some(&name) = NAMES.iter().find(is_name).filter(|_| found.is_none()) else { return };
         let is_other = matches!(rules.protection(&stat), None | Some(Protection::Left));
         // A helper belongs to its watch.
-        let parent = Pid::new(stat.ppid.into()).and_then(|parent| proc.stat(parent).ok());
-        let is_helper = parent.is_some_and(|parent| parent.comm == stat.comm);
+        let parent = Pid::new(stat.ppid.into()).map(|parent| proc.stat(parent));
+        let is_helper = matches!(parent, Some(Ok(parent)) if parent.comm == stat.comm);
         if is_other && !is_helper && !(name == OWN && is_script(proc, &stat)) {
             guards += usize::from(name == OWN);
             found = (name != OWN || guards > own).then_some((pid, name));

@@ -36,13 +36,20 @@ impl KiB {
         KiB(self.0.saturating_sub(other.0))
     }
 
-    /// `self * part / whole`; nothing of nothing.
+    /// `self * part / whole`; nothing of nothing. Products beyond 64 bits lose their last bits.
+    #[inline(never)]
     pub fn scaled(self, part: KiB, whole: KiB) -> KiB {
-        if whole == KiB::ZERO {
+        let (mut part, mut whole) = (part.0, whole.0);
+        if whole == 0 {
             return KiB::ZERO;
         }
-        let scaled = u128::from(self.0) * u128::from(part.0) / u128::from(whole.0);
-        KiB(u64::try_from(scaled).unwrap_or(u64::MAX))
+        loop {
+            match self.0.checked_mul(part) {
+                _ if whole == 0 => return KiB(u64::MAX),
+                Some(product) => return KiB(product / whole),
+                None => (part, whole) = (part / 2, whole / 2),
+            }
+        }
     }
 }
 
@@ -54,6 +61,7 @@ pub struct Percent(u32);
 impl Percent {
     const ONE: u32 = 1_000_000;
     pub const HUNDRED: Percent = Percent(100 * Percent::ONE);
+    pub const BELOW_HUNDRED: Percent = Percent(Percent::HUNDRED.0 - 1);
 
     pub const fn whole(percent: u32) -> Percent {
         Percent(percent * Percent::ONE)
@@ -117,12 +125,14 @@ pub struct Identity {
 pub struct Moment(pub u64);
 
 impl Moment {
+    #[inline(never)]
     pub fn after(self, wait: Duration) -> Moment {
-        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-        Moment(self.0.saturating_add(nanos))
+        let seconds = wait.as_secs().saturating_mul(1_000_000_000);
+        Moment(self.0.saturating_add(seconds).saturating_add(wait.subsec_nanos().into()))
     }
 
     /// Time gone since `earlier`; none if that lies ahead.
+    #[inline(never)]
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -135,9 +145,22 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let (year, month, day) = date(seconds / 86_400);
-        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-        write!(f, ".{:03}Z", self.0.subsec_millis())
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for &(end, mut number) in &[
+            (4, year),
+            (7, month),
+            (10, day),
+            (13, seconds / 3600 % 24),
+            (16, seconds / 60 % 60),
+            (19, seconds % 60),
+            (23, self.0.subsec_millis().into()),
+        ] {
+            for digit in text[..end].iter_mut().rev().take_while(|digit| **digit == b'0') {
+                *digit += (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -202,9 +225,9 @@ impl Fault {
 
 /// Decimals that are kept; a seventh is refused rather than dropped in silence.
 const DECIMALS: usize = 6;
-/// Digits before the point: 12 keep a size in T and a percentage far inside u128,
-/// and no machine needs more.
+/// Digits before the point: 12 keep millionths inside 64 bits, and no machine needs more.
 const DIGITS: usize = 12;
+const MILLION: u64 = Percent::ONE as u64;
 
 /// A plain decimal number in millionths: digits, perhaps a point and more digits.
 /// No sign, no exponent, no words such as `nan` or `inf`.
@@ -212,25 +235,31 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if text.is_empty() {
         return Err(Fault::Empty);
     }
-    if text[0] == b'-' && text.len() > 1 && millionths(&text[1..]).is_ok() {
-        return Err(Fault::Negative);
+    let positive = text.strip_prefix(b"-").unwrap_or(text);
+    let (mut number, mut whole, mut decimals) = (0u64, 0, None);
+    for &byte in positive {
+        match byte {
+            b'0'..=b'9' => {
+                number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                *decimals.as_mut().unwrap_or(&mut whole) += 1;
+            }
+            b'.' if decimals.is_none() => decimals = Some(0),
+            _ => return Err(Fault::NotANumber),
+        }
     }
-    let point = text.iter().position(|&b| b == b'.');
-    let (whole, decimals) = match point {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, &b""[..]),
-    };
-    let all_digits = whole.iter().chain(decimals).all(u8::is_ascii_digit);
-    let dangling = whole.is_empty() || (point.is_some() && decimals.is_empty());
-    if !all_digits || dangling {
+    if whole == 0 || decimals == Some(0) {
         return Err(Fault::NotANumber);
     }
-    if whole.len() > DIGITS || decimals.len() > DECIMALS {
+    if whole > DIGITS || decimals > Some(DECIMALS) {
         return Err(Fault::TooManyDigits);
     }
-    let padding = std::iter::repeat(&b'0').take(DECIMALS - decimals.len());
-    let digits = whole.iter().chain(decimals).chain(padding);
-    Ok(digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    if positive.len() < text.len() {
+        return Err(Fault::Negative);
+    }
+    for _ in decimals.unwrap_or(0)..DECIMALS {
+        number *= 10;
+    }
+    Ok(number)
 }
 
 /// `PERCENT`, from 0 to 100.
@@ -254,29 +283,45 @@ pub fn parse_size(text: &[u8]) -> Result<KiB, Fault> {
     if number.is_empty() && !text.is_empty() {
         return Err(Fault::NotANumber);
     }
-    let kib = (u128::from(millionths(number)?) << shift) / u128::from(Percent::ONE);
-    u64::try_from(kib).ok().filter(|&kib| kib <= MOST).map(KiB).ok_or(Fault::OutOfRange)
+    kib(number, shift)
+}
+
+/// GiB without a suffix.
+pub fn parse_gib(text: &[u8]) -> Result<KiB, Fault> {
+    kib(text, 20)
 }
 
 /// 2^53 KiB are 8 ZiB: beyond any machine, and what a sum of them keeps in range.
 const MOST: u64 = 1 << 53;
 
-/// GiB without a suffix.
-pub fn parse_gib(text: &[u8]) -> Result<KiB, Fault> {
-    let kib = (u128::from(millionths(text)?) << 20) / u128::from(Percent::ONE);
-    u64::try_from(kib).ok().filter(|&kib| kib <= MOST).map(KiB).ok_or(Fault::OutOfRange)
+fn kib(text: &[u8], shift: u32) -> Result<KiB, Fault> {
+    let millionths = millionths(text)?;
+    let whole = millionths / MILLION;
+    if whole > MOST >> shift {
+        return Err(Fault::OutOfRange);
+    }
+    let kib = (whole << shift) + ((millionths % MILLION) << shift) / MILLION;
+    Some(KiB(kib)).filter(|_| kib <= MOST).ok_or(Fault::OutOfRange)
 }
+
+const SWITCH: [(&str, bool); 8] = [
+    ("true", true),
+    ("1", true),
+    ("yes", true),
+    ("on", true),
+    ("false", false),
+    ("0", false),
+    ("no", false),
+    ("off", false),
+];
 
 /// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
 pub fn parse_switch(text: &[u8]) -> Result<bool, Fault> {
-    let is_one_of =
-        |words: [&str; 4]| words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(text));
-    match text {
-        b"" => Err(Fault::Empty),
-        _ if is_one_of(["true", "1", "yes", "on"]) => Ok(true),
-        _ if is_one_of(["false", "0", "no", "off"]) => Ok(false),
-        _ => Err(Fault::NotASwitch),
+    if text.is_empty() {
+        return Err(Fault::Empty);
     }
+    let meant = SWITCH.iter().find(|(word, _)| word.as_bytes().eq_ignore_ascii_case(text));
+    meant.map(|(_, on)| *on).ok_or(Fault::NotASwitch)
 }
 
 /// Where a file lies: absolute, since a service's working directory is anyone's guess, and
@@ -288,12 +333,23 @@ pub struct Path {
 }
 
 impl Path {
+    /// Any path, also one that is not absolute.
+    pub fn of(text: &[u8]) -> Path {
+        Path { terminated: [text, b"\0"].concat().into() }
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.terminated[..self.terminated.len() - 1]
     }
 
     pub fn terminated(&self) -> &[u8] {
         &self.terminated
+    }
+
+    /// Up to the last slash.
+    pub fn parent(&self) -> Path {
+        let end = self.terminated.iter().rposition(|&byte| byte == b'/');
+        Path::of(&self.terminated[..end.map_or(0, |end| end + 1)])
     }
 }
 
@@ -303,9 +359,7 @@ pub fn parse_path(text: &[u8]) -> Result<Path, Fault> {
     match text {
         b"" => Err(Fault::Empty),
         [b'/', ..] if text.len() > LONGEST_PATH => Err(Fault::TooLong),
-        [b'/', ..] if !text.ends_with(b"/") => {
-            Ok(Path { terminated: [text, b"\0"].concat().into() })
-        }
+        [b'/', ..] if !text.ends_with(b"/") => Ok(Path::of(text)),
         _ => Err(Fault::NotAbsolute),
     }
 }
@@ -320,53 +374,43 @@ pub fn parse_seconds(text: &[u8]) -> Result<Duration, Fault> {
     Ok(wait)
 }
 
-/// A whole number with an optional minus sign, within `range`.
-pub fn parse_integer(text: &[u8], range: std::ops::RangeInclusive<i32>) -> Result<i32, Fault> {
-    let (sign, digits) = match text.split_first() {
-        Some((b'-', rest)) if !rest.is_empty() => (-1, rest),
-        _ => (1, text),
-    };
-    if digits.is_empty() {
-        return Err(Fault::Empty);
-    }
-    if !digits.iter().all(u8::is_ascii_digit) {
+/// A whole number with an optional minus sign: from -20 to 19 (setpriority(2)).
+pub fn parse_niceness(text: &[u8]) -> Result<i32, Fault> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if text.contains(&b'.') {
         return Err(Fault::NotANumber);
     }
+    let number = match millionths(text) {
+        Err(Fault::Negative) => millionths(digits)?,
+        number => number?,
+    };
     if digits.len() > 9 {
         return Err(Fault::TooManyDigits);
     }
-    let number = digits.iter().fold(0, |sum, digit| sum * 10 + i32::from(digit - b'0')) * sign;
-    if !range.contains(&number) {
-        return Err(Fault::OutOfRange);
-    }
-    Ok(number)
+    let number = (number / MILLION) as i32;
+    let niceness = if digits.len() < text.len() { -number } else { number };
+    Some(niceness).filter(|niceness| (-20..20).contains(niceness)).ok_or(Fault::OutOfRange)
 }
 
-/// `TERM[,KILL]`; KILL is `half` of TERM where it is left out.
-pub fn parse_levels<T: Copy>(
-    text: &[u8],
-    parse: impl Fn(&[u8]) -> Result<T, Fault>,
-    half: impl Fn(T) -> T,
-) -> Result<Levels<T>, Fault> {
-    match text.iter().position(|&b| b == b',') {
-        Some(comma) => {
-            let (term, kill) = (parse(&text[..comma])?, parse(&text[comma + 1..])?);
-            Ok(Levels { term, kill })
-        }
-        None => {
-            let term = parse(text)?;
-            let kill = half(term);
-            Ok(Levels { term, kill })
-        }
-    }
+/// `TERM[,KILL]`; KILL is half of TERM where it is left out.
+fn pair(text: &[u8], parse: fn(&[u8]) -> Result<u64, Fault>) -> Result<Levels<u64>, Fault> {
+    let comma = text.iter().position(|&byte| byte == b',');
+    let term = parse(&text[..comma.unwrap_or(text.len())])?;
+    let kill = match comma {
+        Some(comma) => parse(&text[comma + 1..])?,
+        None => term / 2,
+    };
+    Ok(Levels { term, kill })
 }
 
-pub fn half_percent(percent: Percent) -> Percent {
-    Percent(percent.0 / 2)
+pub fn parse_percents(text: &[u8]) -> Result<Levels<Percent>, Fault> {
+    let Levels { term, kill } = pair(text, |text| Ok(parse_percent(text)?.0.into()))?;
+    Ok(Levels { term: Percent(term as u32), kill: Percent(kill as u32) })
 }
 
-pub fn half_size(size: KiB) -> KiB {
-    KiB(size.0 / 2)
+pub fn parse_sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
+    let Levels { term, kill } = pair(text, |text| Ok(parse_size(text)?.0))?;
+    Ok(Levels { term: KiB(term), kill: KiB(kill) })
 }
 
 #[cfg(test)]
@@ -449,7 +493,7 @@ mod tests {
         assert_eq!(parse_size(b"999999999999T"), Err(Fault::OutOfRange));
         assert_eq!(parse_percent(b"100.000001"), Err(Fault::OutOfRange));
         assert_eq!(parse_seconds(b"31536001"), Err(Fault::OutOfRange));
-        assert_eq!(parse_integer(b"20", -20..=19), Err(Fault::OutOfRange));
+        assert_eq!(parse_niceness(b"20"), Err(Fault::OutOfRange));
     }
 
     #[test]
@@ -470,7 +514,7 @@ mod tests {
 
     #[test]
     fn kill_is_half_unless_given() {
-        let parse = |text: &[u8]| parse_levels(text, parse_size, half_size);
+        let parse = parse_sizes;
         assert_eq!(parse(b"100"), Ok(Levels { term: KiB(100), kill: KiB(50) }));
         assert_eq!(parse(b"100,0"), Ok(Levels { term: KiB(100), kill: KiB(0) }));
         assert_eq!(parse(b"100,"), Err(Fault::Empty));

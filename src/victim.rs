@@ -79,9 +79,10 @@ impl Scale {
     /// Thousandths of memory and swap that a process holds, plus its `oom_score_adj`:
     /// the most that can stand behind `score`, whose step is 1.5 of them on the shifted
     /// scale.
-    pub const fn points(self, score: i32) -> i64 {
+    #[inline(never)]
+    pub fn points(self, score: i32) -> i64 {
         match self {
-            Scale::Shifted => (3 * (score as i64 + 1) + 1) / 2 - 1001,
+            Scale::Shifted => (3 * score as i64 + 4) / 2 - 1001,
             Scale::Plain => score as i64,
         }
     }
@@ -136,7 +137,7 @@ pub struct Rules<'a> {
     pub min_size: KiB,
     /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
     pub bonus: i64,
-    pub family: &'a Family,
+    pub family: Family,
     pub left: &'a Remembered,
 }
 
@@ -145,7 +146,7 @@ impl<'a> Rules<'a> {
         config: &Config,
         mem_total: KiB,
         scale: Scale,
-        family: &'a Family,
+        family: Family,
         left: &'a Remembered,
     ) -> Rules<'a> {
         let ranking = if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
@@ -211,7 +212,8 @@ const ANCESTORS: usize = 32;
 pub struct Family {
     own: Pid,
     helper: Option<Pid>,
-    ancestors: [Option<Pid>; ANCESTORS],
+    /// Init stands for none, too.
+    ancestors: [Pid; ANCESTORS],
 }
 
 impl Family {
@@ -220,14 +222,14 @@ impl Family {
     pub fn trace(
         own: Pid,
         helper: Option<Pid>,
-        mut parent: impl FnMut(Pid) -> Option<Pid>,
+        parent: &mut dyn FnMut(Pid) -> Option<Pid>,
     ) -> Family {
-        let mut ancestors = [None; ANCESTORS];
-        let mut next = parent(own);
+        let mut ancestors = [Pid::INIT; ANCESTORS];
+        let mut child = own;
         for slot in &mut ancestors {
-            let Some(pid) = next else { break };
-            *slot = Some(pid);
-            next = parent(pid);
+            let Some(pid) = parent(child) else { break };
+            *slot = pid;
+            child = pid;
         }
         Family { own, helper, ancestors }
     }
@@ -240,28 +242,36 @@ impl Family {
     }
 
     fn has_ancestor(&self, pid: Pid) -> bool {
-        self.ancestors.contains(&Some(pid))
+        self.ancestors.contains(&pid)
     }
 }
 
 /// A handful of processes to keep in mind; the oldest gives way.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Remembered {
     // More than this many victims that will not go are beyond what killing can mend.
-    ids: [Option<Identity>; 16],
+    ids: [Identity; 16],
     next: usize,
+}
+
+const NOBODY: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
+
+impl Default for Remembered {
+    fn default() -> Remembered {
+        Remembered { ids: [NOBODY; 16], next: 0 }
+    }
 }
 
 impl Remembered {
     pub fn add(&mut self, id: Identity) {
         if !self.contains(id) {
-            self.ids[self.next] = Some(id);
+            self.ids[self.next] = id;
             self.next = (self.next + 1) % self.ids.len();
         }
     }
 
     pub fn contains(&self, id: Identity) -> bool {
-        self.ids.contains(&Some(id))
+        self.ids.contains(&id)
     }
 }
 
@@ -275,7 +285,7 @@ mod tests {
         Pid::new(number).unwrap()
     }
 
-    fn rules<'a>(family: &'a Family, left: &'a Remembered) -> Rules<'a> {
+    fn rules(family: Family, left: &Remembered) -> Rules<'_> {
         let config = Config::resolve(Default::default(), false).unwrap();
         Rules::new(&config, KiB::from_mib(4000), Scale::Shifted, family, left)
     }
@@ -309,10 +319,10 @@ mod tests {
         let parent = |child: Pid| {
             parents.iter().find(|(c, _)| *c == child.number()).and_then(|(_, p)| Pid::new(*p))
         };
-        let family = Family::trace(pid(50), Some(pid(51)), parent);
+        let family = Family::trace(pid(50), Some(pid(51)), &mut { parent });
         let mut left = Remembered::default();
         left.add(Identity { pid: pid(60), start: 600 });
-        let rules = rules(&family, &left);
+        let rules = rules(family, &left);
         let of = |number, state, flags, threads| {
             rules.protection(&parse(&stat_line(number, b"x", state, flags, threads, 9)).unwrap())
         };
@@ -330,14 +340,14 @@ mod tests {
 
     #[test]
     fn a_circle_of_parents_ends() {
-        let family = Family::trace(pid(5), None, |_| Some(pid(7)));
+        let family = Family::trace(pid(5), None, &mut |_| Some(pid(7)));
         assert!(family.has_ancestor(pid(7)));
     }
 
     #[test]
     fn large_goes_before_points_before_size() {
-        let (family, left) = (Family::trace(pid(5), None, |_| None), Remembered::default());
-        let rules = rules(&family, &left);
+        let (family, left) = (Family::trace(pid(5), None, &mut |_| None), Remembered::default());
+        let rules = rules(family, &left);
         let standing = |points, mib| rules.standing(points, KiB::from_mib(mib));
         let (editor, hog) = (standing(400, 5), standing(200, 5000));
         assert!(hog > editor);

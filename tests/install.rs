@@ -9,6 +9,7 @@ mod common;
 use common::*;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,10 @@ impl Release {
     }
 
     fn command(&self, shell: Shell) -> Command {
+        self.command_of(shell, &self.path("top/install.sh"))
+    }
+
+    fn command_of(&self, shell: Shell, script: &Path) -> Command {
         let mut command = match shell {
             Shell::Dash => Command::new("dash"),
             Shell::Busybox => {
@@ -72,7 +77,7 @@ impl Release {
                 command
             }
         };
-        command.arg(self.path("top/install.sh")).stdin(Stdio::null());
+        command.arg(script).stdin(Stdio::null());
         command
     }
 
@@ -98,7 +103,7 @@ impl Release {
                 let path = entry.unwrap().path();
                 let metadata = fs::symlink_metadata(&path).unwrap();
                 let content = if metadata.is_symlink() {
-                    fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes_of()
+                    fs::read_link(&path).unwrap().into_os_string().into_vec()
                 } else if metadata.is_dir() {
                     folders.push(path.clone());
                     Vec::new()
@@ -123,18 +128,6 @@ impl Release {
 
     fn has(&self, name: &str) -> bool {
         fs::symlink_metadata(self.root(name)).is_ok()
-    }
-}
-
-/// `OsString::into_encoded_bytes` is too young for the oldest Rust that this is built with.
-trait Bytes {
-    fn into_encoded_bytes_of(self) -> Vec<u8>;
-}
-
-impl Bytes for std::ffi::OsString {
-    fn into_encoded_bytes_of(self) -> Vec<u8> {
-        use std::os::unix::ffi::OsStringExt;
-        self.into_vec()
     }
 }
 
@@ -449,6 +442,19 @@ fn what_was_never_installed_is_not_uninstalled() {
 }
 
 #[test]
+fn what_went_wrong_half_way_can_be_uninstalled() {
+    with_each_shell("half an installation", |shell, release| {
+        let before = release.tree();
+        // There is no inittab.
+        let output = release.run(shell, &["--init", "inittab"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(release.has("/usr/local/bin/oom_guard"));
+        release.install(shell, &["--uninstall"]);
+        assert!(release.tree() == before);
+    });
+}
+
+#[test]
 fn without_the_right_to_it_says_so() {
     with_each_shell("an ordinary user", |shell, release| {
         let mut command = release.command(shell);
@@ -491,20 +497,9 @@ fn a_checkout_installs_what_was_built_in_it() {
         copy_tree(&release.path("top/init"), &checkout.join("init"));
         fs::copy(release.path("top/install.sh"), checkout.join("scripts/install.sh")).unwrap();
         fs::copy(release.path("top/oom_guard"), checkout.join("target/release/oom_guard")).unwrap();
-        fs::rename(release.path("top"), release.path("unused")).unwrap();
-        fs::create_dir(release.path("top")).unwrap();
-        symlink("../checkout/scripts/install.sh", release.path("top/install.sh")).unwrap();
-        let mut command = release.command(shell);
-        // By its real path: a link elsewhere has no checkout around it.
-        command.env("PWD", "/").current_dir(checkout.join("scripts"));
-        let mut direct = Command::new(command.get_program());
-        direct.args(command.get_args().filter(|argument| *argument == "sh")).arg("install.sh");
-        if shell == Shell::Busybox {
-            direct.env("PATH", release.path("applets"));
-        }
-        direct.current_dir(checkout.join("scripts"));
-        direct.arg("--destdir").arg(release.path("root")).args(["--init", "none"]);
-        let output = direct.output().expect("the shell");
+        let mut command = release.command_of(shell, &checkout.join("scripts/install.sh"));
+        command.arg("--destdir").arg(release.path("root")).args(["--init", "none"]);
+        let output = command.output().expect("the shell");
         assert!(output.status.success(), "{output:?}");
         assert!(release.has("/usr/local/bin/oom_guard"));
     });

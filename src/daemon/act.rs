@@ -1,13 +1,13 @@
 //! What low memory asks for: choosing a victim, ending it, and what follows.
 
-use super::hold::{Miss, HOOK};
+use super::hold::{Court, Miss, HOOK};
 use super::limit::Flight;
 use super::Daemon;
 use crate::event::Event;
 use crate::helper::Word;
 use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
-use crate::policy::{Level, Limits};
+use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
@@ -16,7 +16,7 @@ use crate::stats::Reason;
 use crate::sys::errno::{self, Errno};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::{Identity, KiB};
+use crate::units::KiB;
 use crate::victim::Candidate;
 use std::io;
 use std::os::fd::AsFd;
@@ -25,6 +25,7 @@ use std::os::fd::AsFd;
 const ATTEMPTS: usize = 3;
 
 impl Daemon {
+    #[inline(never)]
     pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
         match step {
             Step::Wait => {}
@@ -64,6 +65,7 @@ impl Daemon {
     }
 
     /// One above the limit was asked to end anyway: it is the victim of this event.
+    #[inline(never)]
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
@@ -75,128 +77,128 @@ impl Daemon {
         self.victim = Some(hand);
     }
 
+    #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
-            let candidate = match self.find(memory) {
-                Ok(Some(candidate)) => candidate,
+            let mut best = None;
+            if let Err(error) = self.find(memory, &mut best) {
+                return self.wait_in_vain("list /proc", &error, memory);
+            }
+            let Some(candidate) = &mut best else {
                 // Somebody may have been spared only because the helper hangs.
-                Ok(None) if self.helper.may_be_replaced() && !self.config.patterns.is_empty() => {
+                if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
                     self.replace_helper();
                     continue;
                 }
-                Ok(None) => {
-                    log::low(&mut self.helper, memory, signal);
-                    let wait = self.machine.alone(memory, clock::now());
-                    self.helper.ask_again();
-                    log::nobody(&mut self.helper, wait);
-                    return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
-                }
-                Err(error) => {
-                    let seconds = self.machine.alone(memory, clock::now()).as_secs();
-                    say!(
-                        self.helper,
-                        Error,
-                        "cannot list /proc: {}; trying again in {seconds} seconds",
-                        Errno(&error)
-                    );
-                    return;
-                }
+                log::low(&mut self.helper, memory, signal);
+                let wait = self.machine.alone(memory, clock::now());
+                self.helper.ask_again();
+                log::nobody(&mut self.helper, wait);
+                return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
-            let id = candidate.id();
-            match self.end(&candidate, signal, memory) {
-                Ok(()) => return,
-                Err(Miss::Gone | Miss::Spared) => self.debug_missed(id, "is gone already"),
-                Err(Miss::Recovered) => {
-                    return self.debug_missed(id, "is spared: memory has recovered")
-                }
-                Err(Miss::Refused(error)) => return self.leave(id, &error),
+            let pid = candidate.id().pid;
+            let (why, again) = match self.end(candidate, signal, memory) {
+                Ok(()) | Err(Miss::Refused) => return,
+                Err(Miss::Gone) => ("is gone already", true),
+                Err(Miss::Recovered) => ("is spared: memory has recovered", false),
+            };
+            if self.config.debug {
+                say!(self.helper, Debug, "process {pid} {why}");
+            }
+            if !again {
+                return;
             }
         }
     }
 
+    #[inline(never)]
+    fn wait_in_vain(&mut self, what: &str, error: &io::Error, memory: &Memory) {
+        let seconds = self.machine.alone(memory, clock::now()).as_secs();
+        let error = Errno(error);
+        say!(self.helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
+    }
+
     /// Forks although memory is short: without it nobody would be ended.
+    #[inline(never)]
     pub(super) fn replace_helper(&mut self) {
         match self.helper.replace() {
             Ok(()) => {
                 say!(self.helper, Notice, "the helper process did not answer: started another one")
             }
-            Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+            Err(error) => log::without(&mut self.helper, "starting the helper again", error),
         }
     }
 
-    fn find(&mut self, memory: &Memory) -> io::Result<Option<Candidate>> {
+    #[inline(never)]
+    fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
-        let found = self.judging(|proc, rules, judge, _| scan::find(proc, rules, judge, memory))?;
+        let Court { proc, rules, mut judge, .. } = self.court();
+        let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
         if self.config.debug {
-            let micros = clock::now().since(before).as_micros();
-            let (seen, files) = (found.seen, found.files);
+            let micros = (clock::now().0 - before.0) / 1000;
             say!(
                 self.helper,
                 Debug,
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(found.best)
+        Ok(())
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
-    fn end(&mut self, chosen: &Candidate, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
-        let id = chosen.id();
+    #[inline(never)]
+    fn end(
+        &mut self,
+        candidate: &mut Candidate,
+        wanted: Deadly,
+        before: &Memory,
+    ) -> Result<(), Miss> {
+        let id = candidate.id();
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let mut hand = self.take_hold(chosen, wanted, Reason::Memory, hook_until, Level::Kill)?;
+        let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
-        let memory = self.meminfo.read(&mut self.proc).ok().flatten().unwrap_or(*before);
-        let limits = Limits::of(&self.config, &memory);
-        let signal = match limits.level(memory.available, &memory) {
+        let memory = self.fresh_memory().unwrap_or(*before);
+        let signal = match policy::level(&self.config, &memory) {
             Level::Fine => return Err(Miss::Recovered),
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
         };
-        let again =
-            self.judging(|proc, rules, judge, _| scan::again(proc, rules, judge, &memory, chosen));
-        let candidate = again.ok_or(Miss::Gone)?;
-        let held = self.send(&mut hand, &candidate, signal, |helper, _| {
-            log::low(helper, &memory, signal);
-        })?;
+        let Court { proc, rules, mut judge, .. } = self.court();
+        if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
+            return Err(Miss::Gone);
+        }
+        let held = self.send(in_hand, candidate, signal, Some(&memory))?;
         let now = clock::now();
         if self.config.dryrun {
             self.machine.rehearsed(now);
-            return Ok(());
+        } else {
+            self.machine.signalled(id, signal, held, &memory, now);
+            self.victim = hand;
+            self.offenders.forget(id);
         }
-        self.machine.signalled(id, signal, held, &memory, now);
-        self.victim = Some(hand);
-        self.offenders.forget(id);
         Ok(())
     }
 
-    fn leave(&mut self, id: Identity, error: &io::Error) {
-        self.machine.leave(id);
-        log::not_permitted(&mut self.helper, id.pid, error);
-    }
-
-    fn debug_missed(&mut self, id: Identity, why: &str) {
-        if self.config.debug {
-            say!(self.helper, Debug, "process {} {why}", id.pid);
-        }
-    }
-
+    #[inline(never)]
     fn escalate(&mut self, urgency: Urgency) {
-        let Some(mut hand) = self.victim.take() else { return };
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
             Urgency::Grace => "it ignores SIGTERM and memory is still low",
         };
-        match self.finish_off(&mut hand, why) {
-            Ok(()) => self.victim = Some(hand),
-            Err(Miss::Refused(error)) => self.leave(hand.target.id, &error),
-            Err(_) => self.machine.spare(),
+        let mut hand = self.victim.take();
+        if hand.as_mut().is_some_and(|hand| self.finish_off(hand, why)) {
+            self.victim = hand;
+        } else {
+            self.machine.spare();
         }
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
+    #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
         log::low(&mut self.helper, memory, signal);
@@ -215,15 +217,7 @@ impl Daemon {
                 let anon = limit.less(memory.available).plus(KiB(1));
                 self.machine.delegated(Held { anon, swap: KiB::ZERO }, memory, now);
             }
-            Err(error) => {
-                let seconds = self.machine.alone(memory, now).as_secs();
-                say!(
-                    self.helper,
-                    Warning,
-                    "cannot write to /proc/sysrq-trigger: {}; trying again in {seconds} seconds",
-                    Errno(&error)
-                );
-            }
+            Err(error) => self.wait_in_vain("write to /proc/sysrq-trigger", &error, memory),
         }
     }
 }

@@ -1,25 +1,25 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, raised};
+use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
-use crate::config::{self, Config, Settled};
-use crate::errand::{Came, Errand, Report};
-use crate::explain::Explanation;
+use crate::bytes::Buf;
+use crate::config::Config;
+use crate::errand::{Came, Errand, Report, ROOM};
+use crate::explain;
 use crate::filter::Filter;
-use crate::helper::{Duty, Priority};
+use crate::helper::{Duty, Priority, LINE};
 use crate::log;
 use crate::policy::Limits;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
-use crate::sources::Sources;
+use crate::sources::{Sources, Tell};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::Moment;
 use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.
 const REFUSALS: usize = 20;
@@ -69,6 +69,7 @@ impl Daemon {
     /// Begins what was asked for, or goes on with it. New settings are taken over while
     /// nobody is being ended and, unless nothing can be done about it, memory is fine: then
     /// it is `quiet`.
+    #[inline(never)]
     pub(super) fn run_errands(&mut self, quiet: bool) {
         self.collect();
         if self.asked.running.is_some() {
@@ -98,36 +99,36 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn send_for(&mut self, what: What) {
-        let (config, sources) = (self.config.clone(), self.sources.clone());
-        let (scale, on_terminal) = (self.scale, self.on_terminal);
         let sent = Errand::start(|report| {
             let Ok(mut proc) = Proc::system() else { return false };
+            let Daemon { config, sources, scale, on_terminal, .. } = &*self;
             match what {
-                What::Settings => read_settings(&sources, on_terminal, &mut proc, report),
-                What::Candidates => tell_candidates(&config, scale, &mut proc, report),
+                What::Settings => read_settings(sources, *on_terminal, &mut proc, report),
+                What::Candidates => tell_candidates(config, *scale, &mut proc, report),
             }
         });
         match sent {
             Ok(errand) => self.asked.running = Some((errand, what)),
             Err(error) => {
-                log::without(&mut self.helper, "starting a process to find out", &error);
+                log::without(&mut self.helper, "starting a process to find out", error);
                 self.come_back(what, false);
             }
         }
     }
 
+    #[inline(never)]
     fn collect(&mut self) {
         while let Some((errand, what)) = &mut self.asked.running {
             let what = *what;
-            match errand.next() {
+            let mut room = [0; ROOM];
+            match errand.next(&mut room) {
                 None => return,
-                Some(Came::Line(priority, line)) => {
-                    self.helper.write_line(priority, line.as_bytes());
-                }
+                Some(Came::Line(priority, line)) => self.helper.write_line(priority, line),
                 Some(Came::Text(file, text)) => {
                     if let Some(whole) = self.asked.texts.get_mut(file) {
-                        arena::unsealed(|| whole.extend_from_slice(text.as_bytes()));
+                        arena::unsealed(|| whole.extend_from_slice(text));
                     }
                 }
                 Some(Came::Done(good)) => {
@@ -138,6 +139,7 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn come_back(&mut self, what: What, good: bool) {
         match what {
             What::Settings => self.asked.settings_back = Some(good),
@@ -146,10 +148,11 @@ impl Daemon {
         }
     }
 
+    #[inline(never)]
     fn finish_settings(&mut self, good: bool) {
         let mut texts = std::mem::take(&mut self.asked.texts);
         let passwd = texts.pop().unwrap_or_default();
-        let taken = good && arena::unsealed(|| self.take_over(&texts, &passwd)).is_some();
+        let taken = good && arena::unsealed(|| self.take_over(&texts, &passwd));
         arena::end_half(taken);
         if !taken {
             say!(self.helper, Error, "the new settings are not taken; the old ones stay in force");
@@ -162,37 +165,42 @@ impl Daemon {
         }
     }
 
-    fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> Option<()> {
-        let config = config::settle(&self.sources, texts, self.on_terminal).ok()?.config;
-        config.check_sizes(self.memory?.total).ok()?;
-        let sysrq = match config.needs_sysrq() && self.sysrq.is_none() {
-            true => Some(open_sysrq(&self.proc).ok()?),
-            false => None,
-        };
-        let filter = Filter::new(&config.patterns, passwd);
+    #[inline(never)]
+    fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
+        let Some(memory) = &self.memory else { return false };
+        // All that can be wrong was said when they were tried out.
+        let mut config = Config::default();
+        let settled = config.settle(&self.sources, texts, self.on_terminal, &mut |_| {});
+        if settled.is_none() || !config.check_sizes(memory.total, &mut |_| {}) {
+            return false;
+        }
+        if config.needs_sysrq() && self.sysrq.is_none() {
+            let Ok(sysrq) = open_sysrq(&self.proc) else { return false };
+            self.sysrq = Some(sysrq);
+        }
         // Before the helper, which is to have the same.
-        let refused = (config.priority != self.config.priority)
-            .then(|| prioritize(&mut self.proc, raised(self.inherited, config.priority)));
+        let is_raised = config.priority != self.config.priority;
+        let mut refused = (Ok(()), Ok(()));
+        if is_raised {
+            refused = prioritize(&mut self.proc, raised(self.inherited, config.priority));
+        }
         if let Err(error) = self.helper.relieve(duty(&config, self.inherited)) {
-            if refused.is_some() {
+            if is_raised {
                 // The old settings stay in force, and so does that one.
                 let _ = prioritize(&mut self.proc, raised(self.inherited, self.config.priority));
             }
-            log::without(&mut self.helper, "starting a helper for new settings", &error);
-            return None;
+            log::without(&mut self.helper, "starting a helper for new settings", error);
+            return false;
         }
-        if let Some(refused) = &refused {
-            log::priority(&mut self.helper, refused);
-        }
+        log::priority(&mut self.helper, refused);
         let now = clock::now();
-        self.sysrq = self.sysrq.take().or(sysrq);
         self.machine.reset(&config);
         self.offenders.reset(config.limit, config.dryrun, now);
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
-        self.filter = filter;
-        self.config = Rc::new(config);
-        Some(())
+        self.filter = Filter::new(&config.patterns, passwd);
+        self.config = config;
+        true
     }
 }
 
@@ -204,47 +212,41 @@ fn read_settings(
     report: &mut Report<'_>,
 ) -> bool {
     let Some(memory) = memory(proc) else { return false };
-    let settled = config::read(sources).and_then(|texts| {
-        let Settled { config, .. } = config::settle(sources, &texts, on_terminal)?;
-        config.check_sizes(memory.total)?;
-        config.check_hooks()?;
-        Ok((config, texts))
-    });
-    let (config, texts) = match settled {
-        Ok(settled) => settled,
-        Err(refusals) => {
-            for refusal in refusals.iter().take(REFUSALS) {
-                report.say(Priority::Error, format_args!("{refusal}"));
-            }
-            if refusals.len() > REFUSALS {
-                let more = refusals.len() - REFUSALS;
-                report.say(Priority::Error, format_args!("and {more} more mistakes"));
-            }
-            return false;
+    let mut mistakes = 0;
+    let tell: Tell<'_> = &mut |mistake| {
+        mistakes += 1;
+        if mistakes <= REFUSALS {
+            report.say(Priority::Error, mistake);
         }
+    };
+    let mut config = Config::default();
+    let texts = sources.read(tell).filter(|texts| {
+        config.settle(sources, texts, on_terminal, tell).is_some()
+            && config.check_sizes(memory.total, tell)
+            && config.check_hooks(tell)
+    });
+    let Some(texts) = texts else {
+        if mistakes > REFUSALS {
+            let more = mistakes - REFUSALS;
+            report.say(Priority::Error, format_args!("and {more} more mistakes"));
+        }
+        return false;
     };
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         report.say(Priority::Error, format_args!("{why}"));
         return false;
     }
-    for warning in config.warnings(memory.total, memory.swap_total) {
-        report.say(Priority::Warning, format_args!("warning: {warning}"));
-    }
-    for doubt in sources.doubts() {
+    let mut filter = Filter::new(&config.patterns, &users_file(&config));
+    tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {
         report.say(Priority::Warning, format_args!("warning: {doubt}"));
-    }
-    let passwd = match config.patterns.ask_for_users() {
-        true => std::fs::read("/etc/passwd").unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let mut filter = Filter::new(&config.patterns, &passwd);
-    for pattern in filter.unknown_users(&config.patterns) {
-        report.say(Priority::Warning, format_args!("warning: {}", log::UnknownUser(pattern)));
-    }
+    });
     texts.iter().enumerate().for_each(|(file, text)| report.text(file, text));
     for (uid, name) in filter.users() {
-        let line = [&name[..], b":x:", uid.to_string().as_bytes(), b"\n"].concat();
-        report.text(texts.len(), &line);
+        let mut line = Buf::<LINE>::from_bytes(name);
+        line.push(b":x:");
+        line.push_number(*uid);
+        line.push(b"\n");
+        report.text(texts.len(), line.as_bytes());
     }
     true
 }
@@ -255,11 +257,13 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let meminfo = MemInfo::open(proc);
-    let explanation = meminfo.and_then(|meminfo| Explanation::of(proc, &meminfo, config, scale));
-    let Ok(Some(explanation)) = explanation else { return false };
-    for line in explanation.summary().lines().filter(|line| !line.is_empty()) {
-        report.say(Priority::Info, format_args!("{line}"));
+    let Some(memory) = memory(proc) else { return false };
+    let summary = explain::text(proc, &memory, config, scale, false, &mut |_| {});
+    let Ok(summary) = summary else { return false };
+    for line in summary.as_bytes().split(|&byte| byte == b'\n') {
+        if !line.is_empty() {
+            report.line(Priority::Info, line);
+        }
     }
     true
 }

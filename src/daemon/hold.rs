@@ -8,20 +8,19 @@ use crate::filter::{CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
-use crate::policy::{Level, Limits};
-use crate::procfs::meminfo::MemInfo;
+use crate::policy::{self, Level};
+use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
-use crate::scan::{self, Judge};
+use crate::scan::{self, Group, Judge};
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
 use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::{Candidate, Protection, Rules};
-use std::io;
 use std::time::Duration;
 
 /// How long all command lines together that patterns ask for are waited for in one choice.
@@ -60,26 +59,19 @@ impl InHand {
     }
 }
 
-struct FreeGroup {
-    leader: Pid,
-    living: u32,
-    held: Held,
-}
-
 /// Why a process was not signalled.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Miss {
     /// It is gone, or is no candidate any more: choose again.
     Gone,
     /// Memory is fine again.
     Recovered,
-    /// The guard may not: choose others from now on.
-    Refused(io::Error),
-    /// It is protected by now, which was said.
-    Spared,
+    /// The guard may not, which was said; others are chosen from now on.
+    Refused,
 }
 
 /// The patterns in force, with the helper to read command lines.
-struct PatternJudge<'a> {
+pub struct PatternJudge<'a> {
     config: &'a Config,
     filter: &'a mut Filter,
     commands: Timed<'a>,
@@ -117,24 +109,37 @@ impl Judge for PatternJudge<'_> {
     }
 }
 
+/// All that judging takes, as it is now.
+pub struct Court<'a> {
+    pub proc: &'a mut Proc,
+    pub meminfo: &'a MemInfo,
+    pub config: &'a Config,
+    pub rules: Rules<'a>,
+    pub judge: PatternJudge<'a>,
+}
+
 impl Daemon {
-    /// Calls `act` with the rules and patterns as they are now.
-    pub(super) fn judging<T>(
-        &mut self,
-        act: impl FnOnce(&mut Proc, &Rules<'_>, &mut dyn Judge, &MemInfo) -> T,
-    ) -> T {
+    #[inline(never)]
+    pub(super) fn court(&mut self) -> Court<'_> {
         let family = scan::family(&mut self.proc, self.helper.pid());
         let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
         let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, &family, left);
+        let rules = Rules::new(&self.config, total, self.scale, family, left);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
-        let mut judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        act(&mut self.proc, &rules, &mut judge, &self.meminfo)
+        let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
+        let (proc, meminfo, config) = (&mut self.proc, &self.meminfo, &self.config);
+        Court { proc, meminfo, config, rules, judge }
+    }
+
+    /// Memory as it is this moment, if it can be read.
+    pub(super) fn fresh_memory(&mut self) -> Option<Memory> {
+        self.meminfo.read(&mut self.proc).ok().flatten()
     }
 
     /// Takes hold of a candidate, has its command line read while it has one,
     /// and runs the hook, for which SIGTERM waits until `hook_until`, or until memory is at
     /// `hurry`. That takes time: look again before the signal.
+    #[inline(never)]
     pub(super) fn take_hold(
         &mut self,
         candidate: &Candidate,
@@ -142,9 +147,9 @@ impl Daemon {
         reason: Reason,
         hook_until: Moment,
         hurry: Level,
-    ) -> Result<InHand, Miss> {
+    ) -> Option<InHand> {
         let id = candidate.id();
-        let target = Target::open(&mut self.proc, id).map_err(|_| Miss::Gone)?;
+        let target = Target::open(&mut self.proc, id).ok()?;
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = self.config.patterns.is_empty();
         self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
@@ -156,7 +161,7 @@ impl Daemon {
                 self.wait_for_hook(hook_until, hurry);
             }
         }
-        Ok(InHand { target, event, with_hooks })
+        Some(InHand { target, event, with_hooks })
     }
 
     /// In a dry run they are rare.
@@ -169,16 +174,15 @@ impl Daemon {
         may
     }
 
+    #[inline(never)]
     fn wait_for_hook(&mut self, until: Moment, hurry: Level) {
         loop {
             let left = until.since(clock::now());
             if left == Duration::ZERO || self.helper.wait_for_hook(left.min(HOOK_LOOK)) {
                 return;
             }
-            let memory = self.meminfo.read(&mut self.proc).ok().flatten();
-            if memory.is_some_and(|memory| {
-                Limits::of(&self.config, &memory).level(memory.available, &memory) >= hurry
-            }) {
+            let memory = self.fresh_memory();
+            if memory.is_some_and(|memory| policy::level(&self.config, &memory) >= hurry) {
                 return;
             }
         }
@@ -200,54 +204,60 @@ impl Daemon {
         }
     }
 
-    /// First the signal, then the word. Returns what its end should give back. In a dry run
-    /// there is only the word.
+    /// First the signal, then the word: that memory is `low`, or else that it was above the
+    /// limit. Returns what its end should give back. In a dry run there is only the word.
+    #[inline(never)]
     pub(super) fn send(
         &mut self,
         hand: &mut InHand,
         candidate: &Candidate,
         signal: Deadly,
-        say_why: impl FnOnce(&mut Helper, &Portrait<'_>),
+        low: Option<&Memory>,
     ) -> Result<Held, Miss> {
-        let dryrun = self.config.dryrun;
+        let (dryrun, pgid) = (self.config.dryrun, candidate.stat.pgid);
         let portrait = self.portray(candidate);
+        let mut held = portrait.status.held();
         // Who is in its group is looked at last: others may have joined it a moment ago.
-        let group = self.config.kill_group.then(|| self.free_group(candidate.stat.pgid));
-        let held = match &group {
-            Some(Ok(group)) => {
-                hand.target.group = Some(group.leader);
-                group.held
-            }
-            _ => portrait.status.held(),
-        };
-        if !dryrun {
-            hand.target.signal(&mut self.proc, signal).map_err(|error| {
-                match errno::is_not_permitted(&error) {
-                    true => Miss::Refused(error),
-                    false => Miss::Gone,
-                }
-            })?;
+        let group = self.config.kill_group.then(|| self.free_group(pgid));
+        if let Some(Ok(group)) = &group {
+            hand.target.group = Some(group.leader);
+            held = group.held;
         }
-        say_why(&mut self.helper, &portrait);
+        if !dryrun {
+            self.signal(&hand.target, signal)?;
+        }
+        match low {
+            Some(memory) => log::low(&mut self.helper, memory, signal),
+            None => log::above_limit(&mut self.helper, &portrait, self.config.limit),
+        }
         log::sending(&mut self.helper, signal, dryrun, &portrait);
         match &group {
             Some(Ok(group)) => {
                 log::group_too(&mut self.helper, group.leader, group.living, held, dryrun);
             }
-            Some(Err(why)) => log::group_spared(&mut self.helper, candidate.stat.pgid, why),
+            Some(Err(why)) => log::group_spared(&mut self.helper, pgid, why),
             None => {}
         }
         hand.event.is_kill = signal == Deadly::Kill;
-        if dryrun {
-            if hand.with_hooks {
-                self.notify(Word::Killed, &hand.event);
-                self.ended(&hand.event);
-            }
-        } else {
+        if !dryrun {
             self.stats.note_victim(held.total(), clock::wall());
             self.sent(hand);
+        } else if hand.with_hooks {
+            self.notify(Word::Killed, &hand.event);
+            self.ended(&hand.event);
         }
         Ok(held)
+    }
+
+    #[inline(never)]
+    fn signal(&mut self, target: &Target, signal: Deadly) -> Result<(), Miss> {
+        let Err(error) = target.signal(&mut self.proc, signal) else { return Ok(()) };
+        if !errno::is_not_permitted(&error) {
+            return Err(Miss::Gone);
+        }
+        self.machine.remember_left(target.id);
+        log::not_permitted(&mut self.helper, target.id.pid, &error);
+        Err(Miss::Refused)
     }
 
     /// Runs the hook after the end of a process.
@@ -264,39 +274,43 @@ impl Daemon {
     }
 
     /// Sends SIGKILL to one that was asked to end, unless it has come under protection
-    /// meanwhile.
-    pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> Result<(), Miss> {
+    /// meanwhile. False if nothing more is to be expected of it.
+    #[inline(never)]
+    pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> bool {
+        let Identity { pid, .. } = hand.target.id;
         if let Some(why) = self.later_protection(hand.target.id) {
-            log::spared_later(&mut self.helper, hand.target.id.pid, why);
-            return Err(Miss::Spared);
+            log::spared_later(&mut self.helper, pid, why);
+            return false;
         }
-        let target = &mut hand.target;
-        // Others may have joined the group since it was asked.
-        if let Some(Err(why)) = target.group.map(|leader| self.free_group(leader.number())) {
-            let leader = target.group.take().map_or(0, Pid::number);
-            log::group_spared(&mut self.helper, leader, &why);
+        if let Some(leader) = hand.target.group {
+            // Others may have joined the group since it was asked.
+            if let Err(why) = self.free_group(leader.number()) {
+                hand.target.group = None;
+                log::group_spared(&mut self.helper, leader.number(), &why);
+            }
         }
         hand.event.is_kill = true;
-        match target.signal(&mut self.proc, Deadly::Kill) {
+        match self.signal(&hand.target, Deadly::Kill) {
             Ok(()) => {
-                say!(self.helper, Warning, "sending SIGKILL to process {}: {why}", target.id.pid);
+                say!(self.helper, Warning, "sending SIGKILL to process {pid}: {why}");
                 self.sent(hand);
-                Ok(())
+                true
             }
-            Err(error) if errno::is_not_permitted(&error) => Err(Miss::Refused(error)),
-            // Its end is seen at the next look.
-            Err(_) => Ok(()),
+            // Of one that is gone the end is seen at the next look.
+            Err(miss) => miss == Miss::Gone,
         }
     }
 
     /// What protects a process that was no one to spare before. What cannot be read of it by
     /// now says nothing: it may be ending.
+    #[inline(never)]
     fn later_protection(&mut self, id: Identity) -> Option<Protection> {
-        let protection = self.judging(|proc, rules, judge, _| {
-            let stat = proc.stat_with_threads(id.pid).ok().filter(|stat| stat.id == id)?;
-            scan::protection(proc, rules, judge, &stat)
-        });
-        protection.filter(|why| {
+        let Court { proc, rules, mut judge, .. } = self.court();
+        let Ok(stat) = &proc.stat_with_threads(id.pid) else { return None };
+        if stat.id != id {
+            return None;
+        }
+        scan::protection(proc, &rules, &mut judge, stat).filter(|why| {
             matches!(
                 why,
                 Protection::Exempt
@@ -306,6 +320,7 @@ impl Daemon {
         })
     }
 
+    #[inline(never)]
     fn sent(&mut self, hand: &InHand) {
         if hand.event.is_kill {
             self.helper.release(hand.target.id, hand.target.group);
@@ -317,6 +332,7 @@ impl Daemon {
 
     /// What a message says about the victim. What cannot be read any more is shown as 0: no
     /// reason to spare it.
+    #[inline(never)]
     fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
         let pid = candidate.id().pid;
         Portrait {
@@ -328,18 +344,19 @@ impl Daemon {
     }
 
     /// The group to signal with the victim, or why it is left alone.
-    fn free_group(&mut self, pgid: i32) -> Result<FreeGroup, Alone> {
+    #[inline(never)]
+    fn free_group(&mut self, pgid: i32) -> Result<Group, Alone> {
         // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
         let leader =
             Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
         if pgid == process::own_group() {
             return Err(Alone::OwnGroup);
         }
-        let group = self.judging(|proc, rules, judge, _| scan::group(proc, rules, judge, leader));
-        let group = group.map_err(|_| Alone::Unknown)?;
+        let Court { proc, rules, mut judge, .. } = self.court();
+        let group = scan::group(proc, &rules, &mut judge, leader).map_err(|_| Alone::Unknown)?;
         match group.protected {
             Some((pid, why)) => Err(Alone::Holds(pid, why)),
-            None => Ok(FreeGroup { leader, living: group.living, held: group.held }),
+            None => Ok(group),
         }
     }
 }

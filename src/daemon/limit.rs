@@ -4,13 +4,14 @@
 //! Each offender has a clock of its own. The watch over memory goes on meanwhile: between
 //! any two steps here it has its turn, and while memory is low a check waits.
 
-use super::hold::{InHand, Miss, HOOK};
+use super::hold::{Court, InHand, HOOK};
 use super::Daemon;
 use crate::config::{Config, Limit};
+use crate::filter::Verdict;
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
-use crate::policy::{Level, Limits};
+use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
@@ -46,11 +47,11 @@ pub struct Offenders {
     /// Whose group is next to be looked at.
     turn: usize,
     /// Those up to here were named already, in a dry run.
-    last: Option<(KiB, Pid)>,
+    last: Option<(u64, Pid)>,
 }
 
 struct Queue {
-    list: Shortlist<KiB>,
+    list: Shortlist,
     next: usize,
     /// Not all could be dealt with.
     again_soon: bool,
@@ -131,14 +132,18 @@ impl Offenders {
 
     /// When something is due by time.
     pub fn deadline(&self) -> Option<Moment> {
-        let flights = self.flights.iter().flatten().map(|flight| flight.deadline);
-        flights.chain(self.next_check).min()
+        let mut first = self.next_check;
+        for flight in self.flights.iter().flatten() {
+            first = Some(first.map_or(flight.deadline, |first| first.min(flight.deadline)));
+        }
+        first
     }
 }
 
 impl Daemon {
     /// Does one step of what is due for the limit. True if that took a while, or another step
     /// is due.
+    #[inline(never)]
     pub(super) fn enforce_limit(&mut self) -> bool {
         let busy = self.follow_flights();
         if busy || self.deal_with_next() {
@@ -152,6 +157,7 @@ impl Daemon {
     }
 
     /// True if one of them took a while.
+    #[inline(never)]
     fn follow_flights(&mut self) -> bool {
         let now = clock::now();
         let may_walk = now >= self.offenders.next_walk;
@@ -181,6 +187,7 @@ impl Daemon {
     }
 
     /// The time of one is over. True if it is waited for on.
+    #[inline(never)]
     fn put_off(&mut self, flight: &mut Flight, now: Moment) -> bool {
         let id = flight.hand.target.id;
         if flight.hand.event.is_kill {
@@ -194,45 +201,33 @@ impl Daemon {
             return false;
         }
         let why = "it ignores SIGTERM and was above the limit";
-        match self.finish_off(&mut flight.hand, why) {
-            Ok(()) => {
-                flight.deadline = now.after(STUCK_AFTER);
-                flight.memory = self.memory;
-                true
-            }
-            Err(Miss::Refused(error)) => {
-                self.leave_offender(id, &error);
-                false
-            }
-            Err(_) => false,
-        }
+        flight.deadline = now.after(STUCK_AFTER);
+        flight.memory = self.memory;
+        self.finish_off(&mut flight.hand, why)
     }
 
     /// Finds everyone above the limit. Memory comes first: where something can be done about
     /// it, that ends early.
+    #[inline(never)]
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
-        let config = self.config.clone();
         let acts_at = self.machine.acts_at(now);
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let found = self.judging(|proc, rules, judge, meminfo| {
-            scan::above(proc, rules, judge, limit.rss, last, &mut |proc| {
-                seen += 1;
-                if seen % BETWEEN_LOOKS == 0 && !give_way {
-                    let memory = meminfo.read(proc).ok().flatten();
-                    let level = memory.map(|memory| {
-                        Limits::of(&config, &memory).level(memory.available, &memory)
-                    });
-                    give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
-                }
-                !give_way
-            })
+        let Court { proc, meminfo, config, rules, mut judge } = self.court();
+        let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
+            seen += 1;
+            if seen % BETWEEN_LOOKS == 0 && !give_way {
+                let memory = meminfo.read(proc).ok().flatten();
+                let level = memory.map(|memory| policy::level(config, &memory));
+                give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
+            }
+            !give_way
         });
-        self.offenders.next_check = Some(now.after(pace(&config, limit.every)));
+        self.offenders.next_check = Some(now.after(pace(&self.config, limit.every)));
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
-        if self.helper.may_be_replaced() && !config.patterns.is_empty() {
+        if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
             // It may be only late.
             if self.helper.is_silent_for(SOON) {
                 self.replace_helper();
@@ -241,9 +236,10 @@ impl Daemon {
         }
         match found {
             Ok(list) => {
-                again_soon |= !list.is_whole();
+                let is_whole = list.dropped().is_none();
+                again_soon |= !is_whole;
                 // In a dry run the largest would be found again and again.
-                let goes_on = config.dryrun && !list.is_whole();
+                let goes_on = self.config.dryrun && !is_whole;
                 self.offenders.last = list.entries().last().copied().filter(|_| goes_on);
                 let hook_until = clock::now().after(HOOK);
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
@@ -256,6 +252,7 @@ impl Daemon {
     }
 
     /// Asks the next one to end. False if there is none.
+    #[inline(never)]
     fn deal_with_next(&mut self) -> bool {
         let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit) else {
             return false;
@@ -270,74 +267,58 @@ impl Daemon {
         };
         queue.next += 1;
         let hook_until = queue.hook_until;
-        // One that vanishes meanwhile, or may not be ended, is none.
-        if let Ok(Asked::Later) = self.ask_to_end(pid, limit, hook_until) {
-            if let Some(queue) = &mut self.offenders.found {
-                queue.again_soon = true;
-            }
+        let later = self.ask_to_end(pid, limit, hook_until);
+        if let Some(queue) = &mut self.offenders.found {
+            queue.again_soon |= later;
         }
         true
     }
 
-    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> Result<Asked, Miss> {
-        let candidate = self.offender(pid, limit)?;
+    /// True if that has to wait: low memory may still let it off, or there is no room. One that
+    /// vanishes meanwhile, or may not be ended, is none.
+    #[inline(never)]
+    fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> bool {
+        let Some(candidate) = &self.offender(pid, limit) else { return false };
         let (id, pgid) = (candidate.id(), candidate.stat.pgid);
         if self.offenders.contains(id, pgid) {
-            return Ok(Asked::Yes);
+            return false;
         }
-        // Low memory may still let it off.
         let is_victim = self.victim.as_ref().is_some_and(|hand| hand.includes(id, pgid));
         if is_victim || !self.offenders.has_room() {
-            return Ok(Asked::Later);
+            return true;
         }
         let (signal, reason) = (Deadly::Term, Reason::Limit);
-        let mut hand = self.take_hold(&candidate, signal, reason, hook_until, Level::Term)?;
+        let mut hand = self.take_hold(candidate, signal, reason, hook_until, Level::Term);
+        let Some(in_hand) = &mut hand else { return false };
         // All that takes time is done: look again.
-        let candidate = self.offender(pid, limit)?;
-        if candidate.id() != id {
-            return Err(Miss::Gone);
-        }
-        let sent = self.send(&mut hand, &candidate, signal, |helper, portrait| {
-            log::above_limit(helper, portrait, limit.rss);
-        });
-        if let Err(Miss::Refused(error)) = &sent {
-            self.leave_offender(id, error);
-        }
-        let held = sent?;
-        if !self.config.dryrun {
+        let again = self.offender(pid, limit);
+        let Some(candidate) = again.as_ref().filter(|again| again.id() == id) else { return false };
+        let Ok(held) = self.send(in_hand, candidate, signal, None) else { return false };
+        if let (Some(hand), false) = (hand, self.config.dryrun) {
             let first = clock::now();
             let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
-            let memory = self.memory;
-            self.offenders.add(Flight { hand, held, first, deadline, memory });
+            self.offenders.add(Flight { hand, held, first, deadline, memory: self.memory });
         }
-        Ok(Asked::Yes)
+        false
     }
 
     /// The process as one that may be ended for its size, if it is one.
-    fn offender(&mut self, pid: Pid, limit: Limit) -> Result<Candidate, Miss> {
-        let stat = self.proc.stat_with_threads(pid).map_err(|_| Miss::Gone)?;
-        let pages = self.proc.exact_resident_pages(&stat).map_err(|_| Miss::Gone)?;
-        let rss = KiB::from_pages(pages, machine::page());
-        if rss <= limit.rss {
-            return Err(Miss::Recovered);
+    #[inline(never)]
+    fn offender(&mut self, pid: Pid, limit: Limit) -> Option<Candidate> {
+        let Ok(stat) = &self.proc.stat_with_threads(pid) else { return None };
+        let rss = KiB::from_pages(self.proc.exact_resident_pages(stat).ok()?, machine::page());
+        let Court { proc, rules, mut judge, .. } = self.court();
+        if rss <= limit.rss || scan::protection(proc, &rules, &mut judge, stat).is_some() {
+            return None;
         }
-        self.judging(|proc, rules, judge, _| {
-            if scan::protection(proc, rules, judge, &stat).is_some() {
-                return Err(Miss::Gone);
-            }
-            let score = proc.oom_score(pid).unwrap_or(0);
-            let standing = rules.standing(rules.scale.points(score), rss);
-            Ok(Candidate { stat, score, standing, verdict: Default::default() })
-        })
-    }
-
-    fn leave_offender(&mut self, id: Identity, error: &std::io::Error) {
-        self.machine.remember_left(id);
-        log::not_permitted(&mut self.helper, id.pid, error);
+        let score = proc.oom_score(pid).unwrap_or(0);
+        let standing = rules.standing(rules.scale.points(score), rss);
+        Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:
     /// then nobody else needs to go.
+    #[inline(never)]
     pub(super) fn take_offender(&mut self, memory: &Memory) -> Option<Flight> {
         let limits = Limits::of(&self.config, memory);
         let suffices =
@@ -364,10 +345,4 @@ fn pace(config: &Config, every: Duration) -> Duration {
     } else {
         every
     }
-}
-
-enum Asked {
-    /// Now, or before.
-    Yes,
-    Later,
 }

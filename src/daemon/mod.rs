@@ -15,12 +15,12 @@ use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
-use crate::policy::{Budget, FillRate, Level, Limits};
+use crate::policy::{self, Budget, FillRate, Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
 use crate::sources::Sources;
-use crate::stats::Stats;
+use crate::stats::{Number, Stats};
 use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
@@ -31,9 +31,9 @@ use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-pub use start::{open_sysrq, NoSysrq, Parts};
+pub use start::{open_sysrq, Parts};
+use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// Even where memory is far away: swap that was switched on, or a clock that a suspended
@@ -51,12 +51,12 @@ const STATS_EVERY: Duration = Duration::from_secs(15);
 const STEPS: usize = 8;
 
 pub struct Daemon {
-    config: Rc<Config>,
-    sources: Rc<Sources>,
+    config: Config,
+    sources: Sources,
     inherited: Inherited,
     /// Standard error was one at the start.
     on_terminal: bool,
-    proc: Proc,
+    proc: Box<Proc>,
     meminfo: MemInfo,
     scale: Scale,
     signals: OwnedFd,
@@ -86,12 +86,14 @@ pub struct Daemon {
 
 impl Daemon {
     /// Watches until a signal ends it.
-    pub fn run(mut self) {
+    #[inline(never)]
+    pub fn run(mut self: Box<Self>) -> io::Result<()> {
+        self.helper.spawn()?;
         if let Err(error) = memory::lock() {
-            log::without(&mut self.helper, "locking memory", &error);
+            log::without(&mut self.helper, "locking memory", error);
         }
-        if let Err(error) = memory::touch_all() {
-            log::without(&mut self.helper, "touching all memory", &error);
+        if let Err(error) = memory::touch_all(memory::WATCH) {
+            log::without(&mut self.helper, "touching all memory", error);
         }
         if self.config.debug {
             say!(self.helper, Debug, "{} bytes allocated", arena::used());
@@ -108,15 +110,12 @@ impl Daemon {
             self.wait();
         }
         if arena::late_allocations() > 0 {
-            say!(
-                self.helper,
-                Notice,
-                "bug: {} allocations while watching",
-                arena::late_allocations()
-            );
+            let late = arena::late_allocations();
+            say!(self.helper, Notice, "bug: {late} allocations while watching");
         }
         say!(self.helper, Notice, "stopped by a signal");
         self.helper.finish();
+        Ok(())
     }
 
     /// Takes the signals that have come; true if one of them ends the guard.
@@ -165,47 +164,53 @@ impl Daemon {
         plain
     }
 
+    #[inline(never)]
     fn read_memory(&mut self) {
-        self.stats.looks += 1;
-        let read = self.meminfo.read(&mut self.proc);
+        self.stats.count_look();
         let was_blind = self.memory.is_none();
+        let read = self.meminfo.read(&mut self.proc);
         self.memory = *read.as_ref().unwrap_or(&None);
-        match (&self.memory, read) {
-            (Some(memory), _) => {
-                self.rate.observe(memory.available, clock::now());
-                if was_blind {
-                    say!(self.helper, Notice, "/proc/meminfo makes sense again");
+        if let Some(memory) = &self.memory {
+            self.rate.observe(memory.available, clock::now());
+            if was_blind {
+                say!(self.helper, Notice, "/proc/meminfo makes sense again");
+            }
+        } else if !was_blind {
+            match read {
+                Err(error) => {
+                    let error = Errno(&error);
+                    say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
+                Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
             }
-            (None, _) if was_blind => {}
-            (None, Err(error)) => {
-                say!(self.helper, Error, "cannot read /proc/meminfo: {}; trying on", Errno(&error));
-            }
-            (None, Ok(_)) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
         }
     }
 
+    #[inline(never)]
     fn limits(&mut self, memory: &Memory) -> Limits {
         let limits = Limits::of(&self.config, memory);
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
             say!(
                 self.helper,
-                Notice, "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the share \
-                 of it that it is of MemTotal"
+                Notice,
+                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the \
+                 share of it that it is of MemTotal"
             );
         }
         limits
     }
 
+    #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
         let hand = self.victim.as_mut();
         hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
     }
 
+    #[inline(never)]
     fn after_look(&mut self) {
         let Some(memory) = self.memory else { return };
         if self.config.debug {
-            say!(self.helper, Debug, "look {}: {}", self.stats.looks, log::State(&memory));
+            say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
         }
         let now = clock::now();
         if self.next_report.is_some_and(|at| now >= at) {
@@ -218,8 +223,7 @@ impl Daemon {
             self.next_stats = Some(now.after(STATS_EVERY));
             self.report_numbers();
         }
-        let limits = Limits::of(&self.config, &memory);
-        let calm = limits.level(memory.available, &memory) == Level::Fine && self.machine.is_idle();
+        let calm = policy::level(&self.config, &memory) == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.calm();
         }
@@ -227,23 +231,29 @@ impl Daemon {
         if calm && self.helper.needs_reviving(now) {
             match self.helper.revive() {
                 Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
-                Err(error) => log::without(&mut self.helper, "starting the helper again", &error),
+                Err(error) => log::without(&mut self.helper, "starting the helper again", error),
             }
         }
     }
 
     /// Has the file of `--stats-file` written, if there is one.
+    #[inline(never)]
     fn report_numbers(&mut self) {
         if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
-            self.stats.total = memory.total;
-            self.stats.available = memory.available;
-            self.stats.user = memory.user;
-            self.stats.swap_total = memory.swap_total;
-            self.stats.swap_free = memory.swap_free;
+            for &(number, amount) in &[
+                (Number::Total, memory.total),
+                (Number::Available, memory.available),
+                (Number::User, memory.user),
+                (Number::SwapTotal, memory.swap_total),
+                (Number::SwapFree, memory.swap_free),
+            ] {
+                self.stats.set(number, amount.0);
+            }
             self.helper.write_stats(self.stats);
         }
     }
 
+    #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
         let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
@@ -268,42 +278,40 @@ impl Daemon {
     }
 
     /// How long nothing can happen that needs a look.
+    #[inline(never)]
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };
-        let limits = Limits::of(&self.config, memory);
-        let closest = self.budget.least_wait();
+        let closest = now.after(self.budget.least_wait());
         if self.hurried {
-            return closest;
+            return closest.since(now);
         }
-        let mut timeout = match self.machine.attention(limits.level(memory.available, memory), now)
-        {
-            Attention::Closest => closest,
-            Attention::NowAndThen => NOW_AND_THEN,
-            Attention::ByHeadroom => {
-                let quiet = limits.quiet_for(memory, self.rate.at(now));
-                quiet.unwrap_or(FURTHEST).clamp(closest, FURTHEST)
-            }
+        let limits = Limits::of(&self.config, memory);
+        let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
+            Attention::Closest => Some(Duration::ZERO),
+            Attention::NowAndThen => Some(NOW_AND_THEN),
+            Attention::ByHeadroom => limits.quiet_for(memory, self.rate.at(now)),
         };
-        let victim = self.victim.as_ref();
-        if victim.is_some_and(|hand| hand.target.needs_looking()) || self.offenders.needs_looking()
-        {
-            timeout = timeout.min(FOLLOW);
-        }
         let due = [
+            quiet.map(|quiet| now.after(quiet)),
             self.machine.deadline(now),
             self.next_report,
             self.next_stats,
             self.offenders.deadline(),
             self.asked.deadline(),
+            // One that has passed waits for calm, which every look finds out.
+            self.helper.deadline().filter(|&at| at > now),
         ];
-        for at in due.into_iter().flatten() {
-            timeout = timeout.min(at.since(now).max(closest));
+        let mut next = now.after(FURTHEST);
+        for at in due.iter().flatten() {
+            next = next.min(*at);
         }
-        // One that has passed waits for calm, which every look finds out.
-        if let Some(at) = self.helper.deadline().filter(|&at| at > now) {
-            timeout = timeout.min(at.since(now));
+        next = next.max(closest);
+        let victim = self.victim.as_ref();
+        let follows = victim.is_some_and(|hand| hand.target.needs_looking());
+        if follows || self.offenders.needs_looking() {
+            next = next.min(now.after(FOLLOW));
         }
-        timeout
+        next.since(now)
     }
 }

@@ -2,6 +2,7 @@
 //! how fast memory fills here, and what a user should know from the start.
 
 use super::errands::{duty, Asked};
+use super::hold::Court;
 use super::limit::Offenders;
 use super::Daemon;
 use crate::bytes::Buf;
@@ -15,7 +16,6 @@ use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::rivals;
 use crate::say;
-use crate::scan;
 use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::sys::errno::Errno;
@@ -25,11 +25,10 @@ use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Moment, Pid};
-use crate::victim::{Remembered, Rules, Scale};
+use crate::victim::Scale;
 use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// For measuring how fast memory fills: a few milliseconds, on the slowest board too.
@@ -48,7 +47,7 @@ pub struct Parts {
     pub config: Config,
     pub sources: Sources,
     pub on_terminal: bool,
-    pub proc: Proc,
+    pub proc: Box<Proc>,
     pub meminfo: MemInfo,
     pub memory: Memory,
     pub scale: Scale,
@@ -90,100 +89,38 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 }
 
 impl Daemon {
-    /// Prepares everything that the loop needs: signals, priority, helper, locked memory.
-    pub fn start(parts: Parts) -> io::Result<Daemon> {
-        let Parts {
-            config,
-            sources,
-            on_terminal,
-            mut proc,
-            meminfo,
-            memory,
-            scale,
-            sysrq,
-            notices,
-        } = parts;
-        let (config, sources) = (Rc::new(config), Rc::new(sources));
-        let passwd = match config.patterns.ask_for_users() {
-            true => std::fs::read("/etc/passwd").unwrap_or_default(),
-            false => Vec::new(),
-        };
+    /// Prepares everything that the loop needs: signals, priority, helper, locked memory. Not
+    /// on the stack, whose pages the loop has a better use for.
+    #[inline(never)]
+    pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
+        let Parts { config, sources, mut proc, meminfo, memory, .. } = parts;
+        let filter = Filter::new(&config.patterns, &users_file(&config));
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
-        let refused = config
-            .priority
-            .map(|niceness| prioritize(&mut proc, raised(inherited, Some(niceness))));
-        let mut helper = Helper::start(duty(&config, inherited))?;
-
-        let limits = Limits::of(&config, &memory);
-        log::banner(&mut helper, &config, &limits, &memory);
-        sources.doubts().for_each(|doubt| say!(helper, Warning, "warning: {doubt}"));
-        for variable in &sources.unknown {
-            say!(helper, Warning, "warning: {variable}");
+        let mut refused = (Ok(()), Ok(()));
+        if config.priority.is_some() {
+            refused = prioritize(&mut proc, raised(inherited, config.priority));
         }
-        notices.into_iter().for_each(|notice| say!(helper, Notice, "notice: {notice}"));
-        config
-            .warnings(memory.total, memory.swap_total)
-            .for_each(|warning| log::warning(&mut helper, warning));
-        let mut filter = Filter::new(&config.patterns, &passwd);
-        for pattern in filter.unknown_users(&config.patterns) {
-            say!(helper, Warning, "warning: {}", log::UnknownUser(pattern));
-        }
-        if memory.estimated {
-            say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
-        }
-        if let Some(refused) = &refused {
-            log::priority(&mut helper, refused);
-        }
-        if is_hidden(&proc) {
-            say!(
-                helper,
-                Warning,
-                "warning: /proc hides the processes of other users (hidepid); only the visible \
-                 ones are candidates"
-            );
-        }
-        let family = scan::family(&mut proc, helper.pid());
-        let left = Remembered::default();
-        let rules = Rules::new(&config, memory.total, scale, &family, &left);
-        if let Ok(Some((pid, name))) = rivals::find(&mut proc, &rules, 0) {
-            // A limit alone gets into nobody's way.
-            if config.memory {
-                say!(helper, Warning, "warning: {}", log::Rival(pid, name));
-            }
-        }
-        if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
-            log::too_late(&mut helper, &limits);
-        }
-        let psi = config.memory.then(|| psi_trigger(&proc)).flatten();
-        if config.debug {
-            say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
-            say!(
-                helper,
-                Debug,
-                "pressure information: {}",
-                if psi.is_some() { "yes" } else { "no" }
-            );
-        }
+        let helper = Helper::new(duty(&config, inherited))?;
         let now = clock::now();
-        Ok(Daemon {
+        let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
             next_report: config.report.map(|_| now),
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
+            psi: config.memory.then(|| psi_trigger(&proc)).flatten(),
             config,
             sources,
             inherited,
-            on_terminal,
+            on_terminal: parts.on_terminal,
             proc,
             meminfo,
-            scale,
+            scale: parts.scale,
             signals,
-            psi,
-            sysrq,
+            sysrq: parts.sysrq,
             helper,
             filter,
             victim: None,
@@ -194,7 +131,83 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
-        })
+        });
+        daemon.say_hello(&memory, rate, refused, &parts.notices);
+        Ok(daemon)
+    }
+
+    /// What a user should know from the start.
+    #[inline(never)]
+    fn say_hello(
+        &mut self,
+        memory: &Memory,
+        rate: KiB,
+        refused: (io::Result<()>, io::Result<()>),
+        notices: &[&str],
+    ) {
+        let Daemon { config, sources, filter, helper, .. } = self;
+        let limits = Limits::of(config, memory);
+        log::banner(helper, config, &limits, memory);
+        tell_doubts(config, sources, memory, filter, &mut |doubt| {
+            say!(helper, Warning, "warning: {doubt}");
+        });
+        for variable in &sources.unknown {
+            say!(helper, Warning, "warning: {variable}");
+        }
+        for notice in notices {
+            say!(helper, Notice, "notice: {notice}");
+        }
+        if memory.estimated {
+            say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
+        }
+        log::priority(helper, refused);
+        if is_hidden(&self.proc) {
+            say!(
+                helper,
+                Warning,
+                "warning: /proc hides the processes of other users (hidepid); only the visible \
+                 ones are candidates"
+            );
+        }
+        // A limit alone gets into nobody's way.
+        if self.config.memory {
+            let Court { proc, rules, .. } = self.court();
+            if let Ok(Some((pid, name))) = rivals::find(proc, &rules, 0) {
+                say!(self.helper, Warning, "warning: {}", log::Rival(pid, name));
+            }
+        }
+        if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
+            log::too_late(&mut self.helper, &limits);
+        }
+        if self.config.debug {
+            let psi = if self.psi.is_some() { "yes" } else { "no" };
+            say!(self.helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
+            say!(self.helper, Debug, "pressure information: {psi}");
+        }
+    }
+}
+
+/// `/etc/passwd`, if patterns ask for users.
+pub fn users_file(config: &Config) -> Vec<u8> {
+    match config.patterns.ask_for_users() {
+        true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
+/// All that is accepted and still worth a word.
+#[inline(never)]
+pub fn tell_doubts(
+    config: &Config,
+    sources: &Sources,
+    memory: &Memory,
+    filter: &mut Filter,
+    tell: &mut dyn FnMut(fmt::Arguments<'_>),
+) {
+    sources.doubts(tell);
+    config.warnings(memory.total, memory.swap_total, tell);
+    for pattern in filter.unknown_users(&config.patterns) {
+        tell(format_args!("{}", log::UnknownUser(pattern)));
     }
 }
 

@@ -32,8 +32,7 @@ pub struct Hooks {
 
 struct Running {
     pid: Pid,
-    when: When,
-    victim: Pid,
+    about: About,
     /// For the answer to the watch.
     number: i32,
     /// Where the child tells why it could not become the program.
@@ -69,30 +68,20 @@ impl Hooks {
         command: &ShortCommand,
         out: &mut Outboxes<'_>,
     ) -> bool {
-        let victim = event.id.pid;
+        let about = About(when, event.id.pid);
         let Some(place) = self.running.iter_mut().find(|place| place.is_none()) else {
-            say(
-                out,
-                Priority::Warning,
-                format_args!("{} not run: {HOOKS} hooks run already", About(when, victim)),
-            );
+            say(out, about, format_args!("not run: {HOOKS} hooks run already"));
             return false;
         };
         let environment = environment(event, command);
         match process::run(orders.script.terminated(), environment.as_bytes(), &orders.inherited) {
             Ok((pid, failure)) => {
                 let deadline = clock::now().after(orders.limit);
-                *place =
-                    Some(Running { pid, when, victim, number, failure, deadline, overran: false });
+                *place = Some(Running { pid, about, number, failure, deadline, overran: false });
                 true
             }
             Err(error) => {
-                let (about, error) = (About(when, victim), Errno(&error));
-                say(
-                    out,
-                    Priority::Warning,
-                    format_args!("{about} not run: cannot start it: {error}"),
-                );
+                say(out, about, format_args!("not run: cannot start it: {}", Errno(&error)));
                 false
             }
         }
@@ -103,22 +92,14 @@ impl Hooks {
         let is_it =
             |place: &&mut Option<Running>| place.as_ref().is_some_and(|running| running.pid == pid);
         let running = self.running.iter_mut().find(is_it)?.take()?;
-        let about = About(running.when, running.victim);
-        let failure = why_it_failed(&running.failure);
-        match (failure, exit) {
-            (Some(error), _) => {
-                let error = Errno(&error);
-                say(out, Priority::Warning, format_args!("{about} cannot be run: {error}"));
-            }
+        let about = running.about;
+        match exit {
+            _ if why_it_failed(&running.failure, about, out) => {}
             // That was said.
-            (None, _) if running.overran => {}
-            (None, Exit::Status(0)) => {}
-            (None, Exit::Status(status)) => {
-                say(out, Priority::Warning, format_args!("{about} ended with status {status}"));
-            }
-            (None, Exit::Signal(signal)) => {
-                say(out, Priority::Warning, format_args!("{about} was ended by signal {signal}"));
-            }
+            _ if running.overran => {}
+            Exit::Status(0) => {}
+            Exit::Status(status) => say(out, about, format_args!("ended with status {status}")),
+            Exit::Signal(signal) => say(out, about, format_args!("was ended by signal {signal}")),
         }
         Some(running.number)
     }
@@ -128,8 +109,7 @@ impl Hooks {
         for running in self.running.iter_mut().flatten() {
             if !running.overran && now >= running.deadline {
                 running.overran = true;
-                let about = About(running.when, running.victim);
-                say(out, Priority::Warning, format_args!("{about} ran too long: killed"));
+                say(out, running.about, format_args!("ran too long: killed"));
                 // Itself as well: it may have left its group. It was not waited for yet, so the
                 // number is its own.
                 let _ = process::send_group(running.pid, process::Deadly::Kill);
@@ -145,57 +125,66 @@ impl Hooks {
     }
 }
 
-/// Reads what the child wrote; nothing where it has become the program.
-fn why_it_failed(failure: &OwnedFd) -> Option<io::Error> {
+/// Reads what the child wrote and says it; nothing where it has become the program.
+fn why_it_failed(failure: &OwnedFd, about: About, out: &mut Outboxes<'_>) -> bool {
     let mut number = [0; 4];
-    let got = fd::read(failure.as_fd(), &mut number).ok()?;
-    (got == number.len()).then(|| io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
+    let failed = matches!(fd::read(failure.as_fd(), &mut number), Ok(4));
+    if failed {
+        let error = io::Error::from_raw_os_error(i32::from_ne_bytes(number));
+        say(out, about, format_args!("cannot be run: {}", Errno(&error)));
+    }
+    failed
 }
 
+/// Which hook, and whose.
+#[derive(Clone, Copy)]
 struct About(When, Pid);
 
-impl fmt::Display for About {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let when = match self.0 {
-            When::Before => "pre-kill",
-            When::After => "post-kill",
-        };
-        write!(f, "the {when} hook for process {}", self.1)
-    }
-}
-
-fn say(out: &mut Outboxes<'_>, priority: Priority, text: fmt::Arguments<'_>) {
-    out.line(priority, line(text).as_bytes());
+fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<'_>) {
+    let when = match when {
+        When::Before => "pre",
+        When::After => "post",
+    };
+    let text = line(format_args!("the {when}-kill hook for process {victim} {what}"));
+    out.line(Priority::Warning, text.as_bytes());
 }
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.
 fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
-    let mut all = Buf::new();
-    all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
-    let (pid, uid) = (event.id.pid, event.uid);
-    let (name, command) = (event.comm.as_bytes(), command.as_bytes());
-    for prefix in ["OOM_GUARD", "EARLYOOM"] {
-        let _ = write!(all, "{prefix}_PID={pid}\0{prefix}_UID={uid}\0");
-        for (key, value) in [("NAME", name), ("CMDLINE", command)] {
-            let _ = write!(all, "{prefix}_{key}=");
-            all.push(value);
-            all.push(b"\0");
-        }
-    }
     let reason = match event.reason {
         Reason::Memory => "memory",
         Reason::Limit => "limit",
     };
-    let action = if event.dryrun { "dryrun" } else { "kill" };
-    let _ = write!(
-        all,
-        "OOM_GUARD_RSS={}\0OOM_GUARD_SWAP={}\0OOM_GUARD_SCORE={}\0OOM_GUARD_ADJ={}\0\
-         OOM_GUARD_SIGNAL={}\0OOM_GUARD_REASON={reason}\0OOM_GUARD_ACTION={action}\0",
-        event.rss.0,
-        event.swap.0,
-        event.score,
-        event.adj,
-        event.signal(),
-    );
+    // Of earlyoom's variables there are the first two of each.
+    let numbers: [i64; 6] = [
+        event.id.pid.number().into(),
+        event.uid.into(),
+        event.rss.0 as i64,
+        event.swap.0 as i64,
+        event.score.into(),
+        event.adj.into(),
+    ];
+    let texts: [&[u8]; 5] = [
+        event.comm.as_bytes(),
+        command.as_bytes(),
+        event.signal().as_bytes(),
+        reason.as_bytes(),
+        if event.dryrun { b"dryrun" } else { b"kill" },
+    ];
+    let mut all = Buf::new();
+    all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
+    for (prefix, most) in [("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
+        for (key, number) in NUMBERS.iter().zip(numbers).take(most) {
+            let _ = write!(all, "{prefix}_{key}={number}\0");
+        }
+        for (key, text) in TEXTS.iter().zip(texts).take(most) {
+            let _ = write!(all, "{prefix}_{key}=");
+            all.push(text);
+            all.push(b"\0");
+        }
+    }
     all
 }
+
+const NUMBERS: [&str; 6] = ["PID", "UID", "RSS", "SWAP", "SCORE", "ADJ"];
+const TEXTS: [&str; 5] = ["NAME", "CMDLINE", "SIGNAL", "REASON", "ACTION"];

@@ -2,9 +2,12 @@
 
 use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
-use crate::stats::{Stats, PACKED};
-use crate::units::{Identity, Moment, Pid};
+use crate::stats::PACKED;
+use crate::sys::socket;
+use crate::units::{Identity, Pid};
 use std::fmt::{self, Write};
+use std::io;
+use std::os::fd::BorrowedFd;
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each
 /// byte escaped to four, fit with the rest of the longest message. A longer one is cut.
@@ -45,9 +48,13 @@ pub enum Priority {
 impl Priority {
     /// Whatever else it is counts as `Info`.
     pub fn of(number: i32) -> Priority {
-        const ALL: [Priority; 4] =
-            [Priority::Error, Priority::Warning, Priority::Notice, Priority::Debug];
-        ALL.into_iter().find(|known| *known as i32 == number).unwrap_or(Priority::Info)
+        match number {
+            3 => Priority::Error,
+            4 => Priority::Warning,
+            5 => Priority::Notice,
+            7 => Priority::Debug,
+            _ => Priority::Info,
+        }
     }
 }
 
@@ -73,167 +80,108 @@ pub enum Word {
     Stuck,
 }
 
-/// A message as it is sent: a kind, fixed fields, and text to its end.
-pub struct Sealed(Buf<{ TEXT + FIELDS }>);
-
-/// Kind, pid, start, and a number of many meanings.
-const FIELDS: usize = 1 + 4 + 8 + 4;
-
-impl Sealed {
-    pub const BUFFER: [u8; TEXT + FIELDS] = [0; TEXT + FIELDS];
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+impl Word {
+    /// Of a number that it was made into.
+    pub fn of(number: i32) -> Word {
+        match number {
+            0 => Word::Killed,
+            1 => Word::Nobody,
+            2 => Word::Kernel,
+            _ => Word::Stuck,
+        }
     }
+}
+
+/// What is said, and what `id`, `number` and `text` mean with it.
+pub mod kind {
+    /// A line to be written; the number is its priority.
+    pub const LINE: u8 = b'L';
+    /// The same, to be ended with the command line of `id`.
+    pub const LINE_WITH_COMMAND: u8 = b'V';
+    /// The log file has been renamed.
+    pub const REOPEN: u8 = b'O';
+    /// The text is packed numbers.
+    pub const STATS: u8 = b'S';
+    /// A question, by its number, for the command line of `id`.
+    pub const READ_COMMAND: u8 = b'C';
+    /// The answer to a question; the second, if it could not be read.
+    pub const COMMAND: u8 = b'A';
+    pub const NO_COMMAND: u8 = b'U';
+    /// The memory of `id`, and of the group of that number, if it is one.
+    pub const RELEASE: u8 = b'R';
+    /// A hook of that number, for the packed event; asked for at the moment `id.start`.
+    pub const HOOK_BEFORE: u8 = b'B';
+    pub const HOOK_AFTER: u8 = b'E';
+    pub const HOOK_ENDED: u8 = b'H';
+    /// People are told that word of the packed event.
+    pub const NOTIFY: u8 = b'N';
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Message<'a> {
-    Line {
-        priority: Priority,
-        text: &'a [u8],
-    },
-    LineWithCommand {
-        priority: Priority,
-        id: Identity,
-        text: &'a [u8],
-    },
-    /// The log file has been renamed.
-    Reopen,
-    Stats(Stats),
-    ReadCommand {
-        id: Identity,
-        question: i32,
-    },
-    /// The answer to a question; `None` if it could not be read.
-    Command {
-        question: i32,
-        line: Option<&'a [u8]>,
-    },
-    Release {
-        id: Identity,
-        group: Option<Pid>,
-    },
-    /// `event` is a packed one, here and below.
-    Hook {
-        when: When,
-        number: i32,
-        /// When it was asked for.
-        at: Moment,
-        event: &'a [u8],
-    },
-    HookEnded {
-        number: i32,
-    },
-    Notify {
-        word: Word,
-        event: &'a [u8],
-    },
+pub struct Message<'a> {
+    pub kind: u8,
+    pub id: Identity,
+    pub number: i32,
+    pub text: &'a [u8],
 }
 
-const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
+pub const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
+
+/// Kind, pid, start and number, before the text.
+const FIELDS: usize = 1 + 4 + 8 + 4;
+/// Room for a message as it is sent.
+pub const BUFFER: [u8; FIELDS + TEXT] = [0; FIELDS + TEXT];
 
 impl<'a> Message<'a> {
-    pub fn seal(self) -> Sealed {
-        let packed;
-        let (kind, id, number, text) = match self {
-            Message::Line { priority, text } => (b'L', NOBODY, priority as i32, text),
-            Message::LineWithCommand { priority, id, text } => (b'V', id, priority as i32, text),
-            Message::Reopen => (b'O', NOBODY, 0, &b""[..]),
-            Message::Stats(stats) => {
-                packed = stats.pack();
-                (b'S', NOBODY, 0, &packed[..])
-            }
-            Message::ReadCommand { id, question } => (b'C', id, question, &b""[..]),
-            Message::Command { question, line: Some(line) } => (b'A', NOBODY, question, line),
-            Message::Command { question, line: None } => (b'U', NOBODY, question, &b""[..]),
-            Message::Release { id, group } => (b'R', id, group.map_or(0, Pid::number), &b""[..]),
-            Message::Hook { when, number, at, event } => {
-                let kind = if when == When::Before { b'B' } else { b'E' };
-                (kind, Identity { start: at.0, ..NOBODY }, number, event)
-            }
-            Message::HookEnded { number } => (b'H', NOBODY, number, &b""[..]),
-            Message::Notify { word, event } => (b'N', NOBODY, word as i32, event),
-        };
-        let mut bytes = Buf::new();
-        bytes.push(&[kind]);
-        bytes.push(&id.pid.number().to_ne_bytes());
-        bytes.push(&id.start.to_ne_bytes());
-        bytes.push(&number.to_ne_bytes());
-        bytes.push(text);
-        Sealed(bytes)
+    fn fields(&self) -> [u8; FIELDS] {
+        let mut fields = [self.kind; FIELDS];
+        fields[1..5].copy_from_slice(&self.id.pid.number().to_ne_bytes());
+        fields[5..13].copy_from_slice(&self.id.start.to_ne_bytes());
+        fields[13..].copy_from_slice(&self.number.to_ne_bytes());
+        fields
+    }
+
+    pub fn send(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        socket::send_both(to, &self.fields(), self.text)
     }
 
     pub fn parse(bytes: &'a [u8]) -> Option<Message<'a>> {
-        let (fields, text) = (bytes.get(..FIELDS)?, &bytes[FIELDS..]);
-        let number = |at: usize| Some(i32::from_ne_bytes(fields.get(at..at + 4)?.try_into().ok()?));
-        let pid = Pid::new(number(1)?.into())?;
+        let fields: &[u8; FIELDS] = bytes.get(..FIELDS)?.try_into().ok()?;
+        let number = |at: usize| {
+            i32::from_ne_bytes([fields[at], fields[at + 1], fields[at + 2], fields[at + 3]])
+        };
         let start = u64::from_ne_bytes(fields[5..13].try_into().ok()?);
-        let (id, number) = (Identity { pid, start }, number(13)?);
-        let priority = Priority::of(number);
-        match fields[0] {
-            b'L' => Some(Message::Line { priority, text }),
-            b'V' => Some(Message::LineWithCommand { priority, id, text }),
-            b'O' => Some(Message::Reopen),
-            b'S' => Stats::unpack(text).map(Message::Stats),
-            b'C' => Some(Message::ReadCommand { id, question: number }),
-            b'A' => Some(Message::Command { question: number, line: Some(text) }),
-            b'U' => Some(Message::Command { question: number, line: None }),
-            b'R' => Some(Message::Release { id, group: Pid::new(number.into()) }),
-            b'B' | b'E' => {
-                let when = if fields[0] == b'B' { When::Before } else { When::After };
-                Some(Message::Hook { when, number, at: Moment(start), event: text })
-            }
-            b'H' => Some(Message::HookEnded { number }),
-            b'N' => {
-                let words = [Word::Killed, Word::Nobody, Word::Kernel, Word::Stuck];
-                let word = words.into_iter().find(|word| *word as i32 == number)?;
-                Some(Message::Notify { word, event: text })
-            }
-            _ => None,
-        }
+        let id = Identity { pid: Pid::new(number(1).into())?, start };
+        Some(Message { kind: fields[0], id, number: number(13), text: &bytes[FIELDS..] })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
-    fn what_is_sealed_is_parsed() {
+    fn what_is_sent_is_parsed() {
+        let (ours, theirs) = socket::pair().unwrap();
         let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
-        let stats = Stats { looks: 7, ..Stats::default() };
         for message in [
-            Message::Line { priority: Priority::Info, text: b"" },
-            Message::Line { priority: Priority::Error, text: b"hello" },
-            Message::LineWithCommand { priority: Priority::Debug, id, text: b"sending" },
-            Message::Reopen,
-            Message::Stats(stats),
-            Message::ReadCommand { id, question: 7 },
-            Message::Command { question: i32::MIN, line: Some(b"sh -c x") },
-            Message::Command { question: 0, line: Some(b"") },
-            Message::Command { question: -1, line: None },
-            Message::Command { question: 1, line: Some(&[b'x'; COMMAND_LINE]) },
-            Message::Release { id, group: None },
-            Message::Release { id, group: Pid::new(7) },
-            Message::Hook { when: When::Before, number: 1, at: Moment(7), event: b"x" },
-            Message::Hook { when: When::After, number: -1, at: Moment(0), event: b"" },
-            Message::HookEnded { number: 9 },
-            Message::Notify { word: Word::Killed, event: b"x" },
-            Message::Notify { word: Word::Stuck, event: b"x" },
+            Message { kind: kind::LINE, id: NOBODY, number: Priority::Info as i32, text: b"" },
+            Message { kind: kind::LINE_WITH_COMMAND, id, number: i32::MIN, text: b"hello" },
+            Message { kind: kind::COMMAND, id, number: -1, text: &[b'x'; TEXT] },
         ] {
-            assert_eq!(Message::parse(message.seal().as_bytes()), Some(message));
+            message.send(ours.as_fd()).unwrap();
+            let mut buf = BUFFER;
+            let len = socket::receive(theirs.as_fd(), &mut buf).unwrap();
+            assert_eq!(Message::parse(&buf[..len]), Some(message));
         }
     }
 
     #[test]
-    fn pieces_and_garbage_are_no_message() {
-        let sealed = Message::Line { priority: Priority::Info, text: b"" }.seal();
-        for len in 0..sealed.as_bytes().len() {
-            assert_eq!(Message::parse(&sealed.as_bytes()[..len]), None);
-        }
-        assert_eq!(Message::parse(&[b'x'; 40]), None);
-        let packed = Message::Stats(Stats::default()).seal();
-        assert_eq!(Message::parse(&packed.as_bytes()[..packed.as_bytes().len() - 1]), None);
+    fn pieces_are_no_message() {
+        let fields = Message { kind: kind::REOPEN, id: NOBODY, number: 0, text: b"" }.fields();
+        assert!((0..FIELDS).all(|len| Message::parse(&fields[..len]).is_none()));
+        assert!(Message::parse(&fields).is_some());
+        assert_eq!(Message::parse(&[0; FIELDS]), None);
     }
 }

@@ -17,15 +17,14 @@ mod statistics;
 use crate::config::{Hooks, Outputs};
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
-use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::Remembered;
+use message::{kind, Message, LOST, NOBODY};
 pub use message::{line, Priority, When, Word, LINE};
-use message::{Message, Sealed, LOST};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -83,8 +82,15 @@ pub struct Helper {
 
 impl Helper {
     pub fn start(duty: Duty) -> io::Result<Helper> {
+        let mut helper = Helper::new(duty)?;
+        helper.spawn()?;
+        Ok(helper)
+    }
+
+    /// One that is not there yet, but can be told already.
+    pub fn new(duty: Duty) -> io::Result<Helper> {
         let (ours, theirs) = socket::pair()?;
-        let mut helper = Helper {
+        Ok(Helper {
             duty,
             ours,
             theirs,
@@ -99,26 +105,20 @@ impl Helper {
             unread: Remembered::default(),
             unread_until: Moment::default(),
             full_since: None,
-        };
-        helper.spawn()?;
-        Ok(helper)
+        })
     }
 
-    fn spawn(&mut self) -> io::Result<()> {
+    /// Forks it: from where the stack is short, for it keeps that.
+    pub fn spawn(&mut self) -> io::Result<()> {
         let theirs = self.theirs.as_fd();
         let (duty, watch) = (&self.duty, process::own_pid());
         self.started = clock::now();
         self.silent_since = None;
         self.full_since = None;
-        let pid = process::split(&[theirs], || {
+        let pid = process::split(Some(theirs), || {
             arena::forbid();
             signal::leave_to_parent();
-            let Ok(proc) = Proc::system() else { return 1 };
-            // The watch has said already what is refused.
-            let _ = memory::lock();
-            let _ = memory::touch_all();
-            serve::serve(theirs, watch, proc, duty);
-            0
+            serve::serve(theirs, watch, duty)
         })?;
         self.pid = Some(pid);
         Ok(())
@@ -126,30 +126,33 @@ impl Helper {
 
     /// Sends a finished line to be written.
     pub fn write_line(&mut self, priority: Priority, line: &[u8]) {
-        self.send(Message::Line { priority, text: line });
+        self.send(kind::LINE, NOBODY, priority as i32, line);
     }
 
     /// Sends the beginning of a line that ends in the command line of `id`.
     pub fn write_line_with_command(&mut self, priority: Priority, id: Identity, line: &[u8]) {
-        self.send(Message::LineWithCommand { priority, id, text: line });
+        self.send(kind::LINE_WITH_COMMAND, id, priority as i32, line);
     }
 
     /// Leaves a log file that was renamed, and makes a new one.
     pub fn reopen_log(&mut self) {
-        self.send(Message::Reopen);
+        self.send(kind::REOPEN, NOBODY, 0, b"");
     }
 
     /// Writes the file of numbers anew.
     pub fn write_stats(&mut self, stats: Stats) {
-        self.send(Message::Stats(stats));
+        self.send(kind::STATS, NOBODY, 0, &stats.pack());
     }
 
     /// Runs the hook for that moment, if there is one.
     pub fn run_hook(&mut self, when: When, event: &Event) {
         self.hooks = self.hooks.wrapping_add(1);
-        let number = self.hooks;
-        let at = clock::now();
-        self.send(Message::Hook { when, number, at, event: event.pack().as_bytes() });
+        let kind = match when {
+            When::Before => kind::HOOK_BEFORE,
+            When::After => kind::HOOK_AFTER,
+        };
+        let at = Identity { start: clock::now().0, ..NOBODY };
+        self.send(kind, at, self.hooks, event.pack().as_bytes());
     }
 
     /// Waits until the last hook has ended, at most for `limit`; false if it has not.
@@ -163,12 +166,12 @@ impl Helper {
 
     /// Tells the people who are logged in.
     pub fn notify(&mut self, word: Word, event: &Event) {
-        self.send(Message::Notify { word, event: event.pack().as_bytes() });
+        self.send(kind::NOTIFY, NOBODY, word as i32, event.pack().as_bytes());
     }
 
     /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
     pub fn release(&mut self, id: Identity, group: Option<Pid>) {
-        self.send(Message::Release { id, group });
+        self.send(kind::RELEASE, id, group.map_or(0, Pid::number), b"");
     }
 
     /// The command line of `id`, read now: once the process is ended it may have none. Waits
@@ -180,7 +183,7 @@ impl Helper {
             return None;
         }
         self.questions = self.questions.wrapping_add(1);
-        self.send(Message::ReadCommand { id, question: self.questions });
+        self.send(kind::READ_COMMAND, id, self.questions, b"");
         let end = clock::now().after(limit);
         loop {
             let now = clock::now();
@@ -233,36 +236,36 @@ impl Helper {
     /// Takes all answers; returns the one to the last question, if it is among them.
     fn drain(&mut self) -> Option<Option<CommandLine>> {
         let mut answer = None;
-        let mut buf = Sealed::BUFFER;
+        let mut buf = message::BUFFER;
         while let Ok(len @ 1..) = socket::receive(self.ours.as_fd(), &mut buf) {
-            match Message::parse(&buf[..len]) {
-                Some(Message::Command { question, line }) if question == self.questions => {
-                    answer = Some(line.map(CommandLine::from_bytes));
-                    self.silent_since = None;
-                }
-                Some(Message::HookEnded { number }) if number == self.hooks => {
-                    self.hook_ended = number;
-                }
-                _ => {}
+            let Some(Message { kind, number, text, .. }) = Message::parse(&buf[..len]) else {
+                continue;
+            };
+            if kind == kind::HOOK_ENDED && number == self.hooks {
+                self.hook_ended = number;
+            } else if kind != kind::HOOK_ENDED && number == self.questions {
+                answer = Some((kind == kind::COMMAND).then(|| CommandLine::from_bytes(text)));
+                self.silent_since = None;
             }
         }
         answer
     }
 
-    fn send(&mut self, message: Message<'_>) {
+    fn send(&mut self, kind: u8, id: Identity, number: i32, text: &[u8]) {
         if self.lost > 0 {
             let line = line(format_args!("{}{LOST}", self.lost));
-            let told = Message::Line { priority: Priority::Warning, text: line.as_bytes() }.seal();
-            if socket::send(self.ours.as_fd(), told.as_bytes()).is_ok() {
+            let (number, text) = (Priority::Warning as i32, line.as_bytes());
+            let told = Message { kind: kind::LINE, id: NOBODY, number, text };
+            if told.send(self.ours.as_fd()).is_ok() {
                 self.lost = 0;
             }
         }
-        match socket::send(self.ours.as_fd(), message.seal().as_bytes()) {
-            Ok(()) => self.full_since = None,
-            Err(_) => {
-                self.lost = self.lost.saturating_add(1);
-                self.full_since = self.full_since.or_else(|| Some(clock::now()));
-            }
+        let message = Message { kind, id, number, text };
+        if message.send(self.ours.as_fd()).is_ok() {
+            self.full_since = None;
+        } else {
+            self.lost = self.lost.saturating_add(1);
+            self.full_since = self.full_since.or_else(|| Some(clock::now()));
         }
     }
 
@@ -294,7 +297,7 @@ impl Helper {
         }
         self.spawn()?;
         // The fork has made the watch's pages common again.
-        memory::touch_all()
+        memory::touch_all(memory::WATCH)
     }
 
     /// Has the helper do another duty: where it is another, by another process, while the old
@@ -305,11 +308,11 @@ impl Helper {
             self.duty = duty;
             return Ok(());
         }
-        let fresh = Helper::start(duty)?;
-        let old = std::mem::replace(self, fresh);
-        self.lost = old.lost;
+        let lost = self.lost;
+        *self = Helper::start(duty)?;
+        self.lost = lost;
         // What is not brought in now is when it is needed.
-        let _ = memory::touch_all();
+        let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
@@ -322,7 +325,10 @@ impl Helper {
     }
 
     fn hung_since(&self) -> Option<Moment> {
-        [self.silent_since, self.full_since].into_iter().flatten().min()
+        match (self.silent_since, self.full_since) {
+            (Some(silent), Some(full)) => Some(silent.min(full)),
+            (silent, full) => silent.or(full),
+        }
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that

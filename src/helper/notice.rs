@@ -40,7 +40,7 @@ impl Notices {
         let Some(place) = self.under_way.iter_mut().find(|place| place.is_none()) else {
             return say(out, "notification left out: others are under way still");
         };
-        let started = process::split(&[], || {
+        let started = process::split(None, || {
             arena::open();
             signal::leave_to_parent();
             // Beside the watch, not before it.
@@ -76,57 +76,52 @@ fn say(out: &mut Outboxes<'_>, text: &str) {
 
 /// How many have been told.
 fn tell(proc: &mut Proc, word: Word, event: &Event, command: &ShortCommand) -> u32 {
-    let (summary, body, body_for_owner) = texts(word, event, command);
-    let told = notify::tell(
-        proc,
-        &News {
-            summary: summary.as_bytes(),
-            body: body.as_bytes(),
-            body_for_owner: body_for_owner.as_bytes(),
-            owner: (event.id.pid != Pid::INIT).then_some(event.uid),
-        },
-    );
-    told.users
+    let (summary, body, for_all) = texts(word, event, command);
+    let (summary, body) = (summary.as_bytes(), body.as_bytes());
+    let owner = (event.id.pid != Pid::INIT).then_some(event.uid);
+    let news = News { summary, body: &body[..for_all], body_for_owner: body, owner };
+    notify::tell(proc, &news).users
 }
 
-/// Summary, what everyone may know, and what root and the process's owner may. The name is
-/// the process's own choice; whoever shows it makes it harmless.
-fn texts(word: Word, event: &Event, command: &ShortCommand) -> (Text, Text, Text) {
+/// Summary, and what root and the process's owner may know, of which everyone may know the
+/// beginning of that length. The name is the process's own choice; whoever shows it makes it
+/// harmless.
+fn texts(word: Word, event: &Event, command: &ShortCommand) -> (Text, Text, usize) {
     let (mut summary, mut body) = (Text::new(), Text::new());
-    let cause = match event.reason {
-        Reason::Memory => "Memory is low",
-        Reason::Limit => "It was too large",
-    };
-    let would = if event.dryrun { "would be" } else { "was" };
-    let done = if event.is_kill { "killed" } else { "asked to end" };
-    let name = event.comm.as_bytes();
-    let _ = match word {
-        Word::Killed => {
-            summary.push(name);
-            let _ = write!(summary, " {would} {done}");
-            write!(body, "{cause}.")
-        }
-        Word::Nobody => {
-            let _ = summary.write_str("Memory is low, and no process can be ended");
-            body.write_str("All are protected or out of reach. Close something.")
-        }
-        Word::Kernel => {
-            let _ = summary.write_str("The kernel was asked to kill a process");
-            body.write_str("Memory is low.")
-        }
+    let (what, why) = match word {
+        Word::Killed => (
+            match (event.dryrun, event.is_kill) {
+                (false, false) => " was asked to end",
+                (false, true) => " was killed",
+                (true, false) => " would be asked to end",
+                (true, true) => " would be killed",
+            },
+            match event.reason {
+                Reason::Memory => "Memory is low.",
+                Reason::Limit => "It was too large.",
+            },
+        ),
+        Word::Nobody => (
+            "Memory is low, and no process can be ended",
+            "All are protected or out of reach. Close something.",
+        ),
+        Word::Kernel => ("The kernel was asked to kill a process", "Memory is low."),
         Word::Stuck => {
-            summary.push(name);
-            let _ = summary.write_str(" does not end");
-            body.write_str("It was killed and is stuck in the kernel. Others may go instead.")
+            (" does not end", "It was killed and is stuck in the kernel. Others may go instead.")
         }
     };
-    let mut body_for_owner = body.clone();
+    if matches!(word, Word::Killed | Word::Stuck) {
+        summary.push(event.comm.as_bytes());
+    }
+    summary.push(what.as_bytes());
+    body.push(why.as_bytes());
+    let for_all = body.as_bytes().len();
     if event.id.pid != Pid::INIT {
         let (pid, mib) = (event.id.pid, event.rss.plus(event.swap).mib());
-        let _ = write!(body_for_owner, " Process {pid} held {mib} MiB: ");
-        body_for_owner.push(command.as_bytes());
+        let _ = write!(body, " Process {pid} held {mib} MiB: ");
+        body.push(command.as_bytes());
     }
-    (summary, body, body_for_owner)
+    (summary, body, for_all)
 }
 
 #[cfg(test)]
@@ -146,8 +141,9 @@ mod tests {
         };
         let command = ShortCommand::from_bytes(b"tail --password=x");
         let shown = |word| {
-            let (summary, body, more) = texts(word, &event, &command);
-            [summary, body, more].map(|text| String::from_utf8(text.as_bytes().to_vec()).unwrap())
+            let (summary, body, for_all) = texts(word, &event, &command);
+            let (summary, body) = (summary.as_bytes(), body.as_bytes());
+            [summary, &body[..for_all], body].map(|text| String::from_utf8(text.into()).unwrap())
         };
         assert_eq!(
             shown(Word::Killed),
@@ -158,7 +154,7 @@ mod tests {
             ]
         );
         assert!(shown(Word::Stuck)[0].starts_with("tail does not end"));
-        let (_, body, more) = texts(Word::Nobody, &Event::nobody(false), &command);
-        assert_eq!(body, more);
+        let (_, body, for_all) = texts(Word::Nobody, &Event::nobody(false), &command);
+        assert_eq!(body.as_bytes().len(), for_all);
     }
 }

@@ -4,7 +4,7 @@
 //! What cannot be written waits; what finds no room is counted, and that is said when lines
 //! pass again.
 
-use super::message::{line, Priority, LINE, LOST};
+use super::message::{line, Line, Priority, LINE, LOST};
 use crate::bytes::{self, Buf, Escaped};
 use crate::config::Outputs;
 use crate::sys::errno::{self, Errno};
@@ -33,53 +33,55 @@ const ENTRY: usize = LINE + 128;
 
 /// All places that messages go to.
 pub struct Outboxes<'a> {
-    /// In use even where messages go elsewhere: what is wrong there is said here.
-    stderr: Outbox<'a>,
+    /// The first is standard error, in use even where messages go elsewhere: what is wrong
+    /// there is said here.
+    all: [Option<Outbox<'a>>; 3],
     to_stderr: bool,
-    others: [Option<Outbox<'a>>; 2],
 }
 
 impl<'a> Outboxes<'a> {
-    /// `sender` is the number that syslog shows.
+    /// `sender` is the number that syslog shows. The only call that allocates.
+    #[inline(never)]
     pub fn open(outputs: &'a Outputs, sender: Pid) -> Outboxes<'a> {
         let file = outputs.log_file.as_ref();
+        let stderr = Outbox::new(Sink::Stderr(own_terminal()));
         let file = file.map(|path| Outbox::new(Sink::File { path, open: None }));
         let syslog = outputs.syslog.then(|| Outbox::new(Sink::Syslog { sender, socket: None }));
-        Outboxes {
-            stderr: Outbox::new(Sink::Stderr(own_terminal())),
-            to_stderr: outputs.stderr,
-            others: [file, syslog],
-        }
+        Outboxes { all: [Some(stderr), file, syslog], to_stderr: outputs.stderr }
     }
 
     pub fn line(&mut self, priority: Priority, text: &[u8]) {
-        if self.to_stderr {
-            self.stderr.line(priority, text);
-        }
-        for outbox in self.others.iter_mut().flatten() {
+        let unused = usize::from(!self.to_stderr);
+        for outbox in self.all[unused..].iter_mut().flatten() {
             outbox.line(priority, text);
         }
         // A file may take its time: first everything else that the watch wants.
-        self.flush_those(|outbox| !outbox.sink.may_wait() || outbox.bytes.room() < ENTRY);
+        self.flush_those(false);
     }
 
     pub fn flush(&mut self) {
-        self.flush_those(|_| true);
+        self.flush_those(true);
     }
 
-    fn flush_those(&mut self, which: impl Fn(&Outbox) -> bool) {
-        for outbox in self.others.iter_mut().flatten().filter(|outbox| which(outbox)) {
-            if let Some(trouble) = outbox.flush() {
-                self.stderr.line(Priority::Error, trouble.as_bytes());
+    /// Standard error comes last, for the trouble with the others.
+    fn flush_those(&mut self, with_files: bool) {
+        let [stderr, others @ ..] = &mut self.all;
+        let Some(stderr) = stderr else { return };
+        for outbox in others.iter_mut().flatten() {
+            let may_wait = matches!(outbox.sink, Sink::File { .. });
+            if with_files || !may_wait || outbox.bytes.room() < ENTRY {
+                if let Err(error) = outbox.flush() {
+                    stderr.line(Priority::Error, outbox.sink.trouble(&error).as_bytes());
+                }
             }
         }
-        self.stderr.flush();
+        let _ = stderr.flush();
     }
 
     /// A file that was renamed is left, and made anew under its name.
     pub fn reopen(&mut self) {
         self.flush();
-        for outbox in self.others.iter_mut().flatten() {
+        for outbox in self.all.iter_mut().flatten() {
             if let Sink::File { open, .. } = &mut outbox.sink {
                 *open = None;
                 outbox.again_at = Moment::default();
@@ -88,9 +90,9 @@ impl<'a> Outboxes<'a> {
     }
 
     /// Adds what a wait ends by; returns after what time to try again anyway.
-    pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>) -> Option<Duration> {
+    pub fn wait_by(&self, waiter: &mut Waiter<5>) -> Option<Duration> {
         let mut again = None;
-        for outbox in self.others.iter().flatten().chain([&self.stderr]) {
+        for outbox in self.all.iter().flatten() {
             if !outbox.bytes.as_bytes().is_empty() {
                 match outbox.sink.pollable() {
                     Some(fd) => drop(waiter.add(fd, Wish::Writable)),
@@ -107,7 +109,7 @@ impl<'a> Outboxes<'a> {
         loop {
             self.flush();
             let left = end.since(clock::now());
-            let mut waiter = Waiter::<3>::new();
+            let mut waiter = Waiter::new();
             let again = self.wait_by(&mut waiter);
             if left == Duration::ZERO || (waiter.is_empty() && again.is_none()) {
                 return;
@@ -119,8 +121,8 @@ impl<'a> Outboxes<'a> {
 
 struct Outbox<'a> {
     sink: Sink<'a>,
-    /// Finished lines, each with its newline.
-    bytes: Buf<ROOM>,
+    /// Finished lines, each with its newline. Apart, since most outboxes are not in use.
+    bytes: Box<Buf<ROOM>>,
     lost: u32,
     /// What went out last was no whole line, and told of so many lost ones.
     torn: Option<u32>,
@@ -131,8 +133,8 @@ struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     fn new(sink: Sink<'a>) -> Outbox<'a> {
-        let again_at = Moment::default();
-        Outbox { sink, bytes: Buf::new(), lost: 0, torn: None, in_trouble: false, again_at }
+        let (bytes, again_at) = (Box::new(Buf::new()), Moment::default());
+        Outbox { sink, bytes, lost: 0, torn: None, in_trouble: false, again_at }
     }
 
     /// Takes a whole line or none.
@@ -159,16 +161,13 @@ impl<'a> Outbox<'a> {
         self.bytes.push(entry.as_bytes());
     }
 
-    /// Writes as much as is taken without waiting. What to say of it, where trouble begins.
-    fn flush(&mut self) -> Option<Buf<LINE>> {
+    /// Writes as much as is taken without waiting. The error is one where trouble begins,
+    /// and to be told.
+    fn flush(&mut self) -> io::Result<()> {
         while !self.bytes.as_bytes().is_empty() && clock::now() >= self.again_at {
             match self.sink.write(self.bytes.as_bytes()) {
                 Ok(written) => {
-                    let bytes = self.bytes.as_bytes();
-                    let begun = bytes[..written].rsplit(|&byte| byte == b'\n').next();
-                    let begun = begun.filter(|begun| !begun.is_empty()).map(<[u8]>::len);
-                    let torn = begun.and_then(|len| bytes[written - len..].split(is_end).next());
-                    self.torn = torn.map(told_in);
+                    self.torn = torn_after(self.bytes.as_bytes(), written);
                     self.bytes.drop_front(written);
                     self.in_trouble = false;
                 }
@@ -184,13 +183,23 @@ impl<'a> Outbox<'a> {
                 Err(error) => {
                     self.sink.close();
                     self.again_at = clock::now().after(AGAIN);
-                    let is_new = !std::mem::replace(&mut self.in_trouble, true);
-                    return is_new.then(|| self.sink.trouble(&error));
+                    return match std::mem::replace(&mut self.in_trouble, true) {
+                        true => Ok(()),
+                        false => Err(error),
+                    };
                 }
             }
         }
-        None
+        Ok(())
     }
+}
+
+/// Of how many lost lines the line tells within which the first `written` of `bytes` end.
+fn torn_after(bytes: &[u8], written: usize) -> Option<u32> {
+    let begin = bytes[..written].iter().rposition(is_end).map_or(0, |end| end + 1);
+    let rest = &bytes[begin..];
+    let len = rest.iter().position(is_end).unwrap_or(rest.len());
+    (begin < written).then(|| told_in(&rest[..len]))
 }
 
 fn is_end(byte: &u8) -> bool {
@@ -200,20 +209,24 @@ fn is_end(byte: &u8) -> bool {
 /// Of how many lost lines this one tells.
 fn told_in(line: &[u8]) -> u32 {
     let number = line.strip_suffix(LOST.as_bytes()).and_then(bytes::parse_u64);
-    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    number.map_or(0, |number| number as u32)
 }
 
 /// How many lines are lost when `waiting` is, of which the first has been begun where one is
 /// `torn`: that is there in part, unless it told of others.
 fn lost_with(waiting: &[u8], torn: Option<u32>) -> u32 {
-    let whole = waiting.split_inclusive(is_end).map(|line| &line[..line.len() - 1]);
-    let lost = whole.skip(usize::from(torn.is_some())).map(|line| told_in(line).max(1));
-    lost.chain(torn).fold(0, u32::saturating_add)
+    let mut lost = torn.unwrap_or(0);
+    for line in waiting.split_inclusive(is_end).skip(usize::from(torn.is_some())) {
+        lost = lost.saturating_add(told_in(&line[..line.len() - 1]).max(1));
+    }
+    lost
 }
 
 fn own_terminal() -> Option<OwnedFd> {
-    let is_terminal = fd::is_terminal(fd::stderr());
-    is_terminal.then(|| fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok()).flatten()
+    match fd::is_terminal(fd::stderr()) {
+        true => fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok(),
+        false => None,
+    }
 }
 
 /// Where the lines of one outbox go.
@@ -252,9 +265,9 @@ impl Sink<'_> {
             Sink::Stderr(terminal) => {
                 // Whole lines: two helpers write while one takes over from the other.
                 let piece = &lines[..lines.len().min(AT_ONCE)];
-                let end = piece.iter().rposition(|&byte| byte == b'\n');
+                let end = piece.iter().rposition(is_end).map_or(piece.len(), |end| end + 1);
                 let to = terminal.as_ref().map_or(fd::stderr(), AsFd::as_fd);
-                fd::write(to, end.map_or(piece, |end| &piece[..=end]))
+                fd::write(to, &piece[..end])
             }
             Sink::File { path, open } => {
                 let file = match open {
@@ -264,7 +277,7 @@ impl Sink<'_> {
                 fd::write(file.as_fd(), lines)
             }
             Sink::Syslog { socket, .. } => {
-                let end = lines.iter().position(|&byte| byte == b'\n').unwrap_or(lines.len());
+                let end = lines.iter().position(is_end).unwrap_or(lines.len());
                 let line = &lines[..end];
                 let sent = match socket {
                     Some(open) => socket::send(open.as_fd(), line),
@@ -283,10 +296,6 @@ impl Sink<'_> {
         }
     }
 
-    fn may_wait(&self) -> bool {
-        matches!(self, Sink::File { .. })
-    }
-
     /// What tells that it can be written to again.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -303,7 +312,7 @@ impl Sink<'_> {
         }
     }
 
-    fn trouble(&self, error: &io::Error) -> Buf<LINE> {
+    fn trouble(&self, error: &io::Error) -> Line {
         let path = match self {
             Sink::Stderr(_) => &b"standard error"[..],
             Sink::File { path, .. } => path.as_bytes(),

@@ -1,7 +1,7 @@
 //! The file of `--stats-file`: written beside its place and renamed, so that a reader finds
 //! a whole one always.
 
-use super::message::{line, LINE};
+use super::message::{line, Line};
 use crate::bytes::{Buf, Escaped};
 use crate::procfs::Proc;
 use crate::stats::{Page, Stats};
@@ -20,21 +20,17 @@ type LongPath = Buf<1024>;
 
 pub struct StatsFile<'a> {
     path: &'a Path,
-    /// Collectors read `*.prom`: this one does not end so.
-    beside: LongPath,
     watch: Pid,
     in_trouble: bool,
 }
 
 impl<'a> StatsFile<'a> {
     pub fn new(path: &'a Path, watch: Pid) -> StatsFile<'a> {
-        let mut beside = LongPath::from_bytes(path.as_bytes());
-        beside.push(b".tmp\0");
-        StatsFile { path, beside, watch, in_trouble: false }
+        StatsFile { path, watch, in_trouble: false }
     }
 
-    /// What to say of it, where trouble begins.
-    pub fn write(&mut self, stats: &Stats, proc: &mut Proc) -> Option<Buf<LINE>> {
+    /// The error is one where trouble begins, and to be told.
+    pub fn write(&mut self, stats: &Stats, proc: &mut Proc) -> io::Result<()> {
         let mut resident = |pid| {
             let pages = proc.resident_pages(pid).ok()?;
             Some(KiB::from_pages(pages, machine::page()))
@@ -43,30 +39,29 @@ impl<'a> StatsFile<'a> {
         let stall = proc.stall_shares().ok();
         let mut page = Buf::<PAGE>::new();
         let _ = write!(page, "{}", Page { stats, resident, stall });
-        match self.replace(page.as_bytes()) {
-            Ok(()) => {
-                self.in_trouble = false;
-                None
-            }
-            Err(error) => {
-                let is_new = !std::mem::replace(&mut self.in_trouble, true);
-                is_new.then(|| self.trouble(&error))
-            }
+        let replaced = self.replace(page.as_bytes());
+        let was_in_trouble = std::mem::replace(&mut self.in_trouble, replaced.is_err());
+        if was_in_trouble {
+            return Ok(());
         }
+        replaced
     }
 
     fn replace(&self, page: &[u8]) -> io::Result<()> {
+        // Collectors read `*.prom`: this one does not end so.
+        let mut beside = LongPath::from_bytes(self.path.as_bytes());
+        beside.push(b".tmp\0");
         // What is left of an earlier try, or what others have put there.
-        let _ = fd::remove(self.beside.as_bytes());
-        let file = fd::open_bytes(self.beside.as_bytes(), Access::Create)?;
+        let _ = fd::remove(beside.as_bytes());
+        let file = fd::open_bytes(beside.as_bytes(), Access::Create)?;
         fd::let_all_read(file.as_fd())?;
         if fd::write(file.as_fd(), page)? < page.len() {
             return Err(errno::no_space());
         }
-        fd::rename(self.beside.as_bytes(), self.path.terminated())
+        fd::rename(beside.as_bytes(), self.path.terminated())
     }
 
-    fn trouble(&self, error: &io::Error) -> Buf<LINE> {
+    pub fn trouble(&self, error: &io::Error) -> Line {
         let path = Escaped(self.path.as_bytes());
         line(format_args!("warning: cannot write {path}: {}; trying on", Errno(error)))
     }

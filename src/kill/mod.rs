@@ -63,8 +63,8 @@ impl Look<'_> {
 pub enum Step {
     /// Nothing before the next look.
     Wait,
-    /// Find a victim for this signal, then call `signalled`, `alone`, `rehearsed` or
-    /// `leave`.
+    /// Find a victim for this signal, then call `signalled`, `alone` or
+    /// `rehearsed`.
     Choose(Deadly),
     /// SIGKILL to the victim in flight.
     Escalate(Urgency),
@@ -156,35 +156,27 @@ impl Machine {
     }
 
     /// The next step; call again until it is `Wait`, with a fresh look where one is due.
+    #[inline(never)]
     pub fn step(&mut self, look: Look<'_>) -> Step {
         let level = look.level();
         match &mut self.state {
-            State::Watching => match level {
-                Level::Fine => Step::Wait,
-                Level::Term if look.now < self.cool_at => Step::Wait,
-                Level::Term => Step::Choose(Deadly::Term),
-                Level::Kill => Step::Choose(Deadly::Kill),
-            },
+            State::Watching => {}
             State::InFlight(flight) => {
                 flight.settling.watch_flight(look.memory);
-                let late = look.now >= flight.deadline;
-                let (id, signal) = (flight.id, flight.signal);
                 if look.victim_gone {
                     let after = look.now.since(flight.first);
                     self.cool_at = look.now.after(self.cooldown);
                     self.state = State::Settling(flight.settling.begin(look.now, look.memory));
                     return Step::Ended { after };
                 }
-                match (signal, level) {
-                    (Deadly::Term, Level::Kill) => {
-                        flight.kill(look);
-                        Step::Escalate(Urgency::Level)
-                    }
+                let late = look.now >= flight.deadline;
+                return match (flight.signal, level) {
+                    (Deadly::Term, Level::Kill) => flight.escalate(look, Urgency::Level),
                     (Deadly::Term, Level::Term) if late && self.grace.is_some() => {
-                        flight.kill(look);
-                        Step::Escalate(Urgency::Grace)
+                        flight.escalate(look, Urgency::Grace)
                     }
                     (Deadly::Term, Level::Fine) if late => {
+                        let id = flight.id;
                         self.let_off.add(id);
                         self.state = State::Watching;
                         Step::LetOff { id }
@@ -194,38 +186,44 @@ impl Machine {
                         Step::Wait
                     }
                     (Deadly::Kill, _) if late => {
+                        let id = flight.id;
                         self.leave(id);
                         Step::Stuck { id }
                     }
                     _ => Step::Wait,
-                }
+                };
             }
             State::Settling(settling) => match settling.verdict(look) {
-                Verdict::Wait => Step::Wait,
-                Verdict::Over => {
-                    self.state = State::Watching;
-                    self.step(look)
-                }
+                Verdict::Wait => return Step::Wait,
+                Verdict::Over => {}
                 Verdict::Useless { gained, expected } => {
                     let pause = self.useless.next(look.now);
-                    let taken_beyond = Some(look.memory.anon.plus(settle::noise(look.memory)));
-                    self.state = State::Pausing { until: look.now.after(pause), taken_beyond };
-                    Step::Useless { gained, expected, pause }
+                    self.pause(look.now.after(pause), Some(look.memory));
+                    return Step::Useless { gained, expected, pause };
                 }
             },
             State::Pausing { until, taken_beyond } => {
                 // Anonymous memory that is taken anew is where killing does reach.
                 let taken = taken_beyond.is_some_and(|beyond| look.memory.anon > beyond);
                 // What was given back meanwhile can be taken anew, too.
-                let beyond_now = look.memory.anon.plus(settle::noise(look.memory));
+                let beyond_now = fresh_beyond(look.memory);
                 *taken_beyond = taken_beyond.map(|beyond| beyond.min(beyond_now));
                 if look.now < *until && !taken {
                     return Step::Wait;
                 }
-                self.state = State::Watching;
-                self.step(look)
             }
         }
+        self.state = State::Watching;
+        match level {
+            Level::Term if look.now >= self.cool_at => Step::Choose(Deadly::Term),
+            Level::Kill => Step::Choose(Deadly::Kill),
+            Level::Fine | Level::Term => Step::Wait,
+        }
+    }
+
+    /// With `memory`, fresh anonymous memory ends the pause.
+    fn pause(&mut self, until: Moment, memory: Option<&Memory>) {
+        self.state = State::Pausing { until, taken_beyond: memory.map(fresh_beyond) };
     }
 
     /// `signal` was sent to the victim, which holds `held`.
@@ -241,14 +239,8 @@ impl Machine {
             Deadly::Term => self.grace.unwrap_or(LET_OFF_AFTER),
             Deadly::Kill => STUCK_AFTER,
         };
-        self.state = State::InFlight(Flight {
-            id,
-            first: now,
-            deadline: now.after(wait),
-            signal,
-            available: memory.available,
-            settling: Settling::expect(held, memory),
-        });
+        let deadline = now.after(wait);
+        self.adopt(Adopted { id, signal, held, first: now, deadline }, memory);
     }
 
     /// One that was signalled for another reason is the victim of this event as well; its
@@ -262,14 +254,13 @@ impl Machine {
     /// There was nobody to signal; returns how long the machine waits now.
     pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
         let wait = self.alone.next(now);
-        let taken_beyond = Some(memory.anon.plus(settle::noise(memory)));
-        self.state = State::Pausing { until: now.after(wait), taken_beyond };
+        self.pause(now.after(wait), Some(memory));
         wait
     }
 
     /// A victim was named in a dry run.
     pub fn rehearsed(&mut self, now: Moment) {
-        self.state = State::Pausing { until: now.after(DRY), taken_beyond: None };
+        self.pause(now.after(DRY), None);
     }
 
     /// The kernel was asked to choose: nobody in flight, but memory is expected.
@@ -279,18 +270,18 @@ impl Machine {
         self.state = State::Settling(settling.begin(now, memory));
     }
 
-    /// The process in flight is protected by now.
+    /// The process in flight is protected by now, or may not be signalled.
     pub fn spare(&mut self) {
         self.state = State::Watching;
     }
 
-    /// A process cannot be ended (stuck, EPERM): not a candidate from now on.
-    pub fn leave(&mut self, id: Identity) {
+    /// The process in flight does not end.
+    fn leave(&mut self, id: Identity) {
         self.remember_left(id);
         self.state = State::Watching;
     }
 
-    /// The same of a process that is not the one in flight here.
+    /// A process cannot be ended (stuck, EPERM): not a candidate from now on.
     pub fn remember_left(&mut self, id: Identity) {
         self.left.add(id);
     }
@@ -358,7 +349,17 @@ impl Machine {
     }
 }
 
+/// What is anonymous beyond this has been taken anew.
+fn fresh_beyond(memory: &Memory) -> KiB {
+    memory.anon.plus(settle::noise(memory))
+}
+
 impl Flight {
+    fn escalate(&mut self, look: Look<'_>, urgency: Urgency) -> Step {
+        self.kill(look);
+        Step::Escalate(urgency)
+    }
+
     /// SIGKILL is sent, or given more time.
     fn kill(&mut self, look: Look<'_>) {
         self.signal = Deadly::Kill;
@@ -386,8 +387,8 @@ struct Backoff {
     until: Moment,
 }
 
-/// Longer than from a pause's end to the verdict on the next kill.
-const QUIET: Duration = Duration::from_secs(30);
+/// In seconds: longer than from a pause's end to the verdict on the next kill.
+const QUIET: u64 = 30;
 
 impl Backoff {
     /// In seconds.
@@ -396,7 +397,7 @@ impl Backoff {
     }
 
     fn next(&mut self, now: Moment) -> Duration {
-        let quiet = now.since(self.until) > QUIET + Duration::from_secs(self.last);
+        let quiet = now.since(self.until).as_secs() > QUIET + self.last;
         self.last = if quiet { self.first } else { (self.last * 2).clamp(self.first, self.limit) };
         let wait = Duration::from_secs(self.last);
         self.until = now.after(wait);

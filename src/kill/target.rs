@@ -113,17 +113,17 @@ impl Target {
     }
 
     fn group_lives(&self, proc: &mut Proc, leader: Pid) -> io::Result<bool> {
-        if proc
-            .stat(self.id.pid)
-            .is_ok_and(|stat| stat.id == self.id && stat.pgid == leader.number() && !stat.is_gone())
-        {
-            return Ok(true);
+        let is_member = |proc: &mut Proc, pid| {
+            let stat = &proc.stat(pid);
+            let stat = stat.as_ref().ok().filter(|stat| stat.pgid == leader.number())?;
+            (!stat.is_gone()).then_some(stat.id)
+        };
+        let mut lives = is_member(proc, self.id.pid) == Some(self.id);
+        if !lives {
+            proc.for_each(|proc, pid| {
+                lives = lives || is_member(proc, pid).is_some();
+            })?;
         }
-        let mut lives = false;
-        proc.for_each(|proc, pid| {
-            lives = lives
-                || proc.stat(pid).is_ok_and(|stat| stat.pgid == leader.number() && !stat.is_gone());
-        })?;
         Ok(lives)
     }
 }

@@ -1,33 +1,40 @@
 //! Addresses of buses (D-Bus Specification, "Server Addresses"): `unix:path=/run/bus`,
 //! `unix:abstract=/tmp/dbus-x,guid=...`, several of them between semicolons.
 
-use crate::bytes::Buf;
-
 /// As `sun_path` takes it, with the NUL that ends a path or begins an abstract name
 /// (unix(7)); what does not fit there is no address.
-pub type Name = Buf<108>;
+pub type Name = Vec<u8>;
+const LONGEST: usize = 108;
 
 /// Whoever sets the variable chooses how long it is; as many as a client would ever try.
 const TRIED: usize = 4;
 
 /// The names of those that are sockets of this machine, in their order.
-pub fn names(list: &[u8]) -> impl Iterator<Item = Name> + '_ {
-    list.split(|&byte| byte == b';').filter_map(name).take(TRIED)
+pub fn names(list: &[u8]) -> Vec<Name> {
+    let mut names = Vec::new();
+    for address in list.split(|&byte| byte == b';') {
+        if names.len() < TRIED {
+            names.extend(name(address));
+        }
+    }
+    names
 }
 
 fn name(address: &[u8]) -> Option<Name> {
-    let mut pairs = address.strip_prefix(b"unix:")?.split(|&byte| byte == b',');
-    pairs.find_map(|pair| {
+    for pair in address.strip_prefix(b"unix:")?.split(|&byte| byte == b',') {
         let mut name = Name::new();
         if let Some(path) = pair.strip_prefix(b"path=") {
             unescape(path, &mut name)?;
-            name.push(b"\0");
-        } else {
-            name.push(b"\0");
-            unescape(pair.strip_prefix(b"abstract=")?, &mut name)?;
+            name.push(0);
+        } else if let Some(text) = pair.strip_prefix(b"abstract=") {
+            name.push(0);
+            unescape(text, &mut name)?;
         }
-        (name.as_bytes().len() > 1 && !name.is_cut()).then_some(name)
-    })
+        if (2..=LONGEST).contains(&name.len()) {
+            return Some(name);
+        }
+    }
+    None
 }
 
 /// `%xx` stands for a byte; a NUL would end the name too early.
@@ -37,10 +44,10 @@ fn unescape(mut text: &[u8], name: &mut Name) -> Option<()> {
             b'%' => (hex(*rest.first()?)? << 4 | hex(*rest.get(1)?)?, &rest[2..]),
             byte => (byte, rest),
         };
-        if byte == 0 {
+        if byte == 0 || name.len() == LONGEST {
             return None;
         }
-        name.push(&[byte]);
+        name.push(byte);
         text = rest;
     }
     Some(())
@@ -55,7 +62,7 @@ mod tests {
     use super::*;
 
     fn shown(list: &[u8]) -> Vec<Vec<u8>> {
-        names(list).map(|name| name.as_bytes().to_vec()).collect()
+        names(list)
     }
 
     #[test]

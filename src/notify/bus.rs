@@ -4,13 +4,13 @@
 //! All of it ends at one deadline, whatever the other side does, and nothing is sent to a
 //! socket at which another user listens than the one who was meant.
 
-use super::address::{self, Name};
+use super::address;
 use super::wire::{self, Incoming, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Waiter, Wish};
 use crate::sys::{clock, errno, process, socket};
 use crate::units::Moment;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -82,7 +82,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 pub struct Bus {
     socket: OwnedFd,
     /// What has come and was not looked at yet.
-    inbox: Buf<MESSAGE>,
+    inbox: Vec<u8>,
     /// The number of the last message.
     serial: u32,
     end: Moment,
@@ -99,7 +99,7 @@ impl Bus {
             }
         }
         let socket = socket?;
-        let mut bus = Bus { socket, inbox: Buf::new(), serial: 0, end };
+        let mut bus = Bus { socket, inbox: Vec::new(), serial: 0, end };
         bus.authenticate()?;
         bus.call(&HELLO, &Values::new())?;
         Ok(bus)
@@ -110,13 +110,13 @@ impl Bus {
         let (mut user, mut line) = (Buf::<10>::new(), Buf::<64>::new());
         user.push_number(process::own_user());
         line.push(b"\0AUTH EXTERNAL ");
-        for digit in user.as_bytes() {
-            let _ = write!(line, "{digit:02x}");
+        for &digit in user.as_bytes() {
+            line.push(&[b'3', digit]);
         }
         line.push(b"\r\n");
         self.send(line.as_bytes())?;
         let answer = self.line()?;
-        match bytes::first_word(answer.as_bytes()) {
+        match bytes::first_word(&answer) {
             b"OK" => self.send(b"BEGIN\r\n"),
             b"REJECTED" | b"ERROR" | b"DATA" => Err(Fault::NotLetIn),
             _ => Err(Fault::Garbage),
@@ -127,11 +127,11 @@ impl Bus {
     pub fn call(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.post(member, body)?;
         loop {
-            match wire::parse(self.inbox.as_bytes()).map_err(|_| Fault::Garbage)? {
+            match wire::parse(&self.inbox).map_err(|_| Fault::Garbage)? {
                 None => self.receive()?,
                 Some((incoming, len)) => {
                     let answer = self.answer(incoming);
-                    self.inbox.drop_front(len);
+                    self.take(len);
                     if let Some(answer) = answer {
                         return answer;
                     }
@@ -166,16 +166,19 @@ impl Bus {
         }
     }
 
-    /// The next line, without its end.
-    fn line(&mut self) -> Result<Buf<64>, Fault> {
+    /// Removes `len` bytes of what has come.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let rest = self.inbox.split_off(len);
+        std::mem::replace(&mut self.inbox, rest)
+    }
+
+    /// The next line.
+    fn line(&mut self) -> Result<Vec<u8>, Fault> {
         loop {
-            let come = self.inbox.as_bytes();
-            if let Some(len) = come.windows(2).position(|end| end == b"\r\n") {
-                let line = Buf::from_bytes(&come[..len]);
-                self.inbox.drop_front(len + 2);
-                return Ok(line);
+            if let Some(len) = self.inbox.windows(2).position(|end| end == b"\r\n") {
+                return Ok(self.take(len + 2));
             }
-            if self.inbox.room() == 0 {
+            if self.inbox.len() == MESSAGE {
                 return Err(Fault::Garbage);
             }
             self.receive()?;
@@ -196,7 +199,7 @@ impl Bus {
     /// which there is none is garbage already.
     fn receive(&mut self) -> Result<(), Fault> {
         let mut buf = [0; MESSAGE];
-        let room = self.inbox.room();
+        let room = MESSAGE - self.inbox.len();
         loop {
             // Also where something comes all the time.
             if clock::now() >= self.end {
@@ -205,7 +208,7 @@ impl Bus {
             match socket::receive(self.socket.as_fd(), &mut buf[..room]) {
                 Ok(0) => return Err(Fault::HungUp),
                 Ok(len) => {
-                    self.inbox.push(&buf[..len]);
+                    self.inbox.extend_from_slice(&buf[..len]);
                     return Ok(());
                 }
                 Err(error) => self.wait(&error, Wish::Readable)?,
@@ -234,9 +237,9 @@ impl Bus {
     }
 }
 
-fn connect(name: &Name, owner: Option<u32>, end: Moment) -> Result<OwnedFd, Fault> {
+fn connect(name: &[u8], owner: Option<u32>, end: Moment) -> Result<OwnedFd, Fault> {
     loop {
-        match socket::connect_stream(name.as_bytes()) {
+        match socket::connect_stream(name) {
             Ok(socket) => {
                 let peer = socket::peer_user(socket.as_fd()).ok();
                 let is_meant = owner.is_none() || owner == peer;

@@ -18,7 +18,6 @@ use crate::sys::{clock, process, signal};
 use crate::units::{Moment, Pid};
 use bus::Bus;
 pub use bus::Fault;
-use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 use visit::visit;
 use wire::{Member, Values};
@@ -78,33 +77,36 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> Told {
     signal::end_after(ALL_ENDS);
     let end = clock::now().after(ALL);
     let mut office = Office::default();
-    office.send(Whom::System, end, || broadcast(news));
-    for person in people(proc) {
-        office.send(Whom::User(person.owner.user), end, || visit(&person, news));
+    office.send(Whom::System, end, &|| broadcast(news));
+    let people = people(proc);
+    for &owner in &people.users {
+        office.send(Whom::User(owner.user), end, &|| visit(owner, &people.processes, news));
     }
     office.close(end);
     signal::end_never();
     office.told
 }
 
-/// A user with processes, and so perhaps with a bus.
-struct Person {
-    owner: Owner,
-    pids: Vec<Pid>,
+/// Users with processes, and so perhaps with a bus.
+#[derive(Default)]
+struct People {
+    users: Vec<Owner>,
+    /// All their processes.
+    processes: Vec<(u32, Pid)>,
 }
 
 /// Those to whom this process may send somebody.
-fn people(proc: &mut Proc) -> Vec<Person> {
-    let mut people: Vec<Person> = Vec::new();
+fn people(proc: &mut Proc) -> People {
+    let mut people = People::default();
     let own = process::own_user();
     let _ = proc.for_each(|proc, pid| {
         let Ok(owner) = proc.user_and_group(pid) else { return };
         if own != 0 && owner.user != own || !proc.has_one_user(pid).unwrap_or(false) {
             return;
         }
-        match people.iter_mut().find(|person| person.owner.user == owner.user) {
-            Some(person) => person.pids.push(pid),
-            None => people.push(Person { owner, pids: vec![pid] }),
+        people.processes.push((owner.user, pid));
+        if people.users.iter().all(|known| known.user != owner.user) {
+            people.users.push(owner);
         }
     });
     people
@@ -125,14 +127,14 @@ struct Office {
 
 impl Office {
     /// Sends a messenger, once there are few enough, and as long as there is time.
-    fn send(&mut self, whom: Whom, end: Moment, errand: impl FnOnce() -> Result<(), Fault>) {
+    fn send(&mut self, whom: Whom, end: Moment, errand: &dyn Fn() -> Result<(), Fault>) {
         while self.out.len() >= MESSENGERS && clock::now() < end {
             self.wait();
         }
         if clock::now() >= end {
             return self.note(whom, Err(Fault::Silent));
         }
-        let messenger = process::split(&[], || {
+        let messenger = process::split(None, || {
             signal::end_after(ONE_ENDS);
             status_of(errand())
         });
@@ -185,20 +187,23 @@ impl Office {
 
 /// A messenger's exit status is all that it reports.
 fn status_of(result: Result<(), Fault>) -> i32 {
-    let is_it = |fault: &Fault| result == Err(*fault);
-    Fault::ALL.iter().position(is_it).map_or(0, |place| place as i32 + 1)
+    result.err().map_or(0, |fault| fault as i32 + 1)
 }
 
 /// Any other status is that of a process that has gone wrong.
 fn result_of(status: i32) -> Result<(), Fault> {
-    let Some(place) = (status as usize).checked_sub(1) else { return Ok(()) };
-    Err(Fault::ALL.get(place).copied().unwrap_or(Fault::Silent))
+    match status {
+        0 => Ok(()),
+        _ => Err(Fault::ALL.get(status as usize - 1).copied().unwrap_or(Fault::Silent)),
+    }
 }
 
+const SYSTEM_BUS_VARIABLE: &[u8] = b"DBUS_SYSTEM_BUS_ADDRESS=";
+
 fn broadcast(news: &News<'_>) -> Result<(), Fault> {
-    let set = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").map(OsStringExt::into_vec);
+    let set = process::environment().find_map(|text| text.strip_prefix(SYSTEM_BUS_VARIABLE));
     let end = clock::now().after(ONE);
-    let mut bus = Bus::enter(set.as_deref().unwrap_or(SYSTEM_BUS), None, end)?;
+    let mut bus = Bus::enter(set.unwrap_or(SYSTEM_BUS), None, end)?;
     let mut body = Values::new();
     body.string(text::plain(news.summary).as_bytes());
     body.string(text::without_markup(news.body).as_bytes());

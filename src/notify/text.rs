@@ -1,7 +1,7 @@
 //! Text that a process chose, as a bus takes it and a desktop shows it: valid UTF-8
 //! without control characters, of bounded length.
 
-use crate::bytes::{turns_direction, Buf};
+use crate::bytes::{is_treacherous, Buf};
 
 /// More than any desktop shows; 2 of them and their addresses fit in a message.
 pub type Text = Buf<1024>;
@@ -10,27 +10,27 @@ const CUT: &str = "...";
 
 /// For a summary, which is shown as it is.
 pub fn plain(text: &[u8]) -> Text {
-    shown(text, |_| None)
+    shown(text, false)
 }
 
 /// For a body, in which a desktop looks for markup (Desktop Notifications Specification,
 /// "Markup").
 pub fn without_markup(text: &[u8]) -> Text {
-    shown(text, |c| match c {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        _ => None,
-    })
+    shown(text, true)
 }
 
 /// What does not fit goes as whole characters, so that nothing is cut in two.
-fn shown(text: &[u8], instead: impl Fn(char) -> Option<&'static str>) -> Text {
+fn shown(text: &[u8], may_mark_up: bool) -> Text {
     let mut shown = Text::new();
     for c in String::from_utf8_lossy(text).chars() {
-        let c = if c.is_control() || turns_direction(c) { ' ' } else { c };
         let mut utf8 = [0; 4];
-        let piece = instead(c).unwrap_or_else(|| c.encode_utf8(&mut utf8));
+        let piece = match c {
+            c if is_treacherous(c) => " ",
+            '&' if may_mark_up => "&amp;",
+            '<' if may_mark_up => "&lt;",
+            '>' if may_mark_up => "&gt;",
+            c => c.encode_utf8(&mut utf8),
+        };
         if shown.room() < piece.len() + CUT.len() {
             shown.push(CUT.as_bytes());
             break;

@@ -5,11 +5,12 @@
 use super::address::{self, Name};
 use super::bus::{Bus, Fault};
 use super::wire::{Member, Values};
-use super::{text, News, Person, ONE};
+use super::{text, News, ONE};
 use crate::bytes::Buf;
 use crate::procfs::Proc;
+use crate::sys::fd::Owner;
 use crate::sys::{clock, process};
-use crate::units::Moment;
+use crate::units::{Moment, Pid};
 use std::fmt::Write;
 
 /// Several addresses and their escapes; one that is longer is no real one.
@@ -28,11 +29,11 @@ const NOTIFY: Member = Member {
 
 /// Shows the news on the user's own bus, or where there is none, on that of each of his
 /// sessions, which only their processes know.
-pub fn visit(person: &Person, news: &News<'_>) -> Result<(), Fault> {
-    let user = person.owner.user;
+pub fn visit(owner: Owner, processes: &[(u32, Pid)], news: &News<'_>) -> Result<(), Fault> {
+    let user = owner.user;
     let mut proc = Proc::system().map_err(|_| Fault::NoRight)?;
-    if user != process::own_user() {
-        process::become_user(person.owner).map_err(|_| Fault::NoRight)?;
+    if user != process::own_user() && !process::become_user(owner) {
+        return Err(Fault::NoRight);
     }
     let is_for_all = user != 0 && news.owner != Some(user);
     let body = if is_for_all { news.body } else { news.body_for_owner };
@@ -49,7 +50,7 @@ pub fn visit(person: &Person, news: &News<'_>) -> Result<(), Fault> {
     if round.result.is_ok() {
         return Ok(());
     }
-    for &pid in &person.pids {
+    for &(_, pid) in processes.iter().filter(|(of, _)| *of == user) {
         if round.tried.len() == TRIED || clock::now() >= round.end {
             break;
         }
@@ -73,9 +74,8 @@ struct Round {
 
 impl Round {
     fn show_at(&mut self, addresses: &[u8]) {
-        let Some(name) = address::names(addresses).next() else { return };
-        let is_known = |tried: &Name| tried.as_bytes() == name.as_bytes();
-        if self.tried.iter().any(is_known) || self.tried.len() == TRIED {
+        let Some(name) = address::names(addresses).into_iter().next() else { return };
+        if self.tried.contains(&name) || self.tried.len() == TRIED {
             return;
         }
         self.tried.push(name);

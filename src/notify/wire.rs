@@ -4,8 +4,6 @@
 //! Never reads or writes anything itself. What comes back may be anything: a message is
 //! refused as a whole before one byte of it is read that is not there.
 
-use crate::bytes::Buf;
-
 /// The longest message that is sent or taken. What is sent here has two texts and comes to
 /// 2.5 KiB at most; the answers of a bus to a new client, to some 200 bytes.
 pub const MESSAGE: usize = 4096;
@@ -36,42 +34,48 @@ const SIGNATURE: u8 = 8;
 
 /// Values one behind the other, each at a multiple of its own size.
 pub struct Values {
-    bytes: Buf<MESSAGE>,
+    bytes: Vec<u8>,
 }
 
 impl Values {
     pub fn new() -> Values {
-        Values { bytes: Buf::new() }
+        Values { bytes: Vec::new() }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.as_bytes()
+        &self.bytes
+    }
+
+    #[inline(never)]
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn align(&mut self, to: usize) {
-        let over = self.as_bytes().len() % to;
-        self.bytes.push(&[0; 8][..(to - over) % to]);
+        while self.bytes.len() % to != 0 {
+            self.byte(0);
+        }
     }
 
     pub fn byte(&mut self, value: u8) {
-        self.bytes.push(&[value]);
+        self.push(&[value]);
     }
 
     pub fn number(&mut self, value: u32) {
         self.align(4);
-        self.bytes.push(&value.to_le_bytes());
+        self.push(&value.to_le_bytes());
     }
 
     /// A string or an object path: valid UTF-8 without a NUL.
     pub fn string(&mut self, text: &[u8]) {
         self.number(text.len() as u32);
-        self.bytes.push(text);
+        self.push(text);
         self.byte(0);
     }
 
     pub fn signature(&mut self, text: &str) {
         self.byte(text.len() as u8);
-        self.bytes.push(text.as_bytes());
+        self.push(text.as_bytes());
         self.byte(0);
     }
 
@@ -79,7 +83,7 @@ impl Values {
     pub fn structures(&mut self, elements: &Values) {
         self.number(elements.as_bytes().len() as u32);
         self.align(8);
-        self.bytes.push(elements.as_bytes());
+        self.push(elements.as_bytes());
     }
 
     /// A field of a header, of type `kind`.
@@ -109,15 +113,15 @@ pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     let mut whole = Values::new();
     whole.byte(b'l');
     match member.destination {
-        Some(_) => whole.bytes.push(&[CALL, 0]),
-        None => whole.bytes.push(&[SIGNAL, NO_REPLY_EXPECTED]),
+        Some(_) => whole.push(&[CALL, 0]),
+        None => whole.push(&[SIGNAL, NO_REPLY_EXPECTED]),
     }
     whole.byte(1);
     whole.number(body.as_bytes().len() as u32);
     whole.number(serial);
     whole.structures(&fields);
     whole.align(8);
-    whole.bytes.push(body.as_bytes());
+    whole.push(body.as_bytes());
     whole
 }
 

@@ -5,46 +5,130 @@
 
 mod table;
 
-use crate::pattern::{self, Pattern};
+use crate::pattern::{Field, Pattern};
 use crate::units::{self, Fault, KiB, Levels, Path, Percent};
 use std::fmt;
 use std::time::Duration;
 pub use table::TABLE;
 
-/// What is asked for: `None` where nothing is.
+/// The four lists of patterns.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Settings {
-    pub mem: Option<Levels<Percent>>,
-    pub swap: Option<Levels<Percent>>,
-    pub mem_size: Option<Levels<KiB>>,
-    pub swap_size: Option<Levels<KiB>>,
-    pub process_limit: Option<KiB>,
-    pub interval: Option<Duration>,
-    pub watch: Option<Watch>,
+pub struct Patterns {
     pub prefer: Vec<Pattern>,
     pub avoid: Vec<Pattern>,
     pub ignore: Vec<Pattern>,
     pub only: Vec<Pattern>,
-    pub sort_by_rss: Option<bool>,
-    pub ignore_root_user: Option<bool>,
-    pub ignore_positive_adj: Option<bool>,
-    pub min_rss: Option<KiB>,
-    pub kill_group: Option<bool>,
-    pub dryrun: Option<bool>,
-    pub grace: Option<Duration>,
-    pub cooldown: Option<Duration>,
-    pub kernel_oom: Option<bool>,
+}
+
+/// What `--process-limit` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// RSS above this is too much.
+    pub rss: KiB,
+    /// How often that is checked.
+    pub every: Duration,
+}
+
+/// Programs that run beside a kill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
     pub pre_kill: Option<Path>,
     pub post_kill: Option<Path>,
-    pub hook_timeout: Option<Duration>,
-    pub notify: Option<bool>,
-    pub report: Option<Duration>,
-    pub debug: Option<bool>,
-    pub syslog: Option<bool>,
+    /// One that runs longer is killed.
+    pub limit: Duration,
+}
+
+/// Where messages go. All of them off: nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    pub stderr: bool,
+    pub syslog: bool,
     pub log_file: Option<Path>,
     pub stats_file: Option<Path>,
-    /// The guard's niceness; `Some(None)` leaves it as it is.
-    pub priority: Option<Option<i32>>,
+}
+
+/// Everything the guard goes by: the defaults, and over them what is asked for. What follows
+/// from several options together (`memory`, `limit`, `outputs.stderr`, the defaults of `mem`
+/// and `swap`) is put in by `config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The watch over memory; without it the levels below do not count.
+    pub memory: bool,
+    /// The limit for each process.
+    pub limit: Option<Limit>,
+    /// In force, at least one of the two is there; the lower one counts.
+    pub mem: Option<Levels<Percent>>,
+    pub mem_size: Option<Levels<KiB>>,
+    /// In force, at least one of the two is there; the lower one counts.
+    pub swap: Option<Levels<Percent>>,
+    pub swap_size: Option<Levels<KiB>>,
+    pub process_limit: Option<KiB>,
+    pub interval: Option<Duration>,
+    pub watch: Option<Watch>,
+    pub patterns: Patterns,
+    pub sort_by_rss: bool,
+    pub ignore_root_user: bool,
+    pub ignore_positive_adj: bool,
+    /// `None`: as much as the size of memory says.
+    pub min_rss: Option<KiB>,
+    pub kill_group: bool,
+    pub dryrun: bool,
+    /// `None`: no SIGKILL by time.
+    pub grace: Option<Duration>,
+    pub cooldown: Duration,
+    pub kernel_oom: bool,
+    /// `None`: never.
+    pub report: Option<Duration>,
+    pub debug: bool,
+    pub outputs: Outputs,
+    pub hooks: Hooks,
+    pub notify: bool,
+    /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
+    pub priority: Option<i32>,
+}
+
+/// What sshd, databases and browsers need to close their files; longer, and a machine
+/// that is short of memory waits for a process that will not go.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// Long enough for the kernel's counters to take in what a victim gave back (they are
+/// folded every second, `vm.stat_interval`).
+pub const COOLDOWN: Duration = Duration::from_secs(1);
+/// A log wants to be short.
+pub const REPORT_LOG: Duration = Duration::from_secs(3600);
+/// A mail or a log entry takes a second; one that hangs must not pile up.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Default for Settings {
+    #[inline(never)]
+    fn default() -> Settings {
+        Settings {
+            memory: true,
+            limit: None,
+            mem: None,
+            mem_size: None,
+            swap: None,
+            swap_size: None,
+            process_limit: None,
+            interval: None,
+            watch: None,
+            patterns: Patterns::default(),
+            sort_by_rss: false,
+            ignore_root_user: false,
+            ignore_positive_adj: false,
+            min_rss: None,
+            kill_group: false,
+            dryrun: false,
+            grace: Some(GRACE),
+            cooldown: COOLDOWN,
+            kernel_oom: false,
+            report: Some(REPORT_LOG),
+            debug: false,
+            outputs: Outputs::default(),
+            hooks: Hooks { pre_kill: None, post_kill: None, limit: HOOK_TIMEOUT },
+            notify: false,
+            priority: None,
+        }
+    }
 }
 
 /// Which of the two jobs is done.
@@ -54,6 +138,9 @@ pub enum Watch {
     Limit,
     Both,
 }
+
+const WATCHES: [(&str, Watch); 3] =
+    [("memory", Watch::Memory), ("limit", Watch::Limit), ("both", Watch::Both)];
 
 /// What an invocation is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,11 +156,7 @@ pub enum Effect {
     /// Sets something on (or, from a source where it can be said, off).
     Switch(fn(&mut Settings, bool)),
     /// Takes a value.
-    Value {
-        name: &'static str,
-        expects: &'static str,
-        set: fn(&mut Settings, &[u8]) -> Result<(), Fault>,
-    },
+    Value { name: &'static str, expects: &'static str, kind: Kind },
     /// Takes a pattern; given again, one more.
     Pattern(fn(&mut Settings) -> &mut Vec<Pattern>),
     /// Names a configuration file; given again, one more.
@@ -84,10 +167,72 @@ pub enum Effect {
     Obsolete(&'static str),
 }
 
+/// How a value is read, within what it must lie, and where it is put.
+pub enum Kind {
+    /// Above 0, at most this.
+    Percents(Percent, fn(&mut Settings, Levels<Percent>)),
+    /// Above 0.
+    Sizes(fn(&mut Settings, Levels<KiB>)),
+    /// At least this.
+    Size(KiB, fn(&mut Settings, KiB)),
+    /// In GiB; above 0.
+    Gib(fn(&mut Settings, KiB)),
+    /// At least this.
+    Seconds(Duration, fn(&mut Settings, Duration)),
+    Path(fn(&mut Settings) -> &mut Option<Path>),
+    Watch,
+    Niceness,
+}
+
+impl Kind {
+    fn apply(&self, settings: &mut Settings, text: &[u8]) -> Result<(), Fault> {
+        let inside = match *self {
+            Kind::Percents(most, set) => {
+                let levels = units::parse_percents(text)?;
+                set(settings, levels);
+                levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most
+            }
+            Kind::Sizes(set) => {
+                let levels = units::parse_sizes(text)?;
+                set(settings, levels);
+                levels.term > KiB::ZERO
+            }
+            Kind::Size(least, set) => {
+                let size = units::parse_size(text)?;
+                set(settings, size);
+                size >= least
+            }
+            Kind::Gib(set) => {
+                let size = units::parse_gib(text)?;
+                set(settings, size);
+                size > KiB::ZERO
+            }
+            Kind::Seconds(least, set) => {
+                let wait = units::parse_seconds(text)?;
+                set(settings, wait);
+                wait >= least
+            }
+            Kind::Path(place) => {
+                *place(settings) = Some(units::parse_path(text)?);
+                true
+            }
+            Kind::Watch => {
+                let meant = WATCHES.iter().find(|(word, _)| word.as_bytes() == text);
+                settings.watch = Some(meant.ok_or(Fault::NotAChoice)?.1);
+                true
+            }
+            Kind::Niceness => {
+                settings.priority = Some(units::parse_niceness(text)?);
+                true
+            }
+        };
+        inside.then_some(()).ok_or(Fault::OutOfRange)
+    }
+}
+
 pub struct Spec {
-    /// Without the dashes; the first is the one that is shown.
-    pub longs: &'static [&'static str],
-    pub shorts: &'static [char],
+    /// Short ones first.
+    pub spelled: &'static [&'static str],
     /// What it is called in the environment and in files, after `PREFIX`; empty for what is
     /// no setting.
     pub key: &'static str,
@@ -110,37 +255,44 @@ impl Eq for Spec {}
 
 impl fmt::Debug for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.longs)
+        write!(f, "{:?}", self.spelled)
     }
 }
 
 /// What every key begins with.
 pub const PREFIX: &str = "OOM_GUARD_";
 
-/// What is wrong with a value.
+/// What is wrong with a value: of a pattern, also at which byte.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wrong {
-    Value(Fault),
-    Pattern(pattern::Fault),
+pub struct Wrong {
+    pub what: &'static str,
+    pub at: Option<usize>,
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Wrong {
+        Wrong { what: fault.text(), at: None }
+    }
 }
 
 impl Spec {
-    /// Sets what `text` says; `None` is a switch that is simply given.
+    /// Sets what `text` says; `None` is a switch that is simply given. What is wrong may have
+    /// been set, too.
     pub fn apply(&self, settings: &mut Settings, text: Option<&[u8]>) -> Result<(), Wrong> {
         let bytes = text.unwrap_or(b"");
-        match self.effect {
-            Effect::Switch(set) => {
-                let on = text.map_or(Ok(true), units::parse_switch);
-                set(settings, on.map_err(Wrong::Value)?);
-            }
-            Effect::Value { set, .. } => set(settings, bytes).map_err(Wrong::Value)?,
-            Effect::Pattern(list) => {
-                let pattern = Pattern::parse(bytes).map_err(Wrong::Pattern)?;
-                list(settings).push(pattern);
-            }
-            Effect::Config if [&b""[..], b"-"].contains(&bytes) => {
-                return Err(Wrong::Value(Fault::Empty));
-            }
+        match &self.effect {
+            Effect::Switch(set) => set(settings, text.map_or(Ok(true), units::parse_switch)?),
+            Effect::Value { kind, .. } => kind.apply(settings, bytes)?,
+            Effect::Pattern(list) => match Pattern::parse(bytes) {
+                Ok(pattern) => {
+                    // The cheapest first, whatever the order they are given in.
+                    let (list, own) = (list(settings), cost(&pattern));
+                    let place = list.iter().position(|other| cost(other) > own);
+                    list.insert(place.unwrap_or(list.len()), pattern);
+                }
+                Err(fault) => return Err(Wrong { what: fault.what, at: Some(fault.at) }),
+            },
+            Effect::Config if bytes.is_empty() || bytes == b"-" => Err(Fault::Empty)?,
             Effect::Config | Effect::Task(_) | Effect::Obsolete(_) => {}
         }
         Ok(())
@@ -168,33 +320,39 @@ impl Spec {
         }
     }
 
-    /// What it is about. Options of one subject replace each other: a source that gives one
-    /// drops the others of a lower source.
+    /// What it is about, by the first key. Options of one subject replace each other: a source
+    /// that gives one drops the others of a lower source.
     pub fn subject(&self) -> &'static str {
-        let name = self.longs.first().copied().unwrap_or("");
-        SAME_SUBJECT.iter().find(|(other, _)| *other == name).map_or(name, |(_, subject)| subject)
+        let same = SAME_SUBJECT.iter().find(|(other, _)| *other == self.key);
+        same.map_or(self.key, |(_, subject)| subject)
     }
-}
 
-impl Spec {
     /// Given behind the other in one source, it alone counts.
     pub fn overrules(&self, other: &Spec) -> bool {
-        let sets_the_same = || {
-            let named = |spec: &Spec| ["mem-size", "swap-size"].contains(&spec.longs[0]);
-            self.subject() == other.subject() && !named(self) && !named(other)
-        };
         match self.effect {
             Effect::Pattern(_) | Effect::Config => false,
-            _ => self == other || sets_the_same(),
+            // A size and a percentage count both.
+            _ if self.key.ends_with("_SIZE") || other.key.ends_with("_SIZE") => self == other,
+            _ => self.subject() == other.subject(),
         }
     }
 }
 
+/// What reading a field takes: nothing, one call, a file, another process's help.
+fn cost(pattern: &Pattern) -> u8 {
+    match pattern.field() {
+        Field::Name => 0,
+        Field::User => 1,
+        Field::Exe | Field::Cgroup => 2,
+        Field::Cmd => 3,
+    }
+}
+
 const SAME_SUBJECT: [(&str, &str); 4] = [
-    ("mem-size", "mem"),
-    ("swap-size", "swap"),
-    ("threshold", "process-limit"),
-    ("set-priority", "priority"),
+    ("MEM_SIZE", "MEM_THRESHOLD"),
+    ("SWAP_SIZE", "SWAP_THRESHOLD"),
+    ("THRESHOLD", "PROCESS_LIMIT"),
+    ("SET_PRIORITY", "PRIORITY"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -232,70 +390,90 @@ impl Section {
     }
 }
 
-pub fn by_long(name: &str) -> Option<&'static Spec> {
-    TABLE.iter().find(|spec| spec.longs.contains(&name))
-}
-
-pub fn by_short(letter: char) -> Option<&'static Spec> {
-    TABLE.iter().find(|spec| spec.shorts.contains(&letter))
+/// `-m` or `--mem`.
+pub fn by_spelling(spelling: &str) -> Option<&'static Spec> {
+    TABLE.iter().find(|spec| spec.spelled.contains(&spelling))
 }
 
 /// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
-pub fn by_key(key: &str) -> Option<&'static Spec> {
-    let known = |key: &str| TABLE.iter().find(|spec| !key.is_empty() && spec.key == key);
-    known(key).or_else(|| {
-        let (base, number) = key.rsplit_once('_')?;
-        // 2 and 02 would be two keys that look like one.
-        let is_number = !number.is_empty()
-            && !number.starts_with('0')
-            && number.bytes().all(|byte| byte.is_ascii_digit());
-        let spec = known(base).filter(|_| is_number)?;
-        matches!(spec.effect, Effect::Pattern(_)).then_some(spec)
-    })
+pub fn by_key(key: &[u8]) -> Option<&'static Spec> {
+    let digits = key.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    // 2 and 02 would be two keys that look like one.
+    let base = match key.split_at(key.len() - digits) {
+        ([base @ .., b'_'], [b'1'..=b'9', ..]) => base,
+        _ => key,
+    };
+    let spec = TABLE.iter().find(|spec| !base.is_empty() && spec.key.as_bytes() == base)?;
+    let is_right = base.len() == key.len() || matches!(spec.effect, Effect::Pattern(_));
+    is_right.then_some(spec)
 }
 
-/// The long name that an unknown one most likely meant, if one is near.
-pub fn nearest_long(name: &str) -> Option<&'static str> {
-    nearest(&name.to_ascii_lowercase(), TABLE.iter().flat_map(|spec| spec.longs.iter().copied()))
+/// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
+pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
+    let mut nearest = Nearest { found: None, distance: usize::MAX };
+    for spec in TABLE {
+        for spelling in spec.spelled {
+            if let Some(long) = spelling.strip_prefix("--") {
+                nearest.hear_of(name, long);
+            }
+        }
+    }
+    nearest.found
 }
 
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
-pub fn nearest_key(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_uppercase();
-    // Who knows only the option writes that.
-    let by_option = by_long(&key.to_ascii_lowercase().replace('_', "-")).map(|spec| spec.key);
-    let keys = TABLE.iter().map(|spec| spec.key).filter(|key| !key.is_empty());
-    by_option.filter(|key| !key.is_empty()).or_else(|| nearest(&key, keys))
+pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
+    let mut nearest = Nearest { found: None, distance: usize::MAX };
+    TABLE.iter().for_each(|spec| nearest.hear_of(key, spec.key));
+    nearest.found
 }
 
-/// The key, without `PREFIX`, that a whole one meant whose `PREFIX` has a slip.
-pub fn nearest_prefixed(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_uppercase();
-    let (second, _) = key.match_indices('_').nth(1)?;
-    let (prefix, name) = key.split_at(second + 1);
+/// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
+pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
+    let mut blanks = (0..key.len()).filter(|&at| key[at] == b'_');
+    let (prefix, name) = key.split_at(blanks.nth(1)? + 1);
     // Two letters that changed places count as two.
-    let is_slip = distance(prefix.as_bytes(), PREFIX.as_bytes()) <= 2;
-    by_key(name).filter(|_| is_slip).map(|spec| spec.key)
+    let is_slip = distance(prefix, PREFIX.as_bytes()) <= 2;
+    nearest_key(name).filter(|_| is_slip)
 }
 
-/// Begun with `name`, or at most a third of its letters changed, added or left out.
-fn nearest(name: &str, all: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
-    if let Some(begun) = all.clone().find(|known| name.len() > 2 && known.starts_with(name)) {
-        return Some(begun);
+/// The nearest so far.
+struct Nearest {
+    found: Option<&'static str>,
+    distance: usize,
+}
+
+impl Nearest {
+    /// Near is what begins with `name`, or has at most a third of its letters changed, added
+    /// or left out.
+    fn hear_of(&mut self, name: &[u8], known: &'static str) {
+        let bytes = known.as_bytes();
+        let begin = &bytes[..bytes.len().min(name.len())];
+        let distance = match name.len() > 2 && begin.eq_ignore_ascii_case(name) {
+            true => 0,
+            false => distance(name, bytes),
+        };
+        if distance * 3 <= bytes.len() && distance < self.distance && !known.is_empty() {
+            *self = Nearest { found: Some(known), distance };
+        }
     }
-    let distances = all.map(|known| (distance(name.as_bytes(), known.as_bytes()), known));
-    let (distance, nearest) = distances.min()?;
-    (distance * 3 <= nearest.len()).then_some(nearest)
 }
 
-/// Levenshtein's distance.
+/// Letters of the longest key and more.
+const LONGEST: usize = 32;
+
+/// Levenshtein's distance, whatever the case of letters.
 fn distance(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
+    let mut row = [0; LONGEST];
+    let row = &mut row[..to.len() + 1];
+    for (index, place) in row.iter_mut().enumerate() {
+        *place = index;
+    }
+    for a in from {
         let mut diagonal = row[0];
-        row[0] = i + 1;
+        row[0] += 1;
         for (j, b) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(a != b);
+            let changed = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
             diagonal = row[j + 1];
             row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
         }
@@ -309,20 +487,14 @@ mod tests {
 
     #[test]
     fn no_spelling_stands_twice() {
-        let longs: Vec<_> = TABLE.iter().flat_map(|spec| spec.longs).collect();
-        let shorts: Vec<_> = TABLE.iter().flat_map(|spec| spec.shorts).collect();
-        for (count, unique) in [
-            (longs.len(), longs.iter().collect::<std::collections::HashSet<_>>().len()),
-            (shorts.len(), shorts.iter().collect::<std::collections::HashSet<_>>().len()),
-        ] {
-            assert_eq!(count, unique);
-        }
+        let all: Vec<_> = TABLE.iter().flat_map(|spec| spec.spelled).collect();
+        assert_eq!(all.len(), all.iter().collect::<std::collections::HashSet<_>>().len());
     }
 
     #[test]
     fn every_shown_option_has_help() {
         for spec in TABLE.iter().filter(|spec| spec.section.is_some()) {
-            assert!(!spec.help.is_empty(), "{:?}", spec.longs);
+            assert!(!spec.help.is_empty(), "{spec:?}");
         }
     }
 
@@ -330,17 +502,49 @@ mod tests {
     fn the_readme_tells_every_option_and_its_default() {
         let readme = include_str!("../../README.md");
         for spec in TABLE.iter().filter(|spec| spec.section.is_some()) {
-            assert!(readme.contains(&format!("--{}", spec.longs[0])), "{:?}", spec.longs);
+            let long = spec.spelled.iter().find(|spelling| spelling.starts_with("--")).unwrap();
+            assert!(readme.contains(long), "{spec:?}");
         }
     }
 
     #[test]
     fn a_slip_finds_its_option() {
-        assert_eq!(nearest_long("dryrunn"), Some("dryrun"));
-        assert_eq!(nearest_long("mem-sizes"), Some("mem-size"));
-        assert_eq!(nearest_long("sort-by-rs"), Some("sort-by-rss"));
-        assert_eq!(nearest_long("dry"), Some("dryrun"));
-        assert_eq!(nearest_long("MEM"), Some("mem"));
-        assert_eq!(nearest_long("frobnicate"), None);
+        assert_eq!(nearest_long(b"dryrunn"), Some("dryrun"));
+        assert_eq!(nearest_long(b"mem-sizes"), Some("mem-size"));
+        assert_eq!(nearest_long(b"sort-by-rs"), Some("sort-by-rss"));
+        assert_eq!(nearest_long(b"dry"), Some("dryrun"));
+        assert_eq!(nearest_long(b"MEM"), Some("mem"));
+        assert_eq!(nearest_long(b"frobnicate"), None);
+        assert_eq!(nearest_key(b"mem"), Some("MEM_THRESHOLD"));
+        assert_eq!(nearest_key(b""), None);
+    }
+
+    #[test]
+    fn only_patterns_are_numbered() {
+        let key = |key: &[u8]| by_key(key).map(|spec| spec.key);
+        assert_eq!((key(b"IGNORE"), key(b"IGNORE_20")), (Some("IGNORE"), Some("IGNORE")));
+        for wrong in
+            [&b"IGNORE_"[..], b"IGNORE_02", b"IGNORE_0", b"IGNORE2", b"GRACE_2", b"_2", b""]
+        {
+            assert_eq!(key(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[cfg(feature = "patterns")]
+    #[test]
+    fn patterns_stand_in_the_order_of_their_cost() {
+        let mut settings = Settings::default();
+        let spec = by_key(b"ONLY").unwrap();
+        for text in ["cmd:a", "b", "exe:c", "user:d", "e", "cgroup:f"] {
+            spec.apply(&mut settings, Some(text.as_bytes())).unwrap();
+        }
+        let texts: Vec<_> = settings.patterns.only.iter().map(Pattern::text).collect();
+        assert_eq!(texts, [&b"b"[..], b"e", b"user:d", b"exe:c", b"cgroup:f", b"cmd:a"]);
+    }
+
+    #[test]
+    fn every_word_has_room() {
+        let words = TABLE.iter().flat_map(|spec| spec.spelled.iter().chain([&spec.key]));
+        assert!(words.chain([&PREFIX]).all(|word| word.len() < LONGEST));
     }
 }

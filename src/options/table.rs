@@ -1,28 +1,25 @@
 //! The table: one entry for each option.
 
-use super::{Effect, Section, Spec, Task, Watch};
-use crate::units::{self, Fault, KiB, Levels, Percent};
+use super::{Effect, Kind, Section, Spec, Task};
+use crate::units::{KiB, Percent};
 use std::time::Duration;
 
 /// `-p` as earlyoom and the original have it: first in line for the processor.
 const HIGHEST: i32 = -20;
+/// A check of the limit reads a file of every process; and in less time a slow board would not
+/// even have started a hook.
+const TENTH: Duration = Duration::from_millis(100);
 
 pub static TABLE: &[Spec] = &[
     Spec {
-        longs: &["mem"],
-        shorts: &['m'],
+        spelled: &["-m", "--mem"],
         key: "MEM_THRESHOLD",
         effect: Effect::Value {
             name: "PERCENT[,KILL]",
             expects: "a percentage above 0 and below 100, such as 10 or 10,5",
-            set: |settings, text| {
-                let levels = units::parse_levels(text, units::parse_percent, units::half_percent)?;
-                let inside = levels.term > Percent::whole(0)
-                    && levels.term < Percent::HUNDRED
-                    && levels.kill < Percent::HUNDRED;
-                settings.mem = Some(inside.then_some(levels).ok_or(Fault::OutOfRange)?);
-                Ok(())
-            },
+            kind: Kind::Percents(Percent::BELOW_HUNDRED, |settings, levels| {
+                settings.mem = Some(levels)
+            }),
         },
         section: Some(Section::Thresholds),
         default: "10,5",
@@ -30,18 +27,12 @@ pub static TABLE: &[Spec] = &[
                below KILL; KILL is half of PERCENT unless given, 0 is never",
     },
     Spec {
-        longs: &["swap"],
-        shorts: &['s'],
+        spelled: &["-s", "--swap"],
         key: "SWAP_THRESHOLD",
         effect: Effect::Value {
             name: "PERCENT[,KILL]",
             expects: "a percentage above 0 and up to 100, such as 10 or 10,5",
-            set: |settings, text| {
-                let levels = units::parse_levels(text, units::parse_percent, units::half_percent)?;
-                let inside = levels.term > Percent::whole(0);
-                settings.swap = Some(inside.then_some(levels).ok_or(Fault::OutOfRange)?);
-                Ok(())
-            },
+            kind: Kind::Percents(Percent::HUNDRED, |settings, levels| settings.swap = Some(levels)),
         },
         section: Some(Section::Thresholds),
         default: "10,5",
@@ -49,219 +40,168 @@ pub static TABLE: &[Spec] = &[
                100: whatever the swap",
     },
     Spec {
-        longs: &["mem-size"],
-        shorts: &['M'],
+        spelled: &["-M", "--mem-size"],
         key: "MEM_SIZE",
         effect: Effect::Value {
             name: "SIZE[,KILL]",
             expects:
                 "an amount above 0 in KiB or with suffix K, M, G or T, such as 500M or 1G,256M",
-            set: |settings, text| {
-                settings.mem_size = Some(parse_sizes(text)?);
-                Ok(())
-            },
+            kind: Kind::Sizes(|settings, levels| settings.mem_size = Some(levels)),
         },
         section: Some(Section::Thresholds),
         default: "",
         help: "absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts",
     },
     Spec {
-        longs: &["swap-size"],
-        shorts: &['S'],
+        spelled: &["-S", "--swap-size"],
         key: "SWAP_SIZE",
         effect: Effect::Value {
             name: "SIZE[,KILL]",
             expects:
                 "an amount above 0 in KiB or with suffix K, M, G or T, such as 500M or 1G,256M",
-            set: |settings, text| {
-                settings.swap_size = Some(parse_sizes(text)?);
-                Ok(())
-            },
+            kind: Kind::Sizes(|settings, levels| settings.swap_size = Some(levels)),
         },
         section: Some(Section::Thresholds),
         default: "",
         help: "absolute, for free swap; with -s the lower one counts",
     },
     Spec {
-        longs: &["process-limit"],
-        shorts: &[],
+        spelled: &["--process-limit"],
         key: "PROCESS_LIMIT",
         effect: Effect::Value {
             name: "SIZE",
             expects: "an amount above 0 in KiB or with suffix K, M, G or T, such as 500M or 2G",
-            set: |settings, text| {
-                settings.process_limit = Some(above_zero(units::parse_size(text)?)?);
-                Ok(())
-            },
+            kind: Kind::Size(KiB(1), |settings, size| settings.process_limit = Some(size)),
         },
         section: Some(Section::Limit),
         default: "",
         help: "end any process whose RSS exceeds SIZE, the largest first, whatever memory does",
     },
     Spec {
-        longs: &["threshold"],
-        shorts: &[],
+        spelled: &["--threshold"],
         key: "THRESHOLD",
         effect: Effect::Value {
             name: "GB",
             expects: "an amount above 0 in GiB, such as 20 or 1.5",
-            set: |settings, text| {
-                settings.process_limit = Some(above_zero(units::parse_gib(text)?)?);
-                Ok(())
-            },
+            kind: Kind::Gib(|settings, size| settings.process_limit = Some(size)),
         },
         section: Some(Section::Limit),
         default: "",
         help: "the same in GiB",
     },
     Spec {
-        longs: &["interval"],
-        shorts: &[],
+        spelled: &["--interval"],
         key: "INTERVAL",
         effect: Effect::Value {
             name: "SECONDS",
             expects: "seconds from 0.1 to 31536000, decimals allowed",
-            set: |settings, text| {
-                let every = units::parse_seconds(text)?;
-                // A check reads a file of every process.
-                let sparing = every >= Duration::from_millis(100);
-                settings.interval = Some(sparing.then_some(every).ok_or(Fault::OutOfRange)?);
-                Ok(())
-            },
+            kind: Kind::Seconds(TENTH, |settings, every| settings.interval = Some(every)),
         },
         section: Some(Section::Limit),
         default: "60",
         help: "how often that limit is checked",
     },
     Spec {
-        longs: &["watch"],
-        shorts: &[],
+        spelled: &["--watch"],
         key: "WATCH",
-        effect: Effect::Value {
-            name: "WHAT",
-            expects: "memory, limit or both",
-            set: |settings, text| {
-                settings.watch = Some(match text {
-                    b"memory" => Watch::Memory,
-                    b"limit" => Watch::Limit,
-                    b"both" => Watch::Both,
-                    _ => return Err(Fault::NotAChoice),
-                });
-                Ok(())
-            },
-        },
+        effect: Effect::Value { name: "WHAT", expects: "memory, limit or both", kind: Kind::Watch },
         section: Some(Section::Limit),
         default: "both with a limit, else memory",
         help: "which of the two jobs to do: memory, limit or both",
     },
     Spec {
-        longs: &["prefer"],
-        shorts: &[],
+        spelled: &["--prefer"],
         key: "PREFER",
-        effect: Effect::Pattern(|settings| &mut settings.prefer),
+        effect: Effect::Pattern(|settings| &mut settings.patterns.prefer),
         section: Some(Section::Choosing),
         default: "",
         help: "raise a matching process by 300 points (3/10 of memory); may be repeated",
     },
     Spec {
-        longs: &["avoid"],
-        shorts: &[],
+        spelled: &["--avoid"],
         key: "AVOID",
-        effect: Effect::Pattern(|settings| &mut settings.avoid),
+        effect: Effect::Pattern(|settings| &mut settings.patterns.avoid),
         section: Some(Section::Choosing),
         default: "",
         help: "lower it by 300 points; may be repeated",
     },
     Spec {
-        longs: &["ignore"],
-        shorts: &[],
+        spelled: &["--ignore"],
         key: "IGNORE",
-        effect: Effect::Pattern(|settings| &mut settings.ignore),
+        effect: Effect::Pattern(|settings| &mut settings.patterns.ignore),
         section: Some(Section::Choosing),
         default: "",
         help: "never kill it; may be repeated",
     },
     Spec {
-        longs: &["only"],
-        shorts: &[],
+        spelled: &["--only"],
         key: "ONLY",
-        effect: Effect::Pattern(|settings| &mut settings.only),
+        effect: Effect::Pattern(|settings| &mut settings.patterns.only),
         section: Some(Section::Choosing),
         default: "",
         help: "kill nothing else; may be repeated",
     },
     Spec {
-        longs: &["sort-by-rss"],
-        shorts: &[],
+        spelled: &["--sort-by-rss"],
         key: "SORT_BY_RSS",
-        effect: Effect::Switch(|settings, on| settings.sort_by_rss = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.sort_by_rss = on),
         section: Some(Section::Choosing),
         default: "",
         help: "rank by resident memory instead of the kernel's oom_score",
     },
     Spec {
-        longs: &["ignore-root-user"],
-        shorts: &[],
+        spelled: &["--ignore-root-user"],
         key: "IGNORE_ROOT_USER",
-        effect: Effect::Switch(|settings, on| settings.ignore_root_user = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.ignore_root_user = on),
         section: Some(Section::Choosing),
         default: "",
         help: "never kill root's processes",
     },
     Spec {
-        longs: &["ignore-positive-adj"],
-        shorts: &[],
+        spelled: &["--ignore-positive-adj"],
         key: "IGNORE_POSITIVE_ADJ",
-        effect: Effect::Switch(|settings, on| settings.ignore_positive_adj = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.ignore_positive_adj = on),
         section: Some(Section::Choosing),
         default: "",
         help: "count a positive oom_score_adj as 0",
     },
     Spec {
-        longs: &["min-rss"],
-        shorts: &[],
+        spelled: &["--min-rss"],
         key: "MIN_RSS",
         effect: Effect::Value {
             name: "SIZE",
             expects: "an amount in KiB or with suffix K, M, G or T, such as 25M, or 0",
-            set: |settings, text| {
-                settings.min_rss = Some(units::parse_size(text)?);
-                Ok(())
-            },
+            kind: Kind::Size(KiB::ZERO, |settings, size| settings.min_rss = Some(size)),
         },
         section: Some(Section::Choosing),
         default: "25M or 1% of memory, the lesser",
         help: "spare processes smaller than this while a larger candidate exists; 0: off",
     },
     Spec {
-        longs: &["kill-group"],
-        shorts: &['g'],
+        spelled: &["-g", "--kill-group"],
         key: "KILL_GROUP",
-        effect: Effect::Switch(|settings, on| settings.kill_group = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.kill_group = on),
         section: Some(Section::Ending),
         default: "",
         help: "signal the victim's whole process group",
     },
     Spec {
-        longs: &["dryrun", "dry-run"],
-        shorts: &[],
+        spelled: &["--dryrun", "--dry-run"],
         key: "DRY_RUN",
-        effect: Effect::Switch(|settings, on| settings.dryrun = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.dryrun = on),
         section: Some(Section::Ending),
         default: "",
         help: "say what would be killed, kill nothing",
     },
     Spec {
-        longs: &["grace"],
-        shorts: &[],
+        spelled: &["--grace"],
         key: "GRACE",
         effect: Effect::Value {
             name: "SECONDS",
             expects: "seconds from 0 to 31536000, decimals allowed",
-            set: |settings, text| {
-                settings.grace = Some(units::parse_seconds(text)?);
-                Ok(())
-            },
+            kind: Kind::Seconds(Duration::ZERO, |settings, wait| {
+                settings.grace = unless_zero(wait)
+            }),
         },
         section: Some(Section::Ending),
         default: "5",
@@ -269,135 +209,106 @@ pub static TABLE: &[Spec] = &[
                limit; 0: never by time",
     },
     Spec {
-        longs: &["cooldown"],
-        shorts: &[],
+        spelled: &["--cooldown"],
         key: "COOLDOWN",
         effect: Effect::Value {
             name: "SECONDS",
             expects: "seconds from 0 to 31536000, decimals allowed",
-            set: |settings, text| {
-                settings.cooldown = Some(units::parse_seconds(text)?);
-                Ok(())
-            },
+            kind: Kind::Seconds(Duration::ZERO, |settings, wait| settings.cooldown = wait),
         },
         section: Some(Section::Ending),
         default: "1",
         help: "least time between one victim's end and the next SIGTERM",
     },
     Spec {
-        longs: &["kernel-oom"],
-        shorts: &[],
+        spelled: &["--kernel-oom"],
         key: "KERNEL_OOM",
-        effect: Effect::Switch(|settings, on| settings.kernel_oom = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.kernel_oom = on),
         section: Some(Section::Ending),
         default: "",
         help: "let the kernel choose and kill (/proc/sysrq-trigger; root, Linux 5.17+)",
     },
     Spec {
-        longs: &["pre-kill", "pre-kill-script"],
-        shorts: &['P'],
+        spelled: &["-P", "--pre-kill", "--pre-kill-script"],
         key: "PRE_KILL_SCRIPT",
         effect: Effect::Value {
             name: "SCRIPT",
             expects: "the absolute path of a program",
-            set: |settings, text| {
-                settings.pre_kill = Some(units::parse_path(text)?);
-                Ok(())
-            },
+            kind: Kind::Path(|settings| &mut settings.hooks.pre_kill),
         },
         section: Some(Section::Hooks),
         default: "",
         help: "run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all",
     },
     Spec {
-        longs: &["post-kill", "post-kill-script"],
-        shorts: &['N'],
+        spelled: &["-N", "--post-kill", "--post-kill-script"],
         key: "POST_KILL_SCRIPT",
         effect: Effect::Value {
             name: "SCRIPT",
             expects: "the absolute path of a program",
-            set: |settings, text| {
-                settings.post_kill = Some(units::parse_path(text)?);
-                Ok(())
-            },
+            kind: Kind::Path(|settings| &mut settings.hooks.post_kill),
         },
         section: Some(Section::Hooks),
         default: "",
         help: "run after the end of the process",
     },
     Spec {
-        longs: &["hook-timeout"],
-        shorts: &[],
+        spelled: &["--hook-timeout"],
         key: "HOOK_TIMEOUT",
         effect: Effect::Value {
             name: "SECONDS",
             expects: "seconds from 0.1 to 31536000, decimals allowed",
-            set: |settings, text| {
-                let limit = units::parse_seconds(text)?;
-                // Less, and a slow board would not even have started it.
-                let enough = limit >= Duration::from_millis(100);
-                settings.hook_timeout = Some(enough.then_some(limit).ok_or(Fault::OutOfRange)?);
-                Ok(())
-            },
+            kind: Kind::Seconds(TENTH, |settings, limit| settings.hooks.limit = limit),
         },
         section: Some(Section::Hooks),
         default: "10",
         help: "a hook still running by then is killed",
     },
     Spec {
-        longs: &["notify"],
-        shorts: &['n'],
+        spelled: &["-n", "--notify"],
         key: "NOTIFY",
-        effect: Effect::Switch(|settings, on| settings.notify = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.notify = on),
         section: Some(Section::Hooks),
         default: "",
         help: "desktop notification over D-Bus to everyone who is logged in",
     },
     Spec {
-        longs: &["report"],
-        shorts: &['r'],
+        spelled: &["-r", "--report"],
         key: "REPORT_INTERVAL",
         effect: Effect::Value {
             name: "SECONDS",
             expects: "seconds from 0 to 31536000, decimals allowed",
-            set: |settings, text| {
-                settings.report = Some(units::parse_seconds(text)?);
-                Ok(())
-            },
+            kind: Kind::Seconds(Duration::ZERO, |settings, every| {
+                settings.report = unless_zero(every)
+            }),
         },
         section: Some(Section::Messages),
         default: "1 on a terminal, else 3600",
         help: "print the state of memory that often; 0: never",
     },
     Spec {
-        longs: &["debug"],
-        shorts: &['d'],
+        spelled: &["-d", "--debug"],
         key: "DEBUG",
-        effect: Effect::Switch(|settings, on| settings.debug = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.debug = on),
         section: Some(Section::Messages),
         default: "",
         help: "print each look, each candidate and each decision",
     },
     Spec {
-        longs: &["syslog"],
-        shorts: &[],
+        spelled: &["--syslog"],
         key: "SYSLOG",
-        effect: Effect::Switch(|settings, on| settings.syslog = Some(on)),
+        effect: Effect::Switch(|settings, on| settings.outputs.syslog = on),
         section: Some(Section::Messages),
         default: "",
         help: "messages to /dev/log with priorities, instead of stderr",
     },
     Spec {
-        longs: &["log-file"],
-        shorts: &[],
+        spelled: &["--log-file"],
         key: "LOG_FILE",
         effect: Effect::Value {
             name: "PATH",
             expects: "an absolute path, such as /var/log/oom_guard.log",
-            set: |settings, text| {
-                settings.log_file = Some(units::parse_path(text)?);
-                Ok(())
-            },
+            kind: Kind::Path(|settings| &mut settings.outputs.log_file),
         },
         section: Some(Section::Messages),
         default: "",
@@ -406,49 +317,39 @@ pub static TABLE: &[Spec] = &[
                terminal; opened anew on SIGHUP",
     },
     Spec {
-        longs: &["stats-file"],
-        shorts: &[],
+        spelled: &["--stats-file"],
         key: "STATS_FILE",
         effect: Effect::Value {
             name: "PATH",
             expects: "an absolute path, such as /var/lib/node_exporter/oom_guard.prom",
-            set: |settings, text| {
-                settings.stats_file = Some(units::parse_path(text)?);
-                Ok(())
-            },
+            kind: Kind::Path(|settings| &mut settings.outputs.stats_file),
         },
         section: Some(Section::Messages),
         default: "",
         help: "keep a file in Prometheus text format, replaced every 15 seconds and at every kill",
     },
     Spec {
-        longs: &["priority"],
-        shorts: &['p'],
+        spelled: &["-p", "--priority"],
         key: "PRIORITY",
-        effect: Effect::Switch(|settings, on| settings.priority = Some(on.then_some(HIGHEST))),
+        effect: Effect::Switch(|settings, on| settings.priority = on.then_some(HIGHEST)),
         section: Some(Section::Guard),
         default: "",
         help: "niceness -20 and oom_score_adj -100 for the guard",
     },
     Spec {
-        longs: &["set-priority"],
-        shorts: &[],
+        spelled: &["--set-priority"],
         key: "SET_PRIORITY",
         effect: Effect::Value {
             name: "N",
             expects: "a niceness from -20 to 19",
-            set: |settings, text| {
-                settings.priority = Some(Some(units::parse_integer(text, -20..=19)?));
-                Ok(())
-            },
+            kind: Kind::Niceness,
         },
         section: None,
         default: "",
         help: "-p with another niceness",
     },
     Spec {
-        longs: &["config"],
-        shorts: &['c'],
+        spelled: &["-c", "--config"],
         key: "CONFIG",
         effect: Effect::Config,
         section: Some(Section::Guard),
@@ -458,8 +359,7 @@ pub static TABLE: &[Spec] = &[
                none: no file",
     },
     Spec {
-        longs: &["check"],
-        shorts: &[],
+        spelled: &["--check"],
         key: "",
         effect: Effect::Task(Task::Check),
         section: Some(Section::Guard),
@@ -468,8 +368,7 @@ pub static TABLE: &[Spec] = &[
                settings in force; exit",
     },
     Spec {
-        longs: &["explain"],
-        shorts: &[],
+        spelled: &["--explain"],
         key: "",
         effect: Effect::Task(Task::Explain),
         section: Some(Section::Guard),
@@ -478,8 +377,7 @@ pub static TABLE: &[Spec] = &[
                be killed now and why; with -d all of them",
     },
     Spec {
-        longs: &["version"],
-        shorts: &['v', 'V'],
+        spelled: &["-v", "-V", "--version"],
         key: "",
         effect: Effect::Task(Task::Version),
         section: Some(Section::Guard),
@@ -487,8 +385,7 @@ pub static TABLE: &[Spec] = &[
         help: "print the version",
     },
     Spec {
-        longs: &["help"],
-        shorts: &['h'],
+        spelled: &["-h", "--help"],
         key: "",
         effect: Effect::Task(Task::Help),
         section: Some(Section::Guard),
@@ -496,8 +393,7 @@ pub static TABLE: &[Spec] = &[
         help: "print this help",
     },
     Spec {
-        longs: &[],
-        shorts: &['k'],
+        spelled: &["-k"],
         key: "",
         effect: Effect::Obsolete(
             "-k is an old option of earlyoom and does nothing here; --kernel-oom does it",
@@ -507,8 +403,7 @@ pub static TABLE: &[Spec] = &[
         help: "",
     },
     Spec {
-        longs: &[],
-        shorts: &['i'],
+        spelled: &["-i"],
         key: "",
         effect: Effect::Obsolete(
             "-i is an old option of earlyoom and does nothing here; --ignore-positive-adj does it",
@@ -519,11 +414,7 @@ pub static TABLE: &[Spec] = &[
     },
 ];
 
-fn parse_sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
-    let levels = units::parse_levels(text, units::parse_size, units::half_size)?;
-    above_zero(levels.term).map(|_| levels)
-}
-
-fn above_zero(size: KiB) -> Result<KiB, Fault> {
-    (size > KiB::ZERO).then_some(size).ok_or(Fault::OutOfRange)
+/// Some options say "never" by 0.
+fn unless_zero(wait: Duration) -> Option<Duration> {
+    Some(wait).filter(|wait| !wait.is_zero())
 }

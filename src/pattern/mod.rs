@@ -6,16 +6,17 @@
 //! fields are handed in.
 
 mod field;
-mod glob;
 mod parser;
 mod program;
 
 pub use field::Field;
 pub use parser::Fault;
-use program::Program;
 pub use program::Scratch;
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+use crate::bytes;
+use program::Program;
+
+#[derive(Clone, Debug)]
 pub struct Pattern {
     field: Field,
     program: Program,
@@ -27,22 +28,21 @@ const EMPTY: &str = "an empty pattern matches everything; write .* if that is me
 
 impl Pattern {
     pub fn parse(text: &[u8]) -> Result<Pattern, Fault> {
-        let after = |word: &str| {
-            let rest = text.strip_prefix(word.as_bytes())?;
-            rest.strip_prefix(b":").map(|_| word.len() + 1)
-        };
-        let named = Field::ALL.into_iter().find_map(|field| Some((field, after(field.word())?)));
-        let (field, mut start) = named.unwrap_or((Field::Name, 0));
+        let (mut field, mut start) = (Field::Name, 0);
+        for &known in &Field::ALL {
+            let word = known.word().as_bytes();
+            if let Some([b':', ..]) = text.strip_prefix(word) {
+                (field, start) = (known, word.len() + 1);
+            }
+        }
         let is_glob = text[start..].starts_with(b"glob:");
         if is_glob {
             start += b"glob:".len();
         }
-        let body = &text[start..];
-        if body.is_empty() {
+        if start == text.len() {
             return Err(Fault { at: start, what: EMPTY });
         }
-        let program = if is_glob { glob::parse(body) } else { parser::parse(body) };
-        let program = program.map_err(|fault| Fault { at: start + fault.at, ..fault })?;
+        let program = parser::parse(text, start, is_glob)?;
         Ok(Pattern { field, program, text: text.to_vec() })
     }
 
@@ -53,8 +53,7 @@ impl Pattern {
     /// The number that TEXT is, if it is nothing but that: `user:0` means root, and not
     /// everyone with a 0 in it.
     pub fn number(&self) -> Option<u64> {
-        let text = std::str::from_utf8(self.text.rsplit(|&byte| byte == b':').next()?).ok()?;
-        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+        bytes::parse_u64(self.text.rsplit(|&byte| byte == b':').next()?)
     }
 
     pub fn text(&self) -> &[u8] {
@@ -70,6 +69,14 @@ impl Pattern {
         self.program.is_match(value, scratch)
     }
 }
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
 
 #[cfg(test)]
 mod tests;

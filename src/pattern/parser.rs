@@ -1,10 +1,11 @@
-//! Text of a regular expression to a program.
+//! Text of a regular expression or a glob to a program.
 //!
 //! The program is written while the text is read, from left to right and without
 //! recursion: what repeats or branches is already there as a run of places, which can be
 //! copied and moved since ways are relative.
 
-use super::program::{is_word, Assertion, Class, Place, Program, CLASSES, LIMIT};
+use super::program::{Assertion, Class, Place, Program, CLASSES, LIMIT};
+use crate::bytes;
 
 /// What is wrong with a pattern, and at which byte (from 0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +17,7 @@ pub struct Fault {
 // Each is used at one place, so that a message tells where it comes from.
 const TOO_LONG: &str = "the pattern is longer than 16 KiB";
 const TOO_LARGE: &str = "the pattern is too large here (more than 4096 steps)";
+const GLOB_TOO_LARGE: &str = "the glob is too large (more than 4096 steps)";
 const TOO_MANY_CLASSES: &str = "there are too many different classes (more than 256)";
 const TOO_DEEP: &str = "groups are nested too deeply (more than 100)";
 const UNCLOSED_GROUP: &str = "this group is never closed";
@@ -44,48 +46,47 @@ const LONGEST: usize = 16 * 1024;
 const DEEPEST: usize = 100;
 const MOST_REPEATS: usize = 1000;
 
-/// Compiles `text`.
-pub fn parse(text: &[u8]) -> Result<Program, Fault> {
-    if text.len() > LONGEST {
-        return Err(Fault { at: LONGEST, what: TOO_LONG });
+/// The classes of POSIX (regex(7)), and `word`: the name, then the first and last byte of
+/// each range, then 0xff.
+const NAMED: &[u8] = b"digit=09\xff\
+    word=09AZ__az\xff\
+    space=\t\r  \xff\
+    alnum=09AZaz\xff\
+    alpha=AZaz\xff\
+    ascii=\0\x7f\xff\
+    blank=\t\t  \xff\
+    cntrl=\0\x1f\x7f\x7f\xff\
+    graph=!~\xff\
+    lower=az\xff\
+    print= ~\xff\
+    punct=!/:@[`{~\xff\
+    upper=AZ\xff\
+    xdigit=09AFaf\xff";
+
+/// Compiles what stands in `text` from `start` on.
+pub fn parse(text: &[u8], start: usize, is_glob: bool) -> Result<Program, Fault> {
+    let mut program = Program::default();
+    let (fold, groups, atom) = (false, Vec::new(), None);
+    let mut parser = Parser { text, at: start, is_glob, fold, program: &mut program, groups, atom };
+    match parser.whole(start) {
+        Ok(()) => Ok(program.finished()),
+        Err(what) => Err(Fault { at: parser.at, what }),
     }
-    let mut parser = Parser {
-        text,
-        at: 0,
-        fold: text.starts_with(b"(?i)"),
-        places: Vec::new(),
-        classes: Vec::new(),
-        groups: Vec::new(),
-        jumps: Vec::new(),
-        atom: None,
-    };
-    parser.open_group(0);
-    if parser.fold {
-        parser.at = 4;
-    }
-    while let Some(&byte) = text.get(parser.at) {
-        parser.take(byte)?;
-    }
-    if parser.groups.len() > 1 {
-        let at = parser.groups.last().map_or(0, |group| group.at);
-        return Err(Fault { at, what: UNCLOSED_GROUP });
-    }
-    parser.close_group();
-    Ok(Program::new(parser.places, parser.classes))
 }
+
+/// What is wrong stands where the parser is.
+type Step<T = ()> = Result<T, &'static str>;
 
 struct Parser<'a> {
     text: &'a [u8],
     /// The byte to be read next.
     at: usize,
+    is_glob: bool,
     /// Letters match in either case.
     fold: bool,
-    places: Vec<Place>,
-    classes: Vec<Class>,
+    program: &'a mut Program,
     /// The whole pattern first, then the groups that are open.
     groups: Vec<Group>,
-    /// Jumps from the ends of branches, whose ways are filled in when their group ends.
-    jumps: Vec<usize>,
     /// Where in `places` begins what a repeat would repeat.
     atom: Option<usize>,
 }
@@ -96,152 +97,194 @@ struct Group {
     /// In `places`: the group, and its present branch.
     start: usize,
     branch: usize,
-    /// The first of its jumps in `jumps`.
-    jumps: usize,
+    /// The last jump from the end of a branch, whose way is filled in when the group ends.
+    /// Until then it holds the place of the one before; 0 for none.
+    jump: usize,
     fold_outside: bool,
 }
 
 impl Parser<'_> {
-    fn take(&mut self, byte: u8) -> Result<(), Fault> {
-        match byte {
-            b'(' => self.group(),
-            b')' => {
+    fn whole(&mut self, start: usize) -> Step {
+        if self.text.len() - start > LONGEST && !self.is_glob {
+            self.at += LONGEST;
+            return Err(TOO_LONG);
+        }
+        self.open_group();
+        if self.is_glob {
+            self.push(Place::Assert(Assertion::Start))?;
+        } else if self.rest().starts_with(b"(?i)") {
+            self.fold = true;
+            self.at += 4;
+        }
+        while let Some(&byte) = self.text.get(self.at) {
+            self.take(byte)?;
+        }
+        if let [_, .., open] = &self.groups[..] {
+            self.at = open.at;
+            return Err(UNCLOSED_GROUP);
+        }
+        self.close_group();
+        if self.is_glob {
+            self.push(Place::Assert(Assertion::End))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, byte: u8) -> Step {
+        let start = self.program.places.len();
+        match (byte, self.is_glob) {
+            (b'(', false) => return self.group(),
+            (b')', false) => {
                 if self.groups.len() == 1 {
-                    return self.fail(UNOPENED_GROUP);
+                    return Err(UNOPENED_GROUP);
                 }
                 self.at += 1;
                 self.close_group();
-                Ok(())
+                return Ok(());
             }
-            b'|' => {
+            (b'|', false) => return self.branch(),
+            (b'*' | b'+' | b'?' | b'{', false) => return self.repeat(byte),
+            (b'*', true) => {
+                self.push(Place::Any)?;
+                self.expand(start, 0, None)?;
                 self.at += 1;
-                self.branch()
             }
-            b'*' | b'+' | b'?' | b'{' => self.repeat(byte),
-            b'[' => self.class(),
-            b'\\' => self.escape(),
-            b'.' => self.single(Place::Any),
-            b'^' => self.single(Place::Assert(Assertion::Start)),
-            b'$' => self.single(Place::Assert(Assertion::End)),
-            _ => self.literal(),
+            (b'?', true) | (b'.', false) => self.single(Place::Any)?,
+            (b'^', false) => self.single(Place::Assert(Assertion::Start))?,
+            (b'$', false) => self.single(Place::Assert(Assertion::End))?,
+            (b'[', _) => self.class()?,
+            (b'\\', _) => self.escape()?,
+            // A character: all bytes of it are one atom, so that a repeat repeats them all.
+            _ => {
+                for _ in 0..bytes::first_char(self.rest()).len().max(1) {
+                    self.push_byte(self.text[self.at])?;
+                    self.at += 1;
+                }
+            }
         }
-    }
-
-    fn fail<T>(&self, what: &'static str) -> Result<T, Fault> {
-        Err(Fault { at: self.at, what })
+        self.atom = Some(start);
+        Ok(())
     }
 
     fn rest(&self) -> &[u8] {
         &self.text[self.at..]
     }
 
+    /// The byte that is so many ahead; NUL at the end.
+    #[inline(never)]
+    fn ahead(&self, count: usize) -> u8 {
+        self.text.get(self.at + count).copied().unwrap_or(0)
+    }
+
     // --- places ---
 
-    fn push(&mut self, place: Place) -> Result<(), Fault> {
-        self.make_room(1)?;
-        self.places.push(place);
+    fn push(&mut self, place: Place) -> Step {
+        self.make_room(self.program.places.len() + 1)?;
+        self.put(place);
         Ok(())
     }
 
-    fn make_room(&self, count: usize) -> Result<(), Fault> {
-        if self.places.len() + count > LIMIT {
-            return self.fail(TOO_LARGE);
+    fn put(&mut self, place: Place) {
+        self.insert(self.program.places.len(), place);
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, at: usize, place: Place) {
+        self.program.places.insert(at, place);
+    }
+
+    #[inline(never)]
+    fn make_room(&self, count: usize) -> Step {
+        match self.is_glob {
+            _ if count <= LIMIT => Ok(()),
+            true => Err(GLOB_TOO_LARGE),
+            false => Err(TOO_LARGE),
         }
-        Ok(())
     }
 
-    /// One place that is an atom of its own, written with one byte of the text.
-    fn single(&mut self, place: Place) -> Result<(), Fault> {
-        self.atom = Some(self.places.len());
+    /// One place that is written with one byte of the text.
+    fn single(&mut self, place: Place) -> Step {
         self.push(place)?;
         self.at += 1;
         Ok(())
     }
 
-    fn push_byte(&mut self, byte: u8) -> Result<(), Fault> {
+    fn push_byte(&mut self, byte: u8) -> Step {
         if self.fold && byte.is_ascii_alphabetic() {
             let mut class = Class::default();
             class.add(byte);
-            return self.push_class(class.folded());
+            class.fold();
+            return self.push_class(&class);
         }
         self.push(Place::Byte(byte))
     }
 
-    fn push_class(&mut self, class: Class) -> Result<(), Fault> {
-        let known = self.classes.iter().position(|&other| other == class);
-        let index = known.unwrap_or(self.classes.len());
+    fn push_class(&mut self, class: &Class) -> Step {
+        let known = self.program.classes.iter().position(|other| other == class);
+        let index = known.unwrap_or(self.program.classes.len());
         if index == CLASSES {
-            return self.fail(TOO_MANY_CLASSES);
+            return Err(TOO_MANY_CLASSES);
         }
-        self.push(Place::Class(index as u16))?;
+        self.push(Place::Class(index as u8))?;
         if known.is_none() {
-            self.classes.push(class);
-        }
-        Ok(())
-    }
-
-    /// A character: all bytes of it are one atom, so that a repeat repeats them all.
-    fn literal(&mut self) -> Result<(), Fault> {
-        self.atom = Some(self.places.len());
-        for _ in 0..character_len(self.rest()) {
-            self.push_byte(self.text[self.at])?;
-            self.at += 1;
+            self.program.classes.push(*class);
         }
         Ok(())
     }
 
     // --- groups and branches ---
 
-    fn group(&mut self) -> Result<(), Fault> {
-        let (open, fold) = match self.rest() {
-            [b'(', b'?', b':', ..] => (3, self.fold),
-            [b'(', b'?', b'i', b':', ..] => (4, true),
-            [b'(', b'?', b'i', b')', ..] => return self.fail(LATE_FLAG),
-            [b'(', b'?', b'=' | b'!', ..] | [b'(', b'?', b'<', b'=' | b'!', ..] => {
-                return self.fail(LOOK_AROUND)
-            }
-            [b'(', b'?', b'<' | b'P' | b'\'', ..] => return self.fail(NAMED_GROUP),
-            [b'(', b'?', ..] => return self.fail(UNKNOWN_GROUP),
+    fn group(&mut self) -> Step {
+        let (open, fold) = match [self.ahead(1), self.ahead(2), self.ahead(3)] {
+            [b'?', b':', _] => (3, self.fold),
+            [b'?', b'i', b':'] => (4, true),
+            [b'?', b'i', b')'] => return Err(LATE_FLAG),
+            [b'?', b'=' | b'!', _] | [b'?', b'<', b'=' | b'!'] => return Err(LOOK_AROUND),
+            [b'?', b'<' | b'P' | b'\'', _] => return Err(NAMED_GROUP),
+            [b'?', ..] => return Err(UNKNOWN_GROUP),
             _ => (1, self.fold),
         };
         // The whole pattern counts as one.
         if self.groups.len() > DEEPEST {
-            return self.fail(TOO_DEEP);
+            return Err(TOO_DEEP);
         }
-        self.open_group(self.at);
+        self.open_group();
         self.fold = fold;
         self.at += open;
         Ok(())
     }
 
-    fn open_group(&mut self, at: usize) {
-        self.groups.push(Group {
-            at,
-            start: self.places.len(),
-            branch: self.places.len(),
-            jumps: self.jumps.len(),
-            fold_outside: self.fold,
-        });
+    fn open_group(&mut self) {
+        let start = self.program.places.len();
+        let (at, fold_outside) = (self.at, self.fold);
+        self.groups.push(Group { at, start, branch: start, jump: 0, fold_outside });
         self.atom = None;
     }
 
     /// A bar: the branch before it becomes one of two ways, and jumps over the others.
-    fn branch(&mut self) -> Result<(), Fault> {
-        self.make_room(2)?;
-        let Some(group) = self.groups.last_mut() else { return Ok(()) };
-        let length = self.places.len() - group.branch;
-        self.places.insert(group.branch, Place::Split(1, way(length + 2)));
-        self.jumps.push(self.places.len());
-        self.places.push(Place::Jump(0));
-        group.branch = self.places.len();
+    fn branch(&mut self) -> Step {
+        self.at += 1;
+        self.make_room(self.program.places.len() + 2)?;
+        let end = self.program.places.len() + 1;
+        if let Some(&Group { branch, jump, .. }) = self.groups.last() {
+            self.insert(branch, Place::Split(way(end + 1 - branch)));
+            self.put(Place::Jump(way(jump)));
+        }
+        if let Some(group) = self.groups.last_mut() {
+            (group.branch, group.jump) = (end + 1, end);
+        }
         self.atom = None;
         Ok(())
     }
 
     fn close_group(&mut self) {
         let Some(group) = self.groups.pop() else { return };
-        for jump in self.jumps.drain(group.jumps..) {
-            self.places[jump] = Place::Jump(way(self.places.len() - jump));
+        let end = self.program.places.len();
+        let mut jump = group.jump;
+        while let (1.., Some(Place::Jump(way_on))) = (jump, self.program.places.get_mut(jump)) {
+            let before = *way_on as usize;
+            *way_on = way(end - jump);
+            jump = before;
         }
         self.fold = group.fold_outside;
         self.atom = Some(group.start);
@@ -249,257 +292,235 @@ impl Parser<'_> {
 
     // --- repeats ---
 
-    fn repeat(&mut self, byte: u8) -> Result<(), Fault> {
-        let Some(start) = self.atom else { return self.fail(NOTHING_TO_REPEAT) };
-        let (least, most, length) = match byte {
-            b'*' => (0, None, 1),
-            b'+' => (1, None, 1),
-            b'?' => (0, Some(1), 1),
-            _ => self.count()?,
+    fn repeat(&mut self, byte: u8) -> Step {
+        let start = self.atom.ok_or(NOTHING_TO_REPEAT)?;
+        let mut end = self.at + 1;
+        let (least, most) = match byte {
+            b'*' => (0, None),
+            b'+' => (1, None),
+            b'?' => (0, Some(1)),
+            _ => {
+                let least = self.number(&mut end).ok_or(BAD_COUNT)?;
+                let mut most = Some(least);
+                if self.text.get(end) == Some(&b',') {
+                    end += 1;
+                    most = self.number(&mut end);
+                }
+                if self.text.get(end) != Some(&b'}') {
+                    return Err(BAD_COUNT);
+                }
+                end += 1;
+                (least, most)
+            }
         };
+        if most.unwrap_or(least).max(least) > MOST_REPEATS {
+            return Err(COUNT_TOO_LARGE);
+        }
+        if most.unwrap_or(least) < least {
+            return Err(COUNT_REVERSED);
+        }
         self.expand(start, least, most)?;
-        self.at += length;
+        self.at = end;
         // Lazy or not, what matches is the same; only how much of it would differ.
-        if self.rest().first() == Some(&b'?') {
+        if self.ahead(0) == b'?' {
             self.at += 1;
         }
         Ok(())
     }
 
-    /// `{n}`, `{n,}` or `{n,m}`, and how many bytes it takes.
-    fn count(&self) -> Result<(usize, Option<usize>, usize), Fault> {
-        let Some(end) = self.rest().iter().position(|&byte| byte == b'}') else {
-            return self.fail(BAD_COUNT);
-        };
-        let inside = &self.rest()[1..end];
-        let (least, most) = match inside.iter().position(|&byte| byte == b',') {
-            None => (inside, Some(inside)),
-            Some(comma) if comma + 1 == inside.len() => (&inside[..comma], None),
-            Some(comma) => (&inside[..comma], Some(&inside[comma + 1..])),
-        };
-        let least = self.number(least)?;
-        let most = most.map(|most| self.number(most)).transpose()?;
-        if most.is_some_and(|most| most < least) {
-            return self.fail(COUNT_REVERSED);
+    /// The number in digits that begins at `at`, which is moved behind it. All above the
+    /// most that is allowed count as one more.
+    fn number(&self, at: &mut usize) -> Option<usize> {
+        let mut number = None;
+        while let Some(digit @ b'0'..=b'9') = self.text.get(*at) {
+            let sum = number.unwrap_or(0) * 10 + usize::from(digit - b'0');
+            number = Some(sum.min(MOST_REPEATS + 1));
+            *at += 1;
         }
-        Ok((least, most, end + 1))
-    }
-
-    fn number(&self, digits: &[u8]) -> Result<usize, Fault> {
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return self.fail(BAD_COUNT);
-        }
-        let add =
-            |sum: usize, digit: &u8| (sum * 10 + usize::from(digit - b'0')).min(MOST_REPEATS + 1);
-        match digits.iter().fold(0, add) {
-            number if number > MOST_REPEATS => self.fail(COUNT_TOO_LARGE),
-            number => Ok(number),
-        }
+        number
     }
 
     /// Writes out what begins at `start` as often as asked.
-    fn expand(&mut self, start: usize, least: usize, most: Option<usize>) -> Result<(), Fault> {
-        if (least, most) == (1, Some(1)) {
-            return Ok(());
-        }
-        let length = self.places.len() - start;
-        // Each copy with a way around it, and for `*` one more to go back.
+    fn expand(&mut self, start: usize, least: usize, most: Option<usize>) -> Step {
+        let length = self.program.places.len() - start;
+        // Each copy with a way around it, and without end one more place to go back.
         let copies = most.unwrap_or(least.max(1));
-        let total = copies * (length + 1) + 1;
-        if start + total > LIMIT {
-            return self.fail(TOO_LARGE);
+        self.make_room(start + copies * (length + 1) + 1)?;
+        // The way that leads around the copy `written`.
+        let around = |written| way((copies - written) * (length + 1) + usize::from(most.is_none()));
+        let mut body = start;
+        match (copies, least) {
+            (0, _) => self.program.places.truncate(start),
+            (_, 0) => {
+                self.insert(start, Place::Split(around(0)));
+                body += 1;
+            }
+            _ => {}
         }
-        let body = self.places.split_off(start);
-        (0..least).for_each(|_| self.places.extend_from_slice(&body));
-        match most {
-            Some(most) => {
-                let optional = most - least;
-                for written in 0..optional {
-                    let around = (optional - written) * (length + 1);
-                    self.places.push(Place::Split(1, way(around)));
-                    self.places.extend_from_slice(&body);
-                }
+        for written in 1..copies {
+            if written >= least {
+                self.put(Place::Split(around(written)));
             }
-            None if least == 0 => {
-                self.places.push(Place::Split(1, way(length + 2)));
-                self.places.extend_from_slice(&body);
-                self.places.push(Place::Jump(-way(length + 1)));
+            for at in body..body + length {
+                self.put(self.program.places[at]);
             }
-            None => self.places.push(Place::Split(-way(length), 1)),
+        }
+        if most.is_none() {
+            self.put(match least {
+                0 => Place::Jump(-way(length + 1)),
+                _ => Place::Split(-way(length)),
+            });
         }
         Ok(())
     }
 
     // --- escapes and classes ---
 
-    fn escape(&mut self) -> Result<(), Fault> {
-        let place = match self.rest().get(1) {
-            Some(b'b') => Place::Assert(Assertion::WordBoundary),
-            Some(b'B') => Place::Assert(Assertion::NotWordBoundary),
+    fn escape(&mut self) -> Step {
+        match (self.ahead(1), self.is_glob) {
+            (b'b', false) => self.push(Place::Assert(Assertion::WordBoundary))?,
+            (b'B', false) => self.push(Place::Assert(Assertion::NotWordBoundary))?,
             _ => {
-                let start = self.places.len();
-                match self.escaped()? {
-                    Item::Byte(byte) => self.push_byte(byte)?,
-                    Item::Class(class) => self.push_class(class)?,
-                }
-                self.atom = Some(start);
-                return Ok(());
+                let mut class = Class::default();
+                return match self.escaped(&mut class)? {
+                    Some(byte) => self.push_byte(byte),
+                    None => self.push_class(&class),
+                };
             }
-        };
-        self.at += 1;
-        self.single(place)
-    }
-
-    /// What a backslash and the byte after it stand for, in a class or outside.
-    fn escaped(&mut self) -> Result<Item, Fault> {
-        let Some(&byte) = self.rest().get(1) else { return self.fail(TRAILING_BACKSLASH) };
-        let item = match byte {
-            b't' => Item::Byte(b'\t'),
-            b'n' => Item::Byte(b'\n'),
-            b'r' => Item::Byte(b'\r'),
-            b'f' => Item::Byte(0x0c),
-            b'v' => Item::Byte(0x0b),
-            b'a' => Item::Byte(0x07),
-            b'x' => {
-                let digits = self.rest().get(2..4);
-                let Some(byte) = digits.and_then(hexadecimal) else { return self.fail(BAD_HEX) };
-                self.at += 2;
-                Item::Byte(byte)
-            }
-            b'd' => Item::Class(named(b"digit")),
-            b'D' => Item::Class(named(b"digit").inverted()),
-            b'w' => Item::Class(named(b"word")),
-            b'W' => Item::Class(named(b"word").inverted()),
-            b's' => Item::Class(named(b"space")),
-            b'S' => Item::Class(named(b"space").inverted()),
-            b'1'..=b'9' => return self.fail(BACKREFERENCE),
-            b'<' | b'>' => return self.fail(UNKNOWN_ESCAPE),
-            _ if byte.is_ascii_punctuation() || byte == b' ' => Item::Byte(byte),
-            _ => return self.fail(UNKNOWN_ESCAPE),
-        };
+        }
         self.at += 2;
-        Ok(item)
+        Ok(())
     }
 
-    fn class(&mut self) -> Result<(), Fault> {
-        let (start, open) = (self.places.len(), self.at);
-        let unclosed = Fault { at: open, what: UNCLOSED_CLASS };
+    /// What a backslash and the byte after it stand for: a byte, or members of `class`.
+    fn escaped(&mut self, class: &mut Class) -> Step<Option<u8>> {
+        let mut byte = self.ahead(1);
+        if self.at + 1 == self.text.len() {
+            return Err(TRAILING_BACKSLASH);
+        }
+        if !self.is_glob {
+            let name: &[u8] = match byte | 0x20 {
+                b'd' => b"digit",
+                b'w' => b"word",
+                b's' => b"space",
+                _ => b"",
+            };
+            if !name.is_empty() {
+                self.at += 2;
+                return add_named(class, name, byte.is_ascii_uppercase());
+            }
+            if let Some(place) = b"tnrfva".iter().position(|&letter| letter == byte) {
+                byte = b"\t\n\r\x0c\x0b\x07"[place];
+            } else if byte == b'x' {
+                let digit = |count| char::from(self.ahead(count)).to_digit(16);
+                let (Some(high), Some(low)) = (digit(2), digit(3)) else { return Err(BAD_HEX) };
+                byte = (high * 16 + low) as u8;
+                self.at += 2;
+            } else if matches!(byte, b'1'..=b'9') {
+                return Err(BACKREFERENCE);
+            } else if !matches!(byte, b' '..=b';' | b'=' | b'?'..=b'~')
+                || byte.is_ascii_alphanumeric()
+            {
+                return Err(UNKNOWN_ESCAPE);
+            }
+        }
+        self.at += 2;
+        Ok(Some(byte))
+    }
+
+    fn class(&mut self) -> Step {
+        let open = self.at;
         self.at += 1;
-        let inverted = self.rest().first() == Some(&b'^');
+        let inverted = matches!((self.ahead(0), self.is_glob), (b'^', _) | (b'!', true));
         self.at += usize::from(inverted);
         let mut class = Class::default();
         let first = self.at;
-        loop {
-            match self.rest() {
-                [] => return Err(unclosed),
-                // Right at the beginning it is a member.
-                [b']', ..] if self.at > first => break,
-                _ => self.members(&mut class, unclosed)?,
+        // Right at the beginning the bracket is a member.
+        while self.ahead(0) != b']' || self.at == first {
+            if self.at == self.text.len() {
+                self.at = open;
+                return Err(UNCLOSED_CLASS);
             }
+            self.members(&mut class)?;
+        }
+        if self.fold {
+            class.fold();
+        }
+        if inverted {
+            class.invert();
         }
         self.at += 1;
-        let class = if self.fold { class.folded() } else { class };
-        self.push_class(if inverted { class.inverted() } else { class })?;
-        self.atom = Some(start);
-        Ok(())
+        self.push_class(&class)
     }
 
     /// One byte, range, or named class inside brackets.
-    fn members(&mut self, class: &mut Class, unclosed: Fault) -> Result<(), Fault> {
+    fn members(&mut self, class: &mut Class) -> Step {
         let at = self.at;
-        let from = self.member(unclosed)?;
-        let is_range = matches!(self.rest(), [b'-', next, ..] if *next != b']');
-        if !is_range {
-            match from {
-                Item::Byte(byte) => class.add(byte),
-                Item::Class(members) => class.add_all(members),
+        let from = self.member(class)?;
+        let mut to = from;
+        if self.ahead(0) == b'-' && self.at + 1 < self.text.len() && self.ahead(1) != b']' {
+            self.at += 1;
+            to = self.member(class)?;
+            if from.is_none() || to.is_none() {
+                self.at = at;
+                return Err(RANGE_OF_CLASS);
             }
-            return Ok(());
         }
-        self.at += 1;
-        match (from, self.member(unclosed)?) {
-            (Item::Byte(from), Item::Byte(to)) if from <= to => class.add_range(from, to),
-            (Item::Byte(_), Item::Byte(_)) => return Err(Fault { at, what: RANGE_REVERSED }),
-            _ => return Err(Fault { at, what: RANGE_OF_CLASS }),
+        if to < from {
+            self.at = at;
+            return Err(RANGE_REVERSED);
+        }
+        if let (Some(from), Some(to)) = (from, to) {
+            class.add_range(from, to);
         }
         Ok(())
     }
 
-    fn member(&mut self, unclosed: Fault) -> Result<Item, Fault> {
-        match self.rest() {
-            [] => Err(unclosed),
-            [b'\\', ..] => self.escaped(),
-            [b'[', b':', rest @ ..] => {
-                let Some(end) = rest.windows(2).position(|two| two == b":]") else {
-                    return self.fail(UNKNOWN_CLASS);
-                };
-                let class = match rest[..end].split_first() {
-                    Some((b'^', name)) => known_class(name).map(Class::inverted),
-                    _ => known_class(&rest[..end]),
-                };
-                let Some(class) = class else { return self.fail(UNKNOWN_CLASS) };
-                self.at += end + 4;
-                Ok(Item::Class(class))
+    /// A byte, or a named class, which is added to `class`.
+    fn member(&mut self, class: &mut Class) -> Step<Option<u8>> {
+        match *self.rest() {
+            [b'\\', ..] => self.escaped(class),
+            [b'[', b':', ref rest @ ..] => {
+                let end = rest.iter().position(|&byte| byte == b':').ok_or(UNKNOWN_CLASS)?;
+                if rest.get(end + 1) != Some(&b']') {
+                    return Err(UNKNOWN_CLASS);
+                }
+                let name = rest[..end].strip_prefix(b"^");
+                let found = add_named(class, name.unwrap_or(&rest[..end]), name.is_some());
+                if found.is_ok() {
+                    self.at += end + 4;
+                }
+                found
             }
-            [byte, ..] if !byte.is_ascii() => self.fail(WIDE_IN_CLASS),
-            &[byte, ..] => {
+            [0x80..=0xff, ..] if !self.is_glob => Err(WIDE_IN_CLASS),
+            [byte, ..] => {
                 self.at += 1;
-                Ok(Item::Byte(byte))
+                Ok(Some(byte))
             }
+            [] => Err(UNCLOSED_CLASS),
         }
     }
 }
 
-enum Item {
-    Byte(u8),
-    Class(Class),
+/// Adds the class of that name, or all bytes outside it.
+fn add_named(class: &mut Class, name: &[u8], inverted: bool) -> Step<Option<u8>> {
+    for known in (bytes::Parts { rest: NAMED, last: 0xff }) {
+        if let Some([b'=', ranges @ ..]) = known.strip_prefix(name) {
+            let mut members = Class::default();
+            for range in ranges.chunks(2) {
+                members.add_range(range[0], range[1]);
+            }
+            if inverted {
+                members.invert();
+            }
+            class.add_all(&members);
+            return Ok(None);
+        }
+    }
+    Err(UNKNOWN_CLASS)
 }
 
 /// `LIMIT` keeps every distance far inside.
 fn way(distance: usize) -> i16 {
     distance as i16
-}
-
-/// Bytes of the UTF-8 character that `text` begins with; 1 where it is none.
-fn character_len(text: &[u8]) -> usize {
-    let longest = &text[..text.len().min(4)];
-    let wide = |len: &usize| longest.get(..*len).is_some_and(|c| std::str::from_utf8(c).is_ok());
-    match longest.first() {
-        Some(0x80..) => (2..=4).find(wide).unwrap_or(1),
-        _ => 1,
-    }
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let value = digit(digits[0])? * 16 + digit(digits[1])?;
-    u8::try_from(value).ok()
-}
-
-/// The classes of POSIX (regex(7)), and `word`.
-fn known_class(name: &[u8]) -> Option<Class> {
-    let member: fn(u8) -> bool = match name {
-        b"alnum" => |byte| byte.is_ascii_alphanumeric(),
-        b"alpha" => |byte| byte.is_ascii_alphabetic(),
-        b"ascii" => |byte| byte.is_ascii(),
-        b"blank" => |byte| matches!(byte, b' ' | b'\t'),
-        b"cntrl" => |byte| byte.is_ascii_control(),
-        b"digit" => |byte| byte.is_ascii_digit(),
-        b"graph" => |byte| byte.is_ascii_graphic(),
-        b"lower" => |byte| byte.is_ascii_lowercase(),
-        b"print" => |byte| byte.is_ascii_graphic() || byte == b' ',
-        b"punct" => |byte| byte.is_ascii_punctuation(),
-        b"space" => |byte| matches!(byte, b' ' | b'\t'..=b'\r'),
-        b"upper" => |byte| byte.is_ascii_uppercase(),
-        b"word" => is_word,
-        b"xdigit" => |byte| byte.is_ascii_hexdigit(),
-        _ => return None,
-    };
-    let mut class = Class::default();
-    (0..=255).filter(|&byte| member(byte)).for_each(|byte| class.add(byte));
-    Some(class)
-}
-
-fn named(name: &[u8]) -> Class {
-    known_class(name).unwrap_or_default()
 }

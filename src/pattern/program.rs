@@ -12,18 +12,19 @@ pub const CLASSES: usize = 256;
 
 /// One place of a program. Ways lead from it by so many places; a program matches when a
 /// way leads behind its last place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Place {
     Byte(u8),
     /// Any byte of that class.
-    Class(u16),
+    Class(u8),
     Any,
     Jump(i16),
-    Split(i16, i16),
+    /// Here, and on to the next place as well.
+    Split(i16),
     Assert(Assertion),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Assertion {
     Start,
     End,
@@ -32,32 +33,40 @@ pub enum Assertion {
 }
 
 /// A set of bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Class([u64; 4]);
 
 impl Class {
     pub fn add(&mut self, byte: u8) {
-        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        self.add_range(byte, byte);
     }
 
+    #[inline(never)]
     pub fn add_range(&mut self, from: u8, to: u8) {
-        (from..=to).for_each(|byte| self.add(byte));
+        for byte in from..=to {
+            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        }
     }
 
-    pub fn add_all(&mut self, other: Class) {
-        self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
+    pub fn add_all(&mut self, other: &Class) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
     }
 
     pub fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0
     }
 
-    pub fn inverted(self) -> Class {
-        Class(self.0.map(|word| !word))
+    pub fn invert(&mut self) {
+        for word in &mut self.0 {
+            *word = !*word;
+        }
     }
 
-    /// With the other case of each letter.
-    pub fn folded(mut self) -> Class {
+    /// Adds the other case of each letter.
+    #[inline(never)]
+    pub fn fold(&mut self) {
         for letter in b'a'..=b'z' {
             let upper = letter.to_ascii_uppercase();
             if self.contains(letter) || self.contains(upper) {
@@ -65,29 +74,24 @@ impl Class {
                 self.add(upper);
             }
         }
-        self
     }
 }
 
-pub fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// `places` lead nowhere but into themselves and right behind the last; there are at most
+/// `LIMIT`.
+#[derive(Clone, Debug, Default)]
 pub struct Program {
-    places: Vec<Place>,
-    classes: Vec<Class>,
+    pub places: Vec<Place>,
+    pub classes: Vec<Class>,
     /// The bytes that a match can begin with; `None` if it may be empty.
     first: Option<Class>,
 }
 
 impl Program {
-    /// `places` lead nowhere but into themselves and right behind the last; there are at
-    /// most `LIMIT`.
-    pub fn new(places: Vec<Place>, classes: Vec<Class>) -> Program {
-        let mut program = Program { places, classes, first: None };
-        program.first = program.first_bytes();
-        program
+    /// With all places written.
+    pub fn finished(mut self) -> Program {
+        self.first = self.first_bytes();
+        self
     }
 
     pub fn len(&self) -> usize {
@@ -96,19 +100,21 @@ impl Program {
 
     fn first_bytes(&self) -> Option<Class> {
         let mut first = Class::default();
-        let mut seen = vec![false; self.places.len() + 1];
-        let mut open = vec![0];
-        while let Some(at) = open.pop() {
-            if std::mem::replace(&mut seen[at], true) {
-                continue;
-            }
-            match *self.places.get(at)? {
+        let mut open = Set::for_places(self.len() + 1);
+        open.insert(0);
+        let mut seen = 0;
+        while let Some(&here) = open.members.get(seen) {
+            seen += 1;
+            match *self.places.get(usize::from(here))? {
                 Place::Byte(byte) => first.add(byte),
-                Place::Class(class) => first.add_all(self.classes[usize::from(class)]),
+                Place::Class(class) => first.add_all(&self.classes[usize::from(class)]),
                 Place::Any => first.add_range(0, 255),
-                Place::Assert(_) => open.push(at + 1),
-                Place::Jump(way) => open.push(led(at, way)),
-                Place::Split(one, other) => open.extend([led(at, one), led(at, other)]),
+                Place::Assert(_) => open.insert(here + 1),
+                Place::Jump(way) => open.insert(led(here, way)),
+                Place::Split(way) => {
+                    open.insert(here + 1);
+                    open.insert(led(here, way));
+                }
             }
         }
         Some(first)
@@ -117,103 +123,82 @@ impl Program {
     /// Whether the pattern matches anywhere in `text`. `scratch` must have been made for
     /// programs of at least this length.
     pub fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {
-        let mut run = Run { program: self, text, stack: &mut scratch.stack, steps: 0 };
-        let (mut now, mut next) = (&mut scratch.now, &mut scratch.next);
-        now.clear();
+        let Scratch { now, next, steps } = scratch;
+        let (mut now, mut next) = (now, next);
+        now.members.clear();
+        *steps = 0;
         let mut at = 0;
-        let matched = loop {
-            if now.is_empty() {
-                match self.next_start(text, at) {
-                    Some(start) => at = start,
-                    None => break false,
-                }
+        loop {
+            let byte = text.get(at).copied();
+            if self.may_begin_with(byte) {
+                now.insert(0);
             }
-            if run.follow(now, 0, at) {
-                break true;
-            }
-            let Some(&byte) = text.get(at) else { break false };
-            next.clear();
-            at += 1;
-            if now.places().iter().any(|&place| {
-                run.accepts(place, byte) && run.follow(next, usize::from(place) + 1, at)
-            }) {
-                break true;
-            }
-            std::mem::swap(&mut now, &mut next);
-        };
-        scratch.steps = run.steps;
-        matched
-    }
-
-    /// The next position from `at` on where a match could begin.
-    fn next_start(&self, text: &[u8], at: usize) -> Option<usize> {
-        let Some(first) = &self.first else { return Some(at) };
-        text[at..].iter().position(|&byte| first.contains(byte)).map(|ahead| at + ahead)
-    }
-}
-
-/// Where `way` leads from `at`.
-fn led(at: usize, way: i16) -> usize {
-    at.wrapping_add_signed(isize::from(way))
-}
-
-struct Run<'a> {
-    program: &'a Program,
-    text: &'a [u8],
-    stack: &'a mut Vec<u16>,
-    steps: u64,
-}
-
-impl Run<'_> {
-    /// Puts into `set` all places that wait for a byte and can be reached from `place`
-    /// without one; true if the end is among them.
-    fn follow(&mut self, set: &mut Set, place: usize, at: usize) -> bool {
-        self.stack.clear();
-        self.stack.push(place as u16);
-        while let Some(place) = self.stack.pop() {
-            self.steps += 1;
-            let here = usize::from(place);
-            if !set.insert(place) {
-                continue;
-            }
-            match self.program.places.get(here) {
-                None => return true,
-                Some(Place::Byte(_) | Place::Class(_) | Place::Any) => {}
-                Some(&Place::Jump(way)) => self.stack.push(led(here, way) as u16),
-                Some(&Place::Split(one, other)) => {
-                    self.stack.push(led(here, other) as u16);
-                    self.stack.push(led(here, one) as u16);
-                }
-                Some(&Place::Assert(assertion)) => {
-                    if self.holds(assertion, at) {
-                        self.stack.push(place + 1);
+            next.members.clear();
+            // What can be reached without a byte is added at the end, and met in its turn.
+            let mut seen = 0;
+            while let Some(&here) = now.members.get(seen) {
+                seen += 1;
+                let goes_on = match self.places.get(usize::from(here)) {
+                    None => return true,
+                    Some(&Place::Byte(wanted)) => byte == Some(wanted),
+                    Some(&Place::Class(class)) => {
+                        byte.is_some_and(|byte| self.classes[usize::from(class)].contains(byte))
                     }
+                    Some(Place::Any) => byte.is_some(),
+                    Some(&Place::Jump(way)) => {
+                        now.insert(led(here, way));
+                        false
+                    }
+                    Some(&Place::Split(way)) => {
+                        now.insert(here + 1);
+                        now.insert(led(here, way));
+                        false
+                    }
+                    Some(&Place::Assert(assertion)) => {
+                        if assertion.holds(text, at) {
+                            now.insert(here + 1);
+                        }
+                        false
+                    }
+                };
+                if goes_on {
+                    next.insert(here + 1);
                 }
             }
+            *steps += seen as u64;
+            if byte.is_none() {
+                return false;
+            }
+            at += 1;
+            std::mem::swap(&mut now, &mut next);
         }
-        false
     }
 
-    fn holds(&self, assertion: Assertion, at: usize) -> bool {
-        let word_at = |at: Option<usize>| {
-            at.and_then(|at| self.text.get(at)).is_some_and(|&byte| is_word(byte))
+    fn may_begin_with(&self, byte: Option<u8>) -> bool {
+        match (&self.first, byte) {
+            (None, _) => true,
+            (Some(first), Some(byte)) => first.contains(byte),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// Where `way` leads from `here`.
+fn led(here: u16, way: i16) -> u16 {
+    here.wrapping_add_signed(way)
+}
+
+impl Assertion {
+    fn holds(self, text: &[u8], at: usize) -> bool {
+        let is_word = |at: usize| {
+            text.get(at).is_some_and(|&byte| byte.is_ascii_alphanumeric() || byte == b'_')
         };
-        let boundary = || word_at(at.checked_sub(1)) != word_at(Some(at));
-        match assertion {
+        let boundary = || is_word(at.wrapping_sub(1)) != is_word(at);
+        match self {
             Assertion::Start => at == 0,
-            Assertion::End => at == self.text.len(),
+            Assertion::End => at == text.len(),
             Assertion::WordBoundary => boundary(),
             Assertion::NotWordBoundary => !boundary(),
-        }
-    }
-
-    fn accepts(&mut self, place: u16, byte: u8) -> bool {
-        self.steps += 1;
-        match self.program.places.get(usize::from(place)) {
-            Some(&Place::Byte(wanted)) => wanted == byte,
-            Some(&Place::Class(class)) => self.program.classes[usize::from(class)].contains(byte),
-            Some(Place::Any) => true,
-            _ => false,
         }
     }
 }
@@ -231,27 +216,13 @@ impl Set {
         Set { members: Vec::with_capacity(count), index: vec![0; count] }
     }
 
-    fn clear(&mut self) {
-        self.members.clear();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    fn places(&self) -> &[u16] {
-        &self.members
-    }
-
-    /// False if it was in the set.
-    fn insert(&mut self, place: u16) -> bool {
-        let index = usize::from(self.index[usize::from(place)]);
-        if self.members.get(index) == Some(&place) {
-            return false;
+    #[inline(never)]
+    fn insert(&mut self, place: u16) {
+        let index = &mut self.index[usize::from(place)];
+        if self.members.get(usize::from(*index)) != Some(&place) {
+            *index = self.members.len() as u16;
+            self.members.push(place);
         }
-        self.index[usize::from(place)] = self.members.len() as u16;
-        self.members.push(place);
-        true
     }
 }
 
@@ -259,8 +230,6 @@ impl Set {
 pub struct Scratch {
     now: Set,
     next: Set,
-    /// Places yet to follow: each place that is new pushes at most two.
-    stack: Vec<u16>,
     /// What the last run took, for the tests that count it.
     #[cfg_attr(not(test), allow(dead_code))]
     steps: u64,
@@ -270,12 +239,7 @@ impl Scratch {
     /// For programs of up to `length` places.
     pub fn new(length: usize) -> Scratch {
         let count = length + 1;
-        Scratch {
-            now: Set::for_places(count),
-            next: Set::for_places(count),
-            stack: Vec::with_capacity(2 * count + 1),
-            steps: 0,
-        }
+        Scratch { now: Set::for_places(count), next: Set::for_places(count), steps: 0 }
     }
 
     /// Places that the last run looked at.

@@ -110,6 +110,31 @@ fn all_of_the_syntax_is_there() {
 }
 
 #[test]
+fn a_named_class_holds_what_posix_says() {
+    type Holds = fn(&u8) -> bool;
+    let classes: [(&str, Holds); 13] = [
+        ("alnum", u8::is_ascii_alphanumeric),
+        ("alpha", u8::is_ascii_alphabetic),
+        ("ascii", u8::is_ascii),
+        ("blank", |byte| b" \t".contains(byte)),
+        ("cntrl", u8::is_ascii_control),
+        ("digit", u8::is_ascii_digit),
+        ("graph", u8::is_ascii_graphic),
+        ("lower", u8::is_ascii_lowercase),
+        ("print", |byte| byte.is_ascii_graphic() || *byte == b' '),
+        ("punct", u8::is_ascii_punctuation),
+        ("space", |byte| byte.is_ascii_whitespace() || *byte == 0x0b),
+        ("upper", u8::is_ascii_uppercase),
+        ("xdigit", u8::is_ascii_hexdigit),
+    ];
+    for (name, holds) in classes {
+        for byte in 0..=255 {
+            assert_eq!(matches(&format!("[[:{name}:]]"), &[byte]), holds(&byte), "{name} {byte}");
+        }
+    }
+}
+
+#[test]
 fn patterns_work_on_bytes_that_are_no_text() {
     assert!(matches(r"^\xff.\x00$", b"\xff\xfe\x00"));
     assert!(matches("^[^a]$", b"\xff"));
@@ -391,7 +416,7 @@ fn a_million_times_no_pattern_matches_otherwise_than_in_the_regex_crate() {
             .unicode(false)
             .dot_matches_new_line(true)
             .build();
-        let (theirs, ours) = match (theirs, parser::parse(source.as_bytes())) {
+        let (theirs, ours) = match (theirs, parser::parse(source.as_bytes(), 0, false)) {
             (Ok(theirs), Ok(ours)) => (theirs, ours),
             (Err(_), Err(_)) => continue,
             (theirs, ours) => panic!("{source:?}: {theirs:?} {ours:?}"),

@@ -34,81 +34,54 @@ impl Memory {
     }
 }
 
+/// The lines that are used (proc(5)).
+const KEYS: [&[u8]; 9] = [
+    b"MemTotal:",
+    b"MemFree:",
+    b"MemAvailable:",
+    b"Active(file):",
+    b"Inactive(file):",
+    b"SReclaimable:",
+    b"AnonPages:",
+    b"SwapTotal:",
+    b"SwapFree:",
+];
+
 /// Parses a whole `/proc/meminfo`. `None` if it lacks `MemTotal` or all that tells what
 /// is available.
 ///
 /// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
 pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
-    let mut lines = Lines::default();
+    let mut lines = [None; KEYS.len()];
     for line in bytes::whole_lines(text) {
-        lines.take(line);
-    }
-    let total = lines.total.filter(|&total| total > 0)?;
-    let available = lines.available.or_else(|| lines.estimate(reserve))?.min(total);
-    // This process has some, so 0 is not told but made up, as in some containers.
-    let anon = lines.anon.filter(|&anon| anon > 0).map(|anon| anon.min(total));
-    let user = anon.map_or(total, |anon| available.saturating_add(anon).min(total));
-    let swap_total = lines.swap_total.unwrap_or(0);
-    Some(Memory {
-        total: KiB(total),
-        available: KiB(available),
-        anon: KiB(anon.unwrap_or(0)),
-        user: KiB(user),
-        swap_total: KiB(swap_total),
-        swap_free: KiB(lines.swap_free.unwrap_or(0).min(swap_total)),
-        estimated: lines.available.is_none(),
-    })
-}
-
-/// The lines that are used (proc(5)), in kB.
-#[derive(Default)]
-struct Lines {
-    total: Option<u64>,
-    free: Option<u64>,
-    available: Option<u64>,
-    active_file: Option<u64>,
-    inactive_file: Option<u64>,
-    reclaimable: Option<u64>,
-    anon: Option<u64>,
-    swap_total: Option<u64>,
-    swap_free: Option<u64>,
-}
-
-impl Lines {
-    fn take(&mut self, line: &[u8]) {
-        let (slot, key) = match line.first() {
-            Some(b'M') => match line.get(3) {
-                Some(b'T') => (&mut self.total, &b"MemTotal:"[..]),
-                Some(b'F') => (&mut self.free, &b"MemFree:"[..]),
-                Some(b'A') => (&mut self.available, &b"MemAvailable:"[..]),
-                _ => return,
-            },
-            Some(b'A') if line.get(1) == Some(&b'n') => (&mut self.anon, &b"AnonPages:"[..]),
-            Some(b'A') => (&mut self.active_file, &b"Active(file):"[..]),
-            Some(b'I') => (&mut self.inactive_file, &b"Inactive(file):"[..]),
-            Some(b'S') => match line.get(4) {
-                Some(b'T') => (&mut self.swap_total, &b"SwapTotal:"[..]),
-                Some(b'F') => (&mut self.swap_free, &b"SwapFree:"[..]),
-                Some(b'l') => (&mut self.reclaimable, &b"SReclaimable:"[..]),
-                _ => return,
-            },
-            _ => return,
-        };
-        if let Some(kib) = bytes::kib_after(line, key) {
-            *slot = Some(kib);
+        for (key, kib) in KEYS.iter().zip(&mut lines) {
+            // This byte tells most lines apart, for less than a comparison.
+            if line.get(3) == Some(&key[3]) {
+                *kib = bytes::kib_after(line, key).map(KiB).or(*kib);
+            }
         }
     }
-
-    /// As the first kernel to tell `MemAvailable` reckoned it (`meminfo_proc_show` of Linux
-    /// 3.14): free memory above the low watermark, and of file pages and reclaimable slabs what need not stay; for each
-    /// of the two at most half or the low watermark stays.
-    fn estimate(&self, reserve: KiB) -> Option<u64> {
-        let of_cache = |held: u64| held - (held / 2).min(reserve.0);
-        let files = self.active_file?.saturating_add(self.inactive_file?);
-        let reclaimable = of_cache(self.reclaimable.unwrap_or(0));
-        let free = self.free?.saturating_sub(reserve.0);
-        Some(free.saturating_add(of_cache(files)).saturating_add(reclaimable))
+    let [total, free, told, active_file, inactive_file, slab, anon, swap_total, swap_free] = lines;
+    let total = total.filter(|&total| total > KiB::ZERO)?;
+    let available = match told {
+        Some(told) => told,
+        // As the first kernel to tell it reckoned (`meminfo_proc_show` of Linux 3.14): free
+        // memory above the low watermark, and of file pages and reclaimable slabs what need
+        // not stay; of each of the two at most half or the low watermark stays.
+        None => {
+            let of_cache = |held: KiB| held.less(reserve.min(KiB(held.0 / 2)));
+            let files = of_cache(active_file?.plus(inactive_file?));
+            free?.less(reserve).plus(files).plus(of_cache(slab.unwrap_or_default()))
+        }
     }
+    .min(total);
+    let anon = anon.unwrap_or_default().min(total);
+    // This process has some, so 0 is not told but made up, as in some containers.
+    let user = if anon == KiB::ZERO { total } else { available.plus(anon).min(total) };
+    let swap_total = swap_total.unwrap_or_default();
+    let swap_free = swap_free.unwrap_or_default().min(swap_total);
+    let estimated = told.is_none();
+    Some(Memory { total, available, anon, user, swap_total, swap_free, estimated })
 }
 
 /// An open `/proc/meminfo`.

@@ -46,26 +46,30 @@ impl Proc {
 
     /// Opens a file for reading again and again.
     pub fn open_file(&self, path: &[u8], access: Access) -> io::Result<OwnedFd> {
-        fd::open_at(self.root.as_fd(), terminated(&mut Path::from_bytes(path))?, access)
+        self.open_at(Path::from_bytes(path), access)
+    }
+
+    fn open_at(&self, mut path: Path, access: Access) -> io::Result<OwnedFd> {
+        fd::open_at(self.root.as_fd(), terminated(&mut path)?, access)
     }
 
     /// One read of a whole small file; what the buffer cannot hold is cut.
-    fn read(&mut self, path: &mut Path) -> io::Result<&[u8]> {
-        let file = fd::open_at(self.root.as_fd(), terminated(path)?, Access::Read)?;
+    fn read(&mut self, path: Path) -> io::Result<&[u8]> {
+        let file = self.open_at(path, Access::Read)?;
         let len = fd::read(file.as_fd(), &mut self.file)?;
         Ok(&self.file[..len])
     }
 
     /// One read of a whole small file that belongs to no process.
     pub fn read_file(&mut self, path: &[u8]) -> io::Result<&[u8]> {
-        self.read(&mut Path::from_bytes(path))
+        self.read(Path::from_bytes(path))
     }
 
     /// The effective user id of a process: the owner of its directory, which, other than
     /// its files', does not change for a process that may not be dumped
     /// (`task_dump_owner` in fs/proc/base.c).
     pub fn owner(&self, pid: Pid) -> io::Result<u32> {
-        self.user_and_group(pid).map(|owner| owner.user)
+        Ok(self.user_and_group(pid)?.user)
     }
 
     /// Its effective group id beside that.
@@ -85,11 +89,9 @@ fn process_path(pid: Pid, name: &str) -> Path {
     path
 }
 
+/// A path that was cut has no room for its end.
 fn terminated(path: &mut Path) -> io::Result<&CStr> {
     path.push(b"\0");
-    if path.is_cut() {
-        return Err(gone());
-    }
     CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| gone())
 }
 

@@ -16,16 +16,18 @@ impl Proc {
 }
 
 fn parse(text: &[u8]) -> Option<[u32; 2]> {
-    let share = |kind: &[u8]| {
-        let mut lines = bytes::whole_lines(text);
-        let line = lines.find_map(|line| line.strip_prefix(kind))?;
-        let average = bytes::fields(line).find_map(|field| field.strip_prefix(b"avg10="))?;
-        let point = average.iter().position(|&byte| byte == b'.')?;
-        let (percent, hundredths) = (&average[..point], &average[point + 1..]);
-        let of_percent = bytes::parse_u64(percent)? * 100 + bytes::parse_u64(hundredths)?;
-        u32::try_from(of_percent * 100).ok().filter(|_| hundredths.len() == 2)
+    Some([share(text, b"some avg10=")?, share(text, b"full avg10=")?])
+}
+
+/// The number behind `key`, which has two decimals.
+fn share(text: &[u8], key: &[u8]) -> Option<u32> {
+    let average = bytes::whole_lines(text).find_map(|line| line.strip_prefix(key))?;
+    let (percent, hundredths) = match bytes::first_word(average) {
+        [percent @ .., b'.', tens, ones] => (percent, [*tens, *ones]),
+        _ => return None,
     };
-    Some([share(b"some ")?, share(b"full ")?])
+    let of_percent = bytes::parse_u64(percent)? * 100 + bytes::parse_u64(&hundredths)?;
+    u32::try_from(of_percent * 100).ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
-use crate::bytes::{self, Buf};
+use crate::bytes::{self, AnyBuf, Buf, Parts};
 use crate::sys::errno::{self, gone};
 use crate::sys::fd::{self, Access};
 use crate::units::{Identity, Pid};
@@ -19,50 +19,53 @@ impl Proc {
     /// `oom_score`: the kernel's badness, 0 for what it would never kill. ESRCH or
     /// ENOENT once the process is gone. An empty file counts as gone.
     pub fn oom_score(&mut self, pid: Pid) -> io::Result<i32> {
-        self.number(&mut process_path(pid, "oom_score"))
+        self.number(process_path(pid, "oom_score"))
     }
 
     /// `oom_score_adj`, -1000 to 1000.
     pub fn oom_score_adj(&mut self, pid: Pid) -> io::Result<i32> {
-        self.number(&mut process_path(pid, "oom_score_adj"))
+        self.number(process_path(pid, "oom_score_adj"))
     }
 
     /// RSS in pages, the second number of `statm`; 0 for a kernel thread and for a leader
     /// that has ended. A third cheaper than `stat`.
     pub fn resident_pages(&mut self, pid: Pid) -> io::Result<u64> {
-        let text = self.read(&mut process_path(pid, "statm"))?;
-        bytes::fields(text).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+        self.second_number(process_path(pid, "statm"))
     }
 
     /// The same of the process that `stat` shows, also where its leader has ended. Other than
     /// the RSS in `stat`, it adds up what each processor has counted by itself, which may be
     /// some MiB (`task_statm` in fs/proc/task_mmu.c).
     pub fn exact_resident_pages(&mut self, stat: &Stat) -> io::Result<u64> {
-        let mut path = self.living_path(stat, "statm")?;
-        let text = self.read(&mut path)?;
-        bytes::fields(text).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+        let path = self.living_path(stat, "statm");
+        self.second_number(path)
     }
 
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
-        let text = self.read(&mut process_path(pid, "stat"))?;
-        stat::parse(text).filter(|stat| stat.id.pid == pid).ok_or_else(gone)
+        let result = self.stat_at(process_path(pid, "stat"));
+        if matches!(&result, Ok(stat) if stat.id.pid != pid) {
+            return Err(gone());
+        }
+        result
     }
 
     /// The number that this process has here; another one than the kernel says means that
     /// this `/proc` belongs to another PID namespace.
     pub fn own_pid(&mut self) -> io::Result<Pid> {
-        stat::parse(self.read_file(b"self/stat")?).map(|stat| stat.id.pid).ok_or_else(gone)
+        Ok(self.stat_at(Path::from_bytes(b"self/stat"))?.id.pid)
     }
 
     /// `stat` with the RSS of a living thread where the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
-        let mut stat = self.stat(pid)?;
-        if stat.is_ended() && !stat.is_gone() {
-            let mut path = self.living_path(&stat, "stat")?;
-            stat.rss_pages = stat::parse(self.read(&mut path)?).ok_or_else(gone)?.rss_pages;
+        let mut result = self.stat(pid);
+        if let Ok(stat) = &mut result {
+            if stat.is_ended() && !stat.is_gone() {
+                let path = self.living_path(stat, "stat");
+                stat.rss_pages = self.stat_at(path)?.rss_pages;
+            }
         }
-        Ok(stat)
+        result
     }
 
     /// Whether `id` still runs: same start, and some thread of it alive. An error says
@@ -76,22 +79,21 @@ impl Proc {
     }
 
     /// The file `name` of the process, or of a living thread of it where the leader, which
-    /// shows little any more, has ended before the others.
-    fn living_path(&mut self, stat: &Stat, name: &str) -> io::Result<Path> {
+    /// shows little any more, has ended before the others. Threads that cannot be listed
+    /// are those of a process that is gone: then reading its own file fails.
+    fn living_path(&self, stat: &Stat, name: &str) -> Path {
         let pid = stat.id.pid;
-        let thread = if stat.is_ended() { self.other_thread(pid)? } else { None };
-        let Some(thread) = thread else { return Ok(process_path(pid, name)) };
+        let thread = if stat.is_ended() { self.other_thread(pid) } else { None };
+        let Some(thread) = thread else { return process_path(pid, name) };
         let mut path = process_path(pid, "task/");
-        path.push_number(thread.number() as u32);
-        path.push(b"/");
-        path.push(name.as_bytes());
-        Ok(path)
+        path.push(process_path(thread, name).as_bytes());
+        path
     }
 
     /// The path of the executable, into `path`. Of one that was replaced meanwhile, where it
     /// was. EACCES without the right to trace the process (ptrace(2)).
-    pub fn executable<const N: usize>(&mut self, stat: &Stat, path: &mut Buf<N>) -> io::Result<()> {
-        let mut link = self.living_path(stat, "exe")?;
+    pub fn executable(&mut self, stat: &Stat, path: &mut AnyBuf) -> io::Result<()> {
+        let mut link = self.living_path(stat, "exe");
         let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
         let target = &self.file[..len];
         path.push(target.strip_suffix(b" (deleted)").unwrap_or(target));
@@ -100,15 +102,16 @@ impl Proc {
 
     /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or where
     /// the process is not in that, as the memory controller has it.
-    pub fn cgroup<const N: usize>(&mut self, pid: Pid, path: &mut Buf<N>) -> io::Result<()> {
-        self.for_each_line(&mut process_path(pid, "cgroup"), |line| {
-            let mut fields = line.splitn(3, |&byte| byte == b':');
-            let (Some(id), Some(controllers), Some(of)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                return;
-            };
-            let of_memory = controllers.split(|&byte| byte == b',').any(|name| name == b"memory");
+    pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
+        self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
+            let (id, rest) = bytes::cut_at(line, b':');
+            let (mut controllers, of) = bytes::cut_at(rest, b':');
+            let mut of_memory = false;
+            while !controllers.is_empty() {
+                let (name, others) = bytes::cut_at(controllers, b',');
+                of_memory |= name == b"memory";
+                controllers = others;
+            }
             if of_memory || (id == b"0" && (of != b"/" || path.as_bytes().is_empty())) {
                 path.clear();
                 path.push(of);
@@ -121,7 +124,7 @@ impl Proc {
     #[cfg(feature = "dbus-notify")]
     pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
         let mut lines_alike = 0;
-        self.for_each_line(&mut process_path(pid, "status"), |line| {
+        self.for_each_line(process_path(pid, "status"), &mut |line| {
             let ids = line.strip_prefix(b"Uid:").or_else(|| line.strip_prefix(b"Gid:"));
             let mut ids = bytes::fields(ids.unwrap_or_default());
             let first = ids.next();
@@ -132,9 +135,9 @@ impl Proc {
 
     /// `status` of the process, or of a living thread of it (see `stat_with_threads`).
     pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
-        let mut path = self.living_path(stat, "status")?;
+        let path = self.living_path(stat, "status");
         let mut status = Status::default();
-        self.for_each_line(&mut path, |line| status.take(line))?;
+        self.for_each_line(path, &mut |line| status.take(line))?;
         Ok(status)
     }
 
@@ -143,9 +146,9 @@ impl Proc {
     /// of a process that is forking.
     pub fn command_line(&mut self, stat: &Stat, line: &mut CommandLine) -> io::Result<()> {
         line.clear();
-        let mut path = self.living_path(stat, "cmdline")?;
-        let mut text = self.read(&mut path)?;
-        while let Some(rest) = text.strip_suffix(b"\0") {
+        let path = self.living_path(stat, "cmdline");
+        let mut text = self.read(path)?;
+        while let [rest @ .., 0] = text {
             text = rest;
         }
         line.push(text);
@@ -157,16 +160,10 @@ impl Proc {
     /// that name the first, and not one that is longer than a few KiB. This read can hang
     /// as that of a command line can. EACCES for the process of another user.
     #[cfg(feature = "dbus-notify")]
-    pub fn variable<const N: usize>(
-        &mut self,
-        pid: Pid,
-        name: &[u8],
-        value: &mut Buf<N>,
-    ) -> io::Result<bool> {
+    pub fn variable(&mut self, pid: Pid, name: &[u8], value: &mut AnyBuf) -> io::Result<bool> {
         let mut found = false;
-        self.for_each_part(&mut process_path(pid, "environ"), 0, |entry| {
-            let rest = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
-            if let (Some(rest), false) = (rest, found) {
+        self.for_each_part(process_path(pid, "environ"), 0, &mut |entry| {
+            if let (Some([b'=', rest @ ..]), false) = (entry.strip_prefix(name), found) {
                 value.push(rest);
                 found = true;
             }
@@ -174,40 +171,47 @@ impl Proc {
         Ok(found)
     }
 
-    fn number(&mut self, path: &mut Path) -> io::Result<i32> {
-        let number = bytes::parse_i64(bytes::first_word(self.read(path)?));
-        number.and_then(|number| i32::try_from(number).ok()).ok_or_else(gone)
+    fn number(&mut self, path: Path) -> io::Result<i32> {
+        bytes::parse_i32(bytes::first_word(self.read(path)?)).ok_or_else(gone)
+    }
+
+    fn second_number(&mut self, path: Path) -> io::Result<u64> {
+        bytes::fields(self.read(path)?).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+    }
+
+    fn stat_at(&mut self, path: Path) -> io::Result<Stat> {
+        stat::parse(self.read(path)?).ok_or_else(gone)
     }
 
     /// Reads a file of any length piece by piece. Lines longer than a piece are passed
     /// over: `Groups:` can be, and says nothing that is asked here.
-    fn for_each_line(&mut self, path: &mut Path, visit: impl FnMut(&[u8])) -> io::Result<()> {
+    fn for_each_line(&mut self, path: Path, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         self.for_each_part(path, b'\n', visit)
     }
 
     /// The same for parts that end with another byte.
     fn for_each_part(
         &mut self,
-        path: &mut Path,
+        path: Path,
         last: u8,
-        mut visit: impl FnMut(&[u8]),
+        visit: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
-        let file = fd::open_at(self.root.as_fd(), terminated(path)?, Access::Read)?;
+        let file = self.open_at(path, Access::Read)?;
         let (mut kept, mut skipping) = (0, false);
         loop {
-            let got = fd::read(file.as_fd(), &mut self.file[kept..])?;
-            if got == 0 {
+            let filled = kept + fd::read(file.as_fd(), &mut self.file[kept..])?;
+            if filled == kept {
                 return Ok(());
             }
-            let filled = kept + got;
-            let end = self.file[..filled].iter().rposition(|&b| b == last).map_or(0, |at| at + 1);
-            for part in self.file[..end].split_inclusive(|&b| b == last) {
-                if !std::mem::take(&mut skipping) {
-                    visit(&part[..part.len() - 1]);
+            let mut parts = Parts { rest: &self.file[..filled], last };
+            for part in &mut parts {
+                if !skipping {
+                    visit(part);
                 }
+                skipping = false;
             }
-            self.file.copy_within(end..filled, 0);
-            kept = filled - end;
+            kept = parts.rest.len();
+            self.file.copy_within(filled - kept..filled, 0);
             if kept == self.file.len() {
                 (kept, skipping) = (0, true);
             }

@@ -34,11 +34,13 @@ impl Stat {
     }
 
     /// Ended, with perhaps other threads still running.
+    #[inline(never)]
     pub fn is_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
     /// Ended with all its threads: only its parent has yet to take note.
+    #[inline(never)]
     pub fn is_gone(&self) -> bool {
         self.is_ended() && self.threads <= 1
     }
@@ -52,30 +54,31 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     // all that follows is numbers and one letter.
     let close = text.iter().rposition(|&b| b == b')').filter(|&close| close > open)?;
     let pid = bytes::parse_i64(text[..open].strip_suffix(b" ")?).and_then(Pid::new)?;
-    // The last field in a cut line may be cut itself.
-    let end = text.iter().rposition(|&b| b == b' ' || b == b'\n').filter(|&end| end > close)?;
-    let mut fields = bytes::fields(&text[close + 1..end]);
+    let mut rest = bytes::fields(&text[close + 1..]);
     // Fields are numbered from 1 in proc(5); the state is the third.
-    let mut next_at = 3;
-    let mut field = |number: usize| {
-        let field = fields.nth(number - next_at);
-        next_at = number + 1;
-        field
-    };
-    let state = *field(3)?.first()?;
-    let ppid = small(field(4)?)?;
-    let pgid = small(field(5)?)?;
-    let flags = bytes::parse_u64(field(9)?)?;
-    let threads = bytes::parse_i64(field(20)?)?.max(0) as u64;
-    let start = bytes::parse_u64(field(22)?)?;
+    let state = rest.next()?[0];
+    let (mut number, mut field) = ([0; 25], 4);
+    while field < number.len() {
+        let text = rest.next()?;
+        if matches!(field, 4 | 5 | 9 | 20 | 22 | 24) {
+            number[field] = bytes::parse_i64(text)?;
+        }
+        field += 1;
+    }
+    // The last one in a cut line may be cut itself: another must follow.
+    rest.next()?;
     // The kernel's approximate counters can be a little below zero.
-    let rss_pages = bytes::parse_i64(field(24)?)?.max(0) as u64;
-    let comm = Comm::from_bytes(&text[open + 1..close]);
-    Some(Stat { id: Identity { pid, start }, comm, state, ppid, pgid, flags, threads, rss_pages })
-}
-
-fn small(text: &[u8]) -> Option<i32> {
-    i32::try_from(bytes::parse_i64(text)?).ok()
+    let amount = |field: usize| number[field].max(0) as u64;
+    Some(Stat {
+        id: Identity { pid, start: amount(22) },
+        comm: Comm::from_bytes(&text[open + 1..close]),
+        state,
+        ppid: number[4] as i32,
+        pgid: number[5] as i32,
+        flags: amount(9),
+        threads: amount(20),
+        rss_pages: amount(24),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The walk over the numbers of all processes.
 
 use super::Proc;
-use crate::bytes;
+use crate::bytes::{self, Parts};
 use crate::sys::fd;
 use crate::units::Pid;
 use std::io;
@@ -20,6 +20,10 @@ impl Proc {
     /// Calls `visit` with each process's number. Processes that come or go during the
     /// walk may be missing; the kernel lists by rising number.
     pub fn for_each(&mut self, mut visit: impl FnMut(&mut Proc, Pid)) -> io::Result<()> {
+        self.walk(&mut visit)
+    }
+
+    fn walk(&mut self, visit: &mut dyn FnMut(&mut Proc, Pid)) -> io::Result<()> {
         fd::rewind(self.root.as_fd())?;
         let mut buf = [0; ENTRIES];
         loop {
@@ -27,35 +31,41 @@ impl Proc {
             if len == 0 {
                 return Ok(());
             }
-            pids(&buf[..len]).for_each(|pid| visit(self, pid));
+            for pid in Pids(&buf[..len]) {
+                visit(self, pid);
+            }
         }
     }
 
     /// The number of one living thread of `pid` besides its leader, if there is any.
-    pub fn other_thread(&mut self, pid: Pid) -> io::Result<Option<Pid>> {
-        let path = super::process_path(pid, "task");
-        let tasks = self.open_file(path.as_bytes(), fd::Access::Directory)?;
+    pub fn other_thread(&self, pid: Pid) -> Option<Pid> {
+        let tasks = self.open_at(super::process_path(pid, "task"), fd::Access::Directory).ok()?;
         // The leader comes first, so the first buffer always holds another, if any.
         let mut buf = [0; 256];
-        let len = fd::read_entries(tasks.as_fd(), &mut buf)?;
-        let other = pids(&buf[..len]).find(|&tid| tid != pid);
-        Ok(other)
+        let len = fd::read_entries(tasks.as_fd(), &mut buf).ok()?;
+        Pids(&buf[..len]).find(|&tid| tid != pid)
     }
 }
 
-/// The entries of `buf` whose whole name is a number.
-fn pids(mut buf: &[u8]) -> impl Iterator<Item = Pid> + '_ {
-    std::iter::from_fn(move || loop {
-        let length = buf.get(LENGTH)?;
-        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
-        let entry = buf.get(NAME..length)?;
-        buf = &buf[length..];
-        let end = entry.iter().position(|&byte| byte == 0).unwrap_or(entry.len());
-        let pid = bytes::parse_i64(&entry[..end]).and_then(Pid::new);
-        if pid.is_some() {
-            return pid;
+/// Of these entries those whose whole name is a number.
+struct Pids<'a>(&'a [u8]);
+
+impl Iterator for Pids<'_> {
+    type Item = Pid;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Pid> {
+        loop {
+            let length = self.0.get(LENGTH)?;
+            let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+            let name = Parts { rest: self.0.get(NAME..length)?, last: 0 }.next();
+            self.0 = &self.0[length..];
+            let pid = name.and_then(bytes::parse_i64).and_then(Pid::new);
+            if pid.is_some() {
+                return pid;
+            }
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -89,9 +99,9 @@ mod tests {
 
     #[test]
     fn broken_entries_end_the_list_instead_of_crashing() {
-        assert_eq!(pids(&[]).count(), 0);
-        assert_eq!(pids(&[0; 17]).count(), 0);
-        assert_eq!(pids(&[0; 64]).count(), 0);
-        assert_eq!(pids(&[255; 64]).count(), 0);
+        assert_eq!(Pids(&[]).count(), 0);
+        assert_eq!(Pids(&[0; 17]).count(), 0);
+        assert_eq!(Pids(&[0; 64]).count(), 0);
+        assert_eq!(Pids(&[255; 64]).count(), 0);
     }
 }

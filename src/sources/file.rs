@@ -2,7 +2,7 @@
 //! that a shell, systemd's `EnvironmentFile=` and OpenRC's `conf.d` read alike
 //! (systemd.exec(5), sh(1)). What they would read differently is refused.
 
-use super::{Given, Place, Refusal, HOOK_VARIABLES};
+use super::{is_for_hooks, unknown, ConfigFile, Given, Tell};
 use crate::bytes::{self, Escaped};
 use crate::options::{self, Effect, PREFIX};
 use std::rc::Rc;
@@ -19,69 +19,96 @@ const NOT_PLAIN: &str = "has a character that needs quotes; write KEY='VALUE'";
 const NOT_LITERAL: &str =
     "has $, ` or \\ in double quotes, which a shell would change; use single quotes";
 const FOR_HOOKS: &str = "is what hooks are told, and no setting";
+const NESTED: &str = "a file cannot name another one; use -c for each";
 
-/// All settings of a file, and what is wrong in it, line by line.
-pub fn parse(file: &Rc<[u8]>, text: &[u8]) -> Vec<Result<Given, Refusal>> {
-    let mut found = Vec::new();
-    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let at =
-            |key: &str| Place::Line { file: file.clone(), number: index + 1, key: key.to_string() };
-        found.extend(setting(line, &found, at).transpose());
-    }
-    found
+/// Goes through a file from setting to setting.
+pub struct Reader<'a> {
+    file: &'a ConfigFile,
+    rest: &'a [u8],
+    number: usize,
+    /// Of each setting that was found, and its line.
+    keys: Vec<(&'a [u8], usize)>,
 }
 
-/// What one line gives, if anything. `at` makes its place.
-fn setting(
-    line: &[u8],
-    found: &[Result<Given, Refusal>],
-    at: impl Fn(&str) -> Place,
-) -> Result<Option<Given>, Refusal> {
-    let line = bytes::trim(line);
-    if line.is_empty() || line == b"\r" || line[0] == b'#' {
-        return Ok(None);
+impl<'a> Reader<'a> {
+    pub fn new(file: &'a ConfigFile, text: &'a [u8]) -> Reader<'a> {
+        Reader { file, rest: text, number: 0, keys: Vec::new() }
     }
-    let unclear = |key: &str, what| Refusal::Unclear { place: at(key), what };
-    let line = line.strip_prefix(b"export ").map_or(line, bytes::trim);
-    let end = line.iter().position(|&byte| byte == b'=');
-    let (key, value) =
-        end.map(|end| (&line[..end], &line[end + 1..])).ok_or_else(|| unclear("", NO_SETTING))?;
-    let key = match std::str::from_utf8(key) {
-        Ok(key) if is_key(key) => key,
-        _ => return Err(unclear(&Escaped(key).to_string(), NO_KEY)),
-    };
-    let Some(name) = key.strip_prefix(PREFIX) else {
-        // A file for a service's script as well may hold keys of others, but no slips of ours.
-        return match options::nearest_prefixed(key) {
-            // Its next lines would look like lines of their own.
-            None if literal(value) == Err(UNCLOSED) => Err(unclear(key, UNCLOSED)),
-            None => Ok(None),
-            nearest => Err(Refusal::UnknownKey { place: at(key), nearest }),
-        };
-    };
-    let Some(spec) = options::by_key(name) else {
-        if HOOK_VARIABLES.contains(&name) {
-            return Err(unclear(key, FOR_HOOKS));
+
+    /// The next setting; what is wrong up to there is told, line by line.
+    pub fn next(&mut self, tell: Tell<'_>) -> Option<Rc<Given>> {
+        while !self.rest.is_empty() {
+            let end = self.rest.iter().position(|&byte| byte == b'\n');
+            let line = bytes::trim(&self.rest[..end.unwrap_or(self.rest.len())]);
+            self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
+            self.number += 1;
+            if line.is_empty() || line == b"\r" || line[0] == b'#' {
+                continue;
+            }
+            let given = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim), tell);
+            if given.is_some() {
+                return given;
+            }
         }
-        return Err(Refusal::UnknownKey { place: at(key), nearest: options::nearest_key(name) });
-    };
-    if let Effect::Config = spec.effect {
-        return Err(Refusal::Nested { place: at(key) });
+        None
     }
-    let same_key = |given: &Given| match &given.place {
-        Place::Line { key: other, number, .. } if other == key => Some(*number),
-        _ => None,
-    };
-    if let Some(first) = found.iter().flatten().find_map(same_key) {
-        return Err(Refusal::Repeated { place: at(key), first });
+
+    /// What one line gives, if it is right and for the guard.
+    fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Rc<Given>> {
+        let (name, number) = (self.file.name(), self.number);
+        let Some(end) = line.iter().position(|&byte| byte == b'=') else {
+            tell(format_args!("{name}:{number}: {NO_SETTING}"));
+            return None;
+        };
+        let (key, value) = (&line[..end], literal(&line[end + 1..]));
+        let place = format!("{name}:{number}: {}", Escaped(key));
+        if !is_key(key) {
+            return wrong(tell, &place, NO_KEY);
+        }
+        let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
+            // A file for a service's script as well may hold keys of others, but no slips of
+            // ours.
+            return match options::nearest_prefixed(key) {
+                // Its next lines would look like lines of their own.
+                None if value == Err(UNCLOSED) => wrong(tell, &place, UNCLOSED),
+                None => None,
+                nearest => unknown(tell, &place, nearest),
+            };
+        };
+        let Some(spec) = options::by_key(name) else {
+            return match is_for_hooks(name) {
+                true => wrong(tell, &place, FOR_HOOKS),
+                false => unknown(tell, &place, options::nearest_key(name)),
+            };
+        };
+        if let Effect::Config = spec.effect {
+            return wrong(tell, &place, NESTED);
+        }
+        if let Some((_, first)) = self.keys.iter().find(|(other, _)| *other == key) {
+            tell(format_args!(
+                "{place}: stands in line {first} already, and other readers would take the last \
+                 one (further patterns are numbered: {PREFIX}IGNORE_2)"
+            ));
+            return None;
+        }
+        match value {
+            Err(what) => wrong(tell, &place, what),
+            Ok(value) => {
+                self.keys.push((key, number));
+                Some(Given::new(spec, Some(value), place))
+            }
+        }
     }
-    let value = literal(value).map_err(|what| unclear(key, what))?;
-    Ok(Some(Given { spec, text: Some(value.to_vec()), place: at(key) }))
 }
 
-fn is_key(key: &str) -> bool {
-    let begins = key.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    begins && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+fn wrong(tell: Tell<'_>, place: &str, what: &str) -> Option<Rc<Given>> {
+    tell(format_args!("{place}: {what}"));
+    None
+}
+
+fn is_key(key: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    key.first().is_some_and(|first| !first.is_ascii_digit()) && key.iter().all(is_part)
 }
 
 /// What stands behind `=`, without its quotes. Blanks at its end are gone already.
@@ -117,16 +144,19 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
-        let found = parse(&b"F"[..].into(), text.as_bytes());
-        let refusals: Vec<_> = found.iter().filter_map(|found| found.as_ref().err()).collect();
+        let mut refusals = Vec::new();
+        let file = ConfigFile::parse(b"F");
+        let tell: Tell<'_> = &mut |line| refusals.push(line.to_string());
+        let mut reader = Reader::new(&file, text.as_bytes());
+        let found: Vec<_> = std::iter::from_fn(|| reader.next(tell)).collect();
         if !refusals.is_empty() {
-            return Err(refusals.iter().map(|refusal| refusal.to_string()).collect());
+            return Err(refusals);
         }
-        let pair = |given: &Given| {
+        let pair = |given: &Rc<Given>| {
             let value = String::from_utf8(given.text.clone().unwrap()).unwrap();
             (given.spec.key.to_string(), value)
         };
-        Ok(found.iter().flatten().map(pair).collect())
+        Ok(found.iter().map(pair).collect())
     }
 
     #[test]

@@ -7,19 +7,16 @@
 
 mod file;
 
+use file::Reader;
+
 pub use file::is_plain;
 
 use crate::bytes::Escaped;
 use crate::options::{self, Effect, Settings, Spec, Wrong, PREFIX};
-use crate::pattern;
-use crate::sys::errno::Errno;
-use crate::sys::process;
-use crate::units::Fault;
-use std::ffi::OsStr;
+use crate::sys::errno::{self, Errno};
+use crate::sys::{fd, process};
+use crate::units::Path;
 use std::fmt;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 /// Read where no other is named, if it is there.
@@ -34,93 +31,25 @@ const MONITOR_SETTINGS: [(&str, &str); 3] =
 
 /// Larger ones are something else (a log, a device): a default file with all its comments
 /// has a tenth of it.
-pub const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
+const TOO_LARGE: &str = "it is larger than 64 KiB";
+/// A directory, a device, a FIFO that would be waited for.
+const NO_FILE: &str = "it is no regular file";
+
+/// Takes a line for the user: what is wrong, or what is worth a word.
+pub type Tell<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
 
 /// One setting as a source gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Given {
     pub spec: &'static Spec,
     /// `None`: a switch on the command line.
     pub text: Option<Vec<u8>>,
-    pub place: Place,
+    /// Where it stands, as it is shown.
+    pub place: String,
 }
 
-/// Where a setting stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// As it was spelled.
-    Argument(String),
-    Variable(String),
-    Line {
-        file: Rc<[u8]>,
-        number: usize,
-        key: String,
-    },
-    /// What the program's name implies.
-    Name,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Argument(option) => f.write_str(option),
-            Place::Variable(key) => write!(f, "{key} in the environment"),
-            Place::Line { file, number, key } => {
-                let colon = if key.is_empty() { "" } else { ": " };
-                write!(f, "{}:{number}{colon}{key}", Escaped(file))
-            }
-            Place::Name => f.write_str("the program's name"),
-        }
-    }
-}
-
-/// Why settings are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    Value {
-        place: Place,
-        value: Vec<u8>,
-        fault: Fault,
-        expects: &'static str,
-    },
-    Pattern {
-        place: Place,
-        value: Vec<u8>,
-        fault: pattern::Fault,
-    },
-    UnknownKey {
-        place: Place,
-        nearest: Option<&'static str>,
-    },
-    Repeated {
-        place: Place,
-        first: usize,
-    },
-    /// A configuration file is named where none can be.
-    Nested {
-        place: Place,
-    },
-    /// Not what all readers of such a file understand alike.
-    Unclear {
-        place: Place,
-        what: &'static str,
-    },
-    Unreadable {
-        file: Rc<[u8]>,
-        why: Unreadable,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// What the kernel said.
-    Errno(i32),
-    TooLarge,
-    /// A directory, a device, a FIFO that would be waited for.
-    NoFile,
-}
-
-/// How much of a pattern is shown, and how much from the faulty byte on.
+/// How much of a value is shown, and how much from the faulty byte on.
 const WHOLE: usize = 200;
 const REST: usize = 20;
 
@@ -135,264 +64,254 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Value { place, value, fault, expects } => {
-                write!(f, "{place}: {} {} (expected: {expects})", Cut(value, WHOLE), fault.text())
-            }
-            Refusal::Pattern { place, value, fault } => {
-                let rest = value.get(fault.at..).unwrap_or_default();
-                write!(f, "{place}: {}: {}, at byte {}", Cut(value, WHOLE), fault.what, fault.at + 1)?;
-                match rest {
-                    [] => Ok(()),
-                    _ => write!(f, ": {}", Cut(rest, REST)),
-                }
-            }
-            Refusal::UnknownKey { place, nearest } => {
-                write!(f, "{place}: there is no such setting")?;
-                match nearest {
-                    Some(nearest) => write!(f, "; did you mean {PREFIX}{nearest}?"),
-                    None => Ok(()),
-                }
-            }
-            Refusal::Repeated { place, first } => write!(
-                f,
-                "{place}: stands in line {first} already, and other readers would take the last one \
-                 (further patterns are numbered: {PREFIX}IGNORE_2)"
-            ),
-            Refusal::Nested { place } => {
-                write!(f, "{place}: a file cannot name another one; use -c for each")
-            }
-            Refusal::Unclear { place, what } => write!(f, "{place}: {what}"),
-            Refusal::Unreadable { file, why } => {
-                write!(f, "{}: cannot read it: ", Escaped(file))?;
-                match why {
-                    Unreadable::Errno(errno) => Errno(&io::Error::from_raw_os_error(*errno)).fmt(f),
-                    Unreadable::TooLarge => write!(f, "it is larger than {} KiB", LONGEST / 1024),
-                    Unreadable::NoFile => f.write_str("it is no regular file"),
-                }
-            }
-        }
-    }
-}
-
-/// A configuration file as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFile {
-    pub name: Rc<[u8]>,
-    pub may_be_missing: bool,
-}
-
-impl ConfigFile {
-    fn parse(text: &[u8]) -> ConfigFile {
-        match text.strip_prefix(b"-") {
-            Some(name) => ConfigFile { name: name.into(), may_be_missing: true },
-            None => ConfigFile { name: text.into(), may_be_missing: false },
-        }
-    }
-
-    /// Its text; none where it is missing and may be.
-    pub fn read(&self) -> Result<Vec<u8>, Refusal> {
-        let path = OsStr::from_bytes(&self.name);
-        let read = || {
-            if !std::fs::metadata(path)?.is_file() {
-                return Ok(Err(Unreadable::NoFile));
-            }
-            let mut text = Vec::new();
-            std::fs::File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
-            Ok::<_, io::Error>(match text.len() {
-                0..=LONGEST => Ok(text),
-                _ => Err(Unreadable::TooLarge),
-            })
-        };
-        let text = match read() {
-            Ok(text) => text,
-            Err(error) if self.may_be_missing && is_missing(&error) => Ok(Vec::new()),
-            Err(error) => Err(Unreadable::Errno(error.raw_os_error().unwrap_or(0))),
-        };
-        text.map_err(|why| Refusal::Unreadable { file: self.name.clone(), why })
-    }
-
-    /// Why it deserves less trust than a guard that kills by it.
-    pub fn doubt(&self) -> Option<Doubt> {
-        let metadata = std::fs::metadata(OsStr::from_bytes(&self.name)).ok()?;
-        let others_write = metadata.mode() & 0o022 != 0;
-        let is_trusted = metadata.uid() == 0 || metadata.uid() == process::own_user();
-        (others_write || !is_trusted).then(|| Doubt { file: self.name.clone() })
-    }
-}
-
-/// Others than root and this user may change a file of settings.
-pub struct Doubt {
-    file: Rc<[u8]>,
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: others may change it, and with it what is killed", Escaped(&self.file))
-    }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-}
-
-/// Everything that settings are made from, and made anew from when files have changed.
-#[derive(Clone, Default, Debug)]
-pub struct Sources {
-    arguments: Vec<Given>,
-    environment: Vec<Given>,
-    pub files: Vec<ConfigFile>,
-    name: Vec<Given>,
-    /// Variables that look like settings and are none.
-    pub unknown: Vec<Refusal>,
-}
-
-/// Settings from all sources together.
-#[derive(Debug, Default)]
-pub struct Merged {
-    pub settings: Settings,
-    /// Those that count, from the highest source down.
-    pub in_force: Vec<Given>,
-}
-
-impl Sources {
-    /// `program` is what it was called as, perhaps with a path.
-    pub fn of(
-        program: &[u8],
-        arguments: Vec<Given>,
-        variables: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
-    ) -> Sources {
-        let mut sources = Sources { arguments, ..Sources::default() };
-        for (key, value) in variables {
-            sources.take_variable(&key, value);
-        }
-        let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let is_monitor = name.starts_with(MONITOR);
-        if is_monitor {
-            sources.name = MONITOR_SETTINGS.iter().filter_map(Given::by_name).collect();
-        }
-        let usual = if is_monitor { MONITOR_FILE } else { FILE };
-        sources.files = sources.named_files().unwrap_or_else(|| {
-            vec![ConfigFile { name: usual.as_bytes().into(), may_be_missing: true }]
-        });
-        sources
-    }
-
-    /// What deserves a second look before it is trusted.
-    pub fn doubts(&self) -> impl Iterator<Item = Doubt> + '_ {
-        self.files.iter().filter_map(ConfigFile::doubt)
-    }
-
-    fn take_variable(&mut self, key: &[u8], value: Vec<u8>) {
-        let Some(rest) = key.strip_prefix(PREFIX.as_bytes()) else { return };
-        let (rest, place) = (String::from_utf8_lossy(rest), variable(key));
-        match options::by_key(&rest) {
-            Some(spec) => self.environment.push(Given { spec, text: Some(value), place }),
-            // A hook may well start a guard.
-            None if HOOK_VARIABLES.contains(&rest.as_ref()) => {}
-            None => {
-                let nearest = options::nearest_key(&rest);
-                self.unknown.push(Refusal::UnknownKey { place, nearest });
-            }
-        }
-    }
-
-    /// What `-c` says, or else the environment.
-    fn named_files(&self) -> Option<Vec<ConfigFile>> {
-        let names = |source: &[Given]| {
-            let named = source.iter().filter(|given| matches!(given.spec.effect, Effect::Config));
-            let named: Vec<_> = named.map(Given::text).collect();
-            let none = named.iter().rposition(|name| *name == b"none");
-            // Those without a name are refused where all sources meet.
-            let counting = named[none.map_or(0, |at| at + 1)..].iter();
-            let counting = counting.filter(|name| !name.is_empty() && **name != b"-");
-            (!named.is_empty()).then(|| counting.map(|name| ConfigFile::parse(name)).collect())
-        };
-        names(&self.arguments).or_else(|| names(&self.environment))
-    }
-
-    /// Settings from all sources, with the text of each file. All that is wrong is told, not
-    /// the first alone.
-    pub fn merge(&self, texts: &[Vec<u8>]) -> Result<Merged, Vec<Refusal>> {
-        let mut refusals = Vec::new();
-        let mut merged = Merged::default();
-        for source in [&self.arguments, &self.environment] {
-            merged.add(source.iter().cloned().map(Ok), &mut refusals);
-        }
-        for (file, text) in self.files.iter().zip(texts).rev() {
-            merged.add(file::parse(&file.name, text).into_iter(), &mut refusals);
-        }
-        merged.add(self.name.iter().cloned().map(Ok), &mut refusals);
-        if refusals.is_empty() {
-            Ok(merged)
-        } else {
-            Err(refusals)
-        }
-    }
-}
-
-impl Merged {
-    /// Takes what a lower source gives, where no higher one has spoken.
-    fn add(
-        &mut self,
-        level: impl Iterator<Item = Result<Given, Refusal>>,
-        refusals: &mut Vec<Refusal>,
-    ) {
-        let higher = self.in_force.len();
-        let mut replaced = Settings::default();
-        for given in level {
-            let given = match given {
-                Ok(given) => given,
-                Err(refusal) => {
-                    refusals.push(refusal);
-                    continue;
-                }
-            };
-            let subject = given.spec.subject();
-            let is_replaced =
-                self.in_force[..higher].iter().any(|given| given.spec.subject() == subject);
-            let settings = if is_replaced { &mut replaced } else { &mut self.settings };
-            match given.apply(settings) {
-                Err(refusal) => refusals.push(refusal),
-                Ok(()) if is_replaced => {}
-                Ok(()) => {
-                    self.in_force.retain(|before| !given.spec.overrules(before.spec));
-                    self.in_force.push(given);
-                }
-            }
-        }
-    }
-}
-
 impl Given {
-    fn by_name((key, text): &(&str, &str)) -> Option<Given> {
-        let spec = options::by_key(key)?;
-        Some(Given { spec, text: Some(text.as_bytes().to_vec()), place: Place::Name })
+    #[inline(never)]
+    pub fn new(spec: &'static Spec, text: Option<&[u8]>, place: String) -> Rc<Given> {
+        Rc::new(Given { spec, text: text.map(<[u8]>::to_vec), place })
     }
 
     fn text(&self) -> &[u8] {
         self.text.as_deref().unwrap_or_default()
     }
 
-    /// Sets what it says.
-    pub fn apply(&self, settings: &mut Settings) -> Result<(), Refusal> {
-        let expects = self.spec.expects();
-        self.spec.apply(settings, self.text.as_deref()).map_err(|wrong| {
-            let (place, value) = (self.place.clone(), self.text().to_vec());
-            match wrong {
-                Wrong::Value(fault) => Refusal::Value { place, value, fault, expects },
-                Wrong::Pattern(fault) => Refusal::Pattern { place, value, fault },
+    /// Sets what it says; false if that is wrong.
+    pub fn apply(&self, settings: &mut Settings, tell: Tell<'_>) -> bool {
+        let (place, text) = (&self.place, self.text());
+        let Err(Wrong { what, at }) = self.spec.apply(settings, self.text.as_deref()) else {
+            return true;
+        };
+        let whole = Cut(text, WHOLE);
+        let Some(at) = at else {
+            tell(format_args!("{place}: {whole} {what} (expected: {})", self.spec.expects()));
+            return false;
+        };
+        match text.get(at..) {
+            None | Some([]) => tell(format_args!("{place}: {whole}: {what}, at byte {}", at + 1)),
+            Some(rest) => {
+                let rest = Cut(rest, REST);
+                tell(format_args!("{place}: {whole}: {what}, at byte {}: {rest}", at + 1));
             }
-        })
+        }
+        false
     }
 }
 
-fn variable(key: &[u8]) -> Place {
-    Place::Variable(Escaped(key).to_string())
+/// Tells of a key that is none, and of the one that it most likely meant.
+fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) -> Option<Rc<Given>> {
+    match nearest {
+        None => tell(format_args!("{place}: there is no such setting")),
+        Some(key) => {
+            let key = format_args!("{PREFIX}{key}");
+            tell(format_args!("{place}: there is no such setting; did you mean {key}?"));
+        }
+    }
+    None
+}
+
+/// A configuration file as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    pub path: Path,
+    may_be_missing: bool,
+}
+
+impl ConfigFile {
+    fn parse(text: &[u8]) -> ConfigFile {
+        let name = text.strip_prefix(b"-");
+        ConfigFile { path: Path::of(name.unwrap_or(text)), may_be_missing: name.is_some() }
+    }
+
+    /// Its text, empty where it is missing and may be; `None` if it cannot be read, which is
+    /// told.
+    fn read(&self, tell: Tell<'_>) -> Option<Vec<u8>> {
+        let path = self.path.terminated();
+        let is_file = fd::look_up(path).map(|file| file.is_regular());
+        let text = is_file.and_then(|is_file| match is_file {
+            true => fd::read_file(path, LONGEST + 1).map(Some),
+            false => Ok(None),
+        });
+        let error;
+        let why: &dyn fmt::Display = match text {
+            Ok(Some(text)) if text.len() <= LONGEST => return Some(text),
+            Ok(Some(_)) => &TOO_LARGE,
+            Ok(None) => &NO_FILE,
+            Err(missing) if self.may_be_missing && errno::is_gone(&missing) => {
+                return Some(Vec::new())
+            }
+            Err(other) => {
+                error = other;
+                &Errno(&error)
+            }
+        };
+        tell(format_args!("{}: cannot read it: {why}", self.name()));
+        None
+    }
+
+    pub fn exists(&self) -> bool {
+        fd::look_up(self.path.terminated()).is_ok()
+    }
+
+    pub fn name(&self) -> Escaped<'_> {
+        Escaped(self.path.as_bytes())
+    }
+}
+
+/// Everything that settings are made from, and made anew from when files have changed.
+pub struct Sources {
+    arguments: Vec<Rc<Given>>,
+    environment: Vec<Rc<Given>>,
+    pub files: Vec<ConfigFile>,
+    name: Vec<Rc<Given>>,
+    /// What is said of variables that look like settings and are none.
+    pub unknown: Vec<String>,
+}
+
+impl Sources {
+    /// `program` is what it was called as, perhaps with a path.
+    pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
+        let (mut environment, mut unknown) = (Vec::new(), Vec::new());
+        let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());
+        for variable in process::environment() {
+            if let Some(given) = of_variable(variable, tell) {
+                environment.push(given);
+            }
+        }
+        let begin = program.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (mut name, mut usual) = (Vec::new(), FILE);
+        if program[begin..].starts_with(MONITOR) {
+            usual = MONITOR_FILE;
+            for (key, text) in &MONITOR_SETTINGS {
+                let Some(spec) = options::by_key(key.as_bytes()) else { continue };
+                let place = String::from("the program's name");
+                name.push(Given::new(spec, Some(text.as_bytes()), place));
+            }
+        }
+        let files = named_files(&arguments).or_else(|| named_files(&environment));
+        let files = files.unwrap_or_else(|| {
+            vec![ConfigFile { path: Path::of(usual.as_bytes()), may_be_missing: true }]
+        });
+        Sources { arguments, environment, files, name, unknown }
+    }
+
+    /// Tells of files that others than root and this user may change.
+    pub fn doubts(&self, tell: Tell<'_>) {
+        for file in &self.files {
+            let Ok(found) = fd::look_up(file.path.terminated()) else { continue };
+            let owner = found.owner.user;
+            if found.mode & 0o022 != 0 || (owner != 0 && owner != process::own_user()) {
+                let name = file.name();
+                tell(format_args!("{name}: others may change it, and with it what is killed"));
+            }
+        }
+    }
+
+    /// The text of each file; `None` if one cannot be read.
+    pub fn read(&self, tell: Tell<'_>) -> Option<Vec<Vec<u8>>> {
+        let (mut is_good, mut texts) = (true, Vec::new());
+        for file in &self.files {
+            let text = file.read(tell);
+            is_good &= text.is_some();
+            texts.push(text.unwrap_or_default());
+        }
+        is_good.then_some(texts)
+    }
+
+    /// Puts what all sources say into `settings`, with the text of each file, and hands out
+    /// what counts, from the highest source down. All that is wrong is told, not the first
+    /// alone; then there is nothing.
+    pub fn merge(
+        &self,
+        texts: &[Vec<u8>],
+        settings: &mut Settings,
+        tell: Tell<'_>,
+    ) -> Option<Vec<Rc<Given>>> {
+        let mut is_good = true;
+        let tell: Tell<'_> = &mut |line| {
+            is_good = false;
+            tell(line);
+        };
+        let (replaced, in_force) = (Settings::default(), Vec::new());
+        let mut merging = Merging { settings, replaced, in_force, higher: 0 };
+        merging.add(&self.arguments, tell);
+        merging.add(&self.environment, tell);
+        for (file, text) in self.files.iter().zip(texts).rev() {
+            merging.higher = merging.in_force.len();
+            let mut reader = Reader::new(file, text);
+            while let Some(given) = reader.next(tell) {
+                merging.take(given, tell);
+            }
+        }
+        merging.add(&self.name, tell);
+        let in_force = merging.in_force;
+        is_good.then_some(in_force)
+    }
+}
+
+/// What `KEY=VALUE` in the environment sets. What looks like a setting and is none is told,
+/// unless it is for hooks: one of them may well start a guard.
+fn of_variable(variable: &[u8], tell: Tell<'_>) -> Option<Rc<Given>> {
+    let end = variable.iter().position(|&byte| byte == b'=')?;
+    let (key, value) = (&variable[..end], &variable[end + 1..]);
+    let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
+    let place = format!("{} in the environment", Escaped(key));
+    match options::by_key(name) {
+        Some(spec) => Some(Given::new(spec, Some(value), place)),
+        None => unknown(tell, &place, options::nearest_key(name)),
+    }
+}
+
+/// What `-c` says, or the environment in its place.
+#[inline(never)]
+fn named_files(source: &[Rc<Given>]) -> Option<Vec<ConfigFile>> {
+    let mut files = None;
+    for given in source.iter().filter(|given| matches!(given.spec.effect, Effect::Config)) {
+        let files = files.get_or_insert_with(Vec::new);
+        match given.text() {
+            b"none" => files.clear(),
+            // Refused where all sources meet.
+            b"" | b"-" => {}
+            name => files.push(ConfigFile::parse(name)),
+        }
+    }
+    files
+}
+
+struct Merging<'a> {
+    settings: &'a mut Settings,
+    /// What a higher source has replaced, which is only checked.
+    replaced: Settings,
+    in_force: Vec<Rc<Given>>,
+    /// How many of these are of a higher source.
+    higher: usize,
+}
+
+impl Merging<'_> {
+    fn add(&mut self, source: &[Rc<Given>], tell: Tell<'_>) {
+        self.higher = self.in_force.len();
+        for given in source {
+            self.take(given.clone(), tell);
+        }
+    }
+
+    /// Takes what a lower source gives, where no higher one has spoken.
+    fn take(&mut self, given: Rc<Given>, tell: Tell<'_>) {
+        let is_same = |other: &Rc<Given>| other.spec.subject() == given.spec.subject();
+        if self.in_force[..self.higher].iter().any(is_same) {
+            given.apply(&mut self.replaced, tell);
+        } else if given.apply(self.settings, tell) {
+            let is_overruled = |before: &Rc<Given>| given.spec.overrules(before.spec);
+            match self.in_force.iter().position(is_overruled) {
+                Some(place) => self.in_force[place] = given,
+                None => self.in_force.push(given),
+            }
+        }
+    }
 }
 
 /// What hooks are told, after `PREFIX`; never settings.
+fn is_for_hooks(name: &[u8]) -> bool {
+    HOOK_VARIABLES.iter().any(|variable| variable.as_bytes() == name)
+}
+
 const HOOK_VARIABLES: [&str; 11] =
     ["PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON", "ACTION"];

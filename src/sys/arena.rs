@@ -3,39 +3,83 @@
 //! After the seal nothing allocates but new settings (`unsealed`), which go into one of two
 //! halves of what is left, while the old ones are in the other. If something does all the
 //! same, a debug build ends with the place; a release counts it and takes it from the next
-//! bytes, of which a reserve is locked with the rest. What finds no room comes from the C
-//! library: whatever happens, the guard goes on.
+//! bytes, of which a reserve is locked with the rest. What finds no room comes from the
+//! kernel: whatever happens, the guard goes on.
+//!
+//! For one thread: `process::split` insists on there being no other, too.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use super::memory;
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Start-up needs a few KiB (`-d` tells), and patterns of the largest size some 60 KiB each;
 /// a page that is never handed out is never touched.
 const ARENA: usize = 256 * 1024;
-/// As much as a surprise may take without a page fault.
-const RESERVE: usize = 16 * 1024;
+/// As much as a surprise may take without a page fault: the longest line, twice.
+const RESERVE: usize = 4 * 1024;
+/// Outside the arena a block of this size has a mapping of its own, which goes when it does;
+/// smaller ones are taken from pieces of such.
+const LARGE: usize = 4096;
+const PIECE: usize = 64 * 1024;
 
-#[repr(align(4096))]
+#[repr(align(16))]
 struct Room(UnsafeCell<[u8; ARENA]>);
 
-// SAFETY: bytes are handed out once each, by an atomic counter, and only the one who
-// got them touches them.
+// SAFETY: there is one thread.
 unsafe impl Sync for Room {}
 
 static ROOM: Room = Room(UnsafeCell::new([0; ARENA]));
-static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that blocks are taken from, one behind the other.
+struct Stock {
+    start: AtomicUsize,
+    used: AtomicUsize,
+    end: AtomicUsize,
+}
+
+impl Stock {
+    const fn new(end: usize) -> Stock {
+        Stock { start: AtomicUsize::new(0), used: AtomicUsize::new(0), end: AtomicUsize::new(end) }
+    }
+
+    fn set(&self, start: usize, used: usize, end: usize) {
+        self.start.store(start, Relaxed);
+        self.used.store(used, Relaxed);
+        self.end.store(end, Relaxed);
+    }
+
+    fn become_as(&self, other: &Stock) {
+        self.set(other.start.load(Relaxed), other.used.load(Relaxed), other.end.load(Relaxed));
+    }
+
+    /// Where a new block lies; `base` is the address that all these are counted from.
+    #[inline(never)]
+    fn take(&self, base: usize, layout: Layout) -> Option<usize> {
+        let mask = layout.align() - 1;
+        let block = (base + self.used.load(Relaxed)).checked_add(mask)? & !mask;
+        let end = (block - base).checked_add(layout.size())?;
+        if end > self.end.load(Relaxed) {
+            return None;
+        }
+        self.used.store(end, Relaxed);
+        Some(block)
+    }
+}
+
+/// Of the arena, in bytes from its beginning.
+static NOW: Stock = Stock::new(ARENA);
+/// As it was before a half was begun.
+static BEFORE: Stock = Stock::new(0);
+/// Of the last piece outside, in addresses.
+static OUTSIDE: Stock = Stock::new(0);
+/// Small blocks outside that were not given back.
+static SMALL: AtomicUsize = AtomicUsize::new(0);
 static SEALED: AtomicBool = AtomicBool::new(false);
-/// Where the bytes end that may be handed out now.
-static END: AtomicUsize = AtomicUsize::new(ARENA);
 static AFTER_SEAL: AtomicUsize = AtomicUsize::new(0);
 /// Where the halves begin, once sealed.
 static HALVES: AtomicUsize = AtomicUsize::new(0);
-/// What is in use is in the second half.
-static IN_SECOND: AtomicBool = AtomicBool::new(true);
-/// `USED` and `END` as they were before a half was begun.
-static KEPT: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
 pub struct Arena;
 
@@ -43,30 +87,53 @@ pub struct Arena;
 #[global_allocator]
 static ALLOCATOR: Arena = Arena;
 
-// SAFETY: every block is aligned and lies in bytes that nobody else was given: either
-// above the counter's old value and below its new one, or in a block of `System`.
+// SAFETY: every block is aligned and lies in bytes that nobody else was given: above what
+// was used of a stock, or in a mapping of its own.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if SEALED.load(Ordering::Relaxed) {
+        if SEALED.load(Relaxed) {
             note_late(layout);
         }
-        match take(layout) {
-            Some(block) => block,
-            // SAFETY: the caller's promises about `layout` are handed on.
-            None => unsafe { System.alloc(layout) },
-        }
+        let block = NOW.take(base(), layout).or_else(|| take_outside(layout));
+        block.map_or(null_mut(), |block| block as *mut u8)
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let offset = (block as usize).wrapping_sub(base());
-        if offset >= ARENA {
-            // SAFETY: not from the arena, so `alloc` got it from `System`.
-            unsafe { System.dealloc(block, layout) };
-            return;
+        let block = block as usize;
+        let offset = block.wrapping_sub(base());
+        if offset < ARENA {
+            // Only the newest block can be given back, which is what growing lists need.
+            if NOW.used.load(Relaxed) == offset + layout.size() {
+                NOW.used.store(offset, Relaxed);
+            }
+        } else if layout.size() >= LARGE {
+            // SAFETY: such a block has a mapping of its own, and its owner has done with it.
+            unsafe { memory::unmap(block, layout.size()) };
+        } else if SMALL.fetch_sub(1, Relaxed) == 1 {
+            OUTSIDE.used.store(OUTSIDE.start.load(Relaxed), Relaxed);
         }
-        // Only the newest block can be given back, which is what growing lists need.
-        let (end, start) = (offset + layout.size(), offset);
-        let _ = USED.compare_exchange(end, start, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let offset = (block as usize).wrapping_sub(base());
+        let is_newest = NOW.used.load(Relaxed) == offset.wrapping_add(layout.size());
+        if is_newest && !SEALED.load(Relaxed) {
+            // What grows piece by piece stays where it is, and leaves nothing behind.
+            if let Some(end) = offset.checked_add(size).filter(|&end| end <= NOW.end.load(Relaxed))
+            {
+                NOW.used.store(end, Relaxed);
+                return block;
+            }
+        }
+        // SAFETY: the caller's promises, handed on; both blocks have the lesser size at least.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                block.copy_to_nonoverlapping(new, size.min(layout.size()));
+                self.dealloc(block, layout);
+            }
+            new
+        }
     }
 }
 
@@ -74,25 +141,28 @@ fn base() -> usize {
     ROOM.0.get() as usize
 }
 
-fn take(layout: Layout) -> Option<*mut u8> {
-    // The room itself is aligned to 4096, and nothing asks for more.
-    if layout.align() > 4096 {
+#[cold]
+fn take_outside(layout: Layout) -> Option<usize> {
+    // A mapping begins with a page; nothing asks for more.
+    if layout.align() > LARGE {
         return None;
     }
-    let mut start = 0;
-    let claim = |used: usize| {
-        start = used.checked_add(layout.align() - 1)? & !(layout.align() - 1);
-        start.checked_add(layout.size()).filter(|&end| end <= END.load(Ordering::Relaxed))
-    };
-    USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok()?;
-    // SAFETY: `start` lies inside the room.
-    Some(unsafe { ROOM.0.get().cast::<u8>().add(start) })
+    if layout.size() >= LARGE {
+        return memory::map(layout.size());
+    }
+    let block = OUTSIDE.take(0, layout).or_else(|| {
+        let piece = memory::map(PIECE)?;
+        OUTSIDE.set(piece, piece, piece + PIECE);
+        OUTSIDE.take(0, layout)
+    });
+    SMALL.fetch_add(usize::from(block.is_some()), Relaxed);
+    block
 }
 
 fn note_late(layout: Layout) {
-    AFTER_SEAL.fetch_add(1, Ordering::Relaxed);
+    AFTER_SEAL.fetch_add(1, Relaxed);
     if cfg!(debug_assertions) {
-        SEALED.store(false, Ordering::Relaxed);
+        SEALED.store(false, Relaxed);
         let place = std::backtrace::Backtrace::force_capture();
         eprintln!("allocation of {} bytes after the seal:\n{place}", layout.size());
         std::process::abort();
@@ -102,67 +172,64 @@ fn note_late(layout: Layout) {
 /// From here on an allocation is a bug.
 pub fn seal() {
     let reserve_end = (used() + RESERVE).min(ARENA);
-    HALVES.store(reserve_end, Ordering::Relaxed);
-    END.store(reserve_end, Ordering::Relaxed);
-    SEALED.store(true, Ordering::Relaxed);
+    HALVES.store(reserve_end, Relaxed);
+    NOW.end.store(reserve_end, Relaxed);
+    forbid();
 }
 
 /// Allows it again, for a process that is not the watch.
 pub fn open() {
-    SEALED.store(false, Ordering::Relaxed);
+    SEALED.store(false, Relaxed);
 }
 
 /// Forbids it again, for the helper, which may be forked from anywhere.
 pub fn forbid() {
-    SEALED.store(true, Ordering::Relaxed);
+    SEALED.store(true, Relaxed);
 }
 
 /// Allows it while `f` runs.
 pub fn unsealed<T>(f: impl FnOnce() -> T) -> T {
-    let was_sealed = SEALED.swap(false, Ordering::Relaxed);
+    let was_sealed = SEALED.swap(false, Relaxed);
     let done = f();
-    SEALED.store(was_sealed, Ordering::Relaxed);
+    SEALED.store(was_sealed, Relaxed);
     done
 }
 
 /// From here on blocks come from the half that is not in use.
 pub fn begin_half() {
-    KEPT[0].store(used(), Ordering::Relaxed);
-    KEPT[1].store(END.load(Ordering::Relaxed), Ordering::Relaxed);
-    let first = HALVES.load(Ordering::Relaxed);
+    BEFORE.become_as(&NOW);
+    let first = HALVES.load(Relaxed);
     let middle = first + (ARENA - first) / 2;
-    let (start, end) = match IN_SECOND.load(Ordering::Relaxed) {
-        true => (first, middle),
-        false => (middle, ARENA),
-    };
-    USED.store(start, Ordering::Relaxed);
-    END.store(end, Ordering::Relaxed);
+    match NOW.start.load(Relaxed) == first {
+        true => NOW.set(middle, middle, ARENA),
+        false => NOW.set(first, first, middle),
+    }
 }
 
 /// What was allocated since `begin_half` is in use from here on, or, if not `keep`, was given
 /// up: the other half is free.
 pub fn end_half(keep: bool) {
-    if keep {
-        IN_SECOND.fetch_xor(true, Ordering::Relaxed);
-    } else {
-        USED.store(KEPT[0].load(Ordering::Relaxed), Ordering::Relaxed);
-        END.store(KEPT[1].load(Ordering::Relaxed), Ordering::Relaxed);
+    if !keep {
+        NOW.become_as(&BEFORE);
     }
 }
 
 /// Bytes handed out and never given back.
 pub fn used() -> usize {
-    USED.load(Ordering::Relaxed)
+    NOW.used.load(Relaxed)
 }
 
 /// Allocations since the seal; 0 unless there is a bug.
 pub fn late_allocations() -> usize {
-    AFTER_SEAL.load(Ordering::Relaxed)
+    AFTER_SEAL.load(Relaxed)
 }
 
-/// Addresses in the arena behind what is used and behind the reserve.
-pub fn unused() -> Range<usize> {
-    base() + (used() + RESERVE).min(ARENA)..base() + ARENA
+/// Whether the `len` bytes from `address` on are of the arena, and neither in use nor behind
+/// that as reserve.
+pub fn is_unused(address: usize, len: usize) -> bool {
+    let offset = address.wrapping_sub(base());
+    let in_use = NOW.start.load(Relaxed)..used() + RESERVE;
+    offset < ARENA - len && offset >= HALVES.load(Relaxed) && !in_use.contains(&offset)
 }
 
 /// What unit tests run with: the C library's allocator, counted by thread, since tests
@@ -205,15 +272,35 @@ mod tests {
 
     #[test]
     fn blocks_are_aligned_and_the_newest_can_be_given_back() {
+        let take = |layout| NOW.take(base(), layout);
         let layout = Layout::from_size_align(24, 16).unwrap();
-        let first = take(layout).unwrap() as usize;
-        let second = take(layout).unwrap();
-        assert_eq!((first % 16, second as usize % 16), (0, 0));
-        assert!(second as usize >= first + 24);
+        let (first, second) = (take(layout).unwrap(), take(layout).unwrap());
+        assert_eq!((first % 16, second % 16), (0, 0));
+        assert!(second >= first + 24);
         let before = used();
         // SAFETY: `second` came from the arena with this layout.
-        unsafe { Arena.dealloc(second, layout) };
+        unsafe { Arena.dealloc(second as *mut u8, layout) };
         assert_eq!(used(), before - 24);
         assert_eq!(take(Layout::from_size_align(ARENA + 1, 1).unwrap()), None);
+        assert_eq!(take(Layout::from_size_align(usize::MAX / 2, 1).unwrap()), None);
+    }
+
+    #[test]
+    fn what_finds_no_room_comes_from_outside_and_goes_back() {
+        let small = Layout::from_size_align(1000, 8).unwrap();
+        let blocks: Vec<_> = (0..100).map(|_| take_outside(small).unwrap()).collect();
+        assert!(blocks.windows(2).all(|two| two[0].abs_diff(two[1]) >= 1000));
+        let large = Layout::from_size_align(2 * PIECE, 4096).unwrap();
+        let last = take_outside(large).unwrap();
+        // SAFETY: all came from outside with these layouts, and are written to within them.
+        unsafe {
+            std::slice::from_raw_parts_mut(last as *mut u8, 2 * PIECE).fill(1);
+            Arena.dealloc(last as *mut u8, large);
+            for &block in &blocks {
+                std::slice::from_raw_parts_mut(block as *mut u8, 1000).fill(1);
+                Arena.dealloc(block as *mut u8, small);
+            }
+        }
+        assert_eq!(OUTSIDE.used.load(Relaxed), OUTSIDE.start.load(Relaxed));
     }
 }

@@ -3,7 +3,7 @@
 use super::{check, retry};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// How a file is opened; always `O_CLOEXEC`, so that no hook inherits it.
@@ -70,17 +70,59 @@ pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
 /// Whether the file at `path`, which ends with its NUL, is one that this process may
 /// execute. EISDIR for a directory and whatever else is no file.
 pub fn check_program(path: &[u8]) -> io::Result<()> {
+    let found = look_up(path)?;
     let path = super::terminated(path)?;
+    // SAFETY: `path` ends with NUL and lives for the call.
+    check(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())?;
+    match found.is_regular() {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    }
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy)]
+pub struct Found {
+    pub owner: Owner,
+    /// Kind and permissions (inode(7)).
+    pub mode: u32,
+}
+
+impl Found {
+    pub fn is_regular(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+/// What lies at `path`, which ends with its NUL; a link is followed.
+pub fn look_up(path: &[u8]) -> io::Result<Found> {
+    look_up_at(libc::AT_FDCWD, super::terminated(path)?)
+}
+
+fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
     // SAFETY: all zero is a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the calls.
-    unsafe {
-        check(libc::stat(path.as_ptr(), &mut stat).into())?;
-        check(libc::access(path.as_ptr(), libc::X_OK).into())?;
-    }
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(()),
-        _ => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
+    check(unsafe { libc::fstatat(directory, path.as_ptr(), &mut stat, 0) }.into())?;
+    let owner = Owner { user: stat.st_uid, group: stat.st_gid };
+    Ok(Found { owner, mode: stat.st_mode })
+}
+
+/// The bytes of a file, whose path ends with its NUL; what is beyond `most` is left out.
+/// Allocates.
+pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let file = open_bytes(path, Access::Read)?;
+    let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        let len = read(file.as_fd(), &mut piece)?.min(most - text.len());
+        if len == 0 {
+            return Ok(text);
+        }
+        text.extend_from_slice(&piece[..len]);
     }
 }
 
@@ -94,7 +136,7 @@ pub fn remove(path: &[u8]) -> io::Result<()> {
 /// Lets everyone read a file, whatever the mask that this process inherited.
 pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), 0o644) }.into()).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), 0o644) }).map(drop)
 }
 
 /// Opens a path relative to `directory`.
@@ -120,11 +162,7 @@ pub struct Owner {
 
 /// The owner of a path relative to `directory`.
 pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<Owner> {
-    // SAFETY: all zero is a valid `stat`.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
-    check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) }.into())?;
-    Ok(Owner { user: stat.st_uid, group: stat.st_gid })
+    look_up_at(directory.as_raw_fd(), path).map(|found| found.owner)
 }
 
 /// Where a link relative to `directory` leads, and how long that is; cut at `buf`.
@@ -174,6 +212,12 @@ pub fn stderr() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }
 }
 
+/// Standard output, likewise.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for standard error.
+    unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) }
+}
+
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: takes no pointer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
@@ -215,27 +259,7 @@ impl<const N: usize> Waiter<N> {
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        let limit = timeout.map(|wait| {
-            // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
-            let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
-            limit.tv_sec = wait.as_secs() as _;
-            limit.tv_nsec = wait.subsec_nanos() as _;
-            limit
-        });
-        let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit as *const _);
-        // SAFETY: `entries` holds at least `len` entries; `limit` is null or lives on
-        // the stack above; a null mask leaves the signal mask alone.
-        let ready = unsafe {
-            libc::ppoll(
-                self.entries.as_mut_ptr(),
-                self.len as libc::nfds_t,
-                limit,
-                std::ptr::null(),
-            )
-        };
-        if ready < 0 {
-            self.entries.iter_mut().for_each(|entry| entry.revents = 0);
-        }
+        wait_for(&mut self.entries[..self.len], timeout);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -249,6 +273,24 @@ impl<const N: usize> Waiter<N> {
     /// The other end is gone for good (POLLERR, POLLHUP or POLLNVAL).
     pub fn is_broken(&self, place: usize) -> bool {
         self.entries[place].revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+    }
+}
+
+#[inline(never)]
+fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
+    // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
+    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+    let mut at = std::ptr::null();
+    if let Some(wait) = timeout {
+        limit.tv_sec = wait.as_secs() as _;
+        limit.tv_nsec = wait.subsec_nanos() as _;
+        at = &limit as *const _;
+    }
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
+    // SAFETY: `entries` holds so many; `at` is null or points to the stack above; a null
+    // mask leaves the signal mask alone.
+    if unsafe { libc::ppoll(first, count, at, std::ptr::null()) } < 0 {
+        entries.iter_mut().for_each(|entry| entry.revents = 0);
     }
 }
 

@@ -21,18 +21,20 @@ fn parse_release(release: &[u8]) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Processors that are online, at least 1.
+/// Processors that this process may run on, at least 1.
 pub fn processors() -> u32 {
-    // SAFETY: takes no pointer.
-    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    u32::try_from(count).unwrap_or(1).max(1)
+    let mut set = [0u64; 128];
+    let (size, at) = (std::mem::size_of_val(&set), set.as_mut_ptr());
+    // SAFETY: `at` points to `size` writable bytes; what is not written stays 0.
+    unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, at) };
+    set.iter().map(|bits| bits.count_ones()).sum::<u32>().max(1)
 }
 
 /// The size of a page: 4, 16 or 64 KiB.
 pub fn page() -> KiB {
     // SAFETY: takes no pointer.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    KiB(u64::try_from(bytes).unwrap_or(4096) / 1024)
+    let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+    KiB((bytes as u64).max(4096) / 1024)
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ pub fn touchable(line: &[u8]) -> Option<Mapping> {
 }
 
 fn address(text: &[u8]) -> Option<usize> {
-    usize::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+    let mut address = 0;
+    for &digit in text {
+        address = address << 4 | char::from(digit).to_digit(16)? as usize;
+    }
+    Some(address)
 }
 
 #[cfg(test)]

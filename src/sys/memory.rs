@@ -2,21 +2,38 @@
 //! memory at all.
 
 use super::fd::{self, Access};
-use super::{arena, c_path, check, clock, maps};
+use super::{arena, c_path, check, clock, errno, machine, maps};
 use crate::bytes;
 use crate::units::KiB;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Locks all memory, present and future: each page when it is first touched where the
-/// kernel can do that (`MCL_ONFAULT`, Linux 4.4), else all that is mapped. The lock is not
-/// inherited: each side of a fork asks for its own.
+/// How deep the stack of the watch goes in its loop, and that of the helper while it serves:
+/// from where they prepare their memory downwards. Read from `[stack]` in smaps around a kill
+/// of a group with all messages and files. The frames of a debug build are larger.
+pub const WATCH: usize = depth(5);
+pub const HELPER: usize = depth(3);
+
+const fn depth(pages: usize) -> usize {
+    if cfg!(debug_assertions) {
+        2 * pages
+    } else {
+        pages
+    }
+}
+
+/// Gives back what the stack needed once and does not any more, and locks all memory, present
+/// and future: each page when it is first touched where the kernel can do that
+/// (`MCL_ONFAULT`, Linux 4.4), else all that is mapped. The lock is not inherited: each side of
+/// a fork asks for its own.
 pub fn lock() -> io::Result<()> {
+    // Without that, the pages only stay.
+    let _ = for_each_mapping(&mut shed);
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE;
     // SAFETY: takes no pointer.
     match check(unsafe { libc::mlockall(all | libc::MCL_ONFAULT) }.into()) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if errno::is_invalid(&error) => {
             // SAFETY: takes no pointer.
             check(unsafe { libc::mlockall(all) }.into()).map(drop)
         }
@@ -26,38 +43,67 @@ pub fn lock() -> io::Result<()> {
 
 /// Brings in all of this process's own memory that the loop may need, so that no later
 /// step waits for the disk or for a free page. Writable pages become its own, also those
-/// that a fork made common; of the arena what nothing will be allocated from stays absent.
-pub fn touch_all() -> io::Result<()> {
+/// that a fork made common; of the arena what nothing will be allocated from stays absent, and
+/// of the stack what lies more than `pages` below.
+#[inline(never)]
+pub fn touch_all(pages: usize) -> io::Result<()> {
+    for_each_mapping(&mut touch)?;
+    touch_stack(pages);
+    Ok(())
+}
+
+/// Each mapping of this process that can be touched.
+fn for_each_mapping(visit: &mut dyn FnMut(maps::Mapping)) -> io::Result<()> {
     let maps = fd::open(c_path(b"/proc/self/maps\0"), Access::Read)?;
-    // 4 KiB hold some forty lines; a static binary has ten mappings, and one that loads
-    // the C library about thirty.
-    let (mut piece, mut kept) = ([0; 4096], 0);
+    // Some ten lines; one that loads the C library reads it in several pieces.
+    let (mut piece, mut kept) = ([0; 1024], 0);
     loop {
         let got = fd::read(maps.as_fd(), &mut piece[kept..])?;
         if got == 0 {
-            break;
+            return Ok(());
         }
         let filled = kept + got;
         let end = piece[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(touch);
+        bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(&mut *visit);
         piece.copy_within(end..filled, 0);
         // A line that fills the whole piece has a path longer than any: it is passed over.
         kept = (filled - end) % piece.len();
     }
-    touch_stack();
-    Ok(())
+}
+
+/// An address in the frame of who asks, or a little below.
+#[inline(never)]
+fn stack_here() -> usize {
+    let here = 0u8;
+    &here as *const u8 as usize
+}
+
+/// Of the stack, gives back what lies below what is in use.
+fn shed(mapping: maps::Mapping) {
+    if mapping.is_stack {
+        // A page to spare for the call itself.
+        let page = machine::page().0 as usize * 1024;
+        let end = (stack_here() & !(page - 1)) - page;
+        // SAFETY: the kernel has just listed the mapping; nobody will read below the stack's
+        // end what was written there before.
+        unsafe {
+            libc::madvise(
+                mapping.start as *mut _,
+                end.saturating_sub(mapping.start),
+                libc::MADV_DONTNEED,
+            )
+        };
+    }
 }
 
 fn touch(mapping: maps::Mapping) {
-    let unused = arena::unused();
     // Of the stack what is in use; what it may grow into has a measure of its own.
-    let here = 0u8;
     let start = match mapping.is_stack {
-        true => (&here as *const u8 as usize) & !(PAGE_MIN - 1),
+        true => stack_here() & !(PAGE_MIN - 1),
         false => mapping.start,
     };
     for page in (start..mapping.end).step_by(PAGE_MIN) {
-        if unused.contains(&page) {
+        if arena::is_unused(page, PAGE_MIN) {
             continue;
         }
         let byte = page as *mut u8;
@@ -76,21 +122,14 @@ fn touch(mapping: maps::Mapping) {
 /// The smallest page of any architecture: touching more often than needed is harmless.
 const PAGE_MIN: usize = 4096;
 
-/// From `touch_all` downwards. Read from `[stack]` in smaps around a kill of a group with
-/// all messages: without touching, a release used 52 KiB in the watch and 80 in the helper
-/// in all, start included; with this much touched ahead, neither adds a page, nor does a
-/// debug build.
-const STACK_DEPTH: usize = 40 * 1024;
-
-/// Makes the pages present that the stack will grow into.
+/// Makes the pages present that the stack will grow into, one by one.
 #[inline(never)]
-fn touch_stack() {
-    let mut depth = [0u8; STACK_DEPTH];
-    for place in depth.iter_mut().step_by(PAGE_MIN) {
-        // SAFETY: a reference is valid for a volatile write.
-        unsafe { std::ptr::write_volatile(place, 1) };
+fn touch_stack(pages: usize) {
+    let page = [0u8; PAGE_MIN];
+    if pages > 0 {
+        touch_stack(pages - 1);
     }
-    std::hint::black_box(&depth);
+    std::hint::black_box(&page);
 }
 
 /// Which pages a measurement asks for.
@@ -108,12 +147,12 @@ pub enum Pages {
 pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     const RUN: usize = 2 << 20;
     let runs = usize::try_from(size.0).ok()? * 1024 / RUN;
-    let fresh = FreshMemory::map((runs + 1) * RUN).ok()?;
+    let fresh = FreshMemory::map((runs + 1) * RUN)?;
     if pages == Pages::Huge {
         fresh.ask_for_huge_pages();
     }
     // Huge pages begin at multiples of their size; one run to spare makes room for that.
-    let first = (fresh.start as usize + RUN - 1) & !(RUN - 1);
+    let first = (fresh.start + RUN - 1) & !(RUN - 1);
     let begin = clock::now();
     let mut best: Option<Duration> = None;
     for run in 0..runs {
@@ -130,37 +169,47 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             break;
         }
     }
-    let nanos = u64::try_from(best?.as_nanos()).ok()?.max(1);
+    // A run takes no second.
+    let nanos = u64::from(best?.subsec_nanos()).max(1);
     Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / nanos))
 }
 
 /// An anonymous private mapping, unmapped when dropped.
 struct FreshMemory {
-    start: *mut libc::c_void,
+    start: usize,
     len: usize,
 }
 
 impl FreshMemory {
-    fn map(len: usize) -> io::Result<FreshMemory> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh mapping touches no memory that anyone uses.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(FreshMemory { start, len })
+    fn map(len: usize) -> Option<FreshMemory> {
+        Some(FreshMemory { start: map(len)?, len })
     }
 
     fn ask_for_huge_pages(&self) {
         // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
-        unsafe { libc::madvise(self.start, self.len, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(self.start as *mut _, self.len, libc::MADV_HUGEPAGE) };
     }
 }
 
 impl Drop for FreshMemory {
     fn drop(&mut self) {
         // SAFETY: `map` got exactly this mapping, and no reference to it is left.
-        unsafe { libc::munmap(self.start, self.len) };
+        unsafe { unmap(self.start, self.len) };
     }
+}
+
+/// Where fresh memory of that size begins, all of it zero.
+pub(super) fn map(len: usize) -> Option<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh mapping touches no memory that anyone uses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start as usize)
+}
+
+/// # Safety
+/// `map` gave these bytes, and nobody uses them any more.
+pub(super) unsafe fn unmap(start: usize, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(start as *mut _, len) };
 }

@@ -21,6 +21,7 @@ use std::ffi::CStr;
 use std::io;
 
 /// The one place where -1 becomes an error.
+#[inline(never)]
 fn check(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

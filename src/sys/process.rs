@@ -4,7 +4,9 @@ use super::check;
 #[cfg(feature = "dbus-notify")]
 use super::fd::Owner;
 use super::fd::{self, Access};
+use super::signal;
 use crate::units::Pid;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -44,30 +46,48 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Becomes `owner` for good, in no other group. Succeeds only if no way leads back.
+/// Becomes `owner` for good, in no other group. True only if no way leads back.
 #[cfg(feature = "dbus-notify")]
-pub fn become_user(owner: Owner) -> io::Result<()> {
+pub fn become_user(owner: Owner) -> bool {
     let Owner { user, group } = owner;
-    // Groups first, since only root may change them.
-    // SAFETY: a list of no groups needs no memory; the others take no pointer.
-    unsafe {
-        check(libc::setgroups(0, std::ptr::null()).into())?;
-        check(libc::setresgid(group, group, group).into())?;
-        check(libc::setresuid(user, user, user).into())?;
-    }
     let (mut users, mut groups) = ([!user; 3], [!group; 3]);
     let ([u, v, w], [g, h, i]) = (&mut users, &mut groups);
-    // SAFETY: all six are writable.
-    unsafe {
-        check(libc::getresuid(u, v, w).into())?;
-        check(libc::getresgid(g, h, i).into())?;
-    }
-    // SAFETY: takes no pointer.
-    let is_final = user == 0 || unsafe { libc::setuid(0) } != 0;
-    if users == [user; 3] && groups == [group; 3] && is_final {
-        return Ok(());
-    }
-    Err(io::Error::from_raw_os_error(libc::EPERM))
+    // By the kernel's own calls: those of a C library have every thread do the same, for
+    // which it brings 2 KiB of code; here there is one. Groups first, since only root may
+    // change them.
+    // SAFETY: a list of no groups needs no memory; what is read is writable.
+    let all_done = unsafe {
+        libc::syscall(calls::SETGROUPS, 0, 0) == 0
+            && libc::syscall(calls::SETRESGID, group, group, group) == 0
+            && libc::syscall(calls::SETRESUID, user, user, user) == 0
+            && libc::getresuid(u, v, w) == 0
+            && libc::getresgid(g, h, i) == 0
+            && (user == 0 || libc::syscall(calls::SETRESUID, 0, 0, 0) != 0)
+    };
+    all_done && users == [user; 3] && groups == [group; 3]
+}
+
+/// The calls that take 32 bits of a user or group, everywhere.
+#[cfg(all(
+    feature = "dbus-notify",
+    any(target_arch = "arm", target_arch = "x86", target_arch = "sparc", target_arch = "m68k")
+))]
+mod calls {
+    pub use libc::SYS_setresuid32 as SETRESUID;
+    pub use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID};
+}
+#[cfg(all(
+    feature = "dbus-notify",
+    not(any(
+        target_arch = "arm",
+        target_arch = "x86",
+        target_arch = "sparc",
+        target_arch = "m68k"
+    ))
+))]
+mod calls {
+    pub use libc::SYS_setresuid as SETRESUID;
+    pub use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID};
 }
 
 /// The process group that this process is in.
@@ -77,26 +97,33 @@ pub fn own_group() -> i32 {
 }
 
 /// Starts `child` in a process of its own, which ends with what it returns, and holds no
-/// descriptor of this one but the standard ones and those `kept`.
+/// descriptor of this one but the standard ones and the one `kept`.
 ///
 /// EBUSY in a unit test with several threads: the child would have one only, and might find
 /// a lock held by another. The guard itself starts none; a thread beside it is that of an
 /// emulator (qemu-user), which looks after its own locks.
-pub fn split(kept: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
+pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    match fork_with(kept)? {
+        Some(pid) => Ok(pid),
+        None => exit(child()),
+    }
+}
+
+/// The number of the child; `None` in the child itself.
+#[inline(never)]
+fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     #[cfg(test)]
     if threads()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     // SAFETY: this is the only thread; nothing in the program starts another.
-    let pid = check(unsafe { libc::fork() }.into())?;
-    if let Some(pid) = Pid::new(pid as i64) {
-        return Ok(pid);
+    let pid = Pid::new(check(unsafe { libc::fork() }.into())? as i64);
+    if pid.is_none() {
+        // A parent that ignores it must not hide the ends of the child's own children.
+        signal::treat(libc::SIGCHLD, libc::SIG_DFL);
+        close_all_but(kept);
     }
-    // SAFETY: no code of ours runs for it; a parent that ignores it must not hide the ends of
-    // the child's own children.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    close_all_but(kept);
-    exit_now(child())
+    Ok(pid)
 }
 
 /// Threads of this process: each has an entry in its `task` directory, beside two links.
@@ -112,8 +139,8 @@ fn threads() -> io::Result<u64> {
     Ok(links.saturating_sub(2))
 }
 
-/// Ends this process at once, without destructors or buffers.
-fn exit_now(status: i32) -> ! {
+/// Ends this process at once: there are no destructors that matter, and no buffers.
+pub fn exit(status: i32) -> ! {
     // SAFETY: does not return.
     unsafe { libc::_exit(status) }
 }
@@ -135,6 +162,59 @@ pub fn reap() -> Option<(Pid, Exit)> {
         false => Exit::Status(libc::WEXITSTATUS(status)),
     };
     Pid::new(got.into()).map(|pid| (pid, exit))
+}
+
+/// What the C library calls `main` with: only it can make one.
+#[repr(transparent)]
+pub struct Arguments(*const *const libc::c_char);
+
+impl Arguments {
+    /// Each, the program's own name first.
+    pub fn texts(&self) -> impl Iterator<Item = &'static [u8]> {
+        texts(self.0)
+    }
+}
+
+extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+/// The variables that this process was given, `KEY=VALUE` each.
+pub fn environment() -> impl Iterator<Item = &'static [u8]> {
+    // SAFETY: the C library sets it before `main`, and nothing here changes it.
+    texts(unsafe { environ })
+}
+
+/// Of a list that ends with a null pointer, as the kernel lays it on the stack for good.
+fn texts(mut at: *const *const libc::c_char) -> impl Iterator<Item = &'static [u8]> {
+    std::iter::from_fn(move || {
+        // SAFETY: `at` is the beginning of such a list, or within one, and not behind its end;
+        // each text ends with its NUL. Nothing changes or frees them.
+        unsafe {
+            let text = *at;
+            if text.is_null() {
+                return None;
+            }
+            at = at.add(1);
+            Some(CStr::from_ptr(text).to_bytes())
+        }
+    })
+}
+
+/// What the standard library would do before `main`: the standard descriptors are open, so
+/// that no file takes their place, and writing where nobody reads is an error and no signal.
+pub fn begin() {
+    let null = super::c_path(b"/dev/null\0").as_ptr();
+    signal::treat(libc::SIGPIPE, libc::SIG_IGN);
+    // SAFETY: the path ends with NUL; what is closed was opened here.
+    unsafe {
+        // Each call gives the lowest number that is free; hooks are to have these too.
+        let mut fd = 0;
+        while (0..=libc::STDERR_FILENO).contains(&fd) {
+            fd = libc::open(null, libc::O_RDWR);
+        }
+        libc::close(fd);
+    }
 }
 
 /// What this process was given by who started it, before it raised itself.
@@ -172,8 +252,9 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     let mut adj = crate::bytes::Buf::<8>::new();
     adj.push_number(inherited.oom_score_adj.max(0) as u32);
     let mut pipe = [-1; 2];
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
     // SAFETY: `pipe` has room for two descriptors.
-    check(unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }.into())?;
+    check(unsafe { libc::syscall(libc::SYS_pipe2, pipe.as_mut_ptr(), flags) })?;
     // SAFETY: the kernel has just handed out both.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
     // SAFETY: the child makes system calls only, until it becomes another program or ends.
@@ -193,30 +274,29 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
             let _ = fd::write(file.as_fd(), adj.as_bytes());
         }
         for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+            signal::treat(signal, libc::SIG_DFL);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        close_all_but(&[theirs.as_fd()]);
+        close_all_but(Some(theirs.as_fd()));
         libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
-        exit_now(127)
+        exit(127)
     }
 }
 
-/// Closes all descriptors of this process but the standard ones and those `kept`: also what
+/// Closes all descriptors of this process but the standard ones and the one `kept`: also what
 /// a careless parent left open.
-fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut from = libc::STDERR_FILENO + 1;
-    loop {
-        let next = kept.iter().map(AsRawFd::as_raw_fd).filter(|&fd| fd >= from).min();
-        close_range(from, next.map_or(RawFd::MAX, |fd| fd - 1));
-        match next {
-            Some(fd) => from = fd + 1,
-            None => return,
+fn close_all_but(kept: Option<BorrowedFd<'_>>) {
+    let first = libc::STDERR_FILENO + 1;
+    match kept.map(|fd| fd.as_raw_fd()).filter(|&fd| fd >= first) {
+        Some(fd) => {
+            close_range(first, fd - 1);
+            close_range(fd + 1, RawFd::MAX);
         }
+        None => close_range(first, RawFd::MAX),
     }
 }
 

@@ -33,14 +33,13 @@ pub fn listen_for_children() -> io::Result<OwnedFd> {
 fn listen_to(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
     let set = set_of(signals);
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-    // SAFETY: `set` is initialised and lives for all calls; the default action runs no code
-    // of ours. What is ignored never reaches a descriptor, and a parent may have ignored
-    // these, as nohup does. SIGINT stays as it is: a shell ignores it for what runs in the
-    // background.
+    // What is ignored never reaches a descriptor, and a parent may have ignored these, as
+    // nohup does. SIGINT stays as it is: a shell ignores it for what runs in the background.
+    for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
+        treat(signal, libc::SIG_DFL);
+    }
+    // SAFETY: `set` is initialised and lives for all calls.
     let fd = unsafe {
-        for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
         check(libc::signalfd(-1, &set, flags).into())?
     };
@@ -79,10 +78,10 @@ pub fn leave_to_parent() {
 /// Ends this process when `seconds` are over, wherever it hangs then; not its children.
 pub fn end_after(seconds: u32) {
     let set = set_of(&[libc::SIGALRM]);
-    // SAFETY: `set` is initialised; the default action runs no code of ours. A parent may
-    // have blocked or ignored the signal.
+    // A parent may have blocked or ignored the signal.
+    treat(libc::SIGALRM, libc::SIG_DFL);
+    // SAFETY: `set` is initialised.
     unsafe {
-        libc::signal(libc::SIGALRM, libc::SIG_DFL);
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
         libc::alarm(seconds);
     }
@@ -93,6 +92,19 @@ pub fn end_after(seconds: u32) {
 pub fn end_never() {
     // SAFETY: takes no pointer.
     unsafe { libc::alarm(0) };
+}
+
+/// Has a signal do what it does by default, `SIG_DFL`, or nothing, `SIG_IGN`. By the kernel's
+/// own call: that of a C library is prepared for handlers, of which there are none here.
+pub(super) fn treat(signal: libc::c_int, how: libc::sighandler_t) {
+    const IS_MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
+    // The handler, no flags, no restorer and an empty mask, with room to spare; on MIPS the
+    // flags come first, and a mask has 128 bits.
+    let mut action = [0usize; 8];
+    action[usize::from(IS_MIPS)] = how;
+    let (old, mask_size) = (std::ptr::null_mut::<usize>(), if IS_MIPS { 16 } else { 8usize });
+    // SAFETY: `action` is longer than what the kernel reads, and no code of ours runs for it.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, mask_size) };
 }
 
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {

@@ -68,6 +68,18 @@ pub fn send(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     send_part(fd, message).map(drop)
 }
 
+/// Sends one message whole that lies in two places; EAGAIN as above.
+pub fn send_both(fd: BorrowedFd<'_>, head: &[u8], text: &[u8]) -> io::Result<()> {
+    let part = |bytes: &[u8]| libc::iovec {
+        iov_base: bytes.as_ptr() as *mut libc::c_void,
+        iov_len: bytes.len(),
+    };
+    let parts = [part(head), part(text)];
+    // SAFETY: both slices are readable for their length; nothing is written to them. The
+    // socket never waits, and SIGPIPE is ignored.
+    retry(|| unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) } as libc::c_long).map(drop)
+}
+
 /// Sends as much as a stream takes; EAGAIN if that is nothing.
 pub fn send_part(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
@@ -76,7 +88,8 @@ pub fn send_part(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd.as_raw_fd(), at.cast(), len, flags) } as libc::c_long)
 }
 
-/// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN when there is none.
+/// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN
+/// when there is none.
 pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.

@@ -10,6 +10,9 @@
 //! What is no option stands in `oom_guard.8.in`, in the macros of man(7).
 
 #[allow(dead_code)]
+#[path = "../../src/bytes.rs"]
+mod bytes;
+#[allow(dead_code)]
 #[path = "../../src/options/mod.rs"]
 mod options;
 #[allow(dead_code)]
@@ -53,12 +56,7 @@ fn row(spec: &Spec) -> String {
         Effect::Task(_) => "task",
         Effect::Obsolete(_) => "obsolete",
     };
-    [&spellings(spec).join(" "), spec.key, kind, spec.default].join("\t")
-}
-
-fn spellings(spec: &Spec) -> Vec<String> {
-    let shorts = spec.shorts.iter().map(|letter| format!("-{letter}"));
-    shorts.chain(spec.longs.iter().map(|long| format!("--{long}"))).collect()
+    [&spec.spelled.join(" "), spec.key, kind, spec.default].join("\t")
 }
 
 fn entries(section: Option<Section>) -> String {
@@ -66,7 +64,7 @@ fn entries(section: Option<Section>) -> String {
 }
 
 fn entry(spec: &Spec) -> String {
-    let tag: Vec<_> = spellings(spec).iter().map(|spelling| bold(spelling)).collect();
+    let tag: Vec<_> = spec.spelled.iter().map(|spelling| bold(spelling)).collect();
     let value = spec.value_name().map_or(String::new(), |name| format!(" {}", with_names(name)));
     let help = match spec.effect {
         Effect::Obsolete(notice) => notice,

@@ -8,6 +8,9 @@
 //! line: what the pattern is, and the median microseconds for all names of each.
 
 #[allow(dead_code)]
+#[path = "../../src/bytes.rs"]
+mod bytes;
+#[allow(dead_code)]
 #[path = "../../src/pattern/mod.rs"]
 mod pattern;
 

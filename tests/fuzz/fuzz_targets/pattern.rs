@@ -11,6 +11,9 @@
 #![no_main]
 
 #[allow(dead_code)]
+#[path = "../../../src/bytes.rs"]
+mod bytes;
+#[allow(dead_code)]
 #[path = "../../../src/pattern/mod.rs"]
 mod pattern;
 

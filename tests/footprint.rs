@@ -1,0 +1,121 @@
+//! What a release takes: bytes on disk, and memory that it holds while it watches. Of the static binaries that
+//! `scripts/build-static.sh` has left; what is not there is skipped.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a release of a processor may take, in KiB. Others than x86_64 have 15% more: their instructions are of one size.
+struct Limits {
+    binary: u64,
+    /// Resident in one process.
+    rss: u64,
+    /// In watch and helper together, what both use counted once.
+    pss: u64,
+}
+
+/// What it takes now, and a page or two to spare: it may become less, not more. The aim is 128, 160 and 240.
+const X86_64: Limits = Limits { binary: 164, rss: 304, pss: 384 };
+
+impl Limits {
+    fn of(processor: &str) -> Limits {
+        let most = |kib| if processor == "x86_64" { kib } else { kib * 115 / 100 };
+        Limits { binary: most(X86_64.binary), rss: most(X86_64.rss), pss: most(X86_64.pss) }
+    }
+}
+
+/// The release for a processor, if it is there.
+fn release(processor: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist");
+    let path = folder.join(format!("oom_guard-linux-{processor}"));
+    path.exists().then_some(path)
+}
+
+fn fits_on_disk(processor: &str) {
+    let Some(path) = release(processor) else {
+        return skip(&format!("size for {processor}: not built (scripts/build-static.sh)"));
+    };
+    let (bytes, most) = (fs::metadata(path).unwrap().len(), Limits::of(processor).binary * 1024);
+    note(&format!("release for {processor}: {:.1} KiB", bytes as f64 / 1024.0));
+    assert!(bytes <= most, "{processor}: {bytes} bytes, more than {most}");
+}
+
+#[test]
+fn a_release_fits_on_a_small_disk() {
+    fits_on_disk("x86_64");
+    fits_on_disk("aarch64");
+}
+
+/// The number of KiB behind `key` in a file like `smaps_rollup`.
+fn kib(pid: u32, file: &str, key: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect(file);
+    text.lines().filter(|line| line.starts_with(key)).map(|line| number_after(line, key)).sum()
+}
+
+/// What the kernel maps, in its own memory.
+const OF_KERNEL: [&str; 4] = ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"];
+
+/// Other mappings that are not locked.
+fn unlocked(pid: u32) -> Vec<String> {
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("smaps");
+    let (mut name, mut found) = ("", Vec::new());
+    for line in smaps.lines() {
+        match line.strip_prefix("VmFlags:") {
+            Some(flags) if flags.split_whitespace().any(|flag| flag == "lo") => {}
+            Some(_) if OF_KERNEL.iter().any(|end| name.ends_with(end)) => {}
+            Some(_) => found.push(name.to_string()),
+            // The first line of a mapping begins with its addresses.
+            None if line.split(' ').next().is_some_and(|word| word.contains('-')) => name = line,
+            None => {}
+        }
+    }
+    found
+}
+
+/// Looks of an hour at rest on a machine with 4 GiB or more: one a second.
+const LOOKS: u64 = 3600;
+
+#[test]
+fn after_an_hours_looks_and_a_kill_it_holds_little_and_all_of_it_is_locked() {
+    sandboxed(|sandbox| {
+        let processor = std::env::consts::ARCH;
+        let Some(path) = release(processor) else {
+            return skip("memory: no release was built (scripts/build-static.sh)");
+        };
+        let memory = FakeMemory::new(sandbox);
+        let mut command = Command::new(path);
+        command.args([
+            "-p",
+            "-c",
+            "none",
+            "--prefer",
+            "(chrome|firefox)",
+            "--avoid",
+            "^(Xorg|sshd)$",
+        ]);
+        command.args(["--ignore", "cmd:none", "--log-file"]).arg(sandbox.path("log"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let guard = sandbox.start_guard_with_log(command, sandbox.path("log"));
+        guard.make_look(LOOKS);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        guard.wait_for("exited after");
+        memory.recover(&guard);
+
+        let limits = Limits::of(processor);
+        let both = [guard.pid(), guard.helper().expect("a helper")];
+        let rss = both.map(|pid| kib(pid, "smaps_rollup", "Rss:"));
+        let pss = both.map(|pid| kib(pid, "smaps_rollup", "Pss:"));
+        note(&format!("watch and helper: Rss {rss:?} KiB, Pss {pss:?} KiB"));
+        for pid in both {
+            assert_eq!(unlocked(pid), [""; 0]);
+            assert_eq!(kib(pid, "status", "VmSwap:"), 0);
+        }
+        assert!(rss.iter().all(|&kib| kib <= limits.rss), "Rss {rss:?} KiB");
+        assert!(pss.iter().sum::<u64>() <= limits.pss, "Pss {pss:?} KiB");
+        guard.stop();
+    });
+}
