@@ -92,9 +92,12 @@ boot_once() {
     "qemu-system-$arch" "$@" </dev/null >>"$log" 2>&1 &
     emulator=$!
     echo "$emulator" >"$work/$machine/emulator"
-    if ! wait_for "$START_S" "^start $boot\$"; then
+    # Another architecture's processor takes twice the time.
+    times=1
+    [ "$arch" = x86_64 ] || times=2
+    if ! wait_for $((START_S * times)) "^start $boot\$"; then
         boot_end=dead
-    elif wait_for "$RUN_S" "^\(end\|reboot $boot\)\$"; then
+    elif wait_for $((RUN_S * times)) "^\(end\|reboot $boot\)\$"; then
         boot_end=$(guest_lines | grep -x "end\|reboot $boot")
         if [ "$boot_end" != end ]; then
             # It goes down by itself, services and all.

