@@ -227,9 +227,9 @@ impl Daemon {
         self.offenders.next_check = Some(now.after(pace(&self.config, limit.every)));
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
-        if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
+        if self.helper.is_behind() && !self.config.patterns.is_empty() {
             // It may be only late.
-            if self.helper.is_silent_for(SOON) {
+            if self.helper.may_be_replaced() && self.helper.is_silent_for(SOON) {
                 self.replace_helper();
             }
             again_soon = true;
@@ -258,7 +258,8 @@ impl Daemon {
             return false;
         };
         let Some(&(_, pid)) = queue.list.entries().get(queue.next) else {
-            if queue.again_soon {
+            let some_are_late = self.helper.is_behind() && !self.config.patterns.is_empty();
+            if queue.again_soon || some_are_late {
                 let soon = clock::now().after(pace(&self.config, SOON.min(limit.every)));
                 self.offenders.next_check = Some(soon);
             }
