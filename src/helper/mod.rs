@@ -4,7 +4,7 @@
 //! It is forked and locked before the loop begins. The watch sends and never waits longer
 //! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
 //! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
-//! lines, `statistics` for numbers `hook` for what is run beside a kill, and `notice`
+//! lines, `statistics` for numbers, `hook` for what is run beside a kill, and `notice`
 //! for what people are told.
 
 mod hook;
