@@ -30,6 +30,9 @@ use std::time::Duration;
 pub const FLIGHTS: usize = 32;
 /// Where not all could be dealt with, or memory came first.
 const SOON: Duration = Duration::from_secs(1);
+/// A helper that owes an answer for so long is replaced, and whom it is about is passed over
+/// for a minute. Less, and a new one that waits for its turn on a busy machine would be.
+const HANGS: Duration = Duration::from_secs(3);
 /// Processes between two looks at memory: a fraction of a millisecond.
 const BETWEEN_LOOKS: u32 = 256;
 /// Whether a group is empty takes a walk over `/proc`: of all groups together not more than
@@ -229,7 +232,7 @@ impl Daemon {
         // Others may have been spared only because the helper hangs.
         if self.helper.is_behind() && !self.config.patterns.is_empty() {
             // It may be only late.
-            if self.helper.may_be_replaced() && self.helper.is_silent_for(SOON) {
+            if self.helper.may_be_replaced() && self.helper.is_silent_for(HANGS) {
                 self.replace_helper();
             }
             again_soon = true;
