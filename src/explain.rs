@@ -76,7 +76,7 @@ struct Explanation<'a> {
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match nobody are told.
+/// `user:` patterns that match nobody are told. The guard that this is for may have a `helper`.
 #[inline(never)]
 pub fn text<'a>(
     proc: &mut Proc,
@@ -84,6 +84,7 @@ pub fn text<'a>(
     config: &'a Config,
     scale: Scale,
     whole: bool,
+    helper: Option<Pid>,
     tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
@@ -94,7 +95,9 @@ pub fn text<'a>(
     }
     let mut reader = Reader::default();
     reader.start(!patterns.is_empty())?;
-    let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
+    // Where there are two, the reader is known as a child.
+    let helper = helper.or_else(|| reader.helper_pid());
+    let (family, left) = (scan::family(proc, helper), Remembered::default());
     let rules = Rules::new(config, memory.total, scale, family, &left);
     let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };

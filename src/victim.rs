@@ -263,6 +263,11 @@ impl Default for Remembered {
 }
 
 impl Remembered {
+    #[inline(never)]
+    pub fn clear(&mut self) {
+        *self = Remembered::default();
+    }
+
     pub fn add(&mut self, id: Identity) {
         if !self.contains(id) {
             self.ids[self.next] = id;

@@ -553,6 +553,27 @@ fn a_command_line_that_cannot_be_read_hides_no_other_offender() {
     });
 }
 
+#[test]
+fn a_command_line_that_comes_late_is_soon_asked_for_again() {
+    sandboxed(|sandbox| {
+        // Later than is waited for. On a busy machine it may become so late that it counts as hanging.
+        let ends_soon = || {
+            let mut hog = sandbox.hog(&["--size", ABOVE]);
+            let trap = Trap::over(sandbox, &format!("/proc/{}/cmdline", hog.pid()));
+            let options = ["--watch=limit", LIMIT, ONCE, "--ignore", "cmd:keepme"];
+            let guard = start_unheard(sandbox, &options);
+            let mut answer = trap.wait_for_reader();
+            thread::sleep(Duration::from_millis(100));
+            answer.write_all(b"hog").expect("an answer");
+            drop(answer);
+            let ended = wait_until(Duration::from_secs(40), || (!hog.is_alive()).then_some(()));
+            guard.stop();
+            ended.is_some()
+        };
+        assert!((0..2).any(|_| ends_soon()));
+    });
+}
+
 // ---- dry run ----
 
 #[test]

@@ -1325,6 +1325,21 @@ fn sigusr1_logs_the_ten_first_candidates_and_the_state() {
 }
 
 #[test]
+fn sigusr1_names_nobody_of_the_guard_itself() {
+    sandboxed(|sandbox| {
+        for options in [&["-c", "none"][..], &["-c", "none", "--prefer", "^oom_guard$"]] {
+            let _memory = FakeMemory::new(sandbox);
+            let _hog = sandbox.hog(&["--size", "3M"]);
+            let guard = sandbox.guard(options);
+            guard.signal(libc::SIGUSR1);
+            guard.wait_for("nobody would be killed now; first would be ");
+            assert_eq!(guard.lines("oom_guard  "), [""; 0], "{}", guard.log());
+            guard.stop();
+        }
+    });
+}
+
+#[test]
 fn sigusr1_and_sighup_together_are_both_answered() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);

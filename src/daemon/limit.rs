@@ -30,6 +30,9 @@ use std::time::Duration;
 pub const FLIGHTS: usize = 32;
 /// Where not all could be dealt with, or memory came first.
 const SOON: Duration = Duration::from_secs(1);
+/// A helper that owes an answer for so long is replaced, and whom it is about is passed over
+/// for a minute. Less, and a new one that waits for its turn on a busy machine would be.
+const HANGS: Duration = Duration::from_secs(3);
 /// Processes between two looks at memory: a fraction of a millisecond.
 const BETWEEN_LOOKS: u32 = 256;
 /// Whether a group is empty takes a walk over `/proc`: of all groups together not more than
@@ -227,9 +230,9 @@ impl Daemon {
         self.offenders.next_check = Some(now.after(pace(&self.config, limit.every)));
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
-        if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
+        if self.helper.is_behind() && !self.config.patterns.is_empty() {
             // It may be only late.
-            if self.helper.is_silent_for(SOON) {
+            if self.helper.may_be_replaced() && self.helper.is_silent_for(HANGS) {
                 self.replace_helper();
             }
             again_soon = true;
@@ -258,7 +261,8 @@ impl Daemon {
             return false;
         };
         let Some(&(_, pid)) = queue.list.entries().get(queue.next) else {
-            if queue.again_soon {
+            let some_are_late = self.helper.is_behind() && !self.config.patterns.is_empty();
+            if queue.again_soon || some_are_late {
                 let soon = clock::now().after(pace(&self.config, SOON.min(limit.every)));
                 self.offenders.next_check = Some(soon);
             }

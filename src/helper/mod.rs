@@ -4,7 +4,7 @@
 //! It is forked and locked before the loop begins. The watch sends and never waits longer
 //! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
 //! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
-//! lines, `statistics` for numbers `hook` for what is run beside a kill, and `notice`
+//! lines, `statistics` for numbers, `hook` for what is run beside a kill, and `notice`
 //! for what people are told.
 
 mod hook;
@@ -40,6 +40,8 @@ const FINISH: Duration = Duration::from_secs(1);
 const SPARES: u32 = 4;
 /// A process whose command line hangs would cost a helper each time it is asked for.
 const UNREAD_FOR: Duration = Duration::from_secs(60);
+/// One whose command line only comes late would cost all others their turn.
+const LATE_FOR: Duration = Duration::from_secs(1);
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -64,8 +66,9 @@ pub struct Helper {
     started: Moment,
     /// Messages that found no room.
     lost: u32,
-    /// The number of the last question.
+    /// The number of the last question, and for whose command line.
     questions: i32,
+    asked: Identity,
     /// Since when it owes the answer to that.
     silent_since: Option<Moment>,
     /// The number of the last hook, and of the last that is known to have ended.
@@ -73,9 +76,12 @@ pub struct Helper {
     hook_ended: i32,
     /// How many more may be started before memory is fine again.
     spares: u32,
-    /// Whose command line could not be read in time, and for how long it is not tried.
+    /// Whose command line cost a helper, and for how long it is not tried.
     unread: Remembered,
     unread_until: Moment,
+    /// The same of those whose command line was not read in time, if there are any.
+    late: Remembered,
+    late_until: Option<Moment>,
     /// Since when it has not taken what was sent.
     full_since: Option<Moment>,
 }
@@ -98,12 +104,15 @@ impl Helper {
             started: Moment::default(),
             lost: 0,
             questions: 0,
+            asked: NOBODY,
             hooks: 0,
             hook_ended: 0,
             spares: SPARES,
             silent_since: None,
             unread: Remembered::default(),
             unread_until: Moment::default(),
+            late: Remembered::default(),
+            late_until: None,
             full_since: None,
         })
     }
@@ -113,7 +122,10 @@ impl Helper {
         let theirs = self.theirs.as_fd();
         let (duty, watch) = (&self.duty, process::own_pid());
         self.started = clock::now();
-        self.silent_since = None;
+        if self.silent_since.take().is_some() {
+            self.unread.add(self.asked);
+            self.unread_until = self.started.after(UNREAD_FOR);
+        }
         self.full_since = None;
         let pid = process::split(Some(theirs), || {
             arena::forbid();
@@ -179,10 +191,12 @@ impl Helper {
     /// could not be read, or not in time; then it is not asked for again for a while.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
         self.drain();
-        if self.silent_since.is_some() || limit == Duration::ZERO || self.unread.contains(id) {
+        let is_known = self.unread.contains(id) || self.late.contains(id);
+        if self.silent_since.is_some() || limit == Duration::ZERO || is_known {
             return None;
         }
         self.questions = self.questions.wrapping_add(1);
+        self.asked = id;
         self.send(kind::READ_COMMAND, id, self.questions, b"");
         let end = clock::now().after(limit);
         loop {
@@ -195,8 +209,8 @@ impl Helper {
             }
             if now >= end {
                 self.silent_since = Some(now);
-                self.unread.add(id);
-                self.unread_until = now.after(UNREAD_FOR);
+                self.late.add(id);
+                self.late_until = Some(now.after(LATE_FOR));
                 return None;
             }
         }
@@ -206,6 +220,11 @@ impl Helper {
     /// replaced although memory is short.
     pub fn may_be_replaced(&self) -> bool {
         self.silent_since.is_some() && self.spares > 0
+    }
+
+    /// It owes an answer, or did a moment ago: somebody may be passed over for that.
+    pub fn is_behind(&self) -> bool {
+        self.silent_since.is_some() || self.late_until.is_some()
     }
 
     /// For so long it has owed an answer.
@@ -222,13 +241,19 @@ impl Helper {
     /// There is time again to ask for what could not be read: it may be only that the machine
     /// was too busy for an answer.
     pub fn ask_again(&mut self) {
-        self.unread = Remembered::default();
+        self.unread.clear();
+        self.late.clear();
     }
 
     /// Memory is fine.
     pub fn calm(&mut self) {
-        if clock::now() >= self.unread_until {
-            self.ask_again();
+        let now = clock::now();
+        if now >= self.unread_until {
+            self.unread.clear();
+        }
+        if self.late_until.is_some_and(|until| now >= until) {
+            self.late.clear();
+            self.late_until = None;
         }
         self.spares = SPARES;
     }

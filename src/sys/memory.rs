@@ -154,7 +154,7 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     // Huge pages begin at multiples of their size; one run to spare makes room for that.
     let first = (fresh.start + RUN - 1) & !(RUN - 1);
     let begin = clock::now();
-    let mut best: Option<Duration> = None;
+    let mut best: Option<u64> = None;
     for run in 0..runs {
         let before = clock::now();
         for page in (0..RUN).step_by(PAGE_MIN) {
@@ -163,15 +163,13 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             unsafe { byte.write_volatile(1) };
         }
         let after = clock::now();
-        let taken = after.since(before);
+        let taken = after.0 - before.0;
         best = Some(best.map_or(taken, |least| least.min(taken)));
         if after.since(begin) > limit {
             break;
         }
     }
-    // A run takes no second.
-    let nanos = u64::from(best?.subsec_nanos()).max(1);
-    Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / nanos))
+    Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / best?.max(1)))
 }
 
 /// An anonymous private mapping, unmapped when dropped.
