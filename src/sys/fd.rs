@@ -207,8 +207,8 @@ pub fn read_entries(directory: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usi
 
 /// Standard error, which the process has from its start to its end.
 pub fn stderr() -> BorrowedFd<'static> {
-    // SAFETY: never closed by this program; the standard library opens /dev/null where
-    // it was closed at the start.
+    // SAFETY: never closed by this program; `process::begin` opens /dev/null where it was
+    // closed at the start.
     unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }
 }
 
