@@ -76,7 +76,7 @@ struct Explanation<'a> {
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match nobody are told.
+/// `user:` patterns that match nobody are told. `helper` is that of the guard which asks.
 #[inline(never)]
 pub fn text<'a>(
     proc: &mut Proc,
@@ -84,6 +84,7 @@ pub fn text<'a>(
     config: &'a Config,
     scale: Scale,
     whole: bool,
+    helper: Option<Pid>,
     tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
@@ -94,7 +95,8 @@ pub fn text<'a>(
     }
     let mut reader = Reader::default();
     reader.start(!patterns.is_empty())?;
-    let (family, left) = (scan::family(proc, reader.helper_pid()), Remembered::default());
+    let (family, left) =
+        (scan::family(proc, helper.or(reader.helper_pid())), Remembered::default());
     let rules = Rules::new(config, memory.total, scale, family, &left);
     let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };

@@ -140,7 +140,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             check::text(&mut proc, &sources, &config, &in_force, &memory, scale, &mut warn)
         } else {
             config.warnings(memory.total, memory.swap_total, &mut warn);
-            explain::text(&mut proc, &memory, &config, scale, true, &mut warn)
+            explain::text(&mut proc, &memory, &config, scale, true, None, &mut warn)
         };
         match text {
             Ok(text) => print(text.as_bytes()),

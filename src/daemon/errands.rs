@@ -17,7 +17,7 @@ use crate::say;
 use crate::sources::{Sources, Tell};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
-use crate::units::Moment;
+use crate::units::{Moment, Pid};
 use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
 
@@ -103,10 +103,12 @@ impl Daemon {
     fn send_for(&mut self, what: What) {
         let sent = Errand::start(|report| {
             let Ok(mut proc) = Proc::system() else { return false };
-            let Daemon { config, sources, scale, on_terminal, .. } = &*self;
+            let Daemon { config, sources, scale, on_terminal, helper, .. } = &*self;
             match what {
                 What::Settings => read_settings(sources, *on_terminal, &mut proc, report),
-                What::Candidates => tell_candidates(config, *scale, &mut proc, report),
+                What::Candidates => {
+                    tell_candidates(config, *scale, helper.pid(), &mut proc, report)
+                }
             }
         });
         match sent {
@@ -254,11 +256,12 @@ fn read_settings(
 fn tell_candidates(
     config: &Config,
     scale: Scale,
+    helper: Option<Pid>,
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
     let Some(memory) = memory(proc) else { return false };
-    let summary = explain::text(proc, &memory, config, scale, false, &mut |_| {});
+    let summary = explain::text(proc, &memory, config, scale, false, helper, &mut |_| {});
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
