@@ -235,7 +235,7 @@ fn default_min_rss(mem_total: KiB) -> KiB {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{by_key, Settings, COOLDOWN, GRACE, REPORT_LOG};
+    use crate::options::{by_key, by_spelling, Settings, COOLDOWN, GRACE, REPORT_LOG};
     use crate::units::{parse_path, parse_percent};
 
     fn sizes(term: u64, kill: u64) -> Option<Levels<KiB>> {
@@ -273,11 +273,24 @@ mod tests {
 
     #[test]
     fn what_the_kernel_does_not_know_cannot_go_with_its_choice() {
-        let kernel = Settings { kernel_oom: true, ..Settings::default() };
-        assert!(Config::resolve(kernel.clone(), false).is_ok());
-        let with_filter = Settings { ignore_root_user: true, ..kernel };
-        let said = Config::resolve(with_filter, false).unwrap_err();
-        assert!(said.starts_with("--kernel-oom: cannot go with --ignore-root-user: "), "{said}");
+        let kernel = || Settings { kernel_oom: true, ..Settings::default() };
+        assert!(Config::resolve(kernel(), false).is_ok());
+        for option in UNKNOWN_TO_KERNEL {
+            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let value = match spec.value_name() {
+                None => None,
+                Some("SCRIPT") => Some(&b"/x"[..]),
+                Some("PATTERN") if !cfg!(feature = "patterns") => continue,
+                Some(_) => Some(&b"1"[..]),
+            };
+            let mut settings = kernel();
+            spec.apply(&mut settings, value).unwrap();
+            let said = Config::resolve(settings, false).unwrap_err();
+            assert!(
+                said.starts_with(&format!("--kernel-oom: cannot go with --{option}: ")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ struct Row<'a> {
 }
 
 /// The greater first: whether it is a large candidate, a small one or protected, and for those
-/// of a kind points, size and, turned round, number.
+/// of a kind points (of candidates alone), size and, turned round, number.
 type Order = [i64; 4];
 
 const PROTECTED: i64 = 0;
@@ -166,13 +166,13 @@ impl<'a> Explanation<'a> {
                 return Ok(());
             }
             Some(Protection::Spared(_)) if by_pattern.1.is_some() => (PROTECTED, by_pattern),
-            Some(why) => {
-                points = 0;
-                (PROTECTED, (why.text(), None))
-            }
+            Some(why) => (PROTECTED, (why.text(), None)),
             None if is_large => (LARGE, by_pattern),
             None => (SMALL, ("spared: small", None)),
         };
+        if class == PROTECTED {
+            points = 0;
+        }
         let order = [class, points, size.0 as i64, -i64::from(pid.number())];
         let (points, name) = (shown, stat.comm);
         self.rows.push(Row { pid, uid, points, score, adj, rss, swap, name, why, order });

@@ -597,3 +597,18 @@ fn debug_and_the_explanation_name_the_pattern_that_matched() {
         assert!(row.ends_with("ignored: name:ge$"), "{row}");
     });
 }
+
+#[test]
+fn the_protected_are_listed_by_what_they_hold_whatever_their_points() {
+    sandboxed(|sandbox| {
+        let small = sandbox.hog(&["--size", "20M", "--adj", "500"]);
+        let large = sandbox.hog(&["--size", "90M"]);
+        let shown = sandbox.explain(&["--ignore", "^hog$", "-d"]);
+        let place = |hog: &Hog| {
+            let is_its =
+                |line: &str| line.split_whitespace().nth(1) == Some(&hog.pid().to_string());
+            shown.lines().position(is_its).unwrap_or_else(|| panic!("no {} in\n{shown}", hog.pid()))
+        };
+        assert!(place(&large) < place(&small), "{shown}");
+    });
+}

@@ -397,15 +397,20 @@ pub fn by_spelling(spelling: &str) -> Option<&'static Spec> {
 
 /// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
 pub fn by_key(key: &[u8]) -> Option<&'static Spec> {
-    let digits = key.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    // 2 and 02 would be two keys that look like one.
-    let base = match key.split_at(key.len() - digits) {
-        ([base @ .., b'_'], [b'1'..=b'9', ..]) => base,
-        _ => key,
-    };
+    let base = unnumbered(key);
     let spec = TABLE.iter().find(|spec| !base.is_empty() && spec.key.as_bytes() == base)?;
     let is_right = base.len() == key.len() || matches!(spec.effect, Effect::Pattern(_));
     is_right.then_some(spec)
+}
+
+/// A key without the number of a further pattern.
+fn unnumbered(key: &[u8]) -> &[u8] {
+    let digits = key.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    match key.split_at(key.len() - digits) {
+        // 2 and 02 would be two keys that look like one.
+        ([base @ .., b'_'], [b'1'..=b'9', ..]) => base,
+        _ => key,
+    }
 }
 
 /// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
@@ -424,7 +429,7 @@ pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
 pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
     let mut nearest = Nearest { found: None, distance: usize::MAX };
-    TABLE.iter().for_each(|spec| nearest.hear_of(key, spec.key));
+    TABLE.iter().for_each(|spec| nearest.hear_of(unnumbered(key), spec.key));
     nearest.found
 }
 
@@ -516,6 +521,7 @@ mod tests {
         assert_eq!(nearest_long(b"MEM"), Some("mem"));
         assert_eq!(nearest_long(b"frobnicate"), None);
         assert_eq!(nearest_key(b"mem"), Some("MEM_THRESHOLD"));
+        assert_eq!(nearest_key(b"PREFRE_2"), Some("PREFER"));
         assert_eq!(nearest_key(b""), None);
     }
 

@@ -47,6 +47,7 @@ fn the_examples_of_the_documentation_do_what_they_say() {
         ("cgroup:/docker/", Field::Cgroup, &["/docker/abc"], &["/system.slice"]),
         ("glob:java*", Field::Name, &["java", "javac"], &["xjava"]),
         ("name:glob:[!a-c]?\\*", Field::Name, &["dx*"], &["ax*", "dxy"]),
+        ("glob:tty[[:digit:]x]", Field::Name, &["tty1", "ttyx"], &["ttyd", "tty:]"]),
     ] {
         assert_eq!(Pattern::parse(pattern.as_bytes()).unwrap().field(), field, "{pattern}");
         yes.iter()

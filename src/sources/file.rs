@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
     /// What one line gives, if it is right and for the guard.
     fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Rc<Given>> {
         let (name, number) = (self.file.name(), self.number);
-        let Some(end) = line.iter().position(|&byte| byte == b'=') else {
+        let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
             tell(format_args!("{name}:{number}: {NO_SETTING}"));
             return None;
         };
@@ -198,7 +198,9 @@ mod tests {
             let key = line.split('=').next().unwrap();
             assert_eq!(read(&format!("#\n{line}")), Err(vec![format!("F:2: {key}: {what}")]));
         }
-        assert_eq!(read("hello"), Err(vec![format!("F:1: {NO_SETTING}")]));
+        for line in ["hello", "=1"] {
+            assert_eq!(read(line), Err(vec![format!("F:1: {NO_SETTING}")]));
+        }
         assert_eq!(read("OOM_GUARD_X =1"), Err(vec![format!("F:1: OOM_GUARD_X : {NO_KEY}")]));
     }
 
@@ -210,6 +212,8 @@ mod tests {
             ("OOM_GUARD_GRACES=1", "GRACE"),
             ("OOM_GAURD_GRACE=1", "GRACE"),
             ("oom_guard_grace=1", "GRACE"),
+            ("OOM_GAURD_ONLY_2=a", "ONLY"),
+            ("oom_guard_avoid_10=a", "AVOID"),
         ] {
             let said = read(line).unwrap_err();
             assert!(said[0].ends_with(&format!("did you mean OOM_GUARD_{key}?")), "{said:?}");
