@@ -1293,22 +1293,6 @@ fn a_priority_that_is_switched_off_changes_nothing() {
 // ---- SIGUSR1 ----
 
 #[test]
-fn sigusr1_names_nobody_of_the_guard_as_a_candidate() {
-    sandboxed(|sandbox| {
-        let _memory = FakeMemory::new(sandbox);
-        let hog = sandbox.hog(&["--size", "3M"]);
-        for options in [&["-c", "none"][..], &["-c", "none", "--avoid", "cmd:x"]] {
-            let guard = sandbox.guard(options);
-            guard.signal(libc::SIGUSR1);
-            guard.wait_for("the only candidate");
-            assert_eq!(guard.count(" oom_guard "), 0, "{}", guard.log());
-            guard.wait_for(&format!("first would be process {} ", hog.pid()));
-            guard.stop();
-        }
-    });
-}
-
-#[test]
 fn sigusr1_logs_the_ten_first_candidates_and_the_state() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);
