@@ -6,7 +6,7 @@
 //! bytes, of which a reserve is locked with the rest. What finds no room comes from the
 //! kernel: whatever happens, the guard goes on.
 //!
-//! For one thread: `process::split` insists on there being no other, too.
+//! For one thread: nothing in the program starts another.
 
 use super::memory;
 use std::alloc::{GlobalAlloc, Layout};
