@@ -656,8 +656,9 @@ fn the_script_for_sysvinit_starts_reloads_brings_back_and_stops_the_guard() {
             let place = dir.join("oom_guard");
             fs::rename(script, &place).unwrap();
             let call = |verb: &str| {
-                let mut command = Command::new(shell[0]);
-                command.args(&shell[1..]).arg(&place).arg(verb).stdin(Stdio::null());
+                // Which ignores SIGHUP, as a service may be started from anywhere.
+                let mut command = Command::new("nohup");
+                command.args(shell.iter()).arg(&place).arg(verb).stdin(Stdio::null());
                 command.output().expect("the shell").status.code()
             };
             settings(sandbox, "");
