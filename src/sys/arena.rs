@@ -103,7 +103,7 @@ unsafe impl GlobalAlloc for Arena {
         let offset = block.wrapping_sub(base());
         if offset < ARENA {
             // Only the newest block can be given back, which is what growing lists need.
-            if NOW.used.load(Relaxed) == offset + layout.size() {
+            if is_newest(offset, layout.size()) {
                 NOW.used.store(offset, Relaxed);
             }
         } else if layout.size() >= LARGE {
@@ -116,8 +116,7 @@ unsafe impl GlobalAlloc for Arena {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let offset = (block as usize).wrapping_sub(base());
-        let is_newest = NOW.used.load(Relaxed) == offset.wrapping_add(layout.size());
-        if is_newest && !SEALED.load(Relaxed) {
+        if is_newest(offset, layout.size()) && !SEALED.load(Relaxed) {
             // What grows piece by piece stays where it is, and leaves nothing behind.
             if let Some(end) = offset.checked_add(size).filter(|&end| end <= NOW.end.load(Relaxed))
             {
@@ -135,6 +134,12 @@ unsafe impl GlobalAlloc for Arena {
             new
         }
     }
+}
+
+/// Whether nothing was taken behind it. One that ends where the present half begins is of the
+/// other half.
+fn is_newest(offset: usize, size: usize) -> bool {
+    offset >= NOW.start.load(Relaxed) && NOW.used.load(Relaxed) == offset.wrapping_add(size)
 }
 
 fn base() -> usize {
