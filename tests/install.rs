@@ -720,40 +720,34 @@ impl Drop for Supervisor {
     }
 }
 
+/// What supervises a directory with `run` and `finish`.
+fn brings_the_guard_back_but_not_with_wrong_settings(sandbox: &Sandbox, init: &str, by: &str) {
+    let Some(by) = program(by) else { return skip(&format!("no {by}")) };
+    settings(sandbox, "");
+    for file in ["run", "finish"] {
+        service(sandbox, &format!("{init}/{file}"), &format!("{init}/oom_guard/{file}"));
+    }
+    let dir = sandbox.path(&format!("{init}/oom_guard"));
+    let _supervisor = Supervisor(Command::new(by).arg(&dir).spawn().expect("a supervisor"));
+    let first = wait_for_watch();
+    signal_to(first, libc::SIGKILL);
+    let second = wait_for_another_watch_than(first);
+    settings(sandbox, FAULTY);
+    signal_to(second, libc::SIGKILL);
+    assert_stays_away();
+}
+
 #[test]
 fn runit_brings_the_guard_back_but_not_with_wrong_settings() {
     sandboxed(|sandbox| {
-        let Some(runsv) = program("runsv") else { return skip("no runsv") };
-        settings(sandbox, "");
-        service(sandbox, "runit/run", "sv/oom_guard/run");
-        service(sandbox, "runit/finish", "sv/oom_guard/finish");
-        let dir = sandbox.path("sv/oom_guard");
-        let _supervisor = Supervisor(Command::new(runsv).arg(&dir).spawn().expect("runsv"));
-        let first = wait_for_watch();
-        signal_to(first, libc::SIGKILL);
-        let second = wait_for_another_watch_than(first);
-        settings(sandbox, FAULTY);
-        signal_to(second, libc::SIGKILL);
-        assert_stays_away();
+        brings_the_guard_back_but_not_with_wrong_settings(sandbox, "runit", "runsv");
     });
 }
 
 #[test]
 fn s6_brings_the_guard_back_but_not_with_wrong_settings() {
     sandboxed(|sandbox| {
-        let Some(supervise) = program("s6-supervise") else { return skip("no s6-supervise") };
-        settings(sandbox, "");
-        service(sandbox, "s6/run", "s6/oom_guard/run");
-        service(sandbox, "s6/finish", "s6/oom_guard/finish");
-        let dir = sandbox.path("s6/oom_guard");
-        let mut command = Command::new(supervise);
-        let _supervisor = Supervisor(command.arg(&dir).spawn().expect("s6-supervise"));
-        let first = wait_for_watch();
-        signal_to(first, libc::SIGKILL);
-        let second = wait_for_another_watch_than(first);
-        settings(sandbox, FAULTY);
-        signal_to(second, libc::SIGKILL);
-        assert_stays_away();
+        brings_the_guard_back_but_not_with_wrong_settings(sandbox, "s6", "s6-supervise");
     });
 }
 
