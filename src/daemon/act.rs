@@ -34,10 +34,13 @@ impl Daemon {
                 Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
+            // The one in flight may have been chosen before the bomb could be told.
+            Step::Escalate(_) if self.end_swarm(None, memory) => self.victim = None,
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
+                    self.respawns.ended(target.id, clock::ticks());
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
                     self.ended(&hand.event);
                 }
@@ -60,6 +63,8 @@ impl Daemon {
             }
             Step::Useless { gained, expected, pause } => {
                 log::useless(&mut self.helper, gained, expected, pause);
+                // Of a bomb of which it was one.
+                self.end_swarm(None, memory);
             }
         }
     }
@@ -96,6 +101,9 @@ impl Daemon {
                 log::nobody(&mut self.helper, wait);
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
+            if self.end_swarm(Some(candidate), memory) {
+                return;
+            }
             let pid = candidate.id().pid;
             let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
@@ -130,7 +138,7 @@ impl Daemon {
     }
 
     #[inline(never)]
-    fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
         let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
@@ -155,6 +163,10 @@ impl Daemon {
         before: &Memory,
     ) -> Result<(), Miss> {
         let id = candidate.id();
+        let parent = self.parent_of(&candidate.stat);
+        if let Some(parent) = parent {
+            self.end_respawner(parent, id.pid, id.start, wanted, before);
+        }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
         let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
@@ -177,6 +189,7 @@ impl Daemon {
             self.machine.rehearsed(now);
         } else {
             self.machine.signalled(id, signal, held, &memory, now);
+            self.respawns.signalled(id, parent, clock::ticks());
             self.victim = hand;
             self.offenders.forget(id);
         }
