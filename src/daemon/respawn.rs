@@ -38,8 +38,7 @@ impl Daemon {
         let Some(first) = self.respawns.is_due(parent, start, now) else { return };
         let Some(mut candidate) = self.respawner(parent, child, first) else { return };
         // One that was asked already and has started another one is not asked again.
-        let was_asked =
-            self.respawner.as_ref().is_some_and(|(hand, _)| hand.target.id == parent);
+        let was_asked = self.respawner.as_ref().is_some_and(|(hand, _)| hand.target.id == parent);
         let signal_for = |daemon: &Daemon, signal| match was_asked {
             true => Deadly::Kill,
             false => daemon.machine.signal_for(parent, signal),

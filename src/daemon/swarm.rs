@@ -7,7 +7,7 @@
 use super::hold::Court;
 use super::Daemon;
 use crate::event::Event;
-use crate::filter::{Spared, Verdict};
+use crate::filter::Verdict;
 use crate::helper::{When, Word};
 use crate::kill::target::Target;
 use crate::log;
@@ -22,7 +22,7 @@ use crate::sys::fd::Waiter;
 use crate::sys::process::{self, Deadly, Order};
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Protection, BONUS};
+use crate::victim::{Candidate, BONUS};
 use std::time::Duration;
 
 /// What stops is stopped by then, unless it waits for a disk: it cannot fork there. One walk does
@@ -76,7 +76,9 @@ impl Daemon {
     #[inline(never)]
     fn rival(&mut self, best: &Candidate, memory: &Memory) -> KiB {
         let raised = match best.verdict {
-            Verdict { prefer: Some(_), avoid: None, .. } => KiB(BONUS as u64).scaled(memory.total, KiB(1000)),
+            Verdict { prefer: Some(_), avoid: None, .. } => {
+                KiB(BONUS as u64).scaled(memory.total, KiB(1000))
+            }
             _ => KiB::ZERO,
         };
         let status = self.proc.status(&best.stat).unwrap_or_default();
@@ -241,24 +243,17 @@ impl Daemon {
         roll
     }
 
-    /// Lets everybody go on who is stopped, but for those that a pattern spares: they were not
-    /// stopped here. Whoever was on the way into another program, user or session when the
-    /// signal came is in that by now: one of the last two is still the same.
+    /// Lets everybody go on who may have been stopped here. Whoever was on the way into another
+    /// name, program, user or session when the signal came is in that by now, where one of the
+    /// last two is still the same; and who had no turn yet does not show that it will stop. So
+    /// all these are told, which says nothing to those that run.
     #[inline(never)]
     fn let_go(&mut self, swarm: &Swarm) {
-        let Court { proc, rules, mut judge, .. } = self.court();
-        let _ = proc.for_each(|proc, pid| {
+        let _ = self.proc.for_each(|proc, pid| {
             let Ok(stat) = &proc.stat(pid) else { return };
             let is_near = stat.session == swarm.kind.session
                 || proc.owner(pid).is_ok_and(|user| user == swarm.kind.user);
-            if stat.state != b'T' || stat.id.start < swarm.since || !is_near {
-                return;
-            }
-            let spared = match scan::protection(proc, &rules, &mut judge, stat) {
-                Some(Protection::Spared(why)) => why != Spared::Ignored(None),
-                _ => false,
-            };
-            if !spared {
+            if stat.id.start >= swarm.since && is_near && !stat.is_kernel_thread() {
                 let target = Target::open(proc, stat.id);
                 let _ = target.and_then(|target| target.signal_one(proc, Order::GO_ON));
             }

@@ -130,6 +130,11 @@ pub mod fixture {
             fs::write(path, content).unwrap();
         }
 
+        /// A symbolic link, as `exe` is one.
+        pub fn link(&self, path: &str, target: &str) {
+            std::os::unix::fs::symlink(target, self.dir.path().join(path)).unwrap();
+        }
+
         pub fn remove(&self, path: &str) {
             let path = self.dir.path().join(path);
             if path.is_dir() {

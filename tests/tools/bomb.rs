@@ -15,7 +15,7 @@
 //! | `--alive N` | so many at a time, at most 400; 200 unless told otherwise |
 //! | `--size SIZE` | anonymous memory that each child fills: KiB |
 //! | `--ignore-term` | ignores SIGTERM |
-//! | `--odd` | one of them has the name `odd` |
+//! | `--odd` | one of them has the name `odd`, and no children |
 //!
 //! Each ends after 90 seconds, whatever happens. Exit status: 1 something was refused, 2 wrong usage.
 
@@ -125,6 +125,7 @@ impl Bomb {
         if self.odd && number == 7 {
             // SAFETY: the name ends with NUL.
             unsafe { libc::prctl(libc::PR_SET_NAME, b"odd\0".as_ptr()) };
+            sleep_ms(1000 * SECONDS);
         }
         if self.style == Style::Exec {
             let arguments: Vec<CString> = env::args_os()
