@@ -11,7 +11,7 @@
 use crate::filter::Spared;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::scan::{self, Judge};
+use crate::scan::{self, Judge, Shortlist};
 use crate::sys::clock::HZ;
 use crate::units::{KiB, Pid};
 use crate::victim::{Protection, Rules};
@@ -102,14 +102,14 @@ impl Measure {
 /// The kind of most of those that were started last, if they are of one kind.
 pub fn suspect(proc: &mut Proc, now: u64) -> io::Result<Option<Kind>> {
     let last = proc.last_pid().ok();
-    let mut newest = Newest { ring: [Pid::INIT; SAMPLE], next: 0 };
+    let mut newest = Shortlist::new();
     proc.for_each(|_, pid| {
         if last.map_or(true, |last| pid <= last) {
-            newest.add(pid);
+            newest.add(pid.number() as u64, pid);
         }
     })?;
     let (mut kinds, mut old) = ([None; SAMPLE], 0);
-    for (place, pid) in newest.backwards().enumerate() {
+    for (kind, &(_, pid)) in kinds.iter_mut().zip(newest.entries()) {
         let Ok(stat) = &proc.stat(pid) else { continue };
         if now.saturating_sub(stat.id.start) > RECENT * HZ {
             old += 1;
@@ -118,7 +118,7 @@ pub fn suspect(proc: &mut Proc, now: u64) -> io::Result<Option<Kind>> {
             }
         } else if !stat.is_gone() {
             old = 0;
-            kinds[place] = Kind::of(proc, stat);
+            *kind = Kind::of(proc, stat);
         }
     }
     Ok(most_frequent(&kinds))
@@ -134,24 +134,6 @@ fn most_frequent(kinds: &[Option<Kind>; SAMPLE]) -> Option<Kind> {
         }
     }
     found
-}
-
-/// The last numbers of a walk, which lists them in rising order.
-struct Newest {
-    ring: [Pid; SAMPLE],
-    next: usize,
-}
-
-impl Newest {
-    fn add(&mut self, pid: Pid) {
-        self.ring[self.next % SAMPLE] = pid;
-        self.next += 1;
-    }
-
-    fn backwards(&self) -> impl Iterator<Item = Pid> + '_ {
-        let first = self.next.saturating_sub(SAMPLE);
-        (first..self.next).rev().map(|place| self.ring[place % SAMPLE])
-    }
 }
 
 /// Measures what there is of a kind, but for those that must be left alone. `None` if it does
