@@ -8,7 +8,7 @@ use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits};
+use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::{Held, Status};
 use crate::sys::errno::Errno;
@@ -99,6 +99,9 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
+        if config.asks_for_stalls() {
+            stall_levels(helper, limits, memory);
+        }
     }
     if let Some(limit) = config.limit {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
@@ -110,6 +113,24 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     }
     if config.dryrun {
         say!(helper, Notice, "dry run: nothing will be killed");
+    }
+}
+
+#[inline(never)]
+fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
+    let StallLimits { mem, share, window } = limits.stall;
+    for (name, share) in [("SIGTERM", share.term), ("SIGKILL", share.kill)] {
+        if let Some(share) = share {
+            say!(
+                helper,
+                Info,
+                "        {name} also when mem avail <= {} MiB ({}%) and everything waits for memory \
+                 in {share}% of {} s",
+                mem.mib(),
+                Percent::share(mem, memory.user),
+                Seconds(window)
+            );
+        }
     }
 }
 
@@ -149,7 +170,30 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
     );
 }
 
-pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
+/// Why stalls are not noticed.
+#[inline(never)]
+pub fn no_stalls(helper: &mut Helper, error: &io::Error) {
+    let error = Errno(error);
+    say!(
+        helper,
+        Notice,
+        "notice: no pressure information ({error}): stalls are not noticed; psi=1 on the kernel's \
+         command line may turn it on"
+    );
+}
+
+pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly) {
+    if Limits::of(config, memory).is_stall(memory) {
+        return say!(
+            helper,
+            Warning,
+            "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
+            memory.stall,
+            Seconds(config.psi_window),
+            Percent::share(memory.available, memory.user),
+            Percent::share(memory.swap_free, memory.swap_total),
+        );
+    }
     say!(
         helper,
         Warning,

@@ -36,6 +36,8 @@ impl Daemon {
             },
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
+                // What stalled for its sake is not to be laid at the next one's door.
+                self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
@@ -69,7 +71,7 @@ impl Daemon {
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         say!(self.helper, Notice, "process {} was asked to end already: waiting for it", id.pid);
         let signal = if hand.event.is_kill { Deadly::Kill } else { Deadly::Term };
         let adopted = Adopted { id, signal, held, first, deadline };
@@ -90,7 +92,7 @@ impl Daemon {
                     self.replace_helper();
                     continue;
                 }
-                log::low(&mut self.helper, memory, signal);
+                log::low(&mut self.helper, &self.config, memory, signal);
                 let wait = self.machine.alone(memory, clock::now());
                 self.helper.ask_again();
                 log::nobody(&mut self.helper, wait);
@@ -157,7 +159,9 @@ impl Daemon {
         let id = candidate.id();
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let is_stall = Limits::of(&self.config, before).is_stall(before);
+        let reason = if is_stall { Reason::Stall } else { Reason::Memory };
+        let mut hand = self.take_hold(candidate, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
@@ -201,7 +205,7 @@ impl Daemon {
     #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         if self.config.dryrun {
             say!(self.helper, Notice, "would ask the kernel to kill (sysrq f)");
             return self.machine.rehearsed(now);

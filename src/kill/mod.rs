@@ -351,7 +351,7 @@ impl Machine {
 
 /// What is anonymous beyond this has been taken anew.
 fn fresh_beyond(memory: &Memory) -> KiB {
-    memory.anon.plus(settle::noise(memory))
+    memory.anon.plus(memory.noise())
 }
 
 impl Flight {
@@ -368,7 +368,7 @@ impl Flight {
     }
 
     fn gives_back(&self, look: Look<'_>) -> bool {
-        look.memory.available > self.available.plus(settle::noise(look.memory))
+        look.memory.available > self.available.plus(look.memory.noise())
     }
 
     /// Without a grace only memory decides about a process that was asked.

@@ -13,12 +13,6 @@ use std::time::Duration;
 /// Longer than any late return that was seen.
 const CREDIT: Duration = Duration::from_secs(10);
 
-/// As much as available memory moves by itself, in caches and per-processor counters:
-/// 1/256 of user memory, 1 MiB of 256.
-pub fn noise(memory: &Memory) -> KiB {
-    KiB(memory.user.0 / 256)
-}
-
 /// What was seen of memory since the signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settling {
@@ -99,7 +93,7 @@ impl Settling {
         let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
         let gave_back = gained.0 >= self.held.total().0 / 4;
         let fall = self.low.less(memory.available);
-        if fall > noise(memory) {
+        if fall > memory.noise() {
             // Somebody takes memory. Where that is anonymous, killing reaches it, whatever
             // the last kill is late with.
             return if gave_back || retaken.0 >= fall.0 / 2 {
