@@ -372,15 +372,30 @@ pub fn priority(helper: &mut Helper, (niceness, adj): (io::Result<()>, io::Resul
     }
 }
 
-pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration) {
+pub fn useless(
+    helper: &mut Helper,
+    memory: &Memory,
+    [gained, expected, taken]: [KiB; 3],
+    pause: Duration,
+) {
+    let (pause, files) = (pause.as_secs(), memory.files.mib());
+    if taken > KiB::ZERO {
+        return say!(
+            helper,
+            Warning,
+            "useless kill: of {} MiB given back, files in tmpfs have taken {} (they hold {files} \
+             MiB by now), so no kill for {pause} seconds: delete some",
+            expected.mib(),
+            taken.mib()
+        );
+    }
     say!(
         helper,
         Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
-         (tmpfs, the kernel), so no kill for {} seconds",
+         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause} seconds",
         gained.mib(),
-        expected.mib(),
-        pause.as_secs()
+        expected.mib()
     );
 }
 

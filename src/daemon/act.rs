@@ -60,8 +60,8 @@ impl Daemon {
                     self.notify(Word::Stuck, &hand.event);
                 }
             }
-            Step::Useless { gained, expected, pause } => {
-                log::useless(&mut self.helper, gained, expected, pause);
+            Step::Useless { gained, expected, taken, pause } => {
+                log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
             }
         }
     }

@@ -48,7 +48,7 @@ const FOLLOW: Duration = Duration::from_millis(20);
 /// As often as Prometheus is usually told to look.
 const STATS_EVERY: Duration = Duration::from_secs(15);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
-const TMPFS_EVERY: Duration = Duration::from_millis(100);
+const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 

@@ -29,6 +29,8 @@ pub struct Memory {
     pub shmem: KiB,
     /// What tmpfs holds of that, as far as is known; at most `shmem`.
     pub files: KiB,
+    /// Of that, what has come since somebody looked, and may be shared by processes instead.
+    pub unseen: KiB,
     /// What zram and zswap take to hold what is swapped out.
     pub compressed: KiB,
     /// `SwapTotal`; 0 without swap.
@@ -119,6 +121,7 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         user: total,
         shmem,
         files: shmem,
+        unseen: KiB::ZERO,
         compressed: zswap.unwrap_or_default(),
         swap_total,
         swap_free: swap_free.unwrap_or_default().min(swap_total),
@@ -193,7 +196,8 @@ impl MemInfo {
         let Some(mut memory) = parse(&proc.file[..len], self.reserve) else { return Ok(None) };
         if let Some((held, then)) = self.tmpfs {
             // Until somebody looks again, what has come since may be files.
-            memory.files = held.plus(memory.shmem.less(then)).min(memory.shmem);
+            memory.unseen = memory.shmem.less(then);
+            memory.files = held.plus(memory.unseen).min(memory.shmem);
         }
         let in_zram = self.compressed.held(proc, memory.swap_total, memory.swap_used());
         memory.compressed = memory.compressed.plus(in_zram);

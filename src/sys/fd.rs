@@ -114,6 +114,7 @@ fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
 
 /// What the tmpfs mounted at `path`, which ends with its NUL, holds, in KiB; `None` if another
 /// file system than `device` (major, minor) lies there, or no tmpfs.
+#[allow(clippy::unnecessary_cast)] // The fields' types differ by processor.
 pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>> {
     let directory = open_bytes(path, Access::Directory)?;
     // SAFETY: all zero is a valid `stat` and a valid `statfs`.
