@@ -279,7 +279,7 @@ pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dry
 }
 
 /// `60`, or `0.500`.
-struct Seconds(Duration);
+pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
