@@ -8,7 +8,7 @@ use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits};
+use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
@@ -103,6 +103,9 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
+        if config.asks_for_stalls() {
+            stall_levels(helper, limits, memory);
+        }
     }
     if let Some(limit) = config.limit {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
@@ -114,6 +117,24 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     }
     if config.dryrun {
         say!(helper, Notice, "dry run: nothing will be killed");
+    }
+}
+
+#[inline(never)]
+fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
+    let StallLimits { mem, share, window } = limits.stall;
+    for (name, share) in [("SIGTERM", share.term), ("SIGKILL", share.kill)] {
+        if let Some(share) = share {
+            say!(
+                helper,
+                Info,
+                "        {name} also when mem avail <= {} MiB ({}%) and everything waits for memory \
+                 in {share}% of {} s",
+                mem.mib(),
+                Percent::share(mem, memory.user),
+                Seconds(window)
+            );
+        }
     }
 }
 
@@ -153,7 +174,30 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
     );
 }
 
-pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
+/// Why stalls are not noticed.
+#[inline(never)]
+pub fn no_stalls(helper: &mut Helper, error: &io::Error) {
+    let error = Errno(error);
+    say!(
+        helper,
+        Notice,
+        "notice: no pressure information ({error}): stalls are not noticed; psi=1 on the kernel's \
+         command line may turn it on"
+    );
+}
+
+pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly) {
+    if Limits::of(config, memory).is_stall(memory) {
+        return say!(
+            helper,
+            Warning,
+            "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
+            memory.stall,
+            Seconds(config.psi_window),
+            Percent::share(memory.available, memory.user),
+            Percent::share(memory.swap_free, memory.swap_total),
+        );
+    }
     say!(
         helper,
         Warning,
@@ -239,7 +283,7 @@ pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dry
 }
 
 /// `60`, or `0.500`.
-struct Seconds(Duration);
+pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -332,15 +376,30 @@ pub fn priority(helper: &mut Helper, (niceness, adj): (io::Result<()>, io::Resul
     }
 }
 
-pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration) {
+pub fn useless(
+    helper: &mut Helper,
+    memory: &Memory,
+    [gained, expected, taken]: [KiB; 3],
+    pause: Duration,
+) {
+    let (pause, files) = (pause.as_secs(), memory.files.mib());
+    if taken > KiB::ZERO {
+        return say!(
+            helper,
+            Warning,
+            "useless kill: of {} MiB given back, files in tmpfs have taken {} (they hold {files} \
+             MiB by now), so no kill for {pause} seconds: delete some",
+            expected.mib(),
+            taken.mib()
+        );
+    }
     say!(
         helper,
         Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
-         (tmpfs, the kernel), so no kill for {} seconds",
+         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause} seconds",
         gained.mib(),
-        expected.mib(),
-        pause.as_secs()
+        expected.mib()
     );
 }
 

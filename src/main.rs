@@ -10,6 +10,8 @@ mod units;
 
 mod bytes;
 
+mod stall;
+
 #[cfg(feature = "patterns")]
 mod pattern;
 #[cfg(not(feature = "patterns"))]
@@ -122,10 +124,11 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let meminfo = match MemInfo::open(&mut proc) {
+    let mut meminfo = match MemInfo::open(&mut proc) {
         Ok(meminfo) => meminfo,
         Err(error) => cannot("read /proc/meminfo", &error),
     };
+    meminfo.look_at_tmpfs(&mut proc);
     let memory = match meminfo.read(&mut proc) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),

@@ -38,6 +38,8 @@ impl Daemon {
             Step::Escalate(_) if self.end_swarm(None, memory) => self.victim = None,
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
+                // What stalled for its sake is not to be laid at the next one's door.
+                self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
                     self.respawns.ended(target.id, clock::ticks());
@@ -61,8 +63,8 @@ impl Daemon {
                     self.notify(Word::Stuck, &hand.event);
                 }
             }
-            Step::Useless { gained, expected, pause } => {
-                log::useless(&mut self.helper, gained, expected, pause);
+            Step::Useless { gained, expected, taken, pause } => {
+                log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
                 // Of a bomb of which it was one.
                 self.end_swarm(None, memory);
             }
@@ -74,7 +76,7 @@ impl Daemon {
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         say!(self.helper, Notice, "process {} was asked to end already: waiting for it", id.pid);
         let signal = if hand.event.is_kill { Deadly::Kill } else { Deadly::Term };
         let adopted = Adopted { id, signal, held, first, deadline };
@@ -95,7 +97,7 @@ impl Daemon {
                     self.replace_helper();
                     continue;
                 }
-                log::low(&mut self.helper, memory, signal);
+                log::low(&mut self.helper, &self.config, memory, signal);
                 let wait = self.machine.alone(memory, clock::now());
                 self.helper.ask_again();
                 log::nobody(&mut self.helper, wait);
@@ -169,7 +171,8 @@ impl Daemon {
         }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let reason = self.reason(before);
+        let mut hand = self.take_hold(candidate, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
@@ -196,6 +199,13 @@ impl Daemon {
         Ok(())
     }
 
+    pub(super) fn reason(&self, memory: &Memory) -> Reason {
+        match Limits::of(&self.config, memory).is_stall(memory) {
+            true => Reason::Stall,
+            false => Reason::Memory,
+        }
+    }
+
     #[inline(never)]
     fn escalate(&mut self, urgency: Urgency) {
         let why = match urgency {
@@ -214,7 +224,7 @@ impl Daemon {
     #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         if self.config.dryrun {
             say!(self.helper, Notice, "would ask the kernel to kill (sysrq f)");
             return self.machine.rehearsed(now);

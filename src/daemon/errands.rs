@@ -201,7 +201,12 @@ impl Daemon {
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
+        let measures = |config: &Config| (config.asks_for_stalls(), config.psi_window);
+        let is_new = measures(&config) != measures(&self.config);
         self.config = config;
+        if is_new {
+            self.watch_stalls();
+        }
         true
     }
 }
@@ -272,5 +277,7 @@ fn tell_candidates(
 }
 
 fn memory(proc: &mut Proc) -> Option<Memory> {
-    MemInfo::open(proc).and_then(|meminfo| meminfo.read(proc)).ok().flatten()
+    let mut meminfo = MemInfo::open(proc).ok()?;
+    meminfo.look_at_tmpfs(proc);
+    meminfo.read(proc).ok().flatten()
 }

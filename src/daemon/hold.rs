@@ -112,7 +112,7 @@ impl Judge for PatternJudge<'_> {
 /// All that judging takes, as it is now.
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
-    pub meminfo: &'a MemInfo,
+    pub meminfo: &'a mut MemInfo,
     pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
@@ -127,7 +127,7 @@ impl Daemon {
         let rules = Rules::new(&self.config, total, self.scale, family, left);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        let (proc, meminfo, config) = (&mut self.proc, &self.meminfo, &self.config);
+        let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
         Court { proc, meminfo, config, rules, judge }
     }
 
@@ -227,7 +227,7 @@ impl Daemon {
             self.signal(&hand.target, signal)?;
         }
         match low {
-            Some(memory) => log::low(&mut self.helper, memory, signal),
+            Some(memory) => log::low(&mut self.helper, &self.config, memory, signal),
             None => log::above_limit(&mut self.helper, &portrait, self.config.limit),
         }
         log::sending(&mut self.helper, signal, dryrun, &portrait);

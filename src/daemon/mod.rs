@@ -30,7 +30,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
-use crate::units::Moment;
+use crate::units::{KiB, Moment};
 use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
@@ -51,6 +51,8 @@ const NOW_AND_THEN: Duration = Duration::from_millis(100);
 const FOLLOW: Duration = Duration::from_millis(20);
 /// As often as Prometheus is usually told to look.
 const STATS_EVERY: Duration = Duration::from_secs(15);
+/// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
+const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
@@ -86,6 +88,10 @@ pub struct Daemon {
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
     said_shrunk: bool,
+    /// `Shmem` when the helper was asked for what tmpfs holds of it, and when it may be asked
+    /// again.
+    shmem_asked: KiB,
+    next_tmpfs: Moment,
     next_report: Option<Moment>,
     next_stats: Option<Moment>,
     stats: Stats,
@@ -175,6 +181,9 @@ impl Daemon {
     #[inline(never)]
     fn read_memory(&mut self) {
         self.stats.count_look();
+        if let Some(held) = self.helper.take_tmpfs() {
+            self.meminfo.take_tmpfs(held, self.shmem_asked);
+        }
         let was_blind = self.memory.is_none();
         let read = self.meminfo.read(&mut self.proc);
         self.memory = *read.as_ref().unwrap_or(&None);
@@ -221,6 +230,12 @@ impl Daemon {
             say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
         }
         let now = clock::now();
+        if now >= self.next_tmpfs && self.meminfo.asks_for_tmpfs(&memory) {
+            self.next_tmpfs = now.after(TMPFS_EVERY);
+            if self.helper.ask_for_tmpfs() {
+                self.shmem_asked = memory.shmem;
+            }
+        }
         if self.next_report.is_some_and(|at| now >= at) {
             if !self.config.debug {
                 say!(self.helper, Info, "{}", log::State(&memory));
@@ -301,7 +316,9 @@ impl Daemon {
         let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
             Attention::Closest => Some(Duration::ZERO),
             Attention::NowAndThen => Some(NOW_AND_THEN),
-            Attention::ByHeadroom => limits.quiet_for(memory, self.rate.at(now)),
+            Attention::ByHeadroom => {
+                limits.quiet_for(memory, self.rate.at(now), self.psi.is_some())
+            }
         };
         let due = [
             quiet.map(|quiet| now.after(quiet)),

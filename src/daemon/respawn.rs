@@ -9,11 +9,10 @@ use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::scan;
-use crate::stats::Reason;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::Candidate;
+use crate::victim::{Candidate, Protection};
 use std::io;
 
 impl Daemon {
@@ -45,7 +44,8 @@ impl Daemon {
         };
         let wanted = signal_for(self, wanted);
         let hook_until = clock::now().after(HOOK);
-        let hand = self.take_hold(&candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let reason = self.reason(before);
+        let hand = self.take_hold(&candidate, wanted, reason, hook_until, Level::Kill);
         let Some(mut hand) = hand else { return };
         // All that takes time is done: look again.
         let memory = self.fresh_memory().unwrap_or(*before);
@@ -77,8 +77,11 @@ impl Daemon {
         if stat.id != id {
             return None;
         }
-        let why = scan::protection(proc, &rules, &mut judge, &stat).map(|why| why.text());
-        let why = why.or_else(|| {
+        let protection = scan::protection(proc, &rules, &mut judge, &stat);
+        if matches!(protection, Some(Protection::Guard | Protection::Ancestor | Protection::Gone)) {
+            return None;
+        }
+        let why = protection.map(Protection::text).or_else(|| {
             let cares = looks_after_sessions(proc, &stat, first).unwrap_or(true);
             cares.then_some("looks after other sessions")
         });

@@ -39,9 +39,10 @@ const MEASURE_SIZE: KiB = KiB::from_mib(16);
 const TOO_LATE: u64 = 10;
 /// If nothing could be measured: what earlyoom reckons with.
 const FILL_RATE: KiB = KiB(6_000_000);
-/// Stalls of a twentieth of two seconds wake the watch early. Windows that are a multiple
-/// of 2 s need no privilege (Documentation/accounting/psi.rst).
-const PSI_TRIGGER: &[u8] = b"some 100000 2000000\0";
+/// A stall wakes the watch early: of a tenth of the shortest window that the kernel has, or
+/// where that is refused, of a twentieth of two seconds, which need no privilege
+/// (Documentation/accounting/psi.rst) and are looked at every two seconds only.
+const PSI_TRIGGERS: [&[u8]; 2] = [b"some 50000 500000\0", b"some 100000 2000000\0"];
 
 /// What the daemon is built from, opened while that can still be refused.
 pub struct Parts {
@@ -134,9 +135,20 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
+            shmem_asked: KiB::ZERO,
+            next_tmpfs: now,
         });
         daemon.say_hello(&memory, rate, refused, &parts.notices);
         Ok(daemon)
+    }
+
+    /// Measures stalls as the settings ask for, from now on.
+    #[inline(never)]
+    pub(super) fn watch_stalls(&mut self) {
+        let window = Some(self.config.psi_window).filter(|_| self.config.asks_for_stalls());
+        if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, window) {
+            log::no_stalls(&mut self.helper, &error);
+        }
     }
 
     /// What a user should know from the start.
@@ -172,6 +184,7 @@ impl Daemon {
                  ones are candidates"
             );
         }
+        self.watch_stalls();
         // A limit alone gets into nobody's way.
         if self.config.memory {
             let Court { proc, rules, .. } = self.court();
@@ -260,7 +273,9 @@ fn is_hidden(proc: &Proc) -> bool {
 }
 
 fn psi_trigger(proc: &Proc) -> Option<OwnedFd> {
-    let file = proc.open_file(b"pressure/memory", Access::Trigger).ok()?;
-    fd::write(file.as_fd(), PSI_TRIGGER).ok()?;
-    Some(file)
+    PSI_TRIGGERS.iter().find_map(|trigger| {
+        let file = proc.open_file(b"pressure/memory", Access::Trigger).ok()?;
+        fd::write(file.as_fd(), trigger).ok()?;
+        Some(file)
+    })
 }

@@ -16,7 +16,6 @@ use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::scan;
-use crate::stats::Reason;
 use crate::swarm::{self, Measure, Parents, Swarm};
 use crate::sys::fd::Waiter;
 use crate::sys::process::{self, Deadly, Order};
@@ -127,7 +126,7 @@ impl Daemon {
         if let Some(parent) = parent {
             self.end_respawner(parent, largest.id.pid, swarm.since, Deadly::Kill, &memory);
         }
-        let event = self.event_of(largest);
+        let event = self.event_of(largest, &memory);
         let hooks = self.may_run_hooks();
         if hooks && self.config.hooks.pre_kill.is_some() {
             self.helper.run_hook(When::Before, &event);
@@ -143,13 +142,14 @@ impl Daemon {
         }
         let anon = swarm.held.min(self.missing(&memory).plus(KiB(1)));
         self.machine.delegated(Held { anon, swap: KiB::ZERO }, &memory, now);
+        self.meminfo.forget_stalls();
         true
     }
 
     #[inline(never)]
     fn note_swarm(&mut self, swarm: &Swarm, event: &Event, count: u32) {
         self.stats.note_victim(swarm.held, clock::wall());
-        (0..count).for_each(|_| self.stats.count(Reason::Memory, true));
+        (0..count).for_each(|_| self.stats.count(event.reason, true));
         self.notify(Word::Killed, event);
         self.report_numbers();
         self.ended(event);
@@ -161,7 +161,7 @@ impl Daemon {
         if let Some(largest) = &roll.largest {
             log::low(&mut self.helper, memory, Deadly::Kill);
             log::swarm(&mut self.helper, swarm, largest, roll.count, true);
-            let event = self.event_of(largest);
+            let event = self.event_of(largest, memory);
             if self.may_run_hooks() {
                 if self.config.hooks.pre_kill.is_some() {
                     self.helper.run_hook(When::Before, &event);
@@ -174,14 +174,14 @@ impl Daemon {
     }
 
     /// What hooks and people are told: the largest stands for all.
-    fn event_of(&mut self, largest: &Stat) -> Event {
+    fn event_of(&mut self, largest: &Stat, memory: &Memory) -> Event {
         let score = self.proc.oom_score(largest.id.pid).unwrap_or(0);
         let rss = KiB::from_pages(largest.rss_pages, machine::page());
         let Court { rules, .. } = self.court();
         let standing = rules.standing(rules.scale.points(score), rss);
         let stat = largest.clone();
         let candidate = Candidate { stat, score, standing, verdict: Verdict::default() };
-        self.event(&candidate, Deadly::Kill, Reason::Memory)
+        self.event(&candidate, Deadly::Kill, self.reason(memory))
     }
 
     /// Stops all of it. Returns who was met in the last walk.

@@ -3,11 +3,13 @@
 //! The root directory is a parameter, so that tests bring their own. Every file is read
 //! into a buffer that lives here from the start. Never decides anything.
 
+mod compressed;
 pub mod meminfo;
 mod pressure;
 pub mod process;
 pub mod stat;
 pub mod status;
+mod tmpfs;
 mod walk;
 
 use crate::bytes::{self, Buf};
@@ -133,6 +135,11 @@ pub mod fixture {
         /// A symbolic link, as `exe` is one.
         pub fn link(&self, path: &str, target: &str) {
             std::os::unix::fs::symlink(target, self.dir.path().join(path)).unwrap();
+        }
+
+        /// Where `path` lies.
+        pub fn path(&self, path: &str) -> String {
+            self.dir.path().join(path).to_str().unwrap().to_string()
         }
 
         pub fn remove(&self, path: &str) {

@@ -193,7 +193,11 @@ impl Proc {
 
     /// Reads a file of any length piece by piece. Lines longer than a piece are passed
     /// over: `Groups:` can be, and says nothing that is asked here.
-    fn for_each_line(&mut self, path: Path, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    pub(super) fn for_each_line(
+        &mut self,
+        path: Path,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
         self.for_each_part(path, b'\n', visit)
     }
 

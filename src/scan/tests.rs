@@ -434,7 +434,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let mut machine = Machine::new(&config);
     let mut rate = FillRate::new(KiB(1000));
     world.with_rules(|proc, rules| {
-        let meminfo = MemInfo::open(proc).unwrap();
+        let mut meminfo = MemInfo::open(proc).unwrap();
         let before = counted::allocations();
         for round in 0..10_000 {
             let memory = meminfo.read(proc).unwrap().unwrap();
