@@ -120,7 +120,7 @@ impl Daemon {
             log::swarm_spared(&mut self.helper, is_fine);
             return is_fine;
         };
-        log::low(&mut self.helper, &memory, Deadly::Kill);
+        log::low(&mut self.helper, &self.config, &memory, Deadly::Kill);
         log::swarm(&mut self.helper, swarm, largest, roll.count, false);
         let parent = self.source(swarm, &roll);
         if let Some(parent) = parent {
@@ -159,7 +159,7 @@ impl Daemon {
     fn rehearse_swarm(&mut self, swarm: &Swarm, memory: &Memory) {
         let roll = self.walk(swarm, None, 0);
         if let Some(largest) = &roll.largest {
-            log::low(&mut self.helper, memory, Deadly::Kill);
+            log::low(&mut self.helper, &self.config, memory, Deadly::Kill);
             log::swarm(&mut self.helper, swarm, largest, roll.count, true);
             let event = self.event_of(largest, memory);
             if self.may_run_hooks() {
