@@ -446,26 +446,28 @@ pub fn swarm_spared(helper: &mut Helper, recovered: bool) {
 }
 
 #[inline(never)]
-pub fn respawner(helper: &mut Helper, parent: &Stat, child: Pid) {
+pub fn respawner(helper: &mut Helper, parent: &Stat, child: &Stat) {
     say!(helper, Warning, "{}: ending it with that", Respawner(parent, child));
 }
 
 #[inline(never)]
-pub fn respawner_spared(helper: &mut Helper, parent: &Stat, child: Pid, why: &str) {
+pub fn respawner_spared(helper: &mut Helper, parent: &Stat, child: &Stat, why: &str) {
     say!(helper, Notice, "{}, but is left alone: {why}", Respawner(parent, child));
 }
 
-struct Respawner<'a>(&'a Stat, Pid);
+struct Respawner<'a>(&'a Stat, &'a Stat);
 
 impl fmt::Display for Respawner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Respawner(parent, child) = self;
-        let name = Escaped(parent.comm.as_bytes());
         write!(
             f,
-            "process {} \"{name}\" has started a new hog after each of {VICTIMS} victims in \
-             {SECONDS} s, now process {child}",
-            parent.id.pid
+            "process {} \"{}\" has started a new hog after each of {VICTIMS} victims in \
+             {SECONDS} s, now process {} \"{}\"",
+            parent.id.pid,
+            Escaped(parent.comm.as_bytes()),
+            child.id.pid,
+            Escaped(child.comm.as_bytes())
         )
     }
 }

@@ -167,7 +167,7 @@ impl Daemon {
         let id = candidate.id();
         let parent = self.parent_of(&candidate.stat);
         if let Some(parent) = parent {
-            self.end_respawner(parent, id.pid, id.start, wanted, before);
+            self.end_respawner(parent, &candidate.stat, id.start, wanted, before);
         }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);

@@ -28,7 +28,7 @@ impl Daemon {
     pub(super) fn end_respawner(
         &mut self,
         parent: Identity,
-        child: Pid,
+        child: &Stat,
         start: u64,
         wanted: Deadly,
         before: &Memory,
@@ -71,7 +71,7 @@ impl Daemon {
 
     /// The parent as one that may be ended, if it is one.
     #[inline(never)]
-    fn respawner(&mut self, id: Identity, child: Pid, first: u64) -> Option<Candidate> {
+    fn respawner(&mut self, id: Identity, child: &Stat, first: u64) -> Option<Candidate> {
         let Ok(stat) = self.proc.stat_with_threads(id.pid) else { return None };
         let Court { proc, rules, mut judge, .. } = self.court();
         if stat.id != id {

@@ -124,7 +124,7 @@ impl Daemon {
         log::swarm(&mut self.helper, swarm, largest, roll.count, false);
         let parent = self.source(swarm, &roll);
         if let Some(parent) = parent {
-            self.end_respawner(parent, largest.id.pid, swarm.since, Deadly::Kill, &memory);
+            self.end_respawner(parent, largest, swarm.since, Deadly::Kill, &memory);
         }
         let event = self.event_of(largest, &memory);
         let hooks = self.may_run_hooks();
