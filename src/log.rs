@@ -10,7 +10,11 @@ use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
+use crate::respawn::{SECONDS, VICTIMS};
+use crate::swarm::Swarm;
+use crate::sys::clock::{self, HZ};
 use crate::sys::errno::Errno;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
@@ -406,4 +410,64 @@ pub fn nobody(helper: &mut Helper, wait: Duration) {
         "no process to kill: all are protected or out of reach; trying again in {} seconds",
         wait.as_secs()
     );
+}
+
+/// A fork bomb; one process stands for all.
+#[inline(never)]
+pub fn swarm(helper: &mut Helper, swarm: &Swarm, of: &Stat, count: u32, dryrun: bool) {
+    let Swarm { kind, since, held, .. } = swarm;
+    let seconds = clock::ticks().saturating_sub(*since).saturating_add(HZ - 1) / HZ;
+    say!(
+        helper,
+        Warning,
+        "fork bomb: {count} processes \"{}\" of uid {} in session {}, all started within {seconds} s, \
+         hold {} MiB: {} them together",
+        Escaped(of.comm.as_bytes()),
+        kind.user,
+        kind.session,
+        held.mib(),
+        if dryrun { "would stop and kill" } else { "stopping and killing" }
+    );
+}
+
+#[inline(never)]
+pub fn swarm_ended(helper: &mut Helper, ended: u32, left: u32, after: Duration) {
+    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
+    say!(helper, Notice, "fork bomb: {ended} processes ended after {seconds}.{millis:03} seconds");
+    if left > 0 {
+        say!(helper, Warning, "fork bomb: {left} processes have not ended yet");
+    }
+}
+
+#[inline(never)]
+pub fn swarm_spared(helper: &mut Helper, recovered: bool) {
+    let why = if recovered { "memory has recovered" } else { "it is no fork bomb after all" };
+    say!(helper, Notice, "processes that were stopped go on: {why}");
+}
+
+#[inline(never)]
+pub fn respawner(helper: &mut Helper, parent: &Stat, child: &Stat) {
+    say!(helper, Warning, "{}: ending it with that", Respawner(parent, child));
+}
+
+#[inline(never)]
+pub fn respawner_spared(helper: &mut Helper, parent: &Stat, child: &Stat, why: &str) {
+    say!(helper, Notice, "{}, but is left alone: {why}", Respawner(parent, child));
+}
+
+struct Respawner<'a>(&'a Stat, &'a Stat);
+
+impl fmt::Display for Respawner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Respawner(parent, child) = self;
+        write!(
+            f,
+            "process {} \"{}\" has started a new hog after each of {VICTIMS} victims in \
+             {SECONDS} s, now process {} \"{}\"",
+            parent.id.pid,
+            Escaped(parent.comm.as_bytes()),
+            child.id.pid,
+            Escaped(child.comm.as_bytes())
+        )
+    }
 }

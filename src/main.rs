@@ -38,7 +38,11 @@ mod victim;
 
 mod scan;
 
+mod swarm;
+
 mod kill;
+
+mod respawn;
 
 mod stats;
 

@@ -34,12 +34,15 @@ impl Daemon {
                 Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
+            // The one in flight may have been chosen before the bomb could be told.
+            Step::Escalate(_) if self.end_swarm(None, memory) => self.victim = None,
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 // What stalled for its sake is not to be laid at the next one's door.
                 self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
+                    self.respawns.ended(target.id, clock::ticks());
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
                     self.ended(&hand.event);
                 }
@@ -62,6 +65,8 @@ impl Daemon {
             }
             Step::Useless { gained, expected, taken, pause } => {
                 log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
+                // Of a bomb of which it was one.
+                self.end_swarm(None, memory);
             }
         }
     }
@@ -98,6 +103,9 @@ impl Daemon {
                 log::nobody(&mut self.helper, wait);
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
+            if self.end_swarm(Some(candidate), memory) {
+                return;
+            }
             let pid = candidate.id().pid;
             let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
@@ -132,7 +140,7 @@ impl Daemon {
     }
 
     #[inline(never)]
-    fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
         let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
@@ -157,10 +165,13 @@ impl Daemon {
         before: &Memory,
     ) -> Result<(), Miss> {
         let id = candidate.id();
+        let parent = self.parent_of(&candidate.stat);
+        if let Some(parent) = parent {
+            self.end_respawner(parent, &candidate.stat, id.start, wanted, before);
+        }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let is_stall = Limits::of(&self.config, before).is_stall(before);
-        let reason = if is_stall { Reason::Stall } else { Reason::Memory };
+        let reason = self.reason(before);
         let mut hand = self.take_hold(candidate, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
@@ -181,10 +192,18 @@ impl Daemon {
             self.machine.rehearsed(now);
         } else {
             self.machine.signalled(id, signal, held, &memory, now);
+            self.respawns.signalled(id, parent, clock::ticks());
             self.victim = hand;
             self.offenders.forget(id);
         }
         Ok(())
+    }
+
+    pub(super) fn reason(&self, memory: &Memory) -> Reason {
+        match Limits::of(&self.config, memory).is_stall(memory) {
+            true => Reason::Stall,
+            false => Reason::Memory,
+        }
     }
 
     #[inline(never)]

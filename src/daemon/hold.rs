@@ -165,7 +165,7 @@ impl Daemon {
     }
 
     /// In a dry run they are rare.
-    fn may_run_hooks(&mut self) -> bool {
+    pub(super) fn may_run_hooks(&mut self) -> bool {
         let now = clock::now();
         let may = !self.config.dryrun || now >= self.next_dry_hooks;
         if may {
@@ -188,7 +188,7 @@ impl Daemon {
         }
     }
 
-    fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
+    pub(super) fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
         let portrait = self.portray(candidate);
         Event {
             id: candidate.id(),

@@ -2,13 +2,16 @@
 //! the loop has begun.
 //!
 //! Here is the loop; `start` prepares it, `act` does what low memory asks for, `limit` what the
-//! limit for each process does, both by `hold`, and `errands` what SIGHUP and SIGUSR1 ask for.
+//! limit for each process does, both by `hold`, `swarm` and `respawn` end what would come again
+//! and again, and `errands` what SIGHUP and SIGUSR1 ask for.
 
 mod act;
 mod errands;
 mod hold;
 mod limit;
+mod respawn;
 mod start;
+mod swarm;
 
 use crate::config::Config;
 use crate::filter::Filter;
@@ -18,6 +21,7 @@ use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::respawn::Respawns;
 use crate::say;
 use crate::sources::Sources;
 use crate::stats::{Number, Stats};
@@ -68,6 +72,9 @@ pub struct Daemon {
     filter: Filter,
     machine: Machine,
     victim: Option<InHand>,
+    respawns: Respawns,
+    /// A parent that was asked to end, and when.
+    respawner: Option<(InHand, Moment)>,
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
     offenders: Offenders,
@@ -154,6 +161,7 @@ impl Daemon {
 
     fn guard_memory(&mut self) -> bool {
         let mut plain = true;
+        self.follow_respawner();
         for _ in 0..STEPS {
             self.read_memory();
             let Some(memory) = self.memory else { return false };
@@ -271,7 +279,7 @@ impl Daemon {
     #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
-        let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
+        let mut waiter = Waiter::<{ 5 + FLIGHTS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
@@ -281,6 +289,9 @@ impl Daemon {
         }
         if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
             waiter.add(errand, Wish::Readable);
+        }
+        if let Some(pidfd) = self.respawner.as_ref().and_then(|(hand, _)| hand.target.pidfd()) {
+            waiter.add(pidfd, Wish::Readable);
         }
         self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
@@ -324,8 +335,9 @@ impl Daemon {
             next = next.min(*at);
         }
         next = next.max(closest);
-        let victim = self.victim.as_ref();
-        let follows = victim.is_some_and(|hand| hand.target.needs_looking());
+        let parent = self.respawner.as_ref().map(|(hand, _)| hand);
+        let mut hands = self.victim.iter().chain(parent);
+        let follows = hands.any(|hand| hand.target.needs_looking());
         if follows || self.offenders.needs_looking() {
             next = next.min(now.after(FOLLOW));
         }

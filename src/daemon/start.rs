@@ -14,6 +14,7 @@ use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::respawn::Respawns;
 use crate::rivals;
 use crate::say;
 use crate::sources::Sources;
@@ -125,6 +126,8 @@ impl Daemon {
             helper,
             filter,
             victim: None,
+            respawns: Respawns::default(),
+            respawner: None,
             next_dry_hooks: Moment::default(),
             rate: FillRate::new(rate),
             budget: Budget::new(),
