@@ -19,7 +19,7 @@ fills=$(cat fills)
 innocents=
 guard_pid=
 guard_options=
-beat=/bin/busybox
+beats=
 # Where programs are.
 hog=/usr/local/bin/hog
 
@@ -27,9 +27,15 @@ tell() {
     printf '\n== %s\n' "$*"
 }
 
+# Becomes a program that may be chosen as any other; this shell may not, nor does pulse let itself be.
+ordinary() {
+    exec /rig/busybox sh -c 'echo 0 >/proc/self/oom_score_adj; exec "$@"' sh "$@"
+}
+echo -1000 >/proc/self/oom_score_adj
+
 # innocent COMMAND...: it must live.
 innocent() {
-    "$@" &
+    ordinary "$@" &
     innocents="$innocents --innocent $!"
 }
 
@@ -43,6 +49,7 @@ ordinary_processes() {
     innocent /bin/sh -c 'read -r line <>/run/nothing; exit'
 }
 
+# What comes first is filled first.
 swap_on() {
     swapon "$@" || tell "FAILED no swap"
 }
@@ -51,7 +58,7 @@ swap_on() {
 disk_swap() {
     # KiB; none: all of the drive.
     busybox mkswap /dev/nvme0n3 "$@" >/dev/null
-    swap_on -p 0 /dev/nvme0n3
+    swap_on /dev/nvme0n3
 }
 
 # zram_swap MIB
@@ -61,15 +68,15 @@ zram_swap() {
     done
     echo "${1}M" >/sys/block/zram0/disksize
     busybox mkswap /dev/zram0 >/dev/null
-    swap_on -p 100 /dev/zram0
+    swap_on /dev/zram0
 }
 
 start_guard() {
     case $guard in
     # shellcheck disable=SC2086 # one word an option
-    ours) /usr/local/bin/oom_guard -p $guard_options >/dev/ttyS1 2>&1 & ;;
+    ours) ordinary /usr/local/bin/oom_guard -p $guard_options >/dev/ttyS1 2>&1 & ;;
     # shellcheck disable=SC2086
-    earlyoom) /usr/bin/earlyoom -p $guard_options >/dev/ttyS1 2>&1 & ;;
+    earlyoom) ordinary /usr/bin/earlyoom -p $guard_options >/dev/ttyS1 2>&1 & ;;
     *) return ;;
     esac
     guard_pid="--guard $!"
@@ -82,8 +89,7 @@ run() {
     echo 3 >/proc/sys/vm/drop_caches
     mkdir -p /sys/fs/cgroup/hog
     # shellcheck disable=SC2086 # one word an option
-    /rig/pulse --beat "$beat" --for "$seconds" --fills "$fills" --cgroup /sys/fs/cgroup/hog $innocents $guard_pid -- "$@" \
-        >/rig/measured
+    /rig/pulse $beats --for "$seconds" --fills "$fills" --cgroup /sys/fs/cgroup/hog $innocents $guard_pid -- "$@"
 }
 
 # ---- scenarios ----
@@ -109,9 +115,9 @@ wrong() {
     # 3:1 at best: zram fills memory, and the swap is never full.
     zram-leak) run "$hog" --size 1G --noise --rate 20M ;;
     # Larger than memory, smaller than memory and swap, and all of it in use.
-    slow-swap) run "$hog" --size 260M --noise --rate 30M --touch 0 ;;
+    slow-swap) run "$hog" --size 260M --noise --rate 30M --touch 0 --jobs 4 ;;
     # Once it has grown, less than a fifth of memory is left to the file, of which all is wanted; more than a tenth, so that memory is not low.
-    cache-thrash) run "$hog" --size 1G --rate 20M --until 13 --read /data --touch 100 ;;
+    cache-thrash) run "$hog" --size 1G --rate 20M --until 13 --read /data --jobs 4 ;;
     fork-bomb) run /bin/sh -c "/usr/bin/setpriv --reuid 1000 --clear-groups $hog --bomb --size 128K & wait" ;;
     *) tell "FAILED no scenario $scenario" ;;
     esac
@@ -121,6 +127,11 @@ wrong() {
 busybox dmesg -n 1
 mkdir -p /usr/local/bin
 cp hog oom_guard /usr/local/bin/
+# What the heart beats with: each is started once a second, as somebody might who works with several programs.
+for number in 0 1 2 3 4 5 6 7 8 9; do
+    cp /bin/busybox "/usr/local/bin/beat$number"
+    beats="$beats --beat /usr/local/bin/beat$number"
+done
 tell start
 prepare
 start_guard
@@ -128,6 +139,4 @@ start_guard
 sleep 3
 wrong
 busybox dmesg | grep -i 'out of memory\|oom-kill\|blocked for more' | head -n 20
-echo
-sed 's/^/== /' measured
 tell end

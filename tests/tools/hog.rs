@@ -7,7 +7,7 @@
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
-//!     [--until PERCENT] [--exit] [--touch PAGES_PER_SECOND] [--read FILE] [--stick FILE] [--bomb] [--spin]
+//!     [--until PERCENT] [--exit] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin]
 //! ```
 //!
 //! | option | what it does |
@@ -36,7 +36,8 @@
 //! | `--until PERCENT` | fills only until available memory is that share of it and of anonymous memory together |
 //! | `--exit` | exits when it is filled |
 //! | `--touch RATE` | then writes to that many pages a second, at random; 0: as many as it can |
-//! | `--read FILE` | a second thread maps that file and reads from it at random, from the start |
+//! | `--read FILE` | another thread maps that file and reads from it at random, from the start: most often from the first eighth |
+//! | `--jobs N` | as many threads for each of these two |
 //! | `--stick FILE` | a second thread reads that file past all caches, from the start: it hangs in the kernel when the disk does |
 //! | `--bomb` | forks for ever, and so does each child, when it has filled SIZE |
 //! | `--spin` | instead of sleeping at the end, never sleeps |
@@ -108,6 +109,7 @@ struct Options {
     stick: Option<CString>,
     bomb: bool,
     spin: bool,
+    jobs: usize,
 }
 
 fn main() {
@@ -157,12 +159,14 @@ fn misbehave(options: &Options) -> ! {
     if options.bomb {
         bomb(options);
     }
-    for (file, life) in
-        [(&options.read, read_at_random as fn(&CString) -> !), (&options.stick, stick)]
-    {
-        if let Some(file) = file.clone() {
-            check(thread::Builder::new().spawn(move || life(&file)), "start a thread");
+    for job in 0..options.jobs {
+        if let Some(file) = options.read.clone() {
+            let started = thread::Builder::new().spawn(move || read_at_random(&file, job));
+            check(started, "start a thread");
         }
+    }
+    if let Some(file) = options.stick.clone() {
+        check(thread::Builder::new().spawn(move || stick(&file)), "start a thread");
     }
     // First the children: they must not inherit the memory that is filled below.
     start_children(options);
@@ -197,6 +201,11 @@ fn misbehave(options: &Options) -> ! {
         exit(0);
     }
     if let (Some((memory, filled)), Some(rate)) = (memory, options.touch) {
+        for job in 1..options.jobs {
+            let memory = memory.for_job(job);
+            let started = thread::Builder::new().spawn(move || memory.touch_for_ever(filled, rate));
+            check(started, "start a thread");
+        }
         memory.touch_for_ever(filled, rate);
     }
     while options.spin {
@@ -208,7 +217,7 @@ fn misbehave(options: &Options) -> ! {
 // ---- command line ----
 
 fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
-    let mut options = Options::default();
+    let mut options = Options { jobs: 1, ..Options::default() };
     let mut args = args;
     while let Some(arg) = args.next() {
         let option = arg.to_str().ok_or_else(|| format!("{arg:?} is no option"))?;
@@ -241,6 +250,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--read" => options.read = Some(parse_path(value()?)?),
             "--stick" => options.stick = Some(parse_path(value()?)?),
             "--bomb" => options.bomb = true,
+            "--jobs" => options.jobs = parse_number(option, &value()?)?,
             "--spin" => options.spin = true,
             _ => return Err(format!("{option:?} is no option")),
         }
@@ -351,6 +361,9 @@ struct Mapping {
     random: Random,
 }
 
+// SAFETY: the memory lives as long as the process, and threads do no more with it than to write bytes that nobody reads.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     fn new(options: &Options) -> Mapping {
         let size_bytes = options.size_bytes;
@@ -416,6 +429,11 @@ impl Mapping {
             }
         }
         to
+    }
+
+    /// The same memory for another thread, which touches it in another order.
+    fn for_job(&self, job: usize) -> Mapping {
+        Mapping { random: Random(self.random.0 ^ job as u64), ..*self }
     }
 
     /// Writes to so many pages a second, at random; 0: as many as it can.
@@ -680,7 +698,7 @@ fn bomb(options: &Options) -> ! {
 }
 
 /// Reads from that file at random, page by page as they are needed, for ever.
-fn read_at_random(path: &CString) -> ! {
+fn read_at_random(path: &CString, job: usize) -> ! {
     // SAFETY: the path ends with a NUL.
     let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) };
     // SAFETY: takes no pointer.
@@ -693,9 +711,12 @@ fn read_at_random(path: &CString) -> ! {
     if start == libc::MAP_FAILED {
         fail("map the file");
     }
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Random(0x2545_f491_4f6c_dd1d ^ job as u64);
     loop {
-        let page = (random.next() % pages as u64) as usize;
+        let number = random.next();
+        // What is used is not all used alike.
+        let wanted = if number >> 61 == 0 { pages } else { pages.div_euclid(8).max(1) };
+        let page = (number % wanted as u64) as usize;
         // SAFETY: the page lies within the mapping, which nobody takes away.
         unsafe { start.cast::<u8>().add(page * 4096).read_volatile() };
     }
