@@ -11,7 +11,7 @@
 //!
 //! | option | what it does |
 //! |---|---|
-//! | `--beat PROGRAM` | what is started ten times a second, with the argument `true`; may be repeated: then they take turns |
+//! | `--beat PROGRAM` | a copy of BusyBox, which is started ten times a second and does nothing; may be repeated: then they take turns |
 //! | `--idle SECONDS` | before it all, after two of warming up (5) |
 //! | `--for SECONDS` | how long the command may live; then it is ended, and has not been gone (60) |
 //! | `--tail SECONDS` | after its end (5) |
@@ -63,6 +63,8 @@ const WARM_UP: i64 = 2 * SECOND;
 /// Both threads need little, and all of it is locked.
 const STACK_BYTES: usize = 64 << 10;
 
+/// Copies of BusyBox are told what to be by an argument if their own name is this.
+const BUSYBOX: &[u8] = b"busybox\0";
 const TRUE: &[u8] = b"true\0";
 const ADJ: &[u8] = b"/proc/self/oom_score_adj\0";
 
@@ -145,11 +147,10 @@ fn beat_on(programs: &[CString]) {
         if ENOUGH.load(Ordering::Relaxed) {
             break;
         }
-        let arguments = [program.as_ptr(), TRUE.as_ptr().cast(), ptr::null()];
         sleep_until(due);
         DUE.store(due, Ordering::Relaxed);
         let started = now();
-        let pid = spawn(&arguments);
+        let pid = spawn(program);
         let mut status = 0;
         // SAFETY: `status` may be written to.
         while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
@@ -178,7 +179,9 @@ impl Stretch {
 }
 
 /// Without copying page tables: the thread waits until the program is loaded, which is part of the delay.
-fn spawn(arguments: &[*const libc::c_char; 3]) -> libc::pid_t {
+fn spawn(program: &CString) -> libc::pid_t {
+    let arguments =
+        [BUSYBOX.as_ptr().cast_mut().cast(), TRUE.as_ptr().cast_mut().cast(), ptr::null_mut()];
     let environment = [ptr::null_mut()];
     loop {
         let mut pid = 0;
@@ -186,10 +189,10 @@ fn spawn(arguments: &[*const libc::c_char; 3]) -> libc::pid_t {
         let refused = unsafe {
             libc::posix_spawn(
                 &mut pid,
-                arguments[0],
+                program.as_ptr(),
                 ptr::null(),
                 ptr::null(),
-                arguments.as_ptr().cast(),
+                arguments.as_ptr(),
                 environment.as_ptr(),
             )
         };
