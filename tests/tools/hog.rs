@@ -7,7 +7,7 @@
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
-//!     [--until PERCENT] [--exit] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin]
+//!     [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
 //! | option | what it does |
@@ -34,7 +34,9 @@
 //! | `--lock` | the memory is locked |
 //! | `--noise` | two thirds of each page do not compress, as in most programs (without: one byte is not 0) |
 //! | `--until PERCENT` | fills only until available memory is that share of it and of anonymous memory together |
-//! | `--exit` | exits when it is filled |
+//! | `--exit SECONDS` | exits that long after it is filled |
+//! | `--group PID` | joins that process group, of the same session |
+//! | `--rest SECONDS` | sleeps between that and `--touch` |
 //! | `--touch RATE` | then writes to that many pages a second, at random; 0: as many as it can |
 //! | `--read FILE` | another thread maps that file and reads from it at random, from the start: most often from the first eighth |
 //! | `--jobs N` | as many threads for each of these two |
@@ -103,7 +105,9 @@ struct Options {
     lock: bool,
     noise: bool,
     until_percent: Option<u64>,
-    exit: bool,
+    exit_ns: Option<i64>,
+    rest_ns: i64,
+    group: libc::pid_t,
     touch: Option<u64>,
     read: Option<CString>,
     stick: Option<CString>,
@@ -122,6 +126,10 @@ fn main() {
     };
     if options.new_group {
         become_group_leader();
+    }
+    // SAFETY: takes no pointer.
+    if options.group != 0 && unsafe { libc::setpgid(0, options.group) } != 0 {
+        fail("join the group");
     }
     if let Some(adj) = options.adj {
         let written = std::fs::write("/proc/self/oom_score_adj", format!("{adj}\n"));
@@ -197,9 +205,14 @@ fn misbehave(options: &Options) -> ! {
         sleep_ns(linger_ns);
         exit(0);
     }
-    if options.exit {
-        exit(0);
+    if let Some(exit_ns) = options.exit_ns {
+        let started = thread::Builder::new().spawn(move || {
+            sleep_ns(exit_ns);
+            exit(0)
+        });
+        check(started, "start a thread");
     }
+    sleep_ns(options.rest_ns);
     if let (Some((memory, filled)), Some(rate)) = (memory, options.touch) {
         for job in 1..options.jobs {
             let memory = memory.for_job(job);
@@ -245,7 +258,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--lock" => options.lock = true,
             "--noise" => options.noise = true,
             "--until" => options.until_percent = Some(parse_number(option, &value()?)?),
-            "--exit" => options.exit = true,
+            "--exit" => options.exit_ns = Some(parse_seconds(option, &value()?)?),
+            "--group" => options.group = parse_number(option, &value()?)?,
+            "--rest" => options.rest_ns = parse_seconds(option, &value()?)?,
             "--touch" => options.touch = Some(parse_number(option, &value()?)?),
             "--read" => options.read = Some(parse_path(value()?)?),
             "--stick" => options.stick = Some(parse_path(value()?)?),
