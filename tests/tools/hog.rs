@@ -7,7 +7,7 @@
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
-//!     [--until PERCENT] [--exit] [--touch PAGES_PER_SECOND] [--read FILE] [--stick FILE] [--bomb] [--spin]
+//!     [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
 //! | option | what it does |
@@ -34,9 +34,12 @@
 //! | `--lock` | the memory is locked |
 //! | `--noise` | two thirds of each page do not compress, as in most programs (without: one byte is not 0) |
 //! | `--until PERCENT` | fills only until available memory is that share of it and of anonymous memory together |
-//! | `--exit` | exits when it is filled |
+//! | `--exit SECONDS` | exits that long after it is filled |
+//! | `--group PID` | joins that process group, of the same session |
+//! | `--rest SECONDS` | sleeps between that and `--touch` |
 //! | `--touch RATE` | then writes to that many pages a second, at random; 0: as many as it can |
-//! | `--read FILE` | a second thread maps that file and reads from it at random, from the start |
+//! | `--read FILE` | another thread maps that file and reads from it at random, from the start: most often from the first eighth |
+//! | `--jobs N` | as many threads for each of these two |
 //! | `--stick FILE` | a second thread reads that file past all caches, from the start: it hangs in the kernel when the disk does |
 //! | `--bomb` | forks for ever, and so does each child, when it has filled SIZE |
 //! | `--spin` | instead of sleeping at the end, never sleeps |
@@ -102,12 +105,15 @@ struct Options {
     lock: bool,
     noise: bool,
     until_percent: Option<u64>,
-    exit: bool,
+    exit_ns: Option<i64>,
+    rest_ns: i64,
+    group: libc::pid_t,
     touch: Option<u64>,
     read: Option<CString>,
     stick: Option<CString>,
     bomb: bool,
     spin: bool,
+    jobs: usize,
 }
 
 fn main() {
@@ -120,6 +126,10 @@ fn main() {
     };
     if options.new_group {
         become_group_leader();
+    }
+    // SAFETY: takes no pointer.
+    if options.group != 0 && unsafe { libc::setpgid(0, options.group) } != 0 {
+        fail("join the group");
     }
     if let Some(adj) = options.adj {
         let written = std::fs::write("/proc/self/oom_score_adj", format!("{adj}\n"));
@@ -157,12 +167,14 @@ fn misbehave(options: &Options) -> ! {
     if options.bomb {
         bomb(options);
     }
-    for (file, life) in
-        [(&options.read, read_at_random as fn(&CString) -> !), (&options.stick, stick)]
-    {
-        if let Some(file) = file.clone() {
-            check(thread::Builder::new().spawn(move || life(&file)), "start a thread");
+    for job in 0..options.jobs {
+        if let Some(file) = options.read.clone() {
+            let started = thread::Builder::new().spawn(move || read_at_random(&file, job));
+            check(started, "start a thread");
         }
+    }
+    if let Some(file) = options.stick.clone() {
+        check(thread::Builder::new().spawn(move || stick(&file)), "start a thread");
     }
     // First the children: they must not inherit the memory that is filled below.
     start_children(options);
@@ -193,10 +205,20 @@ fn misbehave(options: &Options) -> ! {
         sleep_ns(linger_ns);
         exit(0);
     }
-    if options.exit {
-        exit(0);
+    if let Some(exit_ns) = options.exit_ns {
+        let started = thread::Builder::new().spawn(move || {
+            sleep_ns(exit_ns);
+            exit(0)
+        });
+        check(started, "start a thread");
     }
+    sleep_ns(options.rest_ns);
     if let (Some((memory, filled)), Some(rate)) = (memory, options.touch) {
+        for job in 1..options.jobs {
+            let memory = memory.for_job(job);
+            let started = thread::Builder::new().spawn(move || memory.touch_for_ever(filled, rate));
+            check(started, "start a thread");
+        }
         memory.touch_for_ever(filled, rate);
     }
     while options.spin {
@@ -208,7 +230,7 @@ fn misbehave(options: &Options) -> ! {
 // ---- command line ----
 
 fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
-    let mut options = Options::default();
+    let mut options = Options { jobs: 1, ..Options::default() };
     let mut args = args;
     while let Some(arg) = args.next() {
         let option = arg.to_str().ok_or_else(|| format!("{arg:?} is no option"))?;
@@ -236,11 +258,14 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--lock" => options.lock = true,
             "--noise" => options.noise = true,
             "--until" => options.until_percent = Some(parse_number(option, &value()?)?),
-            "--exit" => options.exit = true,
+            "--exit" => options.exit_ns = Some(parse_seconds(option, &value()?)?),
+            "--group" => options.group = parse_number(option, &value()?)?,
+            "--rest" => options.rest_ns = parse_seconds(option, &value()?)?,
             "--touch" => options.touch = Some(parse_number(option, &value()?)?),
             "--read" => options.read = Some(parse_path(value()?)?),
             "--stick" => options.stick = Some(parse_path(value()?)?),
             "--bomb" => options.bomb = true,
+            "--jobs" => options.jobs = parse_number(option, &value()?)?,
             "--spin" => options.spin = true,
             _ => return Err(format!("{option:?} is no option")),
         }
@@ -351,6 +376,9 @@ struct Mapping {
     random: Random,
 }
 
+// SAFETY: the memory lives as long as the process, and threads do no more with it than to write bytes that nobody reads.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     fn new(options: &Options) -> Mapping {
         let size_bytes = options.size_bytes;
@@ -416,6 +444,11 @@ impl Mapping {
             }
         }
         to
+    }
+
+    /// The same memory for another thread, which touches it in another order.
+    fn for_job(&self, job: usize) -> Mapping {
+        Mapping { random: Random(self.random.0 ^ job as u64), ..*self }
     }
 
     /// Writes to so many pages a second, at random; 0: as many as it can.
@@ -680,7 +713,7 @@ fn bomb(options: &Options) -> ! {
 }
 
 /// Reads from that file at random, page by page as they are needed, for ever.
-fn read_at_random(path: &CString) -> ! {
+fn read_at_random(path: &CString, job: usize) -> ! {
     // SAFETY: the path ends with a NUL.
     let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) };
     // SAFETY: takes no pointer.
@@ -693,9 +726,12 @@ fn read_at_random(path: &CString) -> ! {
     if start == libc::MAP_FAILED {
         fail("map the file");
     }
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Random(0x2545_f491_4f6c_dd1d ^ job as u64);
     loop {
-        let page = (random.next() % pages as u64) as usize;
+        let number = random.next();
+        // What is used is not all used alike.
+        let wanted = if number >> 61 == 0 { pages } else { pages.div_euclid(8).max(1) };
+        let page = (number % wanted as u64) as usize;
         // SAFETY: the page lies within the mapping, which nobody takes away.
         unsafe { start.cast::<u8>().add(page * 4096).read_volatile() };
     }

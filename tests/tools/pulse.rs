@@ -5,14 +5,14 @@
 //! real-time ones, so that what it measures is the machine. It ends nothing but what it has started itself.
 //!
 //! ```text
-//! pulse [--beat PROGRAM] [--idle SECONDS] [--for SECONDS] [--tail SECONDS] [--fills N] [--pause SECONDS]
+//! pulse --beat PROGRAM... [--idle SECONDS] [--for SECONDS] [--tail SECONDS] [--fills N] [--pause SECONDS]
 //!       [--innocent PID]... [--guard PID] [--cgroup DIRECTORY] -- COMMAND [ARGUMENT...]
 //! ```
 //!
 //! | option | what it does |
 //! |---|---|
-//! | `--beat PROGRAM` | what is started ten times a second, with the argument `true` (`/bin/busybox`) |
-//! | `--idle SECONDS` | before it all (5) |
+//! | `--beat PROGRAM` | a copy of BusyBox, which is started ten times a second and does nothing; may be repeated: then they take turns |
+//! | `--idle SECONDS` | before it all, after two of warming up (5) |
 //! | `--for SECONDS` | how long the command may live; then it is ended, and has not been gone (60) |
 //! | `--tail SECONDS` | after its end (5) |
 //! | `--fills N` | starts the command N times, one after the other (1) |
@@ -58,9 +58,13 @@ const WINDOWS: [usize; 2] = [100, 250];
 const PROCESSES_EVERY: i64 = 200 * MS;
 /// Ten minutes of them.
 const SERIES_MOST: usize = 3000;
+/// Until each of ten programs has been started twice.
+const WARM_UP: i64 = 2 * SECOND;
 /// Both threads need little, and all of it is locked.
 const STACK_BYTES: usize = 64 << 10;
 
+/// Copies of BusyBox are told what to be by an argument if their own name is this.
+const BUSYBOX: &[u8] = b"busybox\0";
 const TRUE: &[u8] = b"true\0";
 const ADJ: &[u8] = b"/proc/self/oom_score_adj\0";
 
@@ -73,7 +77,7 @@ static BEATS: AtomicI64 = AtomicI64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
 struct Options {
-    beat: CString,
+    beats: Vec<CString>,
     idle: i64,
     limit: i64,
     tail: i64,
@@ -98,10 +102,13 @@ fn main() {
         fail("lock memory");
     }
     be_real_time(10);
-    let beat = options.beat.clone();
-    let beating = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || beat_on(&beat));
+    let beats = options.beats.clone();
+    let beating = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || beat_on(&beats));
     let beating = must(beating, "start a thread");
 
+    // First the programs come into memory.
+    watch.until(now() + WARM_UP);
+    Stretch::take();
     watch.until(now() + options.idle);
     let idle = Stretch::take();
     watch.begin();
@@ -133,15 +140,17 @@ fn main() {
 
 /// Starts the program when it is due and waits for its end, for ever. What falls due before a late beat is started is served
 /// by it: a user who has typed something waits for that one.
-fn beat_on(program: &CString) {
+fn beat_on(programs: &[CString]) {
     be_real_time(20);
-    let arguments = [program.as_ptr(), TRUE.as_ptr().cast(), ptr::null()];
     let mut due = now() + BEAT;
-    while !ENOUGH.load(Ordering::Relaxed) {
+    for program in programs.iter().cycle() {
+        if ENOUGH.load(Ordering::Relaxed) {
+            break;
+        }
         sleep_until(due);
         DUE.store(due, Ordering::Relaxed);
         let started = now();
-        let pid = spawn(&arguments);
+        let pid = spawn(program);
         let mut status = 0;
         // SAFETY: `status` may be written to.
         while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
@@ -170,7 +179,9 @@ impl Stretch {
 }
 
 /// Without copying page tables: the thread waits until the program is loaded, which is part of the delay.
-fn spawn(arguments: &[*const libc::c_char; 3]) -> libc::pid_t {
+fn spawn(program: &CString) -> libc::pid_t {
+    let arguments =
+        [BUSYBOX.as_ptr().cast_mut().cast(), TRUE.as_ptr().cast_mut().cast(), ptr::null_mut()];
     let environment = [ptr::null_mut()];
     loop {
         let mut pid = 0;
@@ -178,10 +189,10 @@ fn spawn(arguments: &[*const libc::c_char; 3]) -> libc::pid_t {
         let refused = unsafe {
             libc::posix_spawn(
                 &mut pid,
-                arguments[0],
+                program.as_ptr(),
                 ptr::null(),
                 ptr::null(),
-                arguments.as_ptr().cast(),
+                arguments.as_ptr(),
                 environment.as_ptr(),
             )
         };
@@ -422,9 +433,11 @@ impl Watch {
         fills: &[(Option<i64>, i64, i32)],
     ) {
         let out = &mut std::io::stdout().lock();
+        // Others may have begun a line.
+        let _ = writeln!(out);
         let mut say = |line: String| {
             // To a console.
-            let _ = writeln!(out, "{line}");
+            let _ = writeln!(out, "== {line}");
         };
         for (gone, below, status) in fills {
             let gone = gone.map_or("never".into(), |ns| (ns / MS).to_string());
@@ -646,7 +659,7 @@ fn sleep_until(due: i64) {
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, String> {
     let mut options = Options {
-        beat: must(CString::new("/bin/busybox").map_err(Into::into), "name a program"),
+        beats: Vec::new(),
         idle: 5 * SECOND,
         limit: 60 * SECOND,
         tail: 5 * SECOND,
@@ -667,7 +680,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, Strin
         let number =
             || value.parse::<u32>().map_err(|_| format!("{option}: {value:?} is no number"));
         match option {
-            "--beat" => options.beat = CString::new(value).map_err(|why| why.to_string())?,
+            "--beat" => options.beats.push(CString::new(value).map_err(|why| why.to_string())?),
             "--idle" => options.idle = i64::from(number()?) * SECOND,
             "--for" => options.limit = i64::from(number()?) * SECOND,
             "--tail" => options.tail = i64::from(number()?) * SECOND,
@@ -681,8 +694,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, Strin
     }
     let command = arguments.map(|argument| CString::new(argument.into_vec()));
     options.command = command.collect::<Result<_, _>>().map_err(|why| why.to_string())?;
-    if options.command.is_empty() {
-        return Err("no command".into());
+    if options.command.is_empty() || options.beats.is_empty() {
+        return Err("no command, or nothing to beat".into());
     }
     Ok(options)
 }
