@@ -322,9 +322,8 @@ impl Daemon {
 
     #[inline(never)]
     fn sent(&mut self, hand: &InHand) {
-        if hand.event.is_kill {
-            self.helper.release(hand.target.id, hand.target.group);
-        }
+        // Where SIGTERM is not handled it is deadly at once; else the kernel refuses.
+        self.helper.release(hand.target.id, hand.target.group);
         self.stats.count(hand.event.reason, hand.event.is_kill);
         self.notify(Word::Killed, &hand.event);
         self.report_numbers();

@@ -11,7 +11,7 @@ use crate::filter::Verdict;
 use crate::helper::{When, Word};
 use crate::kill::target::Target;
 use crate::log;
-use crate::policy::{self, Level, Limits};
+use crate::policy::Limits;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
@@ -114,7 +114,8 @@ impl Daemon {
         // All is quiet now: look again.
         let still = self.measure(swarm.kind, clock::ticks(), rival, before);
         let memory = self.fresh_memory().unwrap_or(*before);
-        let is_fine = policy::level(&self.config, &memory) == Level::Fine;
+        // Little more than the level is no recovery: they stand still.
+        let is_fine = memory.available > Limits::of(&self.config, &memory).stall.mem;
         let (Some(largest), Some(_), false) = (&roll.largest, still, is_fine) else {
             self.let_go(swarm);
             log::swarm_spared(&mut self.helper, is_fine);

@@ -209,7 +209,7 @@ impl Helper {
         self.tmpfs.take()
     }
 
-    /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
+    /// Frees the memory of `id`, which was sent a deadly signal, and of its whole `group`.
     pub fn release(&mut self, id: Identity, group: Option<Pid>) {
         self.send(kind::RELEASE, id, group.map_or(0, Pid::number), b"");
     }

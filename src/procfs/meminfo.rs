@@ -22,8 +22,9 @@ pub struct Memory {
     pub available: KiB,
     /// `AnonPages`: what processes hold that no file backs.
     pub anon: KiB,
-    /// What killing can give back: available memory, anonymous, shared by processes, and what
-    /// compressed swap takes; at most `total`. tmpfs does not count into it.
+    /// What killing can give back: available memory, anonymous, shared by processes, what the
+    /// kernel holds for them, and what compressed swap takes; at most `total`. tmpfs does not
+    /// count into it.
     pub user: KiB,
     /// `Shmem`: tmpfs, and memory that processes share.
     pub shmem: KiB,
@@ -31,6 +32,11 @@ pub struct Memory {
     pub files: KiB,
     /// Of that, what has come since somebody looked, and may be shared by processes instead.
     pub unseen: KiB,
+    /// What the kernel holds for processes, which of a fork bomb is most: `KernelStack`,
+    /// `PageTables`, and of `slab` what has come with them.
+    pub overhead: KiB,
+    /// `SUnreclaim`.
+    pub slab: KiB,
     /// What zram and zswap take to hold what is swapped out.
     pub compressed: KiB,
     /// `SwapTotal`; 0 without swap.
@@ -61,15 +67,15 @@ impl Memory {
             KiB::ZERO => self.total,
             anon => {
                 let shared = self.shmem.less(self.files);
-                let all = self.available.plus(anon).plus(shared).plus(self.compressed);
-                all.min(self.total)
+                let for_them = shared.plus(self.overhead).plus(self.compressed);
+                self.available.plus(anon).plus(for_them).min(self.total)
             }
         };
     }
 }
 
 /// The lines that are used (proc(5)).
-const KEYS: [&[u8]; 11] = [
+const KEYS: [&[u8]; 14] = [
     b"MemTotal:",
     b"MemFree:",
     b"MemAvailable:",
@@ -79,6 +85,9 @@ const KEYS: [&[u8]; 11] = [
     b"AnonPages:",
     b"Shmem:",
     b"Zswap:",
+    b"SUnreclaim:",
+    b"KernelStack:",
+    b"PageTables:",
     b"SwapTotal:",
     b"SwapFree:",
 ];
@@ -97,8 +106,8 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
             }
         }
     }
-    let [total, free, told, active_file, inactive_file, slab, anon, shmem, zswap, swap_total, swap_free] =
-        lines;
+    let [total, free, told, active_file, inactive_file, slab, rest @ ..] = lines;
+    let [anon, shmem, zswap, slab_kept, stacks, page_tables, swap_total, swap_free] = rest;
     let total = total.filter(|&total| total > KiB::ZERO)?;
     let available = match told {
         Some(told) => told,
@@ -122,6 +131,8 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         shmem,
         files: shmem,
         unseen: KiB::ZERO,
+        overhead: stacks.unwrap_or_default().plus(page_tables.unwrap_or_default()),
+        slab: slab_kept.unwrap_or_default(),
         compressed: zswap.unwrap_or_default(),
         swap_total,
         swap_free: swap_free.unwrap_or_default().min(swap_total),
@@ -138,6 +149,8 @@ pub struct MemInfo {
     pressure: Option<Pressure>,
     /// What all tmpfs held when somebody looked, and `Shmem` then.
     tmpfs: Option<(KiB, KiB)>,
+    /// Least `SUnreclaim` that was seen: without many processes it is so much.
+    least_slab: KiB,
 }
 
 impl MemInfo {
@@ -150,7 +163,14 @@ impl MemInfo {
         let minimum = minimum.map(bytes::first_word).and_then(bytes::parse_u64).unwrap_or(0);
         let reserve = KiB(minimum.saturating_add(minimum / 4));
         let compressed = Compressed::default();
-        Ok(MemInfo { file, reserve, compressed, pressure: None, tmpfs: None })
+        Ok(MemInfo {
+            file,
+            reserve,
+            compressed,
+            pressure: None,
+            tmpfs: None,
+            least_slab: KiB(u64::MAX),
+        })
     }
 
     /// Measures stalls over so long from now on. Fails where the kernel does not tell.
@@ -199,6 +219,11 @@ impl MemInfo {
             memory.unseen = memory.shmem.less(then);
             memory.files = held.plus(memory.unseen).min(memory.shmem);
         }
+        self.least_slab = self.least_slab.min(memory.slab);
+        // Each process has about as much in slabs (20 KiB and more) as in stack and page tables;
+        // what goes beyond that is a matter of its own.
+        let for_processes = memory.slab.less(self.least_slab).min(memory.overhead);
+        memory.overhead = memory.overhead.plus(for_processes);
         let in_zram = self.compressed.held(proc, memory.swap_total, memory.swap_used());
         memory.compressed = memory.compressed.plus(in_zram);
         memory.count_user_memory();
@@ -211,6 +236,7 @@ impl MemInfo {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::Fixture;
     use super::*;
 
     const MODERN: &[u8] = b"MemTotal:       24682416 kB\nMemFree:        24086980 kB\n\
@@ -240,6 +266,28 @@ mod tests {
         assert_eq!(memory.user, KiB(24388792 + 4580));
         assert_eq!(memory.swap_used(), KiB(100));
         assert!(!memory.estimated);
+    }
+
+    #[test]
+    fn what_the_kernel_holds_for_processes_is_user_memory() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let amounts = |available, slab, stacks, tables| {
+            format!(
+                "MemTotal: 200000 kB\nMemAvailable: {available} kB\nAnonPages: 9000 kB\n\
+                 SUnreclaim: {slab} kB\nKernelStack: {stacks} kB\nPageTables: {tables} kB\n"
+            )
+        };
+        fixture.write("meminfo", amounts(150_000, 10_000, 1000, 1000));
+        let mut meminfo = MemInfo::open(&mut proc).unwrap();
+        let mut user = || meminfo.read(&mut proc).unwrap().unwrap().user;
+        assert_eq!(user(), KiB(161_000));
+        // A bomb: slabs grow with stacks and page tables.
+        fixture.write("meminfo", amounts(20_000, 50_000, 40_000, 50_000));
+        assert_eq!(user(), KiB(20_000 + 9000 + 90_000 + 40_000));
+        // What grows without them is not theirs.
+        fixture.write("meminfo", amounts(20_000, 150_000, 1000, 1000));
+        assert_eq!(user(), KiB(20_000 + 9000 + 2000 + 2000));
     }
 
     #[test]

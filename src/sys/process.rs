@@ -285,6 +285,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     // child does not return from here.
     unsafe {
         libc::setpgid(0, 0);
+        go_in_turn();
         libc::setpriority(libc::PRIO_PROCESS, 0, inherited.niceness.max(0));
         if let Ok(file) = fd::open(super::c_path(b"/proc/self/oom_score_adj\0"), Access::Write) {
             let _ = fd::write(file.as_fd(), adj.as_bytes());
