@@ -46,7 +46,7 @@ late-swap         256 2000 60 gone -
 zram-disk         256 2000 90 gone -
 mlocked           256 1000 30 gone -
 stuck             256 1000 30 once nvme_core.io_timeout=600
-smallest          112 1000 30 gone -
+smallest           96 1000 30 gone -
 psi-off           256 1000 30 gone psi=0
 container         256 1000 30 gone -
 healthy-compile   256 2000 180 work -
@@ -76,6 +76,12 @@ BESIDE_S=120
 TRIES=3
 
 # ---- one machine ----
+
+# waits: how long the machine has waited for a processor of this one, in ms (schedstat of its threads, sched-stats.rst of the
+# kernel); 0 where that is not counted.
+waits() {
+    cat "/proc/$emulator/task/"*/schedstat 2>/dev/null | awk '{ sum += $2 } END { printf "%d\n", sum / 1e6 }'
+}
 
 boot_once() {
     rm -f "$dir"/disk "$dir"/swap "$dir"/monitor.*
@@ -107,8 +113,11 @@ boot_once() {
             # One byte a second, for all drives of the group.
             echo 'block_set_io_throttle root 1 0 0 0 0 0' >"$dir/monitor.in"
         fi
+        waited=$(waits)
+        measured_from=$(date +%s)
         ended=end
         wait_for $(((seconds + 15) * fills + seconds + BESIDE_S)) '^end$' || ended=stuck
+        waited=$((($(waits) - waited) / 10 / ($(date +%s) - measured_from + 1)))
     fi
     kill "$emulator" 2>/dev/null
     wait "$emulator" 2>/dev/null
@@ -132,6 +141,7 @@ EOT
     done
     tar -cf "$dir/what" -C "$dir/tar" .
     tries=0
+    waited=0
     while :; do
         boot_once "$1"
         tries=$((tries + 1))
@@ -141,6 +151,7 @@ EOT
     done
     {
         echo "ended $ended"
+        echo "waited $waited"
         guest_lines
         tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*sending SIG[A-Z]* to process \([0-9]*\) .*/victim \1/p' | sort -u
         tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*useless.*/useless/p'
@@ -152,19 +163,20 @@ EOT
 # ---- what was measured ----
 
 # measured SCENARIO GUARD FORMAT: the figures, one word each: gone s, low s, gap ms, idle ms, OOM kills, innocents lost, guard alive,
-# victims, useless kills, exit status, least available %, then the stalls.
+# victims, useless kills, exit status, % of the time waited for a processor here, least available %, then the stalls.
 measured() {
     awk '
         $1 == "ended" { ended = $2 }
+        $1 == "waited" { waited = $2 }
         $1 == "victim" { victims++ }
         $1 == "useless" { useless++ }
         $1 == "result" { for (i = 3; i <= NF; i++) value[$2, i - 2] = $i; count[$2] = NF }
         function seconds(ms) { return ms ~ /^[0-9]+$/ ? sprintf("%.1f", ms / 1000) : ms }
         function one(key, i) { return (key, i) in value ? value[key, i] : "-" }
         END {
-            printf "%s %s %s %s %s %s %s %d %d %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
+            printf "%s %s %s %s %s %s %s %d %d %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
                 one("gap_ms", 1), one("idle_gap_ms", 1), one("oom_kills", 1), one("innocents", 2), one("guard", 1), victims,
-                useless, one("fill", 3), one("least", 1)
+                useless, one("fill", 3), waited, one("least", 1)
             for (i = 1; i <= 4; i++) printf " %s", one("stall", i)
             for (i = 1; i <= 4; i++) printf " %s", one("stall_near", i)
             print ""
@@ -176,13 +188,13 @@ judge() {
     judge_faults=$(scenarios | awk -v name="$1" '$1 == name' | {
         read -r _ _ most_gap seconds asked _
         measured "$1" "$2" | {
-            read -r gone _ gap idle oom lost guard victims useless status _
+            read -r gone _ gap idle oom lost guard victims useless status waited _
             # What it idles at is the emulator and what else runs here.
             case $gone in
             dead | stuck) echo "the machine is $gone" && exit ;;
             esac
             [ "$gap" != - ] || { echo "nothing was measured" && exit; }
-            [ "$gap" -le "$most_gap" ] || echo "a heartbeat took $gap ms ($idle while idle)"
+            [ "$gap" -le "$most_gap" ] || echo "a heartbeat took $gap ms ($idle while idle; it waited $waited% for this machine)"
             [ "$oom" -eq 0 ] || echo "the kernel killed $oom times"
             [ "$guard" != no ] || echo "the guard is dead"
             case $asked in
@@ -210,18 +222,20 @@ judge() {
 
 tables() {
     heading "what the machine was like"
-    tables_format='%-17s %-8s %6s %6s %7s %7s %4s %5s %6s %6s %8s\n'
+    tables_format='%-17s %-8s %6s %6s %7s %7s %4s %5s %6s %6s %8s %7s\n'
     # shellcheck disable=SC2059 # one format for all lines
-    printf "$tables_format" scenario guard "gone s" "low s" "gap ms" "idle ms" oom lost guard killed useless
-    each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _; do
+    printf "$tables_format" scenario guard "gone s" "low s" "gap ms" "idle ms" oom lost guard killed useless "host %"
+    each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _ waited _; do
         # shellcheck disable=SC2059
-        printf "$tables_format" "$name" "$guard" "$gone" "$low" "$gap" "$idle" "$oom" "$lost" "$lives" "$victims" "$useless"
+        printf "$tables_format" "$name" "$guard" "$gone" "$low" "$gap" "$idle" "$oom" "$lost" "$lives" "$victims" "$useless" "$waited"
     done
+    echo "low: available memory and free swap were below the threshold; idle: the longest heartbeat before; host: it waited for a"
+    echo "processor here, which makes everything late"
     heading "the most of a window in which all (some) stalled on memory, %"
     tables_format='%-17s %-8s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
     printf "$tables_format" scenario guard "least %" "any 2 s" "any 5 s" "2 s, low" "5 s, low"
-    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
         # shellcheck disable=SC2059
         printf "$tables_format" "$name" "$guard" "$least" "$full2 ($some2)" "$full5 ($some5)" "$low2 ($slow2)" "$low5 ($slow5)"
     done

@@ -154,14 +154,14 @@ scenario_zram_leak() {
 scenario_slow_swap() {
     disk_swap
     begin
-    run "$hog" --size 260M --noise --rate 30M --touch 0 --jobs 4
+    run "$hog" --size 300M --noise --rate 30M --touch 0 --jobs 32
 }
 
 # Once it has grown, an eighth of memory is left to the file, of which more is wanted. A tenth would be low.
 scenario_cache_thrash() {
     must dd if=/dev/zero of=/data bs=1M count=300 2>/dev/null
     begin
-    run "$hog" --size 1G --rate 20M --until 13 --read /data --jobs 4
+    run "$hog" --size 1G --rate 20M --until 13 --read /data --jobs 32
 }
 
 # Two thirds of what a process costs at least are the kernel's: 256 KiB are a small one. The user has a shell and a program in
@@ -293,9 +293,9 @@ scenario_container() {
     ordinary_processes
     # shellcheck disable=SC2016 # for that shell
     innocent /bin/sh -c 'echo 0 >"$0/cgroup.procs"; exec /usr/bin/unshare --cgroup --mount --pid --fork --kill-child \
-        --mount-proc /bin/sh -c "umount /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; read -r line <>/run/nothing"' "$box"
+        --mount-proc /bin/sh -c "busybox umount /sys/fs/cgroup; busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup; read -r line <>/run/nothing"' "$box"
     sleep 1
-    init=$(pgrep -P "$last_innocent")
+    read -r init _ <"/proc/$last_innocent/task/$last_innocent/children"
     # Whoever enters a container becomes a member of its cgroup.
     # shellcheck disable=SC2016
     enter='echo 0 >"$0/cgroup.procs"; init=$1; shift; exec /usr/bin/nsenter -t "$init" --cgroup --mount --pid "$@"'
@@ -384,5 +384,5 @@ mkfifo -m 666 /run/nothing
 tell start
 "scenario_$(echo "$scenario" | tr - _)"
 # What the kernel had to say of it.
-busybox dmesg | grep -i 'out of memory\|oom-kill\|blocked for more' | head -n 20
+busybox dmesg | sed -n '/invoked oom-killer/,/Out of memory/p' | head -n 200
 tell end

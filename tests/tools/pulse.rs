@@ -73,6 +73,8 @@ const ADJ: &[u8] = b"/proc/self/oom_score_adj\0";
 static DUE: AtomicI64 = AtomicI64::new(0);
 /// The longest delay since it was last set to 0.
 static LONGEST: AtomicI64 = AtomicI64::new(0);
+/// When that one was due.
+static LONGEST_DUE: AtomicI64 = AtomicI64::new(0);
 static BEATS: AtomicI64 = AtomicI64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
@@ -154,7 +156,10 @@ fn beat_on(programs: &[CString]) {
         let mut status = 0;
         // SAFETY: `status` may be written to.
         while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
-        LONGEST.fetch_max(now() - due, Ordering::Relaxed);
+        let ended = now();
+        if LONGEST.fetch_max(ended - due, Ordering::Relaxed) < ended - due {
+            LONGEST_DUE.store(due, Ordering::Relaxed);
+        }
         BEATS.fetch_add(1, Ordering::Relaxed);
         DUE.store(0, Ordering::Relaxed);
         due += BEAT * ((started - due) / BEAT + 1);
@@ -164,6 +169,7 @@ fn beat_on(programs: &[CString]) {
 /// Beats since the last time this was asked.
 struct Stretch {
     longest: i64,
+    longest_due: i64,
     beats: i64,
 }
 
@@ -171,8 +177,11 @@ impl Stretch {
     fn take() -> Stretch {
         let due = DUE.load(Ordering::Relaxed);
         let pending = if due == 0 { 0 } else { now() - due };
+        let longest = LONGEST.swap(0, Ordering::Relaxed);
+        let is_pending = pending > longest;
         Stretch {
-            longest: LONGEST.swap(0, Ordering::Relaxed).max(pending),
+            longest: longest.max(pending),
+            longest_due: if is_pending { due } else { LONGEST_DUE.load(Ordering::Relaxed) },
             beats: BEATS.swap(0, Ordering::Relaxed),
         }
     }
@@ -444,7 +453,8 @@ impl Watch {
             say(format!("result fill {gone} {} {status}", below / MS));
         }
         say(format!("result gap_ms {}", gaps.longest / MS));
-        say(format!("result beats {}", gaps.beats));
+        let due = gaps.longest_due - self.began;
+        say(format!("result beats {}, the longest was due at {}", gaps.beats, due / MS));
         say(format!("result idle_gap_ms {}", idle.longest / MS));
         say(format!("result oom_kills {}", self.oom_kills_now() - self.oom_kills));
         let mut lost = 0;
