@@ -187,8 +187,20 @@ impl Stretch {
     }
 }
 
+/// In a session of its own, as the program of somebody else who has logged in: there the kernel gives each session its share of
+/// the processor (sched(7), autogroups), and what goes wrong is in another one.
+///
 /// Without copying page tables: the thread waits until the program is loaded, which is part of the delay.
 fn spawn(program: &CString) -> libc::pid_t {
+    /// In `spawn.h` of both C libraries; `libc` has it for neither.
+    const POSIX_SPAWN_SETSID: libc::c_short = 0x80;
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: made ready by the first call.
+    let attributes = unsafe {
+        libc::posix_spawnattr_init(attributes.as_mut_ptr());
+        libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), POSIX_SPAWN_SETSID);
+        attributes.assume_init()
+    };
     let arguments =
         [BUSYBOX.as_ptr().cast_mut().cast(), TRUE.as_ptr().cast_mut().cast(), ptr::null_mut()];
     let environment = [ptr::null_mut()];
@@ -200,7 +212,7 @@ fn spawn(program: &CString) -> libc::pid_t {
                 &mut pid,
                 program.as_ptr(),
                 ptr::null(),
-                ptr::null(),
+                &attributes,
                 arguments.as_ptr(),
                 environment.as_ptr(),
             )
