@@ -10,6 +10,7 @@ use crate::filter::{CommandLines, Filter};
 use crate::log;
 use crate::options::{Effect, PREFIX, TABLE};
 use crate::pattern::{Field, Pattern};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
 use crate::rivals;
@@ -31,7 +32,7 @@ pub fn text(
     sources: &Sources,
     config: &Config,
     in_force: &[Rc<Given>],
-    memory: &Memory,
+    (memory, cgroup): (&Memory, Option<&Cgroup>),
     scale: Scale,
     tell: Tell<'_>,
 ) -> io::Result<String> {
@@ -39,6 +40,9 @@ pub fn text(
         tell(format_args!("{variable}"));
     }
     config.warnings(memory.total, memory.swap_total, tell);
+    if let Some(bounds) = log::Bounds::of(cgroup, memory).filter(log::Bounds::is_doubtful) {
+        tell(format_args!("{bounds}"));
+    }
     sources.doubts(tell);
     look_at_outputs(config, tell);
     let (family, left) = (scan::family(proc, None), Remembered::default());
@@ -50,7 +54,7 @@ pub fn text(
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
-    write_machine(&mut text, proc, memory);
+    write_machine(&mut text, proc, memory, cgroup);
     Ok(text)
 }
 
@@ -106,7 +110,7 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
-fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory) {
+fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, cgroup: Option<&Cgroup>) {
     let (major, minor) = machine::kernel_release();
     let _ = writeln!(text, "\nthis machine: Linux {major}.{minor}\n  {}", log::State(memory));
     let available = match memory.estimated {
@@ -114,6 +118,9 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory) {
         false => "told by the kernel",
     };
     say(text, "MemAvailable", &available);
+    if let Some(bounds) = log::Bounds::of(cgroup, memory).filter(|bounds| !bounds.is_doubtful()) {
+        let _ = writeln!(text, "  {bounds}");
+    }
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release = match &pidfd {

@@ -118,10 +118,11 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let meminfo = match MemInfo::open(&mut proc) {
+    let mut meminfo = match MemInfo::open(&mut proc) {
         Ok(meminfo) => meminfo,
         Err(error) => cannot("read /proc/meminfo", &error),
     };
+    daemon::look_for_cgroup(&mut meminfo, &mut proc, &config);
     let memory = match meminfo.read(&mut proc) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
@@ -136,11 +137,12 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         for notice in &request.notices {
             complain(format_args!("notice: {notice}"));
         }
+        let seen = (&memory, meminfo.cgroup.as_ref());
         let text = if task == Task::Check {
-            check::text(&mut proc, &sources, &config, &in_force, &memory, scale, &mut warn)
+            check::text(&mut proc, &sources, &config, &in_force, seen, scale, &mut warn)
         } else {
             config.warnings(memory.total, memory.swap_total, &mut warn);
-            explain::text(&mut proc, &memory, &config, scale, true, None, &mut warn)
+            explain::text(&mut proc, seen, &config, scale, true, None, &mut warn)
         };
         match text {
             Ok(text) => print(text.as_bytes()),

@@ -40,8 +40,10 @@ impl Limits {
         }
         if let Some(size) = &mut mem_size {
             shrunk = size.term.max(size.kill) > memory.user;
+            // Above the limit of a cgroup, lowered since the start, it would be more than all.
+            let whole = |size| if size <= memory.total { memory.total } else { memory.machine };
             let reachable = |size: KiB| match shrunk && size > NEVER {
-                true => size.scaled(memory.user, memory.total).max(KiB(1)),
+                true => size.scaled(memory.user, whole(size)).max(KiB(1)),
                 false => size,
             };
             *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
@@ -217,7 +219,7 @@ mod tests {
             user: KiB(1000),
             swap_total: KiB(swap_total),
             swap_free: KiB(swap_free),
-            estimated: false,
+            ..Memory::default()
         }
     }
 

@@ -19,7 +19,7 @@ use crate::scan::{self, Group, Judge};
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{Identity, Moment, Pid};
 use crate::victim::{Candidate, Protection, Rules};
 use std::time::Duration;
 
@@ -122,9 +122,10 @@ impl Daemon {
     #[inline(never)]
     pub(super) fn court(&mut self) -> Court<'_> {
         let family = scan::family(&mut self.proc, self.helper.pid());
-        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let (memory, cgroup) = (self.memory.unwrap_or_default(), self.meminfo.cgroup.as_ref());
         let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, family, left);
+        let rules = Rules::new(&self.config, memory.total, self.scale, family, left);
+        let rules = rules.within(cgroup, &memory);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
         let (proc, meminfo, config) = (&mut self.proc, &self.meminfo, &self.config);
@@ -315,6 +316,7 @@ impl Daemon {
                 why,
                 Protection::Exempt
                     | Protection::Root
+                    | Protection::Outside
                     | Protection::Spared(Spared::Ignored(Some(_)))
             )
         })

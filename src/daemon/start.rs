@@ -12,6 +12,7 @@ use crate::helper::Helper;
 use crate::kill::Machine;
 use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
+use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::rivals;
@@ -104,6 +105,9 @@ impl Daemon {
         }
         let helper = Helper::new(duty(&config, inherited))?;
         let now = clock::now();
+        // A container without a limit is nothing to be told.
+        let container = meminfo.cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
+        let standing = container.map(|_| Standing::Unlimited);
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
@@ -111,7 +115,7 @@ impl Daemon {
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
-            psi: config.memory.then(|| psi_trigger(&proc)).flatten(),
+            psi: config.memory.then(|| psi_trigger(&proc, &meminfo)).flatten(),
             config,
             sources,
             inherited,
@@ -128,6 +132,8 @@ impl Daemon {
             rate: FillRate::new(rate),
             budget: Budget::new(),
             memory: Some(memory),
+            standing,
+            next_word: now,
             signalled: false,
             hurried: false,
             said_shrunk: false,
@@ -145,9 +151,11 @@ impl Daemon {
         refused: (io::Result<()>, io::Result<()>),
         notices: &[&str],
     ) {
-        let Daemon { config, sources, filter, helper, .. } = self;
+        let Daemon { config, helper, .. } = self;
         let limits = Limits::of(config, memory);
         log::banner(helper, config, &limits, memory);
+        self.tell_bounds();
+        let Daemon { config, sources, filter, helper, .. } = self;
         tell_doubts(config, sources, memory, filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
@@ -185,6 +193,15 @@ impl Daemon {
             say!(self.helper, Debug, "pressure information: {psi}");
         }
     }
+}
+
+/// Has the memory of a cgroup count, where it should. With `--kernel-oom` none does: the kernel
+/// chooses from the whole machine.
+pub fn look_for_cgroup(meminfo: &mut MemInfo, proc: &mut Proc, config: &Config) {
+    meminfo.cgroup = match config.kernel_oom {
+        true => None,
+        false => Cgroup::find(proc, config.cgroup.as_ref()),
+    };
 }
 
 /// `/etc/passwd`, if patterns ask for users.
@@ -256,8 +273,15 @@ fn is_hidden(proc: &Proc) -> bool {
     proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
 }
 
-fn psi_trigger(proc: &Proc) -> Option<OwnedFd> {
-    let file = proc.open_file(b"pressure/memory", Access::Trigger).ok()?;
-    fd::write(file.as_fd(), PSI_TRIGGER).ok()?;
-    Some(file)
+/// Of the cgroup whose memory counts, where that can be had: in a container it may be read, but
+/// not written.
+pub fn psi_trigger(proc: &Proc, meminfo: &MemInfo) -> Option<OwnedFd> {
+    let set = |file: io::Result<OwnedFd>| {
+        let file = file.ok()?;
+        fd::write(file.as_fd(), PSI_TRIGGER).ok()?;
+        Some(file)
+    };
+    let of_cgroup = meminfo.cgroup.as_ref().map(|cgroup| cgroup.open_pressure(Access::Trigger));
+    let of_machine = || set(proc.open_file(b"pressure/memory", Access::Trigger));
+    of_cgroup.and_then(set).or_else(of_machine)
 }

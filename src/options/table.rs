@@ -150,6 +150,18 @@ pub static TABLE: &[Spec] = &[
         help: "rank by resident memory instead of the kernel's oom_score",
     },
     Spec {
+        spelled: &["--cgroup"],
+        key: "CGROUP",
+        effect: Effect::Value {
+            name: "PATH",
+            expects: "the absolute path of a cgroup, such as /system.slice/web.service",
+            kind: Kind::Cgroup,
+        },
+        section: Some(Section::Choosing),
+        default: "that of the container, if it has a limit",
+        help: "kill only within this cgroup; its memory limit counts as the machine's memory",
+    },
+    Spec {
         spelled: &["--ignore-root-user"],
         key: "IGNORE_ROOT_USER",
         effect: Effect::Switch(|settings, on| settings.ignore_root_user = on),

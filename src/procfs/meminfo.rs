@@ -1,5 +1,6 @@
 //! `/proc/meminfo`: kept open, read with one call, parsed by keys at line starts.
 
+use super::cgroup::Cgroup;
 use super::Proc;
 use crate::bytes;
 use crate::sys::fd::{self, Access};
@@ -10,8 +11,10 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The state of memory that every decision starts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
-    /// `MemTotal`.
+    /// `MemTotal`, or the limit of a cgroup that counts in its place.
     pub total: KiB,
+    /// `MemTotal`, always.
+    pub machine: KiB,
     /// `MemAvailable`, or an estimate where the kernel has none (before 3.14). At most
     /// `total`.
     pub available: KiB,
@@ -31,6 +34,11 @@ pub struct Memory {
 impl Memory {
     pub fn swap_used(&self) -> KiB {
         self.swap_total.less(self.swap_free)
+    }
+
+    /// It is that of a cgroup with a limit.
+    pub fn is_limited(&self) -> bool {
+        self.total < self.machine
     }
 }
 
@@ -67,11 +75,11 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         Some(told) => told,
         // As the first kernel to tell it reckoned (`meminfo_proc_show` of Linux 3.14): free
         // memory above the low watermark, and of file pages and reclaimable slabs what need
-        // not stay; of each of the two at most half or the low watermark stays.
+        // not stay.
         None => {
-            let of_cache = |held: KiB| held.less(reserve.min(KiB(held.0 / 2)));
-            let files = of_cache(active_file?.plus(inactive_file?));
-            free?.less(reserve).plus(files).plus(of_cache(slab.unwrap_or_default()))
+            let files = reclaimable(active_file?.plus(inactive_file?), reserve);
+            let slab = reclaimable(slab.unwrap_or_default(), reserve);
+            free?.less(reserve).plus(files).plus(slab)
         }
     }
     .min(total);
@@ -81,13 +89,22 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     let swap_total = swap_total.unwrap_or_default();
     let swap_free = swap_free.unwrap_or_default().min(swap_total);
     let estimated = told.is_none();
-    Some(Memory { total, available, anon, user, swap_total, swap_free, estimated })
+    let machine = total;
+    Some(Memory { total, machine, available, anon, user, swap_total, swap_free, estimated })
+}
+
+/// Of file pages or reclaimable slabs what need not stay: at most half or the low watermark
+/// does.
+pub(super) fn reclaimable(held: KiB, reserve: KiB) -> KiB {
+    held.less(reserve.min(KiB(held.0 / 2)))
 }
 
 /// An open `/proc/meminfo`.
 pub struct MemInfo {
     file: OwnedFd,
     reserve: KiB,
+    /// Whose limit counts in place of the machine's memory, while it has one.
+    pub cgroup: Option<Cgroup>,
 }
 
 impl MemInfo {
@@ -98,13 +115,19 @@ impl MemInfo {
         // by some MiB.
         let minimum = proc.read_file(b"sys/vm/min_free_kbytes").ok();
         let minimum = minimum.map(bytes::first_word).and_then(bytes::parse_u64).unwrap_or(0);
-        Ok(MemInfo { file, reserve: KiB(minimum.saturating_add(minimum / 4)) })
+        let reserve = KiB(minimum.saturating_add(minimum / 4));
+        Ok(MemInfo { file, reserve, cgroup: None })
     }
 
-    /// One `pread`. `Ok(None)` if what was read makes no sense.
+    /// One `pread`, and some of the cgroup if there is one. `Ok(None)` if what was read makes
+    /// no sense.
     pub fn read(&self, proc: &mut Proc) -> io::Result<Option<Memory>> {
         let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
-        Ok(parse(&proc.file[..len], self.reserve))
+        let mut memory = parse(&proc.file[..len], self.reserve);
+        if let (Some(cgroup), Some(memory)) = (&self.cgroup, &mut memory) {
+            cgroup.bound(proc, memory);
+        }
+        Ok(memory)
     }
 }
 
