@@ -46,7 +46,7 @@ impl Protection {
             Protection::Spared(Spared::Ignored(Some(_))) => "protected: ignored",
             Protection::Spared(Spared::Ignored(None)) => "protected: perhaps ignored",
             Protection::Spared(Spared::NotOnly) => "protected: not in --only",
-            Protection::Outside => "protected: not in the cgroup",
+            Protection::Outside => "protected: outside cgroup",
             Protection::NotPermitted => "not permitted",
             Protection::Left => "could not be ended",
             Protection::Gone => "has ended",

@@ -158,8 +158,9 @@ pub static TABLE: &[Spec] = &[
             kind: Kind::Cgroup,
         },
         section: Some(Section::Choosing),
-        default: "that of the container, if it has a limit",
-        help: "kill only within this cgroup; its memory limit counts as the machine's memory",
+        default: "",
+        help: "kill only within this cgroup, whose memory limit counts as the machine's memory; \
+               without it that of the container, if the guard is in one that has a limit",
     },
     Spec {
         spelled: &["--ignore-root-user"],

@@ -471,3 +471,6 @@ fn climb(mut path: &[u8]) -> (usize, &[u8]) {
     }
     (up, path)
 }
+
+#[cfg(test)]
+mod tests;
