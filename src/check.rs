@@ -40,8 +40,10 @@ pub fn text(
         tell(format_args!("{variable}"));
     }
     config.warnings(memory.total, memory.swap_total, tell);
-    if let Some(bounds) = log::Bounds::of(cgroup, memory).filter(log::Bounds::is_doubtful) {
-        tell(format_args!("{bounds}"));
+    let mut bounds = log::Bounds::of(cgroup, memory);
+    if let Some(doubt) = bounds.as_ref().filter(|bounds| bounds.is_doubtful()) {
+        tell(format_args!("{doubt}"));
+        bounds = None;
     }
     sources.doubts(tell);
     look_at_outputs(config, tell);
@@ -54,7 +56,7 @@ pub fn text(
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
-    write_machine(&mut text, proc, memory, cgroup);
+    write_machine(&mut text, proc, memory, bounds);
     Ok(text)
 }
 
@@ -110,7 +112,12 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
-fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, cgroup: Option<&Cgroup>) {
+fn write_machine(
+    text: &mut String,
+    proc: &mut Proc,
+    memory: &Memory,
+    bounds: Option<log::Bounds<'_>>,
+) {
     let (major, minor) = machine::kernel_release();
     let _ = writeln!(text, "\nthis machine: Linux {major}.{minor}\n  {}", log::State(memory));
     let available = match memory.estimated {
@@ -118,7 +125,7 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, cgroup: Op
         false => "told by the kernel",
     };
     say(text, "MemAvailable", &available);
-    if let Some(bounds) = log::Bounds::of(cgroup, memory).filter(|bounds| !bounds.is_doubtful()) {
+    if let Some(bounds) = bounds {
         let _ = writeln!(text, "  {bounds}");
     }
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));

@@ -53,16 +53,38 @@ pub enum Standing {
 #[derive(Debug)]
 struct Files {
     directory: OwnedFd,
-    limit: OwnedFd,
-    /// Above it everything within is slowed down until it is below again; "should be used in
-    /// scenarios where an external process monitors the limited cgroup" (cgroup-v2.rst).
-    high: Option<OwnedFd>,
-    usage: OwnedFd,
-    stat: OwnedFd,
-    /// Of version 1, for memory and swap together.
-    swap_limit: Option<OwnedFd>,
-    swap_usage: Option<OwnedFd>,
+    /// In the order of `NAMES`.
+    files: [Option<OwnedFd>; NAMES[0].len()],
 }
+
+/// Of both versions; what one has not is empty. Above `high` everything within is slowed down
+/// until it is below again; it "should be used in scenarios where an external process monitors
+/// the limited cgroup" (cgroup-v2.rst). In version 1 the limit of swap is that of memory and
+/// swap together, and what is used of it stands in `stat`.
+const NAMES: [[&str; 6]; 2] = [
+    [
+        "memory.max",
+        "memory.current",
+        "memory.stat",
+        "memory.high",
+        "memory.swap.max",
+        "memory.swap.current",
+    ],
+    [
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "memory.stat",
+        "",
+        "memory.memsw.limit_in_bytes",
+        "",
+    ],
+];
+const LIMIT: usize = 0;
+const USAGE: usize = 1;
+const STAT: usize = 2;
+const HIGH: usize = 3;
+const SWAP_LIMIT: usize = 4;
+const SWAP_USAGE: usize = 5;
 
 /// What the files tell.
 struct Figures {
@@ -70,18 +92,7 @@ struct Figures {
     usage: KiB,
     swap_limit: KiB,
     swap_used: KiB,
-    stat: Counts,
-}
-
-/// Of `memory.stat`.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Counts {
-    anon: KiB,
-    /// What files hold that no tmpfs has, and that is not locked.
-    file: KiB,
-    slab: KiB,
-    /// Version 1 counts it here.
-    swap: KiB,
+    stat: [KiB; 4],
 }
 
 /// No limit.
@@ -109,7 +120,7 @@ impl Cgroup {
             let directory = joined(mount.point.as_bytes(), below, b"\0");
             // A path that was cut is another one's.
             let files = Files::open(mount.version, directory.as_bytes());
-            cgroup.files = files.ok().filter(|_| !cgroup.path.is_cut());
+            cgroup.files = files.filter(|_| !cgroup.path.is_cut());
             cgroup.is_lost.set(cgroup.files.is_none());
         }
         let counts = is_named || (cgroup.may_be_limited() && cgroup.holds_init(proc));
@@ -182,23 +193,39 @@ impl Cgroup {
     #[inline(never)]
     pub fn bound(&self, proc: &mut Proc, memory: &mut Memory) {
         let Some(files) = &self.files else { return };
-        match files.limit(proc) {
-            Ok(limit) if limit < memory.total && limit > KiB::ZERO => {
-                if let Some(figures) = files.figures(self.version, proc, limit, memory.swap_total) {
-                    *memory = bounded(memory, &figures);
-                }
-            }
-            Ok(_) => {}
+        let Ok(limit) = files.amount(proc, LIMIT) else {
             // It was removed (ENODEV), as that of a service is when the service stops.
-            Err(_) => self.is_lost.set(true),
+            return self.is_lost.set(true);
+        };
+        let mut told = |which| files.amount(proc, which).ok().flatten();
+        let limit = limit.unwrap_or(NONE).min(told(HIGH).unwrap_or(NONE));
+        // One of 0 is no size: it is how reclaim is forced.
+        if limit >= memory.total || limit == KiB::ZERO {
+            return;
         }
+        let Some(usage) = told(USAGE) else { return };
+        let (mut swap_limit, mut swap_used) = (NONE, None);
+        // Without swap nothing more needs to be read.
+        if memory.swap_total > KiB::ZERO {
+            swap_used = told(SWAP_USAGE);
+            swap_limit = told(SWAP_LIMIT).unwrap_or(NONE);
+            if self.version == Version::One {
+                swap_limit = swap_limit.less(limit);
+            }
+        }
+        let Some(stat) = files.read(proc, STAT).ok().and_then(|text| counts(self.version, text))
+        else {
+            return;
+        };
+        let swap_used = swap_used.unwrap_or(stat[SWAP]);
+        *memory = bounded(memory, &Figures { limit, usage, swap_limit, swap_used, stat });
     }
 
     /// The root of all has no limit, and cannot be given one: in version 2 it has no such file,
     /// and in version 1 it alone has this one (`cgroup1_base_files` in kernel/cgroup).
     fn may_be_limited(&self) -> bool {
-        let directory = self.files.as_ref().map(|files| &files.directory);
-        directory.is_some_and(|root| open_in(root, "release_agent", Access::Read).is_err())
+        let Some(files) = &self.files else { return false };
+        open_in(&files.directory, "release_agent", Access::Read).is_err()
     }
 
     fn holds_init(&self, proc: &mut Proc) -> bool {
@@ -207,98 +234,65 @@ impl Cgroup {
 }
 
 impl Files {
-    fn open(version: Version, directory: &[u8]) -> io::Result<Files> {
-        let directory = fd::open_bytes(directory, Access::Directory)?;
-        let open = |name| open_in(&directory, name, Access::Read);
-        Ok(match version {
-            Version::Two => Files {
-                limit: open("memory.max")?,
-                high: open("memory.high").ok(),
-                usage: open("memory.current")?,
-                stat: open("memory.stat")?,
-                swap_limit: open("memory.swap.max").ok(),
-                swap_usage: open("memory.swap.current").ok(),
-                directory,
-            },
-            Version::One => Files {
-                limit: open("memory.limit_in_bytes")?,
-                high: None,
-                usage: open("memory.usage_in_bytes")?,
-                stat: open("memory.stat")?,
-                swap_limit: open("memory.memsw.limit_in_bytes").ok(),
-                swap_usage: None,
-                directory,
-            },
+    fn open(version: Version, directory: &[u8]) -> Option<Files> {
+        let directory = fd::open_bytes(directory, Access::Directory).ok()?;
+        let open = |name| open_in(&directory, name, Access::Read).ok();
+        let files = NAMES[version as usize].map(open);
+        let is_whole = files[..=STAT].iter().all(Option::is_some);
+        is_whole.then_some(Files { directory, files })
+    }
+
+    /// Nothing of a file that is not there.
+    fn read<'a>(&self, proc: &'a mut Proc, which: usize) -> io::Result<&'a [u8]> {
+        let Some(file) = &self.files[which] else { return Ok(b"") };
+        let len = fd::read_at(file.as_fd(), &mut proc.file, 0)?;
+        Ok(&proc.file[..len])
+    }
+
+    /// The number of bytes that a file holds, in KiB; `max` is more than any. `None` if it is
+    /// no number.
+    #[inline(never)]
+    fn amount(&self, proc: &mut Proc, which: usize) -> io::Result<Option<KiB>> {
+        Ok(match bytes::first_word(self.read(proc, which)?) {
+            b"max" => Some(NONE),
+            number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
         })
-    }
-
-    /// The limit in force. One of 0 is no size: it is how reclaim is forced.
-    fn limit(&self, proc: &mut Proc) -> io::Result<KiB> {
-        let mut limit = amount(proc, &self.limit)?.unwrap_or(NONE);
-        if let Some(high) = &self.high {
-            limit = limit.min(amount(proc, high)?.unwrap_or(NONE));
-        }
-        Ok(limit)
-    }
-
-    /// `None` if what must be known to tell what is available does not make sense.
-    fn figures(
-        &self,
-        version: Version,
-        proc: &mut Proc,
-        limit: KiB,
-        machine_swap: KiB,
-    ) -> Option<Figures> {
-        let usage = amount(proc, &self.usage).ok()??;
-        let len = fd::read_at(self.stat.as_fd(), &mut proc.file, 0).ok()?;
-        let stat = counts(version, &proc.file[..len])?;
-        let (mut swap_limit, mut swap_used) = (NONE, stat.swap);
-        // Without swap nothing more needs to be read.
-        if machine_swap > KiB::ZERO {
-            let told = |proc: &mut Proc, file: &Option<OwnedFd>| {
-                file.as_ref().and_then(|file| amount(proc, file).ok().flatten())
-            };
-            if let Some(told) = told(proc, &self.swap_limit) {
-                swap_limit = if version == Version::One { told.less(limit) } else { told };
-            }
-            swap_used = told(proc, &self.swap_usage).unwrap_or(swap_used);
-        }
-        Some(Figures { limit, usage, swap_limit, swap_used, stat })
     }
 }
 
+#[inline(never)]
 fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
     fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
 }
 
-/// The number of bytes that a file holds, in KiB; `max` is more than any. `None` if it is no
-/// number.
-fn amount(proc: &mut Proc, file: &OwnedFd) -> io::Result<Option<KiB>> {
-    let len = fd::read_at(file.as_fd(), &mut proc.file, 0)?;
-    Ok(match bytes::first_word(&proc.file[..len]) {
-        b"max" => Some(NONE),
-        number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
-    })
-}
+/// The lines of `memory.stat` that are used, and to which count each belongs.
+const COUNTS: [(&[u8], usize); 6] = [
+    (b"anon", ANON),
+    (b"rss", ANON),
+    (b"inactive_file", FILE),
+    (b"active_file", FILE),
+    (b"slab_reclaimable", SLAB),
+    (b"swap", SWAP),
+];
+const ANON: usize = 0;
+/// What files hold that no tmpfs has, and that is not locked.
+const FILE: usize = 1;
+const SLAB: usize = 2;
+/// Version 1 counts it here.
+const SWAP: usize = 3;
 
 /// Counts in `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
-fn counts(version: Version, text: &[u8]) -> Option<Counts> {
-    let (mut counts, mut is_known) = (Counts::default(), false);
+fn counts(version: Version, text: &[u8]) -> Option<[KiB; 4]> {
+    let (mut counts, mut is_known) = ([KiB::ZERO; 4], false);
     let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
     for line in bytes::whole_lines(text) {
         let (key, number) = bytes::cut_at(line, b' ');
-        let place = match key.strip_prefix(prefix) {
-            Some(b"anon" | b"rss") => {
-                is_known = true;
-                &mut counts.anon
-            }
-            Some(b"inactive_file" | b"active_file") => &mut counts.file,
-            Some(b"slab_reclaimable") => &mut counts.slab,
-            Some(b"swap") => &mut counts.swap,
-            _ => continue,
-        };
-        *place = place.plus(KiB(bytes::parse_u64(number)? / 1024));
+        let Some(key) = key.strip_prefix(prefix) else { continue };
+        if let Some(&(_, count)) = COUNTS.iter().find(|(name, _)| *name == key) {
+            is_known |= count == ANON;
+            counts[count] = counts[count].plus(KiB(bytes::parse_u64(number)? / 1024));
+        }
     }
     is_known.then_some(counts)
 }
@@ -309,9 +303,9 @@ fn bounded(machine: &Memory, figures: &Figures) -> Memory {
     let &Figures { limit, usage, swap_limit, swap_used, stat } = figures;
     // As on a machine of that size, where the kernel keeps so much of them.
     let reserve = low_watermark(limit);
-    let spare = reclaimable(stat.file, reserve).plus(reclaimable(stat.slab, reserve));
+    let spare = reclaimable(stat[FILE], reserve).plus(reclaimable(stat[SLAB], reserve));
     let available = limit.less(usage).plus(spare).min(limit).min(machine.available);
-    let anon = stat.anon.min(limit);
+    let anon = stat[ANON].min(limit);
     let swap_total = swap_limit.min(machine.swap_total);
     Memory {
         total: limit,

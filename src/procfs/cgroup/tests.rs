@@ -278,7 +278,7 @@ fn one_that_comes_and_goes_is_found_again() {
     assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
     assert_eq!(world.memory(&cgroup).total, KiB(1024));
     // As a file of one that was removed: it cannot be read.
-    cgroup.files.as_mut().unwrap().limit = fd::open_bytes(b"/\0", Access::Directory).unwrap();
+    cgroup.files.as_mut().unwrap().files[LIMIT] = fd::open_bytes(b"/\0", Access::Directory).ok();
     assert_eq!(world.memory(&cgroup), machine());
     assert_eq!(cgroup.standing(&machine()), Standing::Absent);
     assert!(!world.holds(&cgroup, "0::/web\n"));
