@@ -242,6 +242,9 @@ impl<'a> Explanation<'a> {
         write_more(text, self.hidden, "processes that may not be read (hidepid)");
         *text += "RSS and swap in MiB; points: thousandths of memory ";
         *text += match self.ranking {
+            Ranking::OomScore if self.memory.is_limited() => {
+                "of the machine held, plus oom_score_adj\n\n"
+            }
             Ranking::OomScore => "held, plus oom_score_adj\n\n",
             Ranking::Rss => "resident (--sort-by-rss)\n\n",
         };

@@ -39,7 +39,11 @@ impl FakeCgroup {
 
     /// In place and always of the same length, since the guard keeps the file open.
     fn write(&self, name: &str, value: &str) {
-        let file = fs::OpenOptions::new().write(true).create(true).open(self.dir.join(name));
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.dir.join(name));
         file.and_then(|file| file.write_all_at(format!("{value:<20}\n").as_bytes(), 0))
             .expect(name);
     }
@@ -388,6 +392,7 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         };
         assert!(why("outside").contains("protected: outside cgroup"), "{explained}");
         assert!(why("small").trim_start().starts_with("1 "), "{explained}");
+        assert!(explained.contains("of the machine held"), "{explained}");
         // The cgroup goes, as that of a service does that is stopped, and comes back.
         small.signal(libc::SIGKILL);
         small.wait_for_end();

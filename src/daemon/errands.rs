@@ -220,6 +220,7 @@ impl Daemon {
         self.memory = Some(memory);
         if other_cgroup {
             (self.standing, self.next_word) = (None, now);
+            self.forget_pressure();
             self.follow_pressure();
         }
         true

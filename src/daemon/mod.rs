@@ -199,7 +199,7 @@ impl Daemon {
     fn look_for_lost_cgroup(&mut self) {
         let Daemon { meminfo, proc, config, .. } = self;
         let Some(cgroup) = &mut meminfo.cgroup else { return };
-        if cgroup.find_again(proc, config.cgroup.as_ref()) {
+        if cgroup.find_again(proc, config.cgroup.as_ref()) && self.psi.is_none() {
             self.follow_pressure();
         }
     }
@@ -207,7 +207,6 @@ impl Daemon {
     /// Has a stall wake the watch early, where the kernel can.
     #[inline(never)]
     fn follow_pressure(&mut self) {
-        self.forget_pressure();
         if self.config.memory {
             self.psi = psi_trigger(&self.proc, &self.meminfo);
         }
@@ -323,7 +322,11 @@ impl Daemon {
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
-            self.forget_pressure();
+            match self.meminfo.cgroup {
+                // It went with a cgroup that was removed, so that nothing waits for anything.
+                Some(_) => self.psi = None,
+                None => self.forget_pressure(),
+            }
         }
     }
 

@@ -124,6 +124,11 @@ pub mod fixture {
             fs::write(path, content).unwrap();
         }
 
+        /// Where that lies outside of it.
+        pub fn path(&self, path: &str) -> std::path::PathBuf {
+            self.dir.path().join(path)
+        }
+
         pub fn remove(&self, path: &str) {
             let path = self.dir.path().join(path);
             if path.is_dir() {

@@ -212,6 +212,12 @@ impl<'a> Search<'a> {
         if !self.is_beaten_by(raised, size) {
             return Ok(());
         }
+        if let Some(cgroup) = rules.cgroup {
+            self.files += 1;
+            if !cgroup.holds(proc, stat) {
+                return Ok(());
+            }
+        }
         let mut verdict = Verdict::default();
         if !self.judge.is_idle() {
             verdict = self.judge.judge(proc, stat);
@@ -243,12 +249,6 @@ impl<'a> Search<'a> {
             || (rules.ignore_root_user && proc.owner(pid)? == 0)
         {
             return Ok(());
-        }
-        if let Some(cgroup) = rules.cgroup {
-            self.files += 1;
-            if !cgroup.holds(proc, stat) {
-                return Ok(());
-            }
         }
         let standing = rules.standing(points, size);
         let candidate =
