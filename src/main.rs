@@ -122,7 +122,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Ok(meminfo) => meminfo,
         Err(error) => cannot("read /proc/meminfo", &error),
     };
-    daemon::look_for_cgroup(&mut meminfo, &mut proc, &config);
+    meminfo.cgroup = daemon::find_cgroup(&mut proc, &config);
     let memory = match meminfo.read(&mut proc) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),

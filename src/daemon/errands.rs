@@ -1,7 +1,7 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::{look_for_cgroup, open_sysrq, prioritize, raised, tell_doubts, users_file};
+use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::config::Config;
@@ -174,19 +174,9 @@ impl Daemon {
         if config.settle(&self.sources, texts, self.on_terminal, &mut |_| {}).is_none() {
             return false;
         }
-        let cgroup = self.meminfo.cgroup.take();
-        look_for_cgroup(&mut self.meminfo, &mut self.proc, &config);
-        let taken = self.take_over_for(config, passwd);
-        if !taken {
-            self.meminfo.cgroup = cgroup;
-        }
-        taken
-    }
-
-    /// The same where the cgroup that goes with them counts already.
-    #[inline(never)]
-    fn take_over_for(&mut self, config: Config, passwd: &[u8]) -> bool {
-        let Some(memory) = self.fresh_memory() else { return false };
+        let cgroup = find_cgroup(&mut self.proc, &config);
+        let read = self.meminfo.read_within(&mut self.proc, cgroup.as_ref());
+        let Ok(Some(memory)) = read else { return false };
         if !config.check_sizes(memory.total, &mut |_| {}) {
             return false;
         }
@@ -217,7 +207,7 @@ impl Daemon {
         self.filter = Filter::new(&config.patterns, passwd);
         let other_cgroup = self.config.cgroup != config.cgroup;
         self.config = config;
-        self.memory = Some(memory);
+        (self.meminfo.cgroup, self.memory) = (cgroup, Some(memory));
         if other_cgroup {
             (self.standing, self.next_word) = (None, now);
             self.forget_pressure();
@@ -296,6 +286,6 @@ fn tell_candidates(
 
 fn memory(proc: &mut Proc, config: &Config) -> Option<(Memory, MemInfo)> {
     let mut meminfo = MemInfo::open(proc).ok()?;
-    look_for_cgroup(&mut meminfo, proc, config);
+    meminfo.cgroup = find_cgroup(proc, config);
     Some((meminfo.read(proc).ok()??, meminfo))
 }

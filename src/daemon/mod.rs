@@ -33,7 +33,7 @@ use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 use start::psi_trigger;
-pub use start::{look_for_cgroup, open_sysrq, Parts};
+pub use start::{find_cgroup, open_sysrq, Parts};
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::time::Duration;

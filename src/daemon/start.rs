@@ -195,13 +195,14 @@ impl Daemon {
     }
 }
 
-/// Has the memory of a cgroup count, where it should. With `--kernel-oom` none does: the kernel
-/// chooses from the whole machine.
-pub fn look_for_cgroup(meminfo: &mut MemInfo, proc: &mut Proc, config: &Config) {
-    meminfo.cgroup = match config.kernel_oom {
+/// Whose memory counts in place of the machine's. With `--kernel-oom` nobody's: the kernel
+/// chooses from all there is.
+#[inline(never)]
+pub fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
+    match config.kernel_oom {
         true => None,
         false => Cgroup::find(proc, config.cgroup.as_ref()),
-    };
+    }
 }
 
 /// `/etc/passwd`, if patterns ask for users.

@@ -223,10 +223,10 @@ impl Kind {
             }
             Kind::Cgroup => {
                 // A shell completes a directory with a slash.
-                let directory = text.strip_suffix(b"/").filter(|rest| !rest.is_empty());
                 settings.cgroup = Some(match text {
                     b"/" => Path::of(text),
-                    _ => units::parse_path(directory.unwrap_or(text))?,
+                    [directory @ .., b'/'] => units::parse_path(directory)?,
+                    _ => units::parse_path(text)?,
                 });
                 true
             }

@@ -373,8 +373,15 @@ impl Mount {
         };
         // Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-        let mut parts = below.split(|&byte| byte == b'/').skip(1);
-        parts.all(is_plain).then_some(below)
+        let mut rest = below;
+        while let [b'/', behind @ ..] = rest {
+            let (part, _) = bytes::cut_at(behind, b'/');
+            rest = &behind[part.len()..];
+            if !is_plain(part) {
+                return None;
+            }
+        }
+        Some(below)
     }
 }
 
@@ -387,10 +394,7 @@ fn cgroup_mount(line: &[u8]) -> Option<(Version, &[u8], &[u8])> {
     fields.find(|&field| field == b"-")?;
     match fields.next()? {
         b"cgroup2" => Some((Version::Two, root, point)),
-        b"cgroup" => {
-            let mut options = fields.last()?.split(|&byte| byte == b',');
-            options.any(|name| name == b"memory").then_some((Version::One, root, point))
-        }
+        b"cgroup" => lists_memory(fields.last()?).then_some((Version::One, root, point)),
         _ => None,
     }
 }
@@ -436,9 +440,21 @@ impl Membership<'_> {
     pub fn of(line: &[u8]) -> Membership<'_> {
         let (id, rest) = bytes::cut_at(line, b':');
         let (controllers, path) = bytes::cut_at(rest, b':');
-        let of_memory = controllers.split(|&byte| byte == b',').any(|name| name == b"memory");
-        Membership { unified: id == b"0", of_memory, path }
+        Membership { unified: id == b"0", of_memory: lists_memory(controllers), path }
     }
+}
+
+/// Whether the memory controller is one of those between commas.
+#[inline(never)]
+fn lists_memory(mut names: &[u8]) -> bool {
+    while !names.is_empty() {
+        let (name, others) = bytes::cut_at(names, b',');
+        if name == b"memory" {
+            return true;
+        }
+        names = others;
+    }
+    false
 }
 
 /// Whether `path` is `start` or lies below it.

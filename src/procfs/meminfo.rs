@@ -122,9 +122,19 @@ impl MemInfo {
     /// One `pread`, and some of the cgroup if there is one. `Ok(None)` if what was read makes
     /// no sense.
     pub fn read(&self, proc: &mut Proc) -> io::Result<Option<Memory>> {
+        self.read_within(proc, self.cgroup.as_ref())
+    }
+
+    /// The same for another cgroup, or none.
+    #[inline(never)]
+    pub fn read_within(
+        &self,
+        proc: &mut Proc,
+        cgroup: Option<&Cgroup>,
+    ) -> io::Result<Option<Memory>> {
         let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
         let mut memory = parse(&proc.file[..len], self.reserve);
-        if let (Some(cgroup), Some(memory)) = (&self.cgroup, &mut memory) {
+        if let (Some(cgroup), Some(memory)) = (cgroup, &mut memory) {
             cgroup.bound(proc, memory);
         }
         Ok(memory)
