@@ -40,11 +40,6 @@ pub fn text(
         tell(format_args!("{variable}"));
     }
     config.warnings(memory.total, memory.swap_total, tell);
-    let mut bounds = log::Bounds::of(cgroup, memory);
-    if let Some(doubt) = bounds.as_ref().filter(|bounds| bounds.is_doubtful()) {
-        tell(format_args!("{doubt}"));
-        bounds = None;
-    }
     sources.doubts(tell);
     look_at_outputs(config, tell);
     let (family, left) = (scan::family(proc, None), Remembered::default());
@@ -56,7 +51,7 @@ pub fn text(
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
-    write_machine(&mut text, proc, memory, bounds);
+    write_machine(&mut text, proc, memory, log::Bounds::of(cgroup, memory));
     Ok(text)
 }
 
@@ -125,7 +120,8 @@ fn write_machine(
         false => "told by the kernel",
     };
     say(text, "MemAvailable", &available);
-    if let Some(bounds) = bounds {
+    // What is doubtful of it was told.
+    if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
     }
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));

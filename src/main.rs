@@ -138,6 +138,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             complain(format_args!("notice: {notice}"));
         }
         let seen = (&memory, meminfo.cgroup.as_ref());
+        if let Some(doubt) = log::Bounds::of(seen.1, seen.0).filter(log::Bounds::is_doubtful) {
+            warn(format_args!("{doubt}"));
+        }
         let text = if task == Task::Check {
             check::text(&mut proc, &sources, &config, &in_force, seen, scale, &mut warn)
         } else {
