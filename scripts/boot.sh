@@ -37,32 +37,11 @@ RUN_S=300
 # An emulated machine now and then hangs before it has come to its init. That says nothing about the guard.
 TRIES=3
 
-has() {
-    command -v "$1" >/dev/null 2>&1
-}
-
 # ---- one machine ----
 
 # report KIND TEXT: a line that counts.
 report() {
     echo "$1: boot $machine: $2"
-}
-
-# The checks among what the guest has printed. Its console ends lines with \r\n.
-guest_lines() {
-    tr -d '\r' <"$log" | sed -n 's/^== //p'
-}
-
-# wait_for SECONDS PATTERN: until the guest has said so. False if it does not in time, or if the machine has ended.
-wait_for() {
-    wait_left=$1
-    while ! guest_lines | grep -q "$2"; do
-        [ "$wait_left" -gt 0 ] || return 1
-        # What it wrote last may have come after the look above.
-        kill -0 "$emulator" 2>/dev/null || { guest_lines | grep -q "$2" && return || return 1; }
-        wait_left=$((wait_left - 1))
-        sleep 1
-    done
 }
 
 # boot_once NUMBER: leaves in $boot_end how it ended: end, reboot, dead (it never came to its tests), up (it did not go down
@@ -178,12 +157,6 @@ EOF
     echo "boot $machine took $(($(date +%s) - began)) s"
 }
 
-# tarball_for ARCH: the newest, or nothing.
-tarball_for() {
-    # shellcheck disable=SC2012 # names of our own making
-    ls -t "$top/target/dist/oom_guard-"*"-$1-linux-musl.tar.gz" 2>/dev/null | head -n 1
-}
-
 # worker MACHINE...: takes one machine after the other that no other worker has taken.
 worker() {
     for worker_machine in "$@"; do
@@ -207,6 +180,8 @@ done
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 # shellcheck source=scripts/count.sh
 . "$top/scripts/count.sh"
+# shellcheck source=scripts/machine.sh
+. "$top/scripts/machine.sh"
 logs=$top/target/boot
 mkdir -p "$logs" || exit 1
 BOOT_CACHE=${BOOT_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/oom_guard-boot}
@@ -225,17 +200,11 @@ trap '
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The tarball must be that of this checkout.
-tarball=$(tarball_for x86_64)
-if [ -z "$tarball" ] || [ -n "$(find "$top/src" "$top/init" "$top/scripts/install.sh" "$top/README.md" "$top/Cargo.toml" \
-    "$top/Cargo.lock" -type f -newer "$tarball" | head -n 1)" ]; then
-    "$top/scripts/build-static.sh" x86_64 >"$logs/build.log" 2>&1 || {
-        tail -n 5 "$logs/build.log"
-        fail "boot: no tarball could be made"
-        total
-        exit
-    }
-fi
+make_tarball || {
+    fail "boot: no tarball could be made"
+    total
+    exit
+}
 
 left=${BOOT_JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 while [ "$left" -gt 0 ]; do

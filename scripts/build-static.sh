@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds fully static binaries, and a tarball with services and documents for each. Call it from anywhere:
 #
-#   scripts/build-static.sh [--size | --plain] [TARGET...]
+#   scripts/build-static.sh [--size | --plain | --tools] [TARGET...]
 #
 # TARGET: x86_64, aarch64, armv7 and i686 (these four unless named), armv6 (Pi Zero) and riscv64.
 #   --size    releases (the default): the standard library is compiled with the program, without text for panics
 #   --plain   the stable toolchain with the standard library as it comes; needs rustup's target
+#   --tools   not the program, but hog and pulse of tests/tools, for machines without a C library; in target/tools
 #
 # Results in target/dist: the binaries, oom_guard-VERSION-TARGET-linux-musl.tar.gz, and SHA256SUMS over all of them.
 #
@@ -27,7 +28,7 @@ die() {
 
 wrong_usage() {
     echo "build-static.sh: $*" >&2
-    echo "usage: scripts/build-static.sh [--size | --plain] [x86_64 | aarch64 | armv7 | i686 | armv6 | riscv64]..." >&2
+    echo "usage: scripts/build-static.sh [--size | --plain | --tools] [x86_64 | aarch64 | armv7 | i686 | armv6 | riscv64]..." >&2
     exit 2
 }
 
@@ -147,18 +148,20 @@ find_musl() {
 build_with_std() {
     find_linker
     export RUSTC_BOOTSTRAP=1
+    # shellcheck disable=SC2086 # one word an option
     RUSTFLAGS="-C linker=$linker -C linker-flavor=ld.lld -C link-self-contained=yes -C relocation-model=static $musl $features \
         -Zunstable-options -Cpanic=immediate-abort -C force-unwind-tables=no -Zlocation-detail=none" \
-        "$cargo" build --quiet --profile size --target "$triple" --bin oom_guard \
+        "$cargo" build --quiet --profile size --target "$triple" $what \
         -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
-    built=$top/target/$triple/size/oom_guard
+    built=$top/target/$triple/size/$made
 }
 
 build_as_it_comes() {
     find_linker
+    # shellcheck disable=SC2086 # one word an option
     RUSTFLAGS="-C linker=$linker -C linker-flavor=ld.lld -C relocation-model=static" \
-        "$cargo" build --quiet --profile "$1" --target "$triple" --bin oom_guard
-    built=$top/target/$triple/$1/oom_guard
+        "$cargo" build --quiet --profile "$1" --target "$triple" $what
+    built=$top/target/$triple/$1/$made
 }
 
 build() {
@@ -166,6 +169,9 @@ build() {
     if [ "$profile" = plain ]; then
         first_toolchain_that has_target || die "$1: no standard library: rustup target add $triple"
         build_as_it_comes release
+    elif [ "$profile" = tools ] && first_toolchain_that has_target; then
+        # Nobody counts their bytes.
+        build_as_it_comes size
     elif first_toolchain_that has_sources; then
         find_musl || die "$1: no C library: rustup target add $triple, or musl-dev of Debian's ${debian:-(which has none)}"
         build_with_std
@@ -205,11 +211,18 @@ pack() {
 }
 
 profile=size
+what='--bin oom_guard'
+made=oom_guard
 targets=
 for argument in "$@"; do
     case $argument in
     --size) profile=size ;;
     --plain) profile=plain ;;
+    --tools)
+        profile=tools
+        what='--example hog --example pulse'
+        made=examples/hog
+        ;;
     -*) wrong_usage "unknown option $argument" ;;
     *)
         describe "$argument"
@@ -222,10 +235,15 @@ mkdir -p "$dist"
 for target in ${targets:-x86_64 aarch64 armv7 i686}; do
     describe "$target"
     build "$target"
+    if [ "$profile" = tools ]; then
+        mkdir -p "$top/target/tools/$target"
+        cp "${built%/*}/hog" "${built%/*}/pulse" "$top/target/tools/$target/"
+        continue
+    fi
     # The names under which releases have always been found, for either C library: a static binary runs with both.
     cp "$built" "$dist/oom_guard-linux-$target"
     cp "$built" "$dist/oom_guard-linux-$target-musl"
     pack "$target"
     echo "$target: $(wc -c <"$built") bytes, target/dist/oom_guard-linux-$target and target/dist/$pack_name.tar.gz"
 done
-(cd "$dist" && sha256sum oom_guard-* >SHA256SUMS)
+[ "$profile" = tools ] || (cd "$dist" && sha256sum oom_guard-* >SHA256SUMS)

@@ -145,6 +145,11 @@ impl Config {
         asked.iter().position(|asked| *asked).map(|place| UNKNOWN_TO_KERNEL[place])
     }
 
+    /// The stall rule is on.
+    pub fn asks_for_stalls(&self) -> bool {
+        self.memory && self.psi.term.max(self.psi.kill) > Percent::default()
+    }
+
     /// The kernel is to choose and kill.
     pub fn needs_sysrq(&self) -> bool {
         self.kernel_oom && !self.dryrun
@@ -177,6 +182,9 @@ impl Config {
         warn_above("-s", share(self.swap), tell);
         warn_above("-M", size(self.mem_size), tell);
         warn_above("-S", size(self.swap_size), tell);
+        if self.psi.kill > Percent::default() && self.psi.kill < self.psi.term {
+            tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
+        }
         let (asked, total) = (self.swap_size.map_or(0, |size| size.term.0), swap_total.0);
         if asked > total {
             tell(format_args!(

@@ -22,11 +22,11 @@ pub struct Event {
     pub dryrun: bool,
 }
 
-/// Of a packed one, before the name; the last is of flags.
+/// Of a packed one, before the name; the last is of flags, and above them the reason.
 const NUMBERS: usize = 8;
 const KILL: u64 = 1;
-const LIMIT: u64 = 2;
-const DRYRUN: u64 = 4;
+const DRYRUN: u64 = 2;
+const REASON: u64 = 4;
 /// Bytes of the longest packed one.
 pub const PACKED: usize = NUMBERS * 8 + 64;
 
@@ -57,9 +57,8 @@ impl Event {
 
     pub fn pack(&self) -> Buf<PACKED> {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let flags = flag(self.is_kill, KILL)
-            | flag(self.reason == Reason::Limit, LIMIT)
-            | flag(self.dryrun, DRYRUN);
+        let flags =
+            flag(self.is_kill, KILL) | flag(self.dryrun, DRYRUN) | (REASON * self.reason as u64);
         let numbers = [
             self.id.pid.number() as u64,
             self.id.start,
@@ -89,7 +88,7 @@ impl Event {
             rss: KiB(rss),
             swap: KiB(swap),
             is_kill: flags & KILL != 0,
-            reason: if flags & LIMIT != 0 { Reason::Limit } else { Reason::Memory },
+            reason: Reason::of(flags / REASON),
             dryrun: flags & DRYRUN != 0,
         })
     }
@@ -116,7 +115,7 @@ mod tests {
         assert_eq!(Event::unpack(event.pack().as_bytes()).as_ref(), Some(&event));
         let other = Event {
             is_kill: false,
-            reason: Reason::Memory,
+            reason: Reason::Stall,
             dryrun: true,
             comm: Comm::new(),
             ..event

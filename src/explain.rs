@@ -112,7 +112,8 @@ pub fn text<'a>(
         true => explanation.write_table(&mut text, config.debug),
         false => drop(explanation.write_rows(&mut text, true, IN_LOG)),
     }
-    explanation.write_standpoint(&mut text, config);
+    let stall = proc.stall_shares().ok().filter(|_| config.asks_for_stalls());
+    explanation.write_standpoint(&mut text, config, stall.map(|[_, full]| full));
     Ok(text)
 }
 
@@ -250,12 +251,34 @@ impl<'a> Explanation<'a> {
         };
     }
 
-    /// The state of memory, how far it is from each level, and who would go now.
-    fn write_standpoint(&self, text: &mut String, config: &Config) {
+    /// The state of memory, how far it is from each level, and who would go now. Of the last
+    /// ten seconds everything stalled for `stall` millionths.
+    fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
         let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));
         self.write_level(text, "SIGTERM", limits.mem.term, limits.swap.term);
         self.write_level(text, "SIGKILL", limits.mem.kill, limits.swap.kill);
+        if let Some(stall) = stall {
+            write_distance(text, "stall: mem avail", memory.available, limits.stall.mem);
+            let _ = write!(
+                text,
+                "; everything waited for memory in {}.{:02}% of 10 s",
+                stall / 10_000,
+                stall / 100 % 100
+            );
+            for (name, share) in
+                [("SIGTERM", limits.stall.share.term), ("SIGKILL", limits.stall.share.kill)]
+            {
+                if let Some(share) = share {
+                    let _ = write!(
+                        text,
+                        ", {name} at {share}% of {} s",
+                        log::Seconds(limits.stall.window)
+                    );
+                }
+            }
+            text.push('\n');
+        }
         if config.kernel_oom {
             *text += "nobody would be killed by the guard: the kernel would choose\n";
             return;

@@ -8,10 +8,14 @@ use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits};
+use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
+use crate::respawn::{SECONDS, VICTIMS};
+use crate::swarm::Swarm;
+use crate::sys::clock::{self, HZ};
 use crate::sys::errno::Errno;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
@@ -138,6 +142,9 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
+        if config.asks_for_stalls() {
+            stall_levels(helper, limits, memory);
+        }
     }
     if let Some(limit) = config.limit {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
@@ -149,6 +156,24 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     }
     if config.dryrun {
         say!(helper, Notice, "dry run: nothing will be killed");
+    }
+}
+
+#[inline(never)]
+fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
+    let StallLimits { mem, share, window } = limits.stall;
+    for (name, share) in [("SIGTERM", share.term), ("SIGKILL", share.kill)] {
+        if let Some(share) = share {
+            say!(
+                helper,
+                Info,
+                "        {name} also when mem avail <= {} MiB ({}%) and everything waits for memory \
+                 in {share}% of {} s",
+                mem.mib(),
+                Percent::share(mem, memory.user),
+                Seconds(window)
+            );
+        }
     }
 }
 
@@ -188,7 +213,30 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
     );
 }
 
-pub fn low(helper: &mut Helper, memory: &Memory, signal: Deadly) {
+/// Why stalls are not noticed.
+#[inline(never)]
+pub fn no_stalls(helper: &mut Helper, error: &io::Error) {
+    let error = Errno(error);
+    say!(
+        helper,
+        Notice,
+        "notice: no pressure information ({error}): stalls are not noticed; psi=1 on the kernel's \
+         command line may turn it on"
+    );
+}
+
+pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly) {
+    if Limits::of(config, memory).is_stall(memory) {
+        return say!(
+            helper,
+            Warning,
+            "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
+            memory.stall,
+            Seconds(config.psi_window),
+            Percent::share(memory.available, memory.user),
+            Percent::share(memory.swap_free, memory.swap_total),
+        );
+    }
     say!(
         helper,
         Warning,
@@ -274,7 +322,7 @@ pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dry
 }
 
 /// `60`, or `0.500`.
-struct Seconds(Duration);
+pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -367,15 +415,30 @@ pub fn priority(helper: &mut Helper, (niceness, adj): (io::Result<()>, io::Resul
     }
 }
 
-pub fn useless(helper: &mut Helper, gained: KiB, expected: KiB, pause: Duration) {
+pub fn useless(
+    helper: &mut Helper,
+    memory: &Memory,
+    [gained, expected, taken]: [KiB; 3],
+    pause: Duration,
+) {
+    let (pause, files) = (pause.as_secs(), memory.files.mib());
+    if taken > KiB::ZERO {
+        return say!(
+            helper,
+            Warning,
+            "useless kill: of {} MiB given back, files in tmpfs have taken {} (they hold {files} \
+             MiB by now), so no kill for {pause} seconds: delete some",
+            expected.mib(),
+            taken.mib()
+        );
+    }
     say!(
         helper,
         Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
-         (tmpfs, the kernel), so no kill for {} seconds",
+         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause} seconds",
         gained.mib(),
-        expected.mib(),
-        pause.as_secs()
+        expected.mib()
     );
 }
 
@@ -386,4 +449,64 @@ pub fn nobody(helper: &mut Helper, wait: Duration) {
         "no process to kill: all are protected or out of reach; trying again in {} seconds",
         wait.as_secs()
     );
+}
+
+/// A fork bomb; one process stands for all.
+#[inline(never)]
+pub fn swarm(helper: &mut Helper, swarm: &Swarm, of: &Stat, count: u32, dryrun: bool) {
+    let Swarm { kind, since, held, .. } = swarm;
+    let seconds = clock::ticks().saturating_sub(*since).saturating_add(HZ - 1) / HZ;
+    say!(
+        helper,
+        Warning,
+        "fork bomb: {count} processes \"{}\" of uid {} in session {}, all started within {seconds} s, \
+         hold {} MiB: {} them together",
+        Escaped(of.comm.as_bytes()),
+        kind.user,
+        kind.session,
+        held.mib(),
+        if dryrun { "would stop and kill" } else { "stopping and killing" }
+    );
+}
+
+#[inline(never)]
+pub fn swarm_ended(helper: &mut Helper, ended: u32, left: u32, after: Duration) {
+    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
+    say!(helper, Notice, "fork bomb: {ended} processes ended after {seconds}.{millis:03} seconds");
+    if left > 0 {
+        say!(helper, Warning, "fork bomb: {left} processes have not ended yet");
+    }
+}
+
+#[inline(never)]
+pub fn swarm_spared(helper: &mut Helper, recovered: bool) {
+    let why = if recovered { "memory has recovered" } else { "it is no fork bomb after all" };
+    say!(helper, Notice, "processes that were stopped go on: {why}");
+}
+
+#[inline(never)]
+pub fn respawner(helper: &mut Helper, parent: &Stat, child: &Stat) {
+    say!(helper, Warning, "{}: ending it with that", Respawner(parent, child));
+}
+
+#[inline(never)]
+pub fn respawner_spared(helper: &mut Helper, parent: &Stat, child: &Stat, why: &str) {
+    say!(helper, Notice, "{}, but is left alone: {why}", Respawner(parent, child));
+}
+
+struct Respawner<'a>(&'a Stat, &'a Stat);
+
+impl fmt::Display for Respawner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Respawner(parent, child) = self;
+        write!(
+            f,
+            "process {} \"{}\" has started a new hog after each of {VICTIMS} victims in \
+             {SECONDS} s, now process {} \"{}\"",
+            parent.id.pid,
+            Escaped(parent.comm.as_bytes()),
+            child.id.pid,
+            Escaped(child.comm.as_bytes())
+        )
+    }
 }

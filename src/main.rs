@@ -10,6 +10,8 @@ mod units;
 
 mod bytes;
 
+mod stall;
+
 #[cfg(feature = "patterns")]
 mod pattern;
 #[cfg(not(feature = "patterns"))]
@@ -36,7 +38,11 @@ mod victim;
 
 mod scan;
 
+mod swarm;
+
 mod kill;
+
+mod respawn;
 
 mod stats;
 
@@ -122,8 +128,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Ok(meminfo) => meminfo,
         Err(error) => cannot("read /proc/meminfo", &error),
     };
-    meminfo.cgroup = daemon::find_cgroup(&mut proc, &config);
-    let memory = match meminfo.read(&mut proc) {
+    let cgroup = daemon::find_cgroup(&mut proc, &config);
+    meminfo.look_at_tmpfs(&mut proc, cgroup.as_ref());
+    let memory = match meminfo.read(&mut proc, cgroup.as_ref()) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
         Err(error) => cannot("read /proc/meminfo", &error),
@@ -137,7 +144,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         for notice in &request.notices {
             complain(format_args!("notice: {notice}"));
         }
-        let seen = (&memory, meminfo.cgroup.as_ref());
+        let seen = (&memory, cgroup.as_ref());
         if let Some(doubt) = log::Bounds::of(seen.1, seen.0).filter(log::Bounds::is_doubtful) {
             warn(format_args!("{doubt}"));
         }
@@ -161,8 +168,18 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         }
     };
     let notices = request.notices;
-    let parts =
-        Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
+    let parts = Parts {
+        config,
+        sources,
+        on_terminal,
+        proc,
+        meminfo,
+        cgroup,
+        memory,
+        scale,
+        sysrq,
+        notices,
+    };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", &error))
 }
 

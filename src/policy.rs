@@ -26,9 +26,24 @@ pub struct Limits {
     pub mem: Levels<Option<KiB>>,
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
+    pub stall: StallLimits,
     /// An absolute size lies above user memory and was taken as a share of it.
     pub shrunk: bool,
 }
+
+/// The stall rule: only while this little is available, at these shares of the window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StallLimits {
+    pub mem: KiB,
+    pub share: Levels<Option<Percent>>,
+    pub window: Duration,
+}
+
+/// A machine may stall with memory to spare: for a new disk cache, or in a cgroup of its own.
+/// Ending somebody is no help then. Twice the level of `-m` is where thrashing begins, and half
+/// of user memory is never short of any.
+const STALL_TIMES: u64 = 2;
+const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     #[inline(never)]
@@ -50,11 +65,30 @@ impl Limits {
             *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
         }
         let mem = lower(mem, memory.user, mem_size);
-        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), shrunk }
+        let twice = KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(STALL_TIMES));
+        let known =
+            |share| Some(share).filter(|&share| share > Percent::default() && config.memory);
+        let stall = StallLimits {
+            mem: twice.min(STALL_MOST.of(memory.user)),
+            share: Levels { term: known(config.psi.term), kill: known(config.psi.kill) },
+            window: config.psi_window,
+        };
+        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, shrunk }
     }
 
-    /// The level of `memory` if `available` of it were available.
+    /// The level of `memory` if `available` of it were available: by amounts or by stall,
+    /// whichever is worse.
     pub fn level(&self, available: KiB, memory: &Memory) -> Level {
+        self.by_amounts(available, memory).max(self.stall.level(available, memory.stall))
+    }
+
+    /// Whether it is the stall alone that asks for something.
+    pub fn is_stall(&self, memory: &Memory) -> bool {
+        let by_amounts = self.by_amounts(memory.available, memory);
+        by_amounts < self.stall.level(memory.available, memory.stall)
+    }
+
+    fn by_amounts(&self, available: KiB, memory: &Memory) -> Level {
         let mem_low = |limit: Option<KiB>| limit.is_some_and(|limit| available <= limit);
         let no_swap = memory.swap_total == KiB::ZERO;
         let swap_low =
@@ -69,16 +103,61 @@ impl Limits {
     }
 
     /// How long the next worse level surely stays out of reach when memory (or swap, if
-    /// that has further to go) fills by `rate` KiB a second. `None`: for ever.
-    pub fn quiet_for(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
+    /// that has further to go) fills by `rate` KiB a second. `None`: for ever. Of a stall only
+    /// one that has begun counts if its beginning is `told`.
+    pub fn quiet_for(&self, memory: &Memory, rate: KiB, told: bool) -> Option<Duration> {
+        let by_amounts = self.quiet_by_amounts(memory, rate);
+        let by_stall = self.stall.quiet_for(memory, rate, told);
+        match (by_amounts, by_stall) {
+            (Some(amounts), Some(stall)) => Some(amounts.min(stall)),
+            (amounts, stall) => amounts.or(stall),
+        }
+    }
+
+    fn quiet_by_amounts(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
         let (mem, swap) = match self.level(memory.available, memory) {
             Level::Fine => (self.mem.term.max(self.mem.kill), self.swap.term.max(self.swap.kill)),
             Level::Term => (self.mem.kill, self.swap.kill),
             Level::Kill => return None,
         };
         let (mem, swap) = (memory.available.less(mem?), memory.swap_free.less(swap?));
-        let micros = mem.max(swap).scaled(KiB(1_000_000), rate.max(KiB(1))).0;
-        Some(Duration::from_micros(micros))
+        Some(time_to_fill(mem.max(swap), rate))
+    }
+}
+
+fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
+    Duration::from_micros(amount.scaled(KiB(1_000_000), rate.max(KiB(1))).0)
+}
+
+/// Looks at a stall that are closer tell nothing new: it is measured over seconds.
+const STALL_LOOK: Duration = Duration::from_millis(20);
+
+impl StallLimits {
+    fn level(&self, available: KiB, stall: Percent) -> Level {
+        let at = |share: Option<Percent>| {
+            available <= self.mem && share.is_some_and(|share| stall >= share)
+        };
+        if at(self.share.kill) {
+            Level::Kill
+        } else if at(self.share.term) {
+            Level::Term
+        } else {
+            Level::Fine
+        }
+    }
+
+    /// Not before memory has fallen so far, nor before everything has stalled so long.
+    fn quiet_for(&self, memory: &Memory, rate: KiB, told: bool) -> Option<Duration> {
+        let next = match self.level(memory.available, memory.stall) {
+            Level::Fine => self.share.term.or(self.share.kill),
+            Level::Term => self.share.kill,
+            Level::Kill => None,
+        }?;
+        let has_begun = memory.stall > Percent::default();
+        (has_begun || !told).then(|| {
+            let missing = memory.stall.up_to(next).of_duration(self.window);
+            missing.max(time_to_fill(memory.available.less(self.mem), rate)).max(STALL_LOOK)
+        })
     }
 }
 
@@ -197,8 +276,8 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Settings;
-    use crate::units::{parse_percents, parse_sizes};
+    use crate::options::{Settings, Watch};
+    use crate::units::{parse_percents, parse_shares, parse_sizes};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
         Some(parse_percents(text.as_bytes()).unwrap())
@@ -322,11 +401,68 @@ mod tests {
     #[test]
     fn quiet_lasts_as_long_as_the_further_of_memory_and_swap() {
         let limits = |memory: &Memory| Limits::of(&config(Settings::default()), memory);
-        let quiet = |memory: Memory| limits(&memory).quiet_for(&memory, KiB(100));
+        let quiet = |memory: Memory| limits(&memory).quiet_for(&memory, KiB(100), true);
         assert_eq!(quiet(memory(600, 0, 0)), Some(Duration::from_secs(5)));
         assert_eq!(quiet(memory(600, 1000, 1000)), Some(Duration::from_secs(9)));
         assert_eq!(quiet(memory(100, 0, 0)), Some(Duration::from_millis(500)));
         assert_eq!(quiet(memory(50, 0, 0)), None);
+    }
+
+    fn stalled(stall: u32, memory: Memory) -> Memory {
+        Memory { stall: Percent::whole(stall), ..memory }
+    }
+
+    #[test]
+    fn a_stall_counts_whatever_the_swap_while_memory_is_short() {
+        let psi = parse_shares(b"10,40").unwrap();
+        let settings = Settings { psi, ..Settings::default() };
+        for (available, stall, expected) in [
+            (201, 100, Level::Fine),
+            (200, 9, Level::Fine),
+            (200, 10, Level::Term),
+            (200, 39, Level::Term),
+            (200, 40, Level::Kill),
+        ] {
+            let memory = stalled(stall, memory(available, 900, 1000));
+            assert_eq!(level(&settings, memory), expected, "{available} {stall}");
+            let limits = Limits::of(&config(settings.clone()), &memory);
+            assert_eq!(limits.is_stall(&memory), expected > Level::Fine);
+        }
+        // Both at once: it is no stall that is new.
+        let low = stalled(20, memory(100, 0, 0));
+        assert!(!Limits::of(&config(settings.clone()), &low).is_stall(&low));
+        let off = Settings { psi: parse_shares(b"0").unwrap(), ..settings.clone() };
+        assert_eq!(level(&off, stalled(100, memory(200, 0, 100))), Level::Fine);
+        let memory_off =
+            Settings { watch: Some(Watch::Limit), process_limit: Some(KiB(1)), ..settings };
+        assert_eq!(level(&memory_off, stalled(100, memory(0, 0, 0))), Level::Fine);
+    }
+
+    #[test]
+    fn never_more_than_half_of_memory_is_short() {
+        let settings = Settings { mem: percent("40"), ..Settings::default() };
+        assert_eq!(level(&settings, stalled(50, memory(501, 100, 100))), Level::Fine);
+        assert_eq!(level(&settings, stalled(50, memory(500, 100, 100))), Level::Term);
+        let settings = Settings { mem_size: size("30"), ..Settings::default() };
+        assert_eq!(level(&settings, stalled(50, memory(61, 100, 100))), Level::Fine);
+        assert_eq!(level(&settings, stalled(50, memory(60, 100, 100))), Level::Term);
+    }
+
+    #[test]
+    fn a_stall_that_has_begun_is_followed_until_it_can_matter() {
+        let psi = parse_shares(b"10").unwrap();
+        let settings = Settings { psi, mem: percent("10"), ..Settings::default() };
+        let config = config(settings);
+        let quiet = |stall, available, told| {
+            let memory = stalled(stall, memory(available, 1_000_000, 1_000_000));
+            Limits::of(&config, &memory).stall.quiet_for(&memory, KiB(100), told)
+        };
+        assert_eq!(quiet(0, 150, true), None);
+        assert_eq!(quiet(0, 150, false), Some(Duration::from_millis(500)));
+        assert_eq!(quiet(4, 150, true), Some(Duration::from_millis(300)));
+        assert_eq!(quiet(4, 400, true), Some(Duration::from_secs(2)));
+        assert_eq!(quiet(20, 201, true), Some(STALL_LOOK));
+        assert_eq!(quiet(20, 200, true), None);
     }
 
     #[test]

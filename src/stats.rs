@@ -12,8 +12,26 @@ use std::time::Duration;
 pub enum Reason {
     /// Memory was low.
     Memory,
+    /// The whole machine stalled on memory.
+    Stall,
     /// The process was above `--process-limit`.
     Limit,
+}
+
+impl Reason {
+    /// As hooks and statistics call it.
+    pub fn word(self) -> &'static str {
+        ["memory", "stall", "limit"][self as usize]
+    }
+
+    /// Of a number that it was made into.
+    pub fn of(number: u64) -> Reason {
+        match number {
+            0 => Reason::Memory,
+            1 => Reason::Stall,
+            _ => Reason::Limit,
+        }
+    }
 }
 
 /// What the watch counts and measures; its place among the numbers.
@@ -25,11 +43,11 @@ pub enum Number {
     SwapTotal,
     SwapFree,
     Looks,
-    /// The first of four: SIGTERM and SIGKILL for memory, then both for the limit.
+    /// The first of six: SIGTERM and SIGKILL, for each reason in its order.
     Signals,
     /// What the last victim held, and when it was first signalled, in seconds since 1970;
     /// 0 before there was one.
-    LastVictim = Number::Signals as isize + 4,
+    LastVictim = Number::Signals as isize + 6,
     LastVictimAt,
 }
 
@@ -56,8 +74,7 @@ impl Stats {
 
     /// Counts a signal that was sent.
     pub fn count(&mut self, reason: Reason, is_kill: bool) {
-        let of_limit = usize::from(reason == Reason::Limit);
-        self.0[Number::Signals as usize + 2 * of_limit + usize::from(is_kill)] += 1;
+        self.0[Number::Signals as usize + 2 * reason as usize + usize::from(is_kill)] += 1;
     }
 
     /// Takes note of a new victim that holds `held`, at `wall` since 1970.
@@ -104,6 +121,8 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ("looks_total", "Looks at memory."),
     ("kills_total{signal=\"SIGTERM\",reason=\"memory\"}", "Signals sent, by signal and reason."),
     ("kills_total{signal=\"SIGKILL\",reason=\"memory\"}", ""),
+    ("kills_total{signal=\"SIGTERM\",reason=\"stall\"}", ""),
+    ("kills_total{signal=\"SIGKILL\",reason=\"stall\"}", ""),
     ("kills_total{signal=\"SIGTERM\",reason=\"limit\"}", ""),
     ("kills_total{signal=\"SIGKILL\",reason=\"limit\"}", ""),
     ("last_victim_bytes", "RSS and swap of the last victim, when it was signalled."),
@@ -191,7 +210,11 @@ mod tests {
         let page = Page { stats: &stats, resident: [Some(KiB(1)), None], stall: None }.to_string();
         assert!(page.contains("oom_guard_memory_total_bytes 2048\n"), "{page}");
         assert!(page.contains("oom_guard_resident_bytes{process=\"watch\"} 1024\n"), "{page}");
-        assert!(!page.contains("helper\"") && !page.contains("victim") && !page.contains("stall"));
+        assert!(
+            !page.contains("helper\"")
+                && !page.contains("victim")
+                && !page.contains("memory_stall")
+        );
         stats.note_victim(KiB(3), Duration::from_secs(9));
         let stall = Some([12_345, 1_000_000]);
         let page = Page { stats: &stats, resident: [None, None], stall }.to_string();

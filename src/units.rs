@@ -77,6 +77,22 @@ impl Percent {
         let share = KiB(u64::from(Percent::HUNDRED.0)).scaled(part, whole).0;
         Percent(u32::try_from(share).unwrap_or(u32::MAX))
     }
+
+    /// Which share `part` is of `whole`, at most all of it.
+    pub fn of_time(part: Duration, whole: Duration) -> Percent {
+        let micros = |time: Duration| KiB(time.as_micros() as u64);
+        Percent::share(micros(part), micros(whole)).min(Percent::HUNDRED)
+    }
+
+    /// This share of a time.
+    pub fn of_duration(self, whole: Duration) -> Duration {
+        Duration::from_micros(self.of(KiB(whole.as_micros() as u64)).0)
+    }
+
+    /// What is missing up to `other`, at least nothing.
+    pub fn up_to(self, other: Percent) -> Percent {
+        Percent(other.0.saturating_sub(self.0))
+    }
 }
 
 /// Two decimals, padded to the width that `{:5}` asks for.
@@ -392,7 +408,7 @@ pub fn parse_niceness(text: &[u8]) -> Result<i32, Fault> {
     Some(niceness).filter(|niceness| (-20..20).contains(niceness)).ok_or(Fault::OutOfRange)
 }
 
-/// `TERM[,KILL]`; KILL is half of TERM where it is left out.
+/// `TERM[,KILL]`; KILL, where it is left out, is half of TERM.
 fn pair(text: &[u8], parse: fn(&[u8]) -> Result<u64, Fault>) -> Result<Levels<u64>, Fault> {
     let comma = text.iter().position(|&byte| byte == b',');
     let term = parse(&text[..comma.unwrap_or(text.len())])?;
@@ -406,6 +422,15 @@ fn pair(text: &[u8], parse: fn(&[u8]) -> Result<u64, Fault>) -> Result<Levels<u6
 pub fn parse_percents(text: &[u8]) -> Result<Levels<Percent>, Fault> {
     let Levels { term, kill } = pair(text, |text| Ok(parse_percent(text)?.0.into()))?;
     Ok(Levels { term: Percent(term as u32), kill: Percent(kill as u32) })
+}
+
+/// The same for a share that is bad when it is high: KILL, where it is left out, is 0 for never.
+pub fn parse_shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
+    let mut levels = parse_percents(text)?;
+    if !text.contains(&b',') {
+        levels.kill = Percent::default();
+    }
+    Ok(levels)
 }
 
 pub fn parse_sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {

@@ -131,7 +131,7 @@ impl Candidate {
 
 /// Thousandths of memory that `--prefer` adds and `--avoid` takes: what earlyoom's users know
 /// as 300 points, before Linux 5.9 made 450 of it.
-const BONUS: i64 = 300;
+pub const BONUS: i64 = 300;
 
 /// The rules of one choice.
 pub struct Rules<'a> {

@@ -215,7 +215,7 @@ fn a_look_costs_four_reads_more_where_a_limit_counts_and_none_on_a_machine() {
             let (least, most) = (LOOKS * a_look, (LOOKS + 5) * a_look);
             assert!((least..=most).contains(&reads), "{reads} reads, not {least} to {most}");
         };
-        let guard = sandbox.guard(&["-c", "none", "-r", "3600"]);
+        let guard = sandbox.guard(&["-c", "none", "-r", "3600", "--psi", "0"]);
         let Some(reads) = reads_in_looks(&guard) else {
             return skip("this kernel counts no reads");
         };
@@ -224,7 +224,7 @@ fn a_look_costs_four_reads_more_where_a_limit_counts_and_none_on_a_machine() {
         guard.stop();
         with_fake(sandbox, |cgroup, _| {
             cgroup.set("", Some(200), 50);
-            let guard = sandbox.guard(&["-c", "none", "-r", "3600"]);
+            let guard = sandbox.guard(&["-c", "none", "-r", "3600", "--psi", "0"]);
             about(reads_in_looks(&guard).expect("reads"), 3 + 4);
             guard.stop();
         });

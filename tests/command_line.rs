@@ -49,6 +49,8 @@ const VALUED: &[(&str, &str)] = &[
     ("--cooldown", "seconds from 0 to 31536000"),
     ("-r", "seconds from 0 to 31536000"),
     ("--report", "seconds from 0 to 31536000"),
+    ("--psi", "a percentage from 0 to 100"),
+    ("--psi-window", "seconds from 0.5 to 31536000"),
     ("--set-priority", "a niceness from -20 to 19"),
 ];
 

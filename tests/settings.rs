@@ -42,6 +42,8 @@ const SETTINGS: &[Setting] = &[
     row("--swap", "SWAP_THRESHOLD", "100", "20,10"),
     row("--mem-size", "MEM_SIZE", "64M,32M", "1024"),
     row("--swap-size", "SWAP_SIZE", "1M", "2M,0"),
+    row("--psi", "PSI", "0", "12.5,40"),
+    row("--psi-window", "PSI_WINDOW", "2", "0.5"),
     row("--process-limit", "PROCESS_LIMIT", "500M", "1024"),
     row("--threshold", "THRESHOLD", "1.5", "2"),
     row("--interval", "INTERVAL", "30", "0.5"),

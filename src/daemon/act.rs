@@ -34,10 +34,15 @@ impl Daemon {
                 Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
+            // The one in flight may have been chosen before the bomb could be told.
+            Step::Escalate(_) if self.end_swarm(None, memory) => self.victim = None,
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
+                // What stalled for its sake is not to be laid at the next one's door.
+                self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
+                    self.respawns.ended(target.id, clock::ticks());
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
                     self.ended(&hand.event);
                 }
@@ -58,8 +63,10 @@ impl Daemon {
                     self.notify(Word::Stuck, &hand.event);
                 }
             }
-            Step::Useless { gained, expected, pause } => {
-                log::useless(&mut self.helper, gained, expected, pause);
+            Step::Useless { gained, expected, taken, pause } => {
+                log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
+                // Of a bomb of which it was one.
+                self.end_swarm(None, memory);
             }
         }
     }
@@ -69,7 +76,7 @@ impl Daemon {
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         say!(self.helper, Notice, "process {} was asked to end already: waiting for it", id.pid);
         let signal = if hand.event.is_kill { Deadly::Kill } else { Deadly::Term };
         let adopted = Adopted { id, signal, held, first, deadline };
@@ -90,12 +97,15 @@ impl Daemon {
                     self.replace_helper();
                     continue;
                 }
-                log::low(&mut self.helper, memory, signal);
+                log::low(&mut self.helper, &self.config, memory, signal);
                 let wait = self.machine.alone(memory, clock::now());
                 self.helper.ask_again();
                 log::nobody(&mut self.helper, wait);
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
+            if self.end_swarm(Some(candidate), memory) {
+                return;
+            }
             let pid = candidate.id().pid;
             let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
@@ -130,7 +140,7 @@ impl Daemon {
     }
 
     #[inline(never)]
-    fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
         let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
@@ -155,9 +165,14 @@ impl Daemon {
         before: &Memory,
     ) -> Result<(), Miss> {
         let id = candidate.id();
+        let parent = self.parent_of(&candidate.stat);
+        if let Some(parent) = parent {
+            self.end_respawner(parent, &candidate.stat, id.start, wanted, before);
+        }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let mut hand = self.take_hold(candidate, wanted, Reason::Memory, hook_until, Level::Kill);
+        let reason = self.reason(before);
+        let mut hand = self.take_hold(candidate, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
@@ -177,10 +192,18 @@ impl Daemon {
             self.machine.rehearsed(now);
         } else {
             self.machine.signalled(id, signal, held, &memory, now);
+            self.respawns.signalled(id, parent, clock::ticks());
             self.victim = hand;
             self.offenders.forget(id);
         }
         Ok(())
+    }
+
+    pub(super) fn reason(&self, memory: &Memory) -> Reason {
+        match Limits::of(&self.config, memory).is_stall(memory) {
+            true => Reason::Stall,
+            false => Reason::Memory,
+        }
     }
 
     #[inline(never)]
@@ -201,7 +224,7 @@ impl Daemon {
     #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
-        log::low(&mut self.helper, memory, signal);
+        log::low(&mut self.helper, &self.config, memory, signal);
         if self.config.dryrun {
             say!(self.helper, Notice, "would ask the kernel to kill (sysrq f)");
             return self.machine.rehearsed(now);

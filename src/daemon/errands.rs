@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::helper::{Duty, Priority, LINE};
 use crate::log;
 use crate::policy::Limits;
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
@@ -175,7 +176,7 @@ impl Daemon {
             return false;
         }
         let cgroup = find_cgroup(&mut self.proc, &config);
-        let read = self.meminfo.read_within(&mut self.proc, cgroup.as_ref());
+        let read = self.meminfo.read(&mut self.proc, cgroup.as_ref());
         let Ok(Some(memory)) = read else { return false };
         if !config.check_sizes(memory.total, &mut |_| {}) {
             return false;
@@ -206,12 +207,17 @@ impl Daemon {
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
         let other_cgroup = self.config.cgroup != config.cgroup;
+        let measures = |config: &Config| (config.asks_for_stalls(), config.psi_window);
+        let is_new = measures(&config) != measures(&self.config);
         self.config = config;
-        (self.meminfo.cgroup, self.memory) = (cgroup, Some(memory));
+        (self.cgroup, self.memory) = (cgroup, Some(memory));
         if other_cgroup {
             (self.standing, self.next_word) = (None, now);
             self.forget_pressure();
             self.follow_pressure();
+        }
+        if is_new || other_cgroup {
+            self.watch_stalls();
         }
         true
     }
@@ -272,8 +278,8 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let Some((memory, meminfo)) = memory(proc, config) else { return false };
-    let seen = (&memory, meminfo.cgroup.as_ref());
+    let Some((memory, cgroup)) = memory(proc, config) else { return false };
+    let seen = (&memory, cgroup.as_ref());
     let summary = explain::text(proc, seen, config, scale, false, helper, &mut |_| {});
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
@@ -284,8 +290,9 @@ fn tell_candidates(
     true
 }
 
-fn memory(proc: &mut Proc, config: &Config) -> Option<(Memory, MemInfo)> {
+fn memory(proc: &mut Proc, config: &Config) -> Option<(Memory, Option<Cgroup>)> {
     let mut meminfo = MemInfo::open(proc).ok()?;
-    meminfo.cgroup = find_cgroup(proc, config);
-    Some((meminfo.read(proc).ok()??, meminfo))
+    let cgroup = find_cgroup(proc, config);
+    meminfo.look_at_tmpfs(proc, cgroup.as_ref());
+    Some((meminfo.read(proc, cgroup.as_ref()).ok()??, cgroup))
 }

@@ -9,6 +9,7 @@ use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{self, Level};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
@@ -112,7 +113,8 @@ impl Judge for PatternJudge<'_> {
 /// All that judging takes, as it is now.
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
-    pub meminfo: &'a MemInfo,
+    pub meminfo: &'a mut MemInfo,
+    pub cgroup: Option<&'a Cgroup>,
     pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
@@ -122,19 +124,19 @@ impl Daemon {
     #[inline(never)]
     pub(super) fn court(&mut self) -> Court<'_> {
         let family = scan::family(&mut self.proc, self.helper.pid());
-        let (memory, cgroup) = (self.memory.unwrap_or_default(), self.meminfo.cgroup.as_ref());
+        let (memory, cgroup) = (self.memory.unwrap_or_default(), self.cgroup.as_ref());
         let left = self.machine.left();
         let rules = Rules::new(&self.config, memory.total, self.scale, family, left);
         let rules = rules.within(cgroup, &memory);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        let (proc, meminfo, config) = (&mut self.proc, &self.meminfo, &self.config);
-        Court { proc, meminfo, config, rules, judge }
+        let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
+        Court { proc, meminfo, cgroup, config, rules, judge }
     }
 
     /// Memory as it is this moment, if it can be read.
     pub(super) fn fresh_memory(&mut self) -> Option<Memory> {
-        self.meminfo.read(&mut self.proc).ok().flatten()
+        self.meminfo.read(&mut self.proc, self.cgroup.as_ref()).ok().flatten()
     }
 
     /// Takes hold of a candidate, has its command line read while it has one,
@@ -166,7 +168,7 @@ impl Daemon {
     }
 
     /// In a dry run they are rare.
-    fn may_run_hooks(&mut self) -> bool {
+    pub(super) fn may_run_hooks(&mut self) -> bool {
         let now = clock::now();
         let may = !self.config.dryrun || now >= self.next_dry_hooks;
         if may {
@@ -189,7 +191,7 @@ impl Daemon {
         }
     }
 
-    fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
+    pub(super) fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
         let portrait = self.portray(candidate);
         Event {
             id: candidate.id(),
@@ -228,7 +230,7 @@ impl Daemon {
             self.signal(&hand.target, signal)?;
         }
         match low {
-            Some(memory) => log::low(&mut self.helper, memory, signal),
+            Some(memory) => log::low(&mut self.helper, &self.config, memory, signal),
             None => log::above_limit(&mut self.helper, &portrait, self.config.limit),
         }
         log::sending(&mut self.helper, signal, dryrun, &portrait);

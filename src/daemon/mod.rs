@@ -2,13 +2,16 @@
 //! the loop has begun.
 //!
 //! Here is the loop; `start` prepares it, `act` does what low memory asks for, `limit` what the
-//! limit for each process does, both by `hold`, and `errands` what SIGHUP and SIGUSR1 ask for.
+//! limit for each process does, both by `hold`, `swarm` and `respawn` end what would come again
+//! and again, and `errands` what SIGHUP and SIGUSR1 ask for.
 
 mod act;
 mod errands;
 mod hold;
 mod limit;
+mod respawn;
 mod start;
+mod swarm;
 
 use crate::config::Config;
 use crate::filter::Filter;
@@ -16,9 +19,10 @@ use crate::helper::Helper;
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
-use crate::procfs::cgroup::Standing;
+use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::respawn::Respawns;
 use crate::say;
 use crate::sources::Sources;
 use crate::stats::{Number, Stats};
@@ -27,7 +31,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
-use crate::units::Moment;
+use crate::units::{KiB, Moment};
 use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
@@ -51,6 +55,8 @@ const FOLLOW: Duration = Duration::from_millis(20);
 const STATS_EVERY: Duration = Duration::from_secs(15);
 /// Some managers change a limit every few seconds.
 const BETWEEN_WORDS: Duration = Duration::from_secs(60);
+/// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
+const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
@@ -62,6 +68,8 @@ pub struct Daemon {
     on_terminal: bool,
     proc: Box<Proc>,
     meminfo: MemInfo,
+    /// Whose limit counts in place of the machine's memory, while it has one.
+    cgroup: Option<Cgroup>,
     scale: Scale,
     signals: OwnedFd,
     psi: Option<OwnedFd>,
@@ -70,6 +78,9 @@ pub struct Daemon {
     filter: Filter,
     machine: Machine,
     victim: Option<InHand>,
+    respawns: Respawns,
+    /// A parent that was asked to end, and when.
+    respawner: Option<(InHand, Moment)>,
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
     offenders: Offenders,
@@ -86,6 +97,10 @@ pub struct Daemon {
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
     said_shrunk: bool,
+    /// `Shmem` when the helper was asked for what tmpfs holds of it, and when it may be asked
+    /// again.
+    shmem_asked: KiB,
+    next_tmpfs: Moment,
     next_report: Option<Moment>,
     next_stats: Option<Moment>,
     stats: Stats,
@@ -155,6 +170,7 @@ impl Daemon {
 
     fn guard_memory(&mut self) -> bool {
         let mut plain = true;
+        self.follow_respawner();
         for _ in 0..STEPS {
             self.read_memory();
             let Some(memory) = self.memory else { return false };
@@ -175,8 +191,11 @@ impl Daemon {
     fn read_memory(&mut self) {
         self.stats.count_look();
         self.look_for_lost_cgroup();
+        if let Some(held) = self.helper.take_tmpfs() {
+            self.meminfo.take_tmpfs(held, self.shmem_asked);
+        }
         let was_blind = self.memory.is_none();
-        let read = self.meminfo.read(&mut self.proc);
+        let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
         self.memory = *read.as_ref().unwrap_or(&None);
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
@@ -197,10 +216,13 @@ impl Daemon {
     /// That of a service goes and comes with it.
     #[inline(never)]
     fn look_for_lost_cgroup(&mut self) {
-        let Daemon { meminfo, proc, config, .. } = self;
-        let Some(cgroup) = &mut meminfo.cgroup else { return };
-        if cgroup.find_again(proc, config.cgroup.as_ref()) && self.psi.is_none() {
-            self.follow_pressure();
+        let Daemon { cgroup, proc, config, .. } = self;
+        let Some(cgroup) = cgroup else { return };
+        if cgroup.find_again(proc, config.cgroup.as_ref()) {
+            self.watch_stalls();
+            if self.psi.is_none() {
+                self.follow_pressure();
+            }
         }
     }
 
@@ -208,7 +230,7 @@ impl Daemon {
     #[inline(never)]
     fn follow_pressure(&mut self) {
         if self.config.memory {
-            self.psi = psi_trigger(&self.proc, &self.meminfo);
+            self.psi = psi_trigger(&self.proc, self.cgroup.as_ref());
         }
     }
 
@@ -223,7 +245,7 @@ impl Daemon {
     #[inline(never)]
     fn tell_bounds(&mut self) {
         let (Some(memory), now) = (&self.memory, clock::now()) else { return };
-        let bounds = log::Bounds::of(self.meminfo.cgroup.as_ref(), memory);
+        let bounds = log::Bounds::of(self.cgroup.as_ref(), memory);
         let Some(bounds) = bounds.filter(|bounds| Some(bounds.standing) != self.standing) else {
             return;
         };
@@ -264,6 +286,12 @@ impl Daemon {
             say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
         }
         let now = clock::now();
+        if now >= self.next_tmpfs && self.meminfo.asks_for_tmpfs(&memory) {
+            self.next_tmpfs = now.after(TMPFS_EVERY);
+            if self.helper.ask_for_tmpfs() {
+                self.shmem_asked = memory.shmem;
+            }
+        }
         if self.next_report.is_some_and(|at| now >= at) {
             if !self.config.debug {
                 say!(self.helper, Info, "{}", log::State(&memory));
@@ -307,7 +335,7 @@ impl Daemon {
     #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
-        let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
+        let mut waiter = Waiter::<{ 5 + FLIGHTS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
@@ -318,11 +346,14 @@ impl Daemon {
         if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
             waiter.add(errand, Wish::Readable);
         }
+        if let Some(pidfd) = self.respawner.as_ref().and_then(|(hand, _)| hand.target.pidfd()) {
+            waiter.add(pidfd, Wish::Readable);
+        }
         self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
-            match self.meminfo.cgroup {
+            match self.cgroup {
                 // It went with a cgroup that was removed, so that nothing waits for anything.
                 Some(_) => self.psi = None,
                 None => self.forget_pressure(),
@@ -343,7 +374,9 @@ impl Daemon {
         let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
             Attention::Closest => Some(Duration::ZERO),
             Attention::NowAndThen => Some(NOW_AND_THEN),
-            Attention::ByHeadroom => limits.quiet_for(memory, self.rate.at(now)),
+            Attention::ByHeadroom => {
+                limits.quiet_for(memory, self.rate.at(now), self.psi.is_some())
+            }
         };
         let due = [
             quiet.map(|quiet| now.after(quiet)),
@@ -360,8 +393,9 @@ impl Daemon {
             next = next.min(*at);
         }
         next = next.max(closest);
-        let victim = self.victim.as_ref();
-        let follows = victim.is_some_and(|hand| hand.target.needs_looking());
+        let parent = self.respawner.as_ref().map(|(hand, _)| hand);
+        let mut hands = self.victim.iter().chain(parent);
+        let follows = hands.any(|hand| hand.target.needs_looking());
         if follows || self.offenders.needs_looking() {
             next = next.min(now.after(FOLLOW));
         }

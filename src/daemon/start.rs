@@ -15,6 +15,7 @@ use crate::policy::{Budget, FillRate, Limits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::respawn::Respawns;
 use crate::rivals;
 use crate::say;
 use crate::sources::Sources;
@@ -39,9 +40,10 @@ const MEASURE_SIZE: KiB = KiB::from_mib(16);
 const TOO_LATE: u64 = 10;
 /// If nothing could be measured: what earlyoom reckons with.
 const FILL_RATE: KiB = KiB(6_000_000);
-/// Stalls of a twentieth of two seconds wake the watch early. Windows that are a multiple
-/// of 2 s need no privilege (Documentation/accounting/psi.rst).
-const PSI_TRIGGER: &[u8] = b"some 100000 2000000\0";
+/// A stall wakes the watch early: of a tenth of the shortest window that the kernel has, or
+/// where that is refused, of a twentieth of two seconds, which need no privilege
+/// (Documentation/accounting/psi.rst) and are looked at every two seconds only.
+const PSI_TRIGGERS: [&[u8]; 2] = [b"some 50000 500000\0", b"some 100000 2000000\0"];
 
 /// What the daemon is built from, opened while that can still be refused.
 pub struct Parts {
@@ -50,6 +52,7 @@ pub struct Parts {
     pub on_terminal: bool,
     pub proc: Box<Proc>,
     pub meminfo: MemInfo,
+    pub cgroup: Option<Cgroup>,
     pub memory: Memory,
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
@@ -94,7 +97,7 @@ impl Daemon {
     /// on the stack, whose pages the loop has a better use for.
     #[inline(never)]
     pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
-        let Parts { config, sources, mut proc, meminfo, memory, .. } = parts;
+        let Parts { config, sources, mut proc, meminfo, cgroup, memory, .. } = parts;
         let filter = Filter::new(&config.patterns, &users_file(&config));
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
@@ -106,7 +109,7 @@ impl Daemon {
         let helper = Helper::new(duty(&config, inherited))?;
         let now = clock::now();
         // A container without a limit is nothing to be told.
-        let container = meminfo.cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
+        let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
         let standing = container.map(|_| Standing::Unlimited);
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
@@ -115,19 +118,22 @@ impl Daemon {
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
-            psi: config.memory.then(|| psi_trigger(&proc, &meminfo)).flatten(),
+            psi: config.memory.then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
             config,
             sources,
             inherited,
             on_terminal: parts.on_terminal,
             proc,
             meminfo,
+            cgroup,
             scale: parts.scale,
             signals,
             sysrq: parts.sysrq,
             helper,
             filter,
             victim: None,
+            respawns: Respawns::default(),
+            respawner: None,
             next_dry_hooks: Moment::default(),
             rate: FillRate::new(rate),
             budget: Budget::new(),
@@ -137,9 +143,21 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
+            shmem_asked: KiB::ZERO,
+            next_tmpfs: now,
         });
         daemon.say_hello(&memory, rate, refused, &parts.notices);
         Ok(daemon)
+    }
+
+    /// Measures stalls as the settings ask for, from now on.
+    #[inline(never)]
+    pub(super) fn watch_stalls(&mut self) {
+        let window = Some(self.config.psi_window).filter(|_| self.config.asks_for_stalls());
+        if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, self.cgroup.as_ref(), window)
+        {
+            log::no_stalls(&mut self.helper, &error);
+        }
     }
 
     /// What a user should know from the start.
@@ -177,6 +195,7 @@ impl Daemon {
                  ones are candidates"
             );
         }
+        self.watch_stalls();
         // A limit alone gets into nobody's way.
         if self.config.memory {
             let Court { proc, rules, .. } = self.court();
@@ -276,13 +295,15 @@ fn is_hidden(proc: &Proc) -> bool {
 
 /// Of the cgroup whose memory counts, where that can be had: in a container it may be read, but
 /// not written.
-pub fn psi_trigger(proc: &Proc, meminfo: &MemInfo) -> Option<OwnedFd> {
-    let set = |file: io::Result<OwnedFd>| {
+pub fn psi_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
+    let set = |file: io::Result<OwnedFd>, trigger: &[u8]| {
         let file = file.ok()?;
-        fd::write(file.as_fd(), PSI_TRIGGER).ok()?;
+        fd::write(file.as_fd(), trigger).ok()?;
         Some(file)
     };
-    let of_cgroup = meminfo.cgroup.as_ref().map(|cgroup| cgroup.open_pressure(Access::Trigger));
-    let of_machine = || set(proc.open_file(b"pressure/memory", Access::Trigger));
-    of_cgroup.and_then(set).or_else(of_machine)
+    let of_cgroup = |trigger: &&[u8]| set(cgroup?.open_pressure(Access::Trigger), trigger);
+    let of_machine =
+        |trigger: &&[u8]| set(proc.open_file(b"pressure/memory", Access::Trigger), trigger);
+    let triggers = || PSI_TRIGGERS.iter();
+    triggers().find_map(of_cgroup).or_else(|| triggers().find_map(of_machine))
 }

@@ -5,7 +5,6 @@ use super::message::{line, Priority, When};
 use super::outbox::Outboxes;
 use crate::bytes::Buf;
 use crate::event::Event;
-use crate::stats::Reason;
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::fd;
@@ -151,10 +150,7 @@ fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.
 fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
-    let reason = match event.reason {
-        Reason::Memory => "memory",
-        Reason::Limit => "limit",
-    };
+    let reason = event.reason.word();
     // Of earlyoom's variables there are the first two of each.
     let numbers: [i64; 6] = [
         event.id.pid.number().into(),

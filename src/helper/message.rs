@@ -107,6 +107,8 @@ pub mod kind {
     /// The answer to a question; the second, if it could not be read.
     pub const COMMAND: u8 = b'A';
     pub const NO_COMMAND: u8 = b'U';
+    /// A question for what all tmpfs hold, and the answer: a packed number of KiB.
+    pub const TMPFS: u8 = b'T';
     /// The memory of `id`, and of the group of that number, if it is one.
     pub const RELEASE: u8 = b'R';
     /// A hook of that number, for the packed event; asked for at the moment `id.start`.

@@ -21,7 +21,7 @@ use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
-use crate::units::{Identity, Moment, Pid};
+use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::Remembered;
 use message::{kind, Message, LOST, NOBODY};
 pub use message::{line, Priority, When, Word, LINE};
@@ -84,6 +84,12 @@ pub struct Helper {
     late_until: Option<Moment>,
     /// Since when it has not taken what was sent.
     full_since: Option<Moment>,
+    /// It was asked what tmpfs holds and has not answered.
+    owes_tmpfs: bool,
+    /// A helper had to be replaced meanwhile: none is asked again.
+    tmpfs_hangs: bool,
+    /// What it answered last.
+    tmpfs: Option<KiB>,
 }
 
 impl Helper {
@@ -114,6 +120,9 @@ impl Helper {
             late: Remembered::default(),
             late_until: None,
             full_since: None,
+            owes_tmpfs: false,
+            tmpfs_hangs: false,
+            tmpfs: None,
         })
     }
 
@@ -127,6 +136,7 @@ impl Helper {
             self.unread_until = self.started.after(UNREAD_FOR);
         }
         self.full_since = None;
+        self.tmpfs_hangs |= std::mem::take(&mut self.owes_tmpfs);
         let pid = process::split(Some(theirs), || {
             arena::forbid();
             signal::leave_to_parent();
@@ -179,6 +189,24 @@ impl Helper {
     /// Tells the people who are logged in.
     pub fn notify(&mut self, word: Word, event: &Event) {
         self.send(kind::NOTIFY, NOBODY, word as i32, event.pack().as_bytes());
+    }
+
+    /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.
+    pub fn ask_for_tmpfs(&mut self) -> bool {
+        let asks = !self.owes_tmpfs && !self.tmpfs_hangs;
+        if asks {
+            self.owes_tmpfs = true;
+            self.send(kind::TMPFS, NOBODY, 0, b"");
+        }
+        asks
+    }
+
+    /// The answer, once.
+    pub fn take_tmpfs(&mut self) -> Option<KiB> {
+        if self.owes_tmpfs {
+            self.drain();
+        }
+        self.tmpfs.take()
     }
 
     /// Frees the memory of `id`, which was sent SIGKILL, and of its whole `group`.
@@ -266,11 +294,17 @@ impl Helper {
             let Some(Message { kind, number, text, .. }) = Message::parse(&buf[..len]) else {
                 continue;
             };
-            if kind == kind::HOOK_ENDED && number == self.hooks {
-                self.hook_ended = number;
-            } else if kind != kind::HOOK_ENDED && number == self.questions {
-                answer = Some((kind == kind::COMMAND).then(|| CommandLine::from_bytes(text)));
-                self.silent_since = None;
+            match kind {
+                kind::HOOK_ENDED if number == self.hooks => self.hook_ended = number,
+                kind::COMMAND | kind::NO_COMMAND if number == self.questions => {
+                    answer = Some((kind == kind::COMMAND).then(|| CommandLine::from_bytes(text)));
+                    self.silent_since = None;
+                }
+                kind::TMPFS => {
+                    self.owes_tmpfs = false;
+                    self.tmpfs = text.try_into().ok().map(u64::from_ne_bytes).map(KiB);
+                }
+                _ => {}
             }
         }
         answer

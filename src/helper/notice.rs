@@ -98,6 +98,7 @@ fn texts(word: Word, event: &Event, command: &ShortCommand) -> (Text, Text, usiz
             },
             match event.reason {
                 Reason::Memory => "Memory is low.",
+                Reason::Stall => "Memory is short, and everything waited for it.",
                 Reason::Limit => "It was too large.",
             },
         ),

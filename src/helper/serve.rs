@@ -197,6 +197,12 @@ impl Serving<'_> {
                     false => self.answer(kind::NO_COMMAND, number, b""),
                 }
             }
+            kind::TMPFS => {
+                // Nothing known is better than an old number.
+                if let Ok(held) = self.proc.held_by_tmpfs() {
+                    self.answer(kind::TMPFS, 0, &held.0.to_ne_bytes());
+                }
+            }
             kind::RELEASE => self.release(id, number),
             kind::HOOK_BEFORE | kind::HOOK_AFTER => {
                 let is_before = kind == kind::HOOK_BEFORE;

@@ -12,6 +12,7 @@
 //! | in flight, ended | 2 s over, no memory coming back | stuck: left alone, watching |
 //! | settling | memory given back, or taken by others | watching |
 //! | settling | nothing given back | useless: pausing |
+//! | watching | memory low, and tmpfs took what was given back | useless: pausing |
 //! | pausing | the time over, or fresh memory taken | watching |
 //!
 //! Pure: `daemon` does what a step says and reports back. `target` has the system calls.
@@ -39,6 +40,8 @@ pub const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 const ALONE: Backoff = Backoff::new(1, 60);
 /// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
 const USELESS: Backoff = Backoff::new(10, 300);
+/// Files that grow more slowly than this after a kill are not what it was for.
+const FLOWS_ON: Duration = Duration::from_secs(60);
 /// A dry run says each victim at most this often.
 pub const DRY: Duration = Duration::from_secs(1);
 
@@ -74,8 +77,9 @@ pub enum Step {
     LetOff { id: Identity },
     /// The victim does not die.
     Stuck { id: Identity },
-    /// The last kill gave back `gained` of the `expected` memory: pausing.
-    Useless { gained: KiB, expected: KiB, pause: Duration },
+    /// The last kill gave back `gained` of the `expected` memory, or more, and tmpfs has taken
+    /// `taken` of it: pausing.
+    Useless { gained: KiB, expected: KiB, taken: KiB, pause: Duration },
 }
 
 /// Why SIGTERM is not enough any more.
@@ -131,6 +135,8 @@ pub struct Machine {
     cool_at: Moment,
     alone: Backoff,
     useless: Backoff,
+    /// What the last victim gave back, and until when that may tell something.
+    last: Option<(Settling, Moment)>,
     let_off: Remembered,
     left: Remembered,
 }
@@ -144,6 +150,7 @@ impl Machine {
             cool_at: Moment::default(),
             alone: ALONE,
             useless: USELESS,
+            last: None,
             let_off: Remembered::default(),
             left: Remembered::default(),
         }
@@ -195,11 +202,9 @@ impl Machine {
             }
             State::Settling(settling) => match settling.verdict(look) {
                 Verdict::Wait => return Step::Wait,
-                Verdict::Over => {}
+                Verdict::Over => self.last = Some((*settling, look.now.after(FLOWS_ON))),
                 Verdict::Useless { gained, expected } => {
-                    let pause = self.useless.next(look.now);
-                    self.pause(look.now.after(pause), Some(look.memory));
-                    return Step::Useless { gained, expected, pause };
+                    return self.useless(look, gained, expected, KiB::ZERO);
                 }
             },
             State::Pausing { until, taken_beyond } => {
@@ -214,11 +219,25 @@ impl Machine {
             }
         }
         self.state = State::Watching;
+        if level != Level::Fine {
+            let last = self.last.take().filter(|&(_, until)| look.now < until);
+            if let Some((last, _)) = last {
+                if let Some(taken) = last.taken_by_files(look.memory) {
+                    return self.useless(look, last.expected(), last.expected(), taken);
+                }
+            }
+        }
         match level {
             Level::Term if look.now >= self.cool_at => Step::Choose(Deadly::Term),
             Level::Kill => Step::Choose(Deadly::Kill),
             Level::Fine | Level::Term => Step::Wait,
         }
+    }
+
+    fn useless(&mut self, look: Look<'_>, gained: KiB, expected: KiB, taken: KiB) -> Step {
+        let pause = self.useless.next(look.now);
+        self.pause(look.now.after(pause), Some(look.memory));
+        Step::Useless { gained, expected, taken, pause }
     }
 
     /// With `memory`, fresh anonymous memory ends the pause.
@@ -351,7 +370,7 @@ impl Machine {
 
 /// What is anonymous beyond this has been taken anew.
 fn fresh_beyond(memory: &Memory) -> KiB {
-    memory.anon.plus(settle::noise(memory))
+    memory.anon.plus(memory.noise())
 }
 
 impl Flight {
@@ -368,7 +387,7 @@ impl Flight {
     }
 
     fn gives_back(&self, look: Look<'_>) -> bool {
-        look.memory.available > self.available.plus(settle::noise(look.memory))
+        look.memory.available > self.available.plus(look.memory.noise())
     }
 
     /// Without a grace only memory decides about a process that was asked.

@@ -13,12 +13,6 @@ use std::time::Duration;
 /// Longer than any late return that was seen.
 const CREDIT: Duration = Duration::from_secs(10);
 
-/// As much as available memory moves by itself, in caches and per-processor counters:
-/// 1/256 of user memory, 1 MiB of 256.
-pub fn noise(memory: &Memory) -> KiB {
-    KiB(memory.user.0 / 256)
-}
-
 /// What was seen of memory since the signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settling {
@@ -31,6 +25,8 @@ pub struct Settling {
     least_anon: KiB,
     swap_free: KiB,
     most_swap_free: KiB,
+    /// Least that tmpfs held, as far as it was seen.
+    least_files: KiB,
 }
 
 pub enum Verdict {
@@ -55,6 +51,7 @@ impl Settling {
             least_anon: memory.anon,
             swap_free: memory.swap_free,
             most_swap_free: memory.swap_free,
+            least_files: memory.files,
         }
     }
 
@@ -83,6 +80,7 @@ impl Settling {
         self.high = self.high.max(memory.available);
         self.least_anon = self.least_anon.min(memory.anon);
         self.most_swap_free = self.most_swap_free.max(memory.swap_free);
+        self.least_files = self.least_files.min(memory.files);
 
         let returned = self.high.less(self.low);
         let owed = self.held.anon.less(returned);
@@ -99,7 +97,7 @@ impl Settling {
         let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
         let gave_back = gained.0 >= self.held.total().0 / 4;
         let fall = self.low.less(memory.available);
-        if fall > noise(memory) {
+        if fall > memory.noise() {
             // Somebody takes memory. Where that is anonymous, killing reaches it, whatever
             // the last kill is late with.
             return if gave_back || retaken.0 >= fall.0 / 2 {
@@ -119,6 +117,20 @@ impl Settling {
     }
 
     fn useless(&self, gained: KiB) -> Verdict {
-        Verdict::Useless { gained, expected: self.held.total() }
+        Verdict::Useless { gained, expected: self.expected() }
+    }
+
+    /// What the end should give back.
+    pub fn expected(&self) -> KiB {
+        self.held.total()
+    }
+
+    /// How much of what was given back files in tmpfs have taken, if that is where it went:
+    /// ending the next one would only make room for more of them.
+    pub fn taken_by_files(&self, memory: &Memory) -> Option<KiB> {
+        let taken = memory.files.less(memory.unseen).less(self.least_files);
+        let taken_anew = memory.anon.less(self.least_anon);
+        (taken.0 >= self.expected().0 / 2 && taken > taken_anew.plus(memory.noise()))
+            .then_some(taken)
     }
 }

@@ -29,6 +29,7 @@ impl World {
     fn set(&mut self, available: u64, tmpfs: u64) {
         self.memory.available = KiB::from_mib(available);
         self.memory.anon = KiB::from_mib(1000 - available - tmpfs);
+        self.memory.files = KiB::from_mib(tmpfs);
     }
 
     fn step(&mut self, victim_gone: bool) -> Step {
@@ -215,7 +216,10 @@ fn a_kill_that_gives_nothing_back_is_useless_and_pauses_double() {
         world.pass(1);
         let expected = KiB::from_mib(60);
         let pause = Duration::from_secs(pause);
-        assert_eq!(world.step(false), Step::Useless { gained: KiB::ZERO, expected, pause });
+        assert_eq!(
+            world.step(false),
+            Step::Useless { gained: KiB::ZERO, expected, taken: KiB::ZERO, pause }
+        );
         world.pass(pause.as_millis() as u64 - 1);
         assert_eq!(world.step(false), Step::Wait);
     }
@@ -337,4 +341,49 @@ fn a_dry_run_names_a_victim_once_a_second() {
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
     assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+}
+
+#[test]
+fn what_tmpfs_takes_killing_does_not_give_back() {
+    let mut world = World::new();
+    world.set(100, 600);
+    world.kill(9, 100);
+    // It has given all back, and files take it: a second kill would be for them.
+    world.set(200, 600);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(3000);
+    world.set(90, 710);
+    let taken = KiB::from_mib(110);
+    let (expected, pause) = (KiB::from_mib(100), Duration::from_secs(10));
+    assert_eq!(world.step(false), Step::Useless { gained: expected, expected, taken, pause });
+    world.pass(9000);
+    assert_eq!(world.step(false), Step::Wait);
+    // Anonymous memory taken anew is another matter.
+    world.set(80, 700);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn files_that_are_not_seen_yet_may_be_memory_that_processes_share() {
+    let mut world = World::new();
+    world.set(100, 600);
+    world.kill(9, 100);
+    world.set(200, 600);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(3000);
+    world.set(90, 710);
+    world.memory.unseen = KiB::from_mib(110);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn files_that_grew_while_a_hog_did_are_not_to_blame() {
+    let mut world = World::new();
+    world.set(100, 500);
+    world.kill(9, 100);
+    world.set(300, 500);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(3000);
+    world.set(90, 560);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
 }

@@ -62,6 +62,9 @@ pub struct Settings {
     /// In force, at least one of the two is there; the lower one counts.
     pub swap: Option<Levels<Percent>>,
     pub swap_size: Option<Levels<KiB>>,
+    /// Of the window, all tasks stalled on memory for so long. 0 is never.
+    pub psi: Levels<Percent>,
+    pub psi_window: Duration,
     pub process_limit: Option<KiB>,
     pub interval: Option<Duration>,
     pub watch: Option<Watch>,
@@ -90,6 +93,9 @@ pub struct Settings {
     pub cgroup: Option<Path>,
 }
 
+/// TODO figures.
+const PSI: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(0) };
+const PSI_WINDOW: Duration = Duration::from_secs(5);
 /// What sshd, databases and browsers need to close their files; longer, and a machine
 /// that is short of memory waits for a process that will not go.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -111,6 +117,8 @@ impl Default for Settings {
             mem_size: None,
             swap: None,
             swap_size: None,
+            psi: PSI,
+            psi_window: PSI_WINDOW,
             process_limit: None,
             interval: None,
             watch: None,
@@ -175,6 +183,8 @@ pub enum Effect {
 pub enum Kind {
     /// Above 0, at most this.
     Percents(Percent, fn(&mut Settings, Levels<Percent>)),
+    /// From 0, which is never.
+    Shares(fn(&mut Settings, Levels<Percent>)),
     /// Above 0.
     Sizes(fn(&mut Settings, Levels<KiB>)),
     /// At least this.
@@ -196,6 +206,10 @@ impl Kind {
                 let levels = units::parse_percents(text)?;
                 set(settings, levels);
                 levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most
+            }
+            Kind::Shares(set) => {
+                set(settings, units::parse_shares(text)?);
+                true
             }
             Kind::Sizes(set) => {
                 let levels = units::parse_sizes(text)?;

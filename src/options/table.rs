@@ -9,6 +9,8 @@ const HIGHEST: i32 = -20;
 /// A check of the limit reads a file of every process; and in less time a slow board would not
 /// even have started a hook.
 const TENTH: Duration = Duration::from_millis(100);
+/// The kernel's own least, for what it watches itself (Documentation/accounting/psi.rst).
+const LEAST_WINDOW: Duration = Duration::from_millis(500);
 
 pub static TABLE: &[Spec] = &[
     Spec {
@@ -64,6 +66,32 @@ pub static TABLE: &[Spec] = &[
         section: Some(Section::Thresholds),
         default: "",
         help: "absolute, for free swap; with -s the lower one counts",
+    },
+    Spec {
+        spelled: &["--psi"],
+        key: "PSI",
+        effect: Effect::Value {
+            name: "PERCENT[,KILL]",
+            expects: "a percentage from 0 to 100, such as 10 or 10,50",
+            kind: Kind::Shares(|settings, levels| settings.psi = levels),
+        },
+        section: Some(Section::Thresholds),
+        default: "10",
+        help:
+            "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
+               the window while available memory is at or below twice the level of -m; 0: off",
+    },
+    Spec {
+        spelled: &["--psi-window"],
+        key: "PSI_WINDOW",
+        effect: Effect::Value {
+            name: "SECONDS",
+            expects: "seconds from 0.5 to 31536000, decimals allowed",
+            kind: Kind::Seconds(LEAST_WINDOW, |settings, window| settings.psi_window = window),
+        },
+        section: Some(Section::Thresholds),
+        default: "5",
+        help: "over how long the stall is measured",
     },
     Spec {
         spelled: &["--process-limit"],

@@ -92,7 +92,7 @@ struct Figures {
     usage: KiB,
     swap_limit: KiB,
     swap_used: KiB,
-    stat: [KiB; 4],
+    stat: [KiB; 6],
 }
 
 /// No limit.
@@ -266,13 +266,15 @@ fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedF
 }
 
 /// The lines of `memory.stat` that are used, and to which count each belongs.
-const COUNTS: [(&[u8], usize); 6] = [
+const COUNTS: [(&[u8], usize); 8] = [
     (b"anon", ANON),
     (b"rss", ANON),
     (b"inactive_file", FILE),
     (b"active_file", FILE),
     (b"slab_reclaimable", SLAB),
     (b"swap", SWAP),
+    (b"shmem", SHMEM),
+    (b"zswap", ZSWAP),
 ];
 const ANON: usize = 0;
 /// What files hold that no tmpfs has, and that is not locked.
@@ -280,11 +282,14 @@ const FILE: usize = 1;
 const SLAB: usize = 2;
 /// Version 1 counts it here.
 const SWAP: usize = 3;
+const SHMEM: usize = 4;
+/// What is swapped out takes that much; it is told by version 2 alone. What zram takes is nobody's.
+const ZSWAP: usize = 5;
 
 /// Counts in `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
-fn counts(version: Version, text: &[u8]) -> Option<[KiB; 4]> {
-    let (mut counts, mut is_known) = ([KiB::ZERO; 4], false);
+fn counts(version: Version, text: &[u8]) -> Option<[KiB; 6]> {
+    let (mut counts, mut is_known) = ([KiB::ZERO; 6], false);
     let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
     for line in bytes::whole_lines(text) {
         let (key, number) = bytes::cut_at(line, b' ');
@@ -305,17 +310,20 @@ fn bounded(machine: &Memory, figures: &Figures) -> Memory {
     let reserve = low_watermark(limit);
     let spare = reclaimable(stat[FILE], reserve).plus(reclaimable(stat[SLAB], reserve));
     let available = limit.less(usage).plus(spare).min(limit).min(machine.available);
-    let anon = stat[ANON].min(limit);
     let swap_total = swap_limit.min(machine.swap_total);
-    Memory {
+    let mut memory = Memory {
         total: limit,
         available,
-        anon,
-        user: available.plus(anon).min(limit),
+        anon: stat[ANON].min(limit),
+        shmem: stat[SHMEM].min(limit),
+        files: stat[SHMEM].min(limit),
+        compressed: stat[ZSWAP],
         swap_total,
         swap_free: swap_total.less(swap_used).min(machine.swap_free),
         ..*machine
-    }
+    };
+    memory.count_user_memory();
+    memory
 }
 
 /// Of a machine that has `total` (`calculate_min_free_kbytes` and `__setup_per_zone_wmarks` in

@@ -1,12 +1,17 @@
-//! `/proc/meminfo`: kept open, read with one call, parsed by keys at line starts.
+//! `/proc/meminfo`: kept open, read with one call, parsed by keys at line starts; and with it
+//! what else belongs to the state of memory: zram, tmpfs, and how long everything stalled.
 
 use super::cgroup::Cgroup;
+use super::compressed::Compressed;
+use super::pressure::Pressure;
 use super::Proc;
 use crate::bytes;
+use crate::sys::clock;
 use crate::sys::fd::{self, Access};
-use crate::units::KiB;
+use crate::units::{KiB, Percent};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// The state of memory that every decision starts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,13 +25,24 @@ pub struct Memory {
     pub available: KiB,
     /// `AnonPages`: what processes hold that no file backs.
     pub anon: KiB,
-    /// What killing can give back: available and anonymous memory together, at most
-    /// `total`. tmpfs does not count into it.
+    /// What killing can give back: available memory, anonymous, shared by processes, and what
+    /// compressed swap takes; at most `total`. tmpfs does not count into it.
     pub user: KiB,
+    /// `Shmem`: tmpfs, and memory that processes share.
+    pub shmem: KiB,
+    /// What tmpfs holds of that, as far as is known; at most `shmem`.
+    pub files: KiB,
+    /// Of that, what has come since somebody looked, and may be shared by processes instead.
+    pub unseen: KiB,
+    /// What zram and zswap take to hold what is swapped out.
+    pub compressed: KiB,
     /// `SwapTotal`; 0 without swap.
     pub swap_total: KiB,
     /// `SwapFree`, at most `swap_total`.
     pub swap_free: KiB,
+    /// Of the last seconds, in which share all tasks waited for memory; 0 where nobody asks or
+    /// the kernel does not tell.
+    pub stall: Percent,
     /// `available` was estimated.
     pub estimated: bool,
 }
@@ -40,10 +56,28 @@ impl Memory {
     pub fn is_limited(&self) -> bool {
         self.total < self.machine
     }
+
+    /// As much as its amounts move by themselves, in caches and per-processor counters: 1/256
+    /// of user memory, 1 MiB of 256.
+    pub fn noise(&self) -> KiB {
+        KiB(self.user.0 / 256)
+    }
+
+    pub(super) fn count_user_memory(&mut self) {
+        // Whoever reads this has some, so 0 is not told but made up, as in some containers.
+        self.user = match self.anon {
+            KiB::ZERO => self.total,
+            anon => {
+                let shared = self.shmem.less(self.files);
+                let all = self.available.plus(anon).plus(shared).plus(self.compressed);
+                all.min(self.total)
+            }
+        };
+    }
 }
 
 /// The lines that are used (proc(5)).
-const KEYS: [&[u8]; 9] = [
+const KEYS: [&[u8]; 11] = [
     b"MemTotal:",
     b"MemFree:",
     b"MemAvailable:",
@@ -51,6 +85,8 @@ const KEYS: [&[u8]; 9] = [
     b"Inactive(file):",
     b"SReclaimable:",
     b"AnonPages:",
+    b"Shmem:",
+    b"Zswap:",
     b"SwapTotal:",
     b"SwapFree:",
 ];
@@ -69,7 +105,8 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
             }
         }
     }
-    let [total, free, told, active_file, inactive_file, slab, anon, swap_total, swap_free] = lines;
+    let [total, free, told, active_file, inactive_file, slab, anon, shmem, zswap, swap_total, swap_free] =
+        lines;
     let total = total.filter(|&total| total > KiB::ZERO)?;
     let available = match told {
         Some(told) => told,
@@ -83,14 +120,23 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         }
     }
     .min(total);
-    let anon = anon.unwrap_or_default().min(total);
-    // This process has some, so 0 is not told but made up, as in some containers.
-    let user = if anon == KiB::ZERO { total } else { available.plus(anon).min(total) };
     let swap_total = swap_total.unwrap_or_default();
-    let swap_free = swap_free.unwrap_or_default().min(swap_total);
-    let estimated = told.is_none();
-    let machine = total;
-    Some(Memory { total, machine, available, anon, user, swap_total, swap_free, estimated })
+    let shmem = shmem.unwrap_or_default().min(total);
+    Some(Memory {
+        total,
+        machine: total,
+        available,
+        anon: anon.unwrap_or_default().min(total),
+        user: total,
+        shmem,
+        files: shmem,
+        unseen: KiB::ZERO,
+        compressed: zswap.unwrap_or_default(),
+        swap_total,
+        swap_free: swap_free.unwrap_or_default().min(swap_total),
+        stall: Percent::default(),
+        estimated: told.is_none(),
+    })
 }
 
 /// Of file pages or reclaimable slabs what need not stay: at most half or the low watermark
@@ -99,12 +145,14 @@ pub(super) fn reclaimable(held: KiB, reserve: KiB) -> KiB {
     held.less(reserve.min(KiB(held.0 / 2)))
 }
 
-/// An open `/proc/meminfo`.
+/// An open `/proc/meminfo`, and what else is read with it.
 pub struct MemInfo {
     file: OwnedFd,
     reserve: KiB,
-    /// Whose limit counts in place of the machine's memory, while it has one.
-    pub cgroup: Option<Cgroup>,
+    compressed: Compressed,
+    pressure: Option<Pressure>,
+    /// What all tmpfs held when somebody looked, and `Shmem` then.
+    tmpfs: Option<(KiB, KiB)>,
 }
 
 impl MemInfo {
@@ -116,28 +164,77 @@ impl MemInfo {
         let minimum = proc.read_file(b"sys/vm/min_free_kbytes").ok();
         let minimum = minimum.map(bytes::first_word).and_then(bytes::parse_u64).unwrap_or(0);
         let reserve = KiB(minimum.saturating_add(minimum / 4));
-        Ok(MemInfo { file, reserve, cgroup: None })
+        let compressed = Compressed::default();
+        Ok(MemInfo { file, reserve, compressed, pressure: None, tmpfs: None })
     }
 
-    /// One `pread`, and some of the cgroup if there is one. `Ok(None)` if what was read makes
-    /// no sense.
-    pub fn read(&self, proc: &mut Proc) -> io::Result<Option<Memory>> {
-        self.read_within(proc, self.cgroup.as_ref())
-    }
-
-    /// The same for another cgroup, or none.
-    #[inline(never)]
-    pub fn read_within(
-        &self,
+    /// Measures stalls over so long from now on, those of the cgroup where that tells of them.
+    /// Fails where the kernel does not tell.
+    pub fn watch_stalls(
+        &mut self,
         proc: &mut Proc,
         cgroup: Option<&Cgroup>,
-    ) -> io::Result<Option<Memory>> {
-        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
-        let mut memory = parse(&proc.file[..len], self.reserve);
-        if let (Some(cgroup), Some(memory)) = (cgroup, &mut memory) {
-            cgroup.bound(proc, memory);
+        window: Option<Duration>,
+    ) -> io::Result<()> {
+        self.pressure = None;
+        if let Some(window) = window {
+            let file = cgroup.and_then(|cgroup| cgroup.open_pressure(Access::Read).ok());
+            self.pressure = Some(match file {
+                Some(file) => Pressure::of(file, window)?,
+                None => Pressure::open(proc, window)?,
+            });
         }
-        Ok(memory)
+        Ok(())
+    }
+
+    /// No stall up to now counts any more.
+    pub fn forget_stalls(&mut self) {
+        if let Some(pressure) = &mut self.pressure {
+            pressure.restart();
+        }
+    }
+
+    /// All tmpfs were seen to hold so much, while `Shmem` was that.
+    pub fn take_tmpfs(&mut self, held: KiB, shmem: KiB) {
+        self.tmpfs = Some((held, shmem));
+    }
+
+    /// Looks at all tmpfs now, which may wait for other file systems. What cannot be seen
+    /// counts as files.
+    pub fn look_at_tmpfs(&mut self, proc: &mut Proc, cgroup: Option<&Cgroup>) {
+        if let (Ok(Some(memory)), Ok(held)) = (self.read(proc, cgroup), proc.held_by_tmpfs()) {
+            self.take_tmpfs(held, memory.shmem);
+        }
+    }
+
+    /// `Shmem` has moved so far that somebody should look at tmpfs again.
+    pub fn asks_for_tmpfs(&self, memory: &Memory) -> bool {
+        self.tmpfs.map_or(true, |(_, then)| {
+            memory.shmem.less(then).max(then.less(memory.shmem)) > memory.noise()
+        })
+    }
+
+    /// Memory, or that of the cgroup while it has a limit. One `pread`, one more where stalls are
+    /// measured, one for each zram in use, and some of a cgroup. `Ok(None)` if what was read
+    /// makes no sense.
+    pub fn read(&mut self, proc: &mut Proc, cgroup: Option<&Cgroup>) -> io::Result<Option<Memory>> {
+        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
+        let Some(mut memory) = parse(&proc.file[..len], self.reserve) else { return Ok(None) };
+        let in_zram = self.compressed.held(proc, memory.swap_total, memory.swap_used());
+        memory.compressed = memory.compressed.plus(in_zram);
+        if let Some(cgroup) = cgroup {
+            cgroup.bound(proc, &mut memory);
+        }
+        if let Some((held, then)) = self.tmpfs {
+            // Until somebody looks again, what has come since may be files.
+            memory.unseen = memory.shmem.less(then);
+            memory.files = held.plus(memory.unseen).min(memory.shmem);
+        }
+        memory.count_user_memory();
+        if let Some(pressure) = &mut self.pressure {
+            memory.stall = pressure.read(proc, clock::now());
+        }
+        Ok(Some(memory))
     }
 }
 
@@ -151,6 +248,14 @@ mod tests {
         Active(anon):       1504 kB\nInactive(anon):     1716 kB\nActive(file):     103740 kB\n\
         Inactive(file):   394592 kB\nSwapTotal:       1000 kB\nSwapFree:        900 kB\n\
         AnonPages:          4580 kB\nShmem:             12776 kB\nSReclaimable:      14944 kB\n";
+
+    /// As `MemInfo` does it.
+    fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
+        super::parse(text, reserve).map(|mut memory| {
+            memory.count_user_memory();
+            memory
+        })
+    }
 
     fn without(key: &str) -> Vec<u8> {
         let lines = MODERN.split_inclusive(|&b| b == b'\n');

@@ -4,14 +4,16 @@
 //! into a buffer that lives here from the start. Never decides anything.
 
 pub mod cgroup;
+mod compressed;
 pub mod meminfo;
 mod pressure;
 pub mod process;
 pub mod stat;
 pub mod status;
+mod tmpfs;
 mod walk;
 
-use crate::bytes::Buf;
+use crate::bytes::{self, Buf};
 use crate::sys::c_path;
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access, Owner};
@@ -64,6 +66,13 @@ impl Proc {
     /// One read of a whole small file that belongs to no process.
     pub fn read_file(&mut self, path: &[u8]) -> io::Result<&[u8]> {
         self.read(Path::from_bytes(path))
+    }
+
+    /// The number that a process was given last (`loadavg`, proc(5)): the next ones get those
+    /// above it, and behind the highest the lowest that are free.
+    pub fn last_pid(&mut self) -> io::Result<Pid> {
+        let last = bytes::fields(self.read_file(b"loadavg")?).nth(4);
+        last.and_then(bytes::parse_i64).and_then(Pid::new).ok_or_else(gone)
     }
 
     /// The effective user id of a process: the owner of its directory, which, other than
@@ -124,9 +133,14 @@ pub mod fixture {
             fs::write(path, content).unwrap();
         }
 
-        /// Where that lies outside of it.
-        pub fn path(&self, path: &str) -> std::path::PathBuf {
-            self.dir.path().join(path)
+        /// A symbolic link, as `exe` is one.
+        pub fn link(&self, path: &str, target: &str) {
+            std::os::unix::fs::symlink(target, self.dir.path().join(path)).unwrap();
+        }
+
+        /// Where `path` lies.
+        pub fn path(&self, path: &str) -> String {
+            self.dir.path().join(path).to_str().unwrap().to_string()
         }
 
         pub fn remove(&self, path: &str) {

@@ -101,6 +101,14 @@ impl Proc {
         Ok(())
     }
 
+    /// A number that stands for that path: processes that run the same program have the same.
+    /// Unlike asking for the file's inode this never waits for a disk.
+    pub fn program_mark(&mut self, stat: &Stat) -> io::Result<u64> {
+        let mut link = self.living_path(stat, "exe");
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
+        Ok(bytes::mark(&self.file[..len]))
+    }
+
     /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or where
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {

@@ -430,7 +430,7 @@ fn a_group_with_a_protected_member_says_so() {
 /// A machine with a cgroup `web`, and who is in it.
 fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &Rules<'_>)) {
     let point = world.fixture.path("cg");
-    let mount = format!("30 22 0:26 / {} rw - cgroup2 cgroup2 rw\n", point.display());
+    let mount = format!("30 22 0:26 / {} rw - cgroup2 cgroup2 rw\n", point);
     world.fixture.write("self/mountinfo", mount);
     for (name, text) in [("max", "1073741824"), ("current", "0"), ("stat", "anon 0")] {
         world.fixture.write(&format!("cg/web/memory.{name}"), format!("{text}\n"));
@@ -501,10 +501,10 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let mut machine = Machine::new(&config);
     let mut rate = FillRate::new(KiB(1000));
     world.with_rules(|proc, rules| {
-        let meminfo = MemInfo::open(proc).unwrap();
+        let mut meminfo = MemInfo::open(proc).unwrap();
         let before = counted::allocations();
         for round in 0..10_000 {
-            let memory = meminfo.read(proc).unwrap().unwrap();
+            let memory = meminfo.read(proc, None).unwrap().unwrap();
             let limits = Limits::of(&config, &memory);
             let now = Moment(round * 1_000_000);
             rate.observe(memory.available, now);

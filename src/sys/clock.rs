@@ -14,6 +14,16 @@ pub fn cpu_time() -> Duration {
     Duration::from_nanos(read(libc::CLOCK_PROCESS_CPUTIME_ID))
 }
 
+/// Ticks of the clock by which processes start (`starttime` in `/proc/PID/stat`): hundredths of
+/// a second since boot, suspended or not, on all machines (`USER_HZ` in
+/// include/asm-generic/param.h; alpha alone has others).
+pub fn ticks() -> u64 {
+    read(libc::CLOCK_BOOTTIME) / (1_000_000_000 / HZ)
+}
+
+/// Of those in a second.
+pub const HZ: u64 = 100;
+
 /// Time since 1970 by the wall clock, which may jump.
 pub fn wall() -> Duration {
     Duration::from_nanos(read(libc::CLOCK_REALTIME))

@@ -112,6 +112,27 @@ fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
     Ok(Found { owner, mode: stat.st_mode })
 }
 
+/// What the tmpfs mounted at `path`, which ends with its NUL, holds, in KiB; `None` if another
+/// file system than `device` (major, minor) lies there, or no tmpfs.
+#[allow(clippy::unnecessary_cast)] // The fields' types differ by processor.
+pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>> {
+    let directory = open_bytes(path, Access::Directory)?;
+    // SAFETY: all zero is a valid `stat` and a valid `statfs`.
+    let (mut stat, mut held): (libc::stat, libc::statfs) = unsafe { std::mem::zeroed() };
+    // SAFETY: both are writable and live for the calls.
+    check(unsafe { libc::fstat(directory.as_raw_fd(), &mut stat) }.into())?;
+    // SAFETY: likewise.
+    check(unsafe { libc::fstatfs(directory.as_raw_fd(), &mut held) }.into())?;
+    let is_it =
+        (libc::major(stat.st_dev), libc::minor(stat.st_dev)) == (device.0 as _, device.1 as _);
+    let blocks = held.f_blocks.saturating_sub(held.f_bfree) as u64;
+    let used = blocks.saturating_mul(held.f_bsize as u64 / 1024);
+    Ok(Some(used).filter(|_| is_it && held.f_type as i64 & 0xffff_ffff == TMPFS_MAGIC))
+}
+
+/// `f_type` of a tmpfs (include/uapi/linux/magic.h).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
 /// The bytes of a file, whose path ends with its NUL; what is beyond `most` is left out.
 /// Allocates.
 pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {

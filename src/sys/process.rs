@@ -34,6 +34,22 @@ impl Deadly {
     }
 }
 
+/// A signal as the kernel numbers it here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Order(libc::c_int);
+
+impl Order {
+    /// What nobody can ignore, and what undoes it.
+    pub const STOP: Order = Order(libc::SIGSTOP);
+    pub const GO_ON: Order = Order(libc::SIGCONT);
+}
+
+impl From<Deadly> for Order {
+    fn from(signal: Deadly) -> Order {
+        Order(signal.number())
+    }
+}
+
 pub fn own_pid() -> Pid {
     // SAFETY: takes nothing, cannot fail.
     let number = unsafe { libc::getpid() };
@@ -328,9 +344,9 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Linux 5.1; pidfd_send_signal(2).
-pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: Deadly) -> io::Result<()> {
+pub fn pidfd_send(pidfd: BorrowedFd<'_>, order: Order) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
-    let (fd, signal) = (pidfd.as_raw_fd(), signal.number());
+    let (fd, signal) = (pidfd.as_raw_fd(), order.0);
     // SAFETY: a null siginfo means the same as kill(2).
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }).map(drop)
 }
@@ -346,9 +362,10 @@ pub fn release_memory(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::syscall(SYS_PROCESS_MRELEASE, pidfd.as_raw_fd(), 0) }).map(drop)
 }
 
-pub fn send(pid: Pid, signal: Deadly) -> io::Result<()> {
+pub fn send(pid: Pid, order: impl Into<Order>) -> io::Result<()> {
+    let Order(signal) = order.into();
     // SAFETY: takes no pointer; `Pid` is above 0, so one process only is meant.
-    check(unsafe { libc::kill(pid.number(), signal.number()) }.into()).map(drop)
+    check(unsafe { libc::kill(pid.number(), signal) }.into()).map(drop)
 }
 
 /// To every process of the group `leader`; succeeds if one at least could be signalled.
@@ -363,6 +380,30 @@ pub fn may_signal(pid: Pid) -> bool {
     // SAFETY: signal 0 checks and sends nothing.
     let checked = check(unsafe { libc::kill(pid.number(), 0) }.into());
     !checked.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+}
+
+/// Lets this process, if it is an ordinary one, run before all such (sched(7)), until it goes
+/// `in_turn` again; what it forks meanwhile would do so, too. False if that is refused.
+pub fn go_first() -> bool {
+    // Above it are only other real-time processes, which lose nothing.
+    const LEAST: libc::c_int = 1;
+    // SAFETY: takes no pointer; 0 means this process.
+    let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) });
+    policy.is_ok_and(|policy| policy as libc::c_int == libc::SCHED_OTHER)
+        && schedule(libc::SCHED_FIFO, LEAST).is_ok()
+}
+
+/// Undoes that. Its niceness was kept.
+pub fn go_in_turn() {
+    // What may be raised may always be lowered.
+    let _ = schedule(libc::SCHED_OTHER, 0);
+}
+
+fn schedule(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
+    // The kernel's `struct sched_param` is this one number; musl's own call does nothing.
+    let at = &priority as *const libc::c_int;
+    // SAFETY: `at` points to a `sched_param` that lives for the call; 0 means this process.
+    check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, at) }).map(drop)
 }
 
 /// Sets the niceness of this process, -20 to 19.

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes the disk of one machine, unless it is there: tests/boot/image.sh NAME ARCH PACKAGES, called by scripts/boot.sh.
+# Makes the disk of one machine, unless it is there: tests/boot/image.sh NAME ARCH PACKAGES, called by scripts/boot.sh and
+# scripts/rescue.sh.
 #
 # The last line of what it prints is the directory with `disk` (as it is, no partitions), `kernel` and perhaps `initrd`,
 # below $BOOT_CACHE. Exit status: 0 there it is, 3 this machine cannot make it (the last line tells why), else failed.
 #
-# An image is kept under a key made of this file, start.sh, and the versions of the packages that it is made of. When one
+# An image is kept under a key made of this file, what starts the tests in it, and the versions of the packages that it is made of. When one
 # of them changes, it is made anew, and the old one goes.
 set -eu
 
@@ -93,21 +94,20 @@ make_debian() {
     apt-get -qq download "$kernel" >/dev/null 2>&1 || cannot "could not download $kernel"
     dpkg-deb -x "$kernel"_*.deb unpacked
     mv unpacked/boot/vmlinuz-* kernel
-    rm -rf unpacked "$kernel"_*.deb
     mmdebstrap -q --mode=root --variant=essential --include="$packages" \
         --aptopt='APT::Install-Recommends "false"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$suite" root "deb $mirror $suite main" >mmdebstrap.log 2>&1 ||
         cannot "could not make a Debian: $(grep -m 1 '^E:' mmdebstrap.log)"
-    install -m 755 "$here/start.sh" root/sbin/boot-test
+    install -m 755 "$start" root/sbin/boot-test
     echo "$name" >root/etc/hostname
     # Not checked at boot: there is no fsck, and the image is new each time.
     echo "/dev/nvme0n1 / ext4 defaults 0 0" >root/etc/fstab
     "init_$name" root
     # Space for what is installed and logged; as it is sparse, it costs nothing here.
-    mke2fs -q -t ext4 -d root disk 400M
-    rm -rf root mmdebstrap.log
+    mke2fs -q -t ext4 -d root disk "$size"
+    rm -rf root mmdebstrap.log unpacked "$kernel"_*.deb
 }
 
 # ---- how each init is told to start boot-test, and what a bare one lacks ----
@@ -196,7 +196,24 @@ EOF
     chmod 755 "$1/sbin/init" "$s6_image/service/.s6-svscan/finish"
 }
 
+# No init at all: what runs the scenarios is process 1. It makes compressed swap, which is a module.
+init_rescue() {
+    ln -s boot-test "$1/sbin/init"
+    mkdir -p "$1/modules"
+    for module in zsmalloc lzo lzo-rle zram; do
+        find unpacked -name "$module.ko" -exec cp {} "$1/modules/" \;
+    done
+}
+
 # ---- the cache ----
+
+start=$here/start.sh
+size=400M
+if [ "$name" = rescue ]; then
+    start=$here/../rescue/init.sh
+    # Beside a compiler, files that are larger than memory.
+    size=1200M
+fi
 
 need mke2fs debugfs
 case $name in
@@ -220,7 +237,7 @@ alpine*)
 esac
 key=$({
     echo "$made_of"
-    cat "$here/image.sh" "$here/start.sh"
+    cat "$here/image.sh" "$start"
 } | cksum | cut -d ' ' -f 1)
 image=$BOOT_CACHE/$name.$key
 

@@ -6,7 +6,8 @@
 //! ```text
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
-//!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink]
+//!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
+//!     [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
 //! | option | what it does |
@@ -28,11 +29,25 @@
 //! | `--hold` | after that report it keeps its memory instead of exiting |
 //! | `--rename COMM` | on SIGUSR1, takes this name, written as for `--name` |
 //! | `--shrink` | on SIGUSR1, gives back all that it has filled |
+//! | `--memfd` | the memory is a file in memory that has no name |
+//! | `--map FILE` | the memory is that file, which is made, say in a tmpfs |
+//! | `--lock` | the memory is locked |
+//! | `--noise` | two thirds of each page do not compress, as in most programs (without: one byte is not 0) |
+//! | `--until PERCENT` | fills only until available memory is that share of it and of anonymous memory together |
+//! | `--exit SECONDS` | exits that long after it is filled |
+//! | `--group PID` | joins that process group, of the same session |
+//! | `--rest SECONDS` | sleeps between that and `--touch` |
+//! | `--touch RATE` | then writes to that many pages a second, at random; 0: as many as it can |
+//! | `--read FILE` | another thread maps that file and reads from it at random, from the start: most often from the first eighth |
+//! | `--jobs N` | as many threads for each of these two |
+//! | `--stick FILE` | a second thread reads that file past all caches, from the start: it hangs in the kernel when the disk does |
+//! | `--bomb` | forks for ever, and so does each child, when it has filled SIZE |
+//! | `--spin` | instead of sleeping at the end, never sleeps |
 //!
 //! `reaction_us` is negative when the signal came before the crossing was seen, and `none` when there was no crossing.
 //! Exit status: 0 fine, 1 something was refused, 2 wrong usage.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
@@ -85,6 +100,20 @@ struct Options {
     hold: bool,
     rename: Option<Vec<u8>>,
     shrink: bool,
+    memfd: bool,
+    map: Option<CString>,
+    lock: bool,
+    noise: bool,
+    until_percent: Option<u64>,
+    exit_ns: Option<i64>,
+    rest_ns: i64,
+    group: libc::pid_t,
+    touch: Option<u64>,
+    read: Option<CString>,
+    stick: Option<CString>,
+    bomb: bool,
+    spin: bool,
+    jobs: usize,
 }
 
 fn main() {
@@ -97,6 +126,10 @@ fn main() {
     };
     if options.new_group {
         become_group_leader();
+    }
+    // SAFETY: takes no pointer.
+    if options.group != 0 && unsafe { libc::setpgid(0, options.group) } != 0 {
+        fail("join the group");
     }
     if let Some(adj) = options.adj {
         let written = std::fs::write("/proc/self/oom_score_adj", format!("{adj}\n"));
@@ -131,6 +164,18 @@ fn main() {
 /// end `PR_SET_PDEATHSIG` is tied, is the one that stays.
 fn misbehave(options: &Options) -> ! {
     sleep_ns(options.delay_ns);
+    if options.bomb {
+        bomb(options);
+    }
+    for job in 0..options.jobs {
+        if let Some(file) = options.read.clone() {
+            let started = thread::Builder::new().spawn(move || read_at_random(&file, job));
+            check(started, "start a thread");
+        }
+    }
+    if let Some(file) = options.stick.clone() {
+        check(thread::Builder::new().spawn(move || stick(&file)), "start a thread");
+    }
     // First the children: they must not inherit the memory that is filled below.
     start_children(options);
     for _ in 0..options.threads {
@@ -138,13 +183,11 @@ fn misbehave(options: &Options) -> ! {
         let started = thread::Builder::new().stack_size(16 << 10).spawn(|| sleep_for_ever());
         check(started, "start a thread");
     }
-    let crossing_at_ns = match options.crossing_kib {
-        Some(level_kib) => fill_until_crossing(options, level_kib),
-        None => {
-            fill(options);
-            None
-        }
-    };
+    let (mut memory, mut crossing_at_ns) = (None, None);
+    match options.crossing_kib {
+        Some(level_kib) => crossing_at_ns = fill_until_crossing(options, level_kib),
+        None => memory = fill(options),
+    }
     println!("ready");
     check(io::stdout().flush(), "write to stdout");
     if options.crossing_kib.is_some() {
@@ -162,13 +205,32 @@ fn misbehave(options: &Options) -> ! {
         sleep_ns(linger_ns);
         exit(0);
     }
+    if let Some(exit_ns) = options.exit_ns {
+        let started = thread::Builder::new().spawn(move || {
+            sleep_ns(exit_ns);
+            exit(0)
+        });
+        check(started, "start a thread");
+    }
+    sleep_ns(options.rest_ns);
+    if let (Some((memory, filled)), Some(rate)) = (memory, options.touch) {
+        for job in 1..options.jobs {
+            let memory = memory.for_job(job);
+            let started = thread::Builder::new().spawn(move || memory.touch_for_ever(filled, rate));
+            check(started, "start a thread");
+        }
+        memory.touch_for_ever(filled, rate);
+    }
+    while options.spin {
+        std::hint::spin_loop();
+    }
     sleep_for_ever()
 }
 
 // ---- command line ----
 
 fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
-    let mut options = Options::default();
+    let mut options = Options { jobs: 1, ..Options::default() };
     let mut args = args;
     while let Some(arg) = args.next() {
         let option = arg.to_str().ok_or_else(|| format!("{arg:?} is no option"))?;
@@ -191,6 +253,20 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--hold" => options.hold = true,
             "--rename" => options.rename = Some(parse_name(&value()?.into_vec())?),
             "--shrink" => options.shrink = true,
+            "--memfd" => options.memfd = true,
+            "--map" => options.map = Some(parse_path(value()?)?),
+            "--lock" => options.lock = true,
+            "--noise" => options.noise = true,
+            "--until" => options.until_percent = Some(parse_number(option, &value()?)?),
+            "--exit" => options.exit_ns = Some(parse_seconds(option, &value()?)?),
+            "--group" => options.group = parse_number(option, &value()?)?,
+            "--rest" => options.rest_ns = parse_seconds(option, &value()?)?,
+            "--touch" => options.touch = Some(parse_number(option, &value()?)?),
+            "--read" => options.read = Some(parse_path(value()?)?),
+            "--stick" => options.stick = Some(parse_path(value()?)?),
+            "--bomb" => options.bomb = true,
+            "--jobs" => options.jobs = parse_number(option, &value()?)?,
+            "--spin" => options.spin = true,
             _ => return Err(format!("{option:?} is no option")),
         }
     }
@@ -203,6 +279,10 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
 fn parse_number<T: std::str::FromStr>(option: &str, value: &OsString) -> Result<T, String> {
     let number = value.to_str().and_then(|text| text.parse().ok());
     number.ok_or_else(|| format!("{option}: {value:?} is not a number that fits"))
+}
+
+fn parse_path(value: OsString) -> Result<CString, String> {
+    CString::new(value.into_vec()).map_err(|why| why.to_string())
 }
 
 fn parse_seconds(option: &str, value: &OsString) -> Result<i64, String> {
@@ -292,10 +372,29 @@ struct Mapping {
     start: *mut u8,
     size_bytes: usize,
     page_bytes: usize,
+    noise: bool,
+    random: Random,
 }
 
+// SAFETY: the memory lives as long as the process, and threads do no more with it than to write bytes that nobody reads.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
-    fn new(size_bytes: usize, huge: bool) -> Mapping {
+    fn new(options: &Options) -> Mapping {
+        let size_bytes = options.size_bytes;
+        let fd = match &options.map {
+            // SAFETY: the path ends with a NUL.
+            Some(path) => unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) },
+            // SAFETY: so does the name.
+            None if options.memfd => unsafe { libc::memfd_create(b"hog\0".as_ptr().cast(), 0) },
+            None => -1,
+        };
+        let is_file = options.map.is_some() || options.memfd;
+        // SAFETY: takes no pointer.
+        if is_file && unsafe { libc::ftruncate(fd, size_bytes as libc::off_t) } != 0 {
+            fail("make a file");
+        }
+        let kind = if is_file { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
         // SAFETY: no address is asked for, so the kernel chooses a free range and no existing mapping is replaced.
         let start = unsafe {
             libc::mmap(
@@ -303,15 +402,21 @@ impl Mapping {
                 size_bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 // Without a reservation, strict overcommit does not refuse what will be touched only in part.
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
+                kind | libc::MAP_NORESERVE,
+                fd,
                 0,
             )
         };
         if start == libc::MAP_FAILED {
             fail("mmap");
         }
-        let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+        // SAFETY: the range is the mapping made above. Pages are locked as they come, not all at once.
+        if options.lock
+            && unsafe { libc::mlock2(start, size_bytes, libc::MLOCK_ONFAULT as libc::c_uint) } != 0
+        {
+            fail("mlock2");
+        }
+        let advice = if options.huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
         // SAFETY: the range is the mapping made above. A refusal (a kernel without huge pages) changes only the speed.
         unsafe { libc::madvise(start, size_bytes, advice) };
         // SAFETY: sysconf takes no pointer.
@@ -320,26 +425,65 @@ impl Mapping {
             start: start.cast(),
             size_bytes,
             page_bytes: usize::try_from(page_bytes).unwrap_or(4096),
+            noise: options.noise,
+            random: Random(0x9e37_79b9_7f4a_7c15),
         }
     }
 
     /// Writes one byte to each page from `from` on, `CHUNK_BYTES` at most. Returns how far it came.
-    fn touch_chunk(&self, from: usize) -> usize {
+    fn touch_chunk(&mut self, from: usize) -> usize {
         let to = self.size_bytes.min(from + CHUNK_BYTES);
         for offset in (from..to).step_by(self.page_bytes) {
             // SAFETY: `offset` lies below `size_bytes`, and the mapping is writable and lives as long as the process.
             unsafe { self.start.add(offset).write_volatile(1) };
+            let noise = if self.noise { (self.page_bytes * 2 / 3).min(to - offset) } else { 0 };
+            for inside in (8..noise & !7).step_by(8) {
+                let value = self.random.next();
+                // SAFETY: likewise, and both numbers are multiples of 8.
+                unsafe { self.start.add(offset + inside).cast::<u64>().write_volatile(value) };
+            }
         }
         to
     }
+
+    /// The same memory for another thread, which touches it in another order.
+    fn for_job(&self, job: usize) -> Mapping {
+        Mapping { random: Random(self.random.0 ^ job as u64), ..*self }
+    }
+
+    /// Writes to so many pages a second, at random; 0: as many as it can.
+    fn touch_for_ever(mut self, filled: usize, rate: u64) -> ! {
+        let pages = (filled / self.page_bytes).max(1) as u64;
+        let mut pace = Pace::new((rate > 0).then_some(rate));
+        loop {
+            let page = (self.random.next() % pages) as usize;
+            // SAFETY: the page lies below `size_bytes`, and the mapping is writable and lives as long as the process.
+            unsafe { self.start.add(page * self.page_bytes).write_volatile(2) };
+            pace.wait(1);
+        }
+    }
 }
 
-/// Takes `--size`. Runs in forked children, too, so it must not allocate from the heap.
-fn fill(options: &Options) {
-    if options.size_bytes == 0 {
-        return;
+/// Xorshift (Marsaglia, 2003).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
     }
-    let memory = Mapping::new(options.size_bytes, options.huge);
+}
+
+/// Takes `--size`, and returns it and how much of it is filled. Runs in forked children, too, so it must not allocate from
+/// the heap.
+fn fill(options: &Options) -> Option<(Mapping, usize)> {
+    if options.size_bytes == 0 {
+        return None;
+    }
+    let meminfo = options.until_percent.map(|percent| (Meminfo::open(), percent));
+    let mut memory = Mapping::new(options);
     if options.shrink {
         FILLED_BYTES.store(memory.size_bytes, Ordering::Relaxed);
         FILLED.store(memory.start.cast(), Ordering::Release);
@@ -350,7 +494,14 @@ fn fill(options: &Options) {
         let next = memory.touch_chunk(done);
         pace.wait(next - done);
         done = next;
+        if let Some((meminfo, percent)) = &meminfo {
+            let available = meminfo.kib(b"MemAvailable:");
+            if available * 100 <= (available + meminfo.kib(b"AnonPages:")) * percent {
+                break;
+            }
+        }
     }
+    Some((memory, done))
 }
 
 /// Takes `--size` until SIGTERM arrives. Returns when available memory was first seen at or below the level.
@@ -363,7 +514,7 @@ fn fill_until_crossing(options: &Options, level_kib: u64) -> Option<i64> {
     // SAFETY: PR_SET_TIMERSLACK takes a number and no pointer.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
     let meminfo = Meminfo::open();
-    let memory = Mapping::new(options.size_bytes, options.huge);
+    let mut memory = Mapping::new(options);
     let mut pace = Pace::new(options.rate.or(Some(DEFAULT_CROSSING_RATE)));
     let mut crossing_at_ns = None;
     let mut done = 0;
@@ -371,7 +522,7 @@ fn fill_until_crossing(options: &Options, level_kib: u64) -> Option<i64> {
     let mut limit = None;
     while done < stop_at {
         let next = memory.touch_chunk(done);
-        if crossing_at_ns.is_none() && meminfo.available_kib() <= level_kib {
+        if crossing_at_ns.is_none() && meminfo.kib(b"MemAvailable:") <= level_kib {
             crossing_at_ns = Some(monotonic_ns());
         }
         pace.wait(next - done);
@@ -402,17 +553,16 @@ impl Meminfo {
         Meminfo { fd }
     }
 
-    /// MemAvailable in KiB (proc(5)). It is the third line, so the first 256 bytes are sure to hold it.
-    fn available_kib(&self) -> u64 {
-        const KEY: &[u8] = b"MemAvailable:";
-        let mut buffer = [0u8; 256];
+    /// That line in KiB (proc(5)). The first 1024 bytes are sure to hold those that are asked for here, up to AnonPages.
+    fn kib(&self, key: &[u8]) -> u64 {
+        let mut buffer = [0u8; 1024];
         // SAFETY: the buffer is as long as told and outlives the call.
         let got = unsafe { libc::pread(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         let text = &buffer[..usize::try_from(got).unwrap_or(0)];
-        let Some(at) = text.windows(KEY.len()).position(|window| window == KEY) else {
-            fail("find MemAvailable in /proc/meminfo");
+        let Some(at) = text.windows(key.len()).position(|window| window == key) else {
+            fail("find it in /proc/meminfo");
         };
-        let digits = text[at + KEY.len()..].iter().skip_while(|b| **b == b' ');
+        let digits = text[at + key.len()..].iter().skip_while(|b| **b == b' ');
         digits
             .take_while(|b| b.is_ascii_digit())
             .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
@@ -541,6 +691,71 @@ fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end:
         libc::close(write_end);
     }
     sleep_for_ever()
+}
+
+/// Each process forks every 20 ms: an emulated machine cannot do more than double in that time.
+fn bomb(options: &Options) -> ! {
+    const EVERY_NS: i64 = 20_000_000;
+    let mut filled = fill(options);
+    loop {
+        // SAFETY: takes no pointer; there is no other thread.
+        if unsafe { libc::fork() } == 0 {
+            // It writes to what it shares with its parent, and so has its own.
+            if let Some((memory, size)) = &mut filled {
+                let mut done = 0;
+                while done < *size {
+                    done = memory.touch_chunk(done);
+                }
+            }
+        }
+        sleep_ns(EVERY_NS);
+    }
+}
+
+/// Reads from that file at random, page by page as they are needed, for ever.
+fn read_at_random(path: &CString, job: usize) -> ! {
+    // SAFETY: the path ends with a NUL.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) };
+    // SAFETY: takes no pointer.
+    let size = unsafe { libc::lseek(fd, 0, libc::SEEK_END) };
+    let Ok(pages @ 1..) = usize::try_from(size / 4096) else { fail("read the file") };
+    // SAFETY: no address is asked for.
+    let start = unsafe {
+        libc::mmap(ptr::null_mut(), pages * 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+    };
+    if start == libc::MAP_FAILED {
+        fail("map the file");
+    }
+    let mut random = Random(0x2545_f491_4f6c_dd1d ^ job as u64);
+    loop {
+        let number = random.next();
+        // What is used is not all used alike.
+        let wanted = if number >> 61 == 0 { pages } else { pages.div_euclid(8).max(1) };
+        let page = (number % wanted as u64) as usize;
+        // SAFETY: the page lies within the mapping, which nobody takes away.
+        unsafe { start.cast::<u8>().add(page * 4096).read_volatile() };
+    }
+}
+
+/// Reads the file past all caches, for ever. Such a read cannot be interrupted.
+fn stick(path: &CString) -> ! {
+    // SAFETY: the path ends with a NUL.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_DIRECT) };
+    if fd < 0 {
+        fail("open the file");
+    }
+    // What is read past the caches goes to whole pages.
+    // SAFETY: no address is asked for.
+    let buffer = unsafe {
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, kind, -1, 0)
+    };
+    loop {
+        // SAFETY: the buffer has 4096 bytes, of which nothing else knows.
+        unsafe { libc::pread(fd, buffer, 4096, 0) };
+        // One may be let through.
+        sleep_ns(1_000_000);
+    }
 }
 
 /// Ends the calling thread and leaves the others alone. As the main thread it becomes a zombie that leads living ones.

@@ -16,6 +16,8 @@ mod bytes;
 mod notify;
 #[path = "../../src/procfs/mod.rs"]
 mod procfs;
+#[path = "../../src/stall.rs"]
+mod stall;
 #[path = "../../src/sys/mod.rs"]
 mod sys;
 #[path = "../../src/units.rs"]

@@ -1,0 +1,384 @@
+#!/bin/sh
+# Boots small real machines, lets something go wrong in each, and measures whether it stays usable: with this checkout's guard,
+# with another one, or with none.
+#
+#   scripts/rescue.sh [SCENARIO...] [--guard ours|earlyoom|none]...   all of the table below, ours and earlyoom, unless told otherwise
+#   scripts/rescue.sh healthy      hard work that nobody should be ended for
+#   scripts/rescue.sh --fills N    fills memory N times in one boot: from crossing the threshold to memory being back
+#   scripts/rescue.sh --short      three scenarios, ours only
+#
+# A program is started from disk ten times a second all the while (tests/tools/pulse.rs), and the longest time until one of
+# them has ended tells whether the machine can be used. Prints what was measured as tables, and for ours whether that is good
+# enough; what was said goes to target/rescue. A machine that cannot be had is skipped. The last line is the total, as that of
+# scripts/test.sh:
+#
+#   24 passed, 0 failed, 1 skipped
+#
+# Environment: BOOT_CACHE, where images are kept (${XDG_CACHE_HOME:-~/.cache}/oom_guard-boot); RESCUE_JOBS, how many machines
+# run at a time (one less than there are processors, since they disturb each other's heartbeat).
+# Exit status: 0 nothing failed, 1 otherwise, 2 wrong usage.
+set -u
+
+# scenario, MiB of memory, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for the kernel's
+# command line. 2 s instead of 1 where memory goes to and comes from the card. It may last three times what a guard should
+# take, and where it is slow as long as is needed to see that nobody ends it.
+# What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; work, it comes to
+# a good end and nobody is killed.
+scenarios() {
+    cat <<'EOT'
+fast-fill         256 1000 30 gone -
+stubborn          256 1000 30 gone -
+zram-leak         256 1000 60 gone -
+slow-swap         256 2000 60 gone -
+cache-thrash      256 2000 60 gone -
+fork-bomb         256 1000 10 gone -
+memfd             256 1000 30 gone -
+respawn           256 1000 40 gone -
+tmpfs-live        256 1000 50 once -
+tmpfs-dead        256 1000 50 once -
+small-400         256 1000 30 gone -
+zombie-leader     256 1000 30 gone -
+twenty            256 1000 40 rest -
+group             256 1000 30 gone -
+group-ignored     256 1000 30 gone -
+starved           256 1000 40 gone -
+late-swap         256 2000 60 gone -
+zram-disk         256 2000 90 gone -
+mlocked           256 1000 30 gone -
+stuck             256 1000 30 once nvme_core.io_timeout=600
+smallest          112 1000 30 gone -
+psi-off           256 1000 30 gone psi=0
+container         256 1000 30 gone -
+healthy-compile   256 2000 180 work -
+healthy-database  256 2000 180 work -
+healthy-copy      256 2000 180 work -
+healthy-sort      256 2000 180 work -
+healthy-xz        256 2000 180 work -
+healthy-wake      256 2000 180 work -
+healthy-zram      256 1000 180 work -
+EOT
+}
+short="fast-fill slow-swap fork-bomb"
+
+# A drive like an SD card of application class A1, which promises 1500 random reads, 500 random writes and 10 MB a second (SD
+# Physical Layer Specification 5.1). Root file system and swap share it.
+card=throttling.iops-read=1500,throttling.iops-write=500,throttling.bps-total=10000000,throttling.group=card
+# As large as memory, as installers make it.
+swap=256M
+# What the machine needs: another guard, work to do, namespaces.
+packages=busybox-static,earlyoom,sqlite3,gcc,libc6-dev,xz-utils,util-linux
+
+# From the start of the emulator to the guest's own first line: 6 s were seen on an idle machine.
+START_S=90
+# What a scenario takes beside its own time: files are written, the guard starts, idling, what is left is ended.
+BESIDE_S=120
+# An emulated machine now and then hangs before it has come to its init. That says nothing about any guard.
+TRIES=3
+
+# ---- one machine ----
+
+boot_once() {
+    rm -f "$dir"/disk "$dir"/swap "$dir"/monitor.*
+    # What the guest changes stays in these files; the image is as it was made.
+    qemu-img create -q -f qcow2 -b "$image/disk" -F raw "$dir/disk"
+    qemu-img create -q -f raw "$dir/swap" "$swap"
+    mkfifo "$dir/monitor.in" "$dir/monitor.out"
+    : >"$log"
+    : >"$logs/$1.guard"
+    # As in scripts/boot.sh, with a second serial line for the guard's messages.
+    qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64,+rdrand -smp 1 -m "$memory" -nodefaults -display none -no-reboot \
+        -serial "file:$log" -serial "file:$logs/$1.guard" \
+        -chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=readline \
+        -drive "if=none,id=root,file=$dir/disk,format=qcow2,cache=unsafe,$card" \
+        -drive "if=none,id=what,file=$dir/what,format=raw,readonly=on" \
+        -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$card" \
+        -device nvme,id=nvme,serial=rescue -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=what,nsid=2 \
+        -device nvme-ns,drive=swap,nsid=3 -kernel "$image/kernel" \
+        -append "console=ttyS0 rw psi=1 quiet panic=-1 devtmpfs.mount=1 root=/dev/nvme0n1 $append" \
+        </dev/null >"$dir/emulator.log" 2>&1 &
+    emulator=$!
+    echo "$emulator" >"$dir/emulator"
+    if ! wait_for "$START_S" '^start$'; then
+        ended=dead
+    elif ! wait_for "$BESIDE_S" '^\(stall\|measuring\)$'; then
+        ended=stuck
+    else
+        if guest_lines | grep -q '^stall$'; then
+            # One byte a second, for all drives of the group.
+            echo 'block_set_io_throttle root 1 0 0 0 0 0' >"$dir/monitor.in"
+        fi
+        ended=end
+        wait_for $(((seconds + 15) * fills + seconds + BESIDE_S)) '^end$' || ended=stuck
+    fi
+    kill "$emulator" 2>/dev/null
+    wait "$emulator" 2>/dev/null
+    rm -f "$dir/emulator"
+}
+
+# run_machine SCENARIO.GUARD: leaves what was told in a file, and prints lines that count.
+run_machine() {
+    scenario=${1%.*}
+    guard=${1##*.}
+    read -r memory seconds append <<EOT
+$(scenarios | awk -v name="$scenario" '$1 == name { sub(/-$/, ""); print $2, $4, $6 }')
+EOT
+    dir=$work/$1
+    log=$logs/$1.log
+    mkdir "$dir/tar"
+    cp "$top/tests/rescue/guest.sh" "$top/target/tools/x86_64/"* "$dir/tar/"
+    cp "$top/target/dist/oom_guard-linux-x86_64" "$dir/tar/oom_guard"
+    for word in scenario guard seconds fills idle; do
+        eval "echo \"\$$word\"" >"$dir/tar/$word"
+    done
+    tar -cf "$dir/what" -C "$dir/tar" .
+    tries=0
+    while :; do
+        boot_once "$1"
+        tries=$((tries + 1))
+        if [ "$ended" != dead ] || [ "$tries" -ge "$TRIES" ]; then
+            break
+        fi
+    done
+    {
+        echo "ended $ended"
+        guest_lines
+        tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*sending SIG[A-Z]* to process \([0-9]*\) .*/victim \1/p' | sort -u
+        tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*useless.*/useless/p'
+    } >"$dir/told"
+    rm -rf "$dir"/disk "$dir"/swap "$dir"/what "$dir"/tar "$dir"/monitor.*
+    judge "$scenario" "$guard"
+}
+
+# ---- what was measured ----
+
+# measured SCENARIO GUARD FORMAT: the figures, one word each: gone s, low s, gap ms, idle ms, OOM kills, innocents lost, guard alive,
+# victims, useless kills, exit status, least available %, then the stalls.
+measured() {
+    awk '
+        $1 == "ended" { ended = $2 }
+        $1 == "victim" { victims++ }
+        $1 == "useless" { useless++ }
+        $1 == "result" { for (i = 3; i <= NF; i++) value[$2, i - 2] = $i; count[$2] = NF }
+        function seconds(ms) { return ms ~ /^[0-9]+$/ ? sprintf("%.1f", ms / 1000) : ms }
+        function one(key, i) { return (key, i) in value ? value[key, i] : "-" }
+        END {
+            printf "%s %s %s %s %s %s %s %d %d %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
+                one("gap_ms", 1), one("idle_gap_ms", 1), one("oom_kills", 1), one("innocents", 2), one("guard", 1), victims,
+                useless, one("fill", 3), one("least", 1)
+            for (i = 1; i <= 4; i++) printf " %s", one("stall", i)
+            for (i = 1; i <= 4; i++) printf " %s", one("stall_near", i)
+            print ""
+        }' "$work/$1.$2/told"
+}
+
+# judge SCENARIO GUARD: only ours can fail; of the others, what is not as it should be is told.
+judge() {
+    judge_faults=$(scenarios | awk -v name="$1" '$1 == name' | {
+        read -r _ _ most_gap seconds asked _
+        measured "$1" "$2" | {
+            read -r gone _ gap idle oom lost guard victims useless status _
+            # What it idles at is the emulator and what else runs here.
+            case $gone in
+            dead | stuck) echo "the machine is $gone" && exit ;;
+            esac
+            [ "$gap" != - ] || { echo "nothing was measured" && exit; }
+            [ "$gap" -le "$most_gap" ] || echo "a heartbeat took $gap ms ($idle while idle)"
+            [ "$oom" -eq 0 ] || echo "the kernel killed $oom times"
+            [ "$guard" != no ] || echo "the guard is dead"
+            case $asked in
+            gone | rest | work) [ "$lost" -eq 0 ] || echo "$lost innocents are gone" ;;
+            esac
+            case $asked in
+            gone) [ "$gone" != never ] || echo "it was not gone after $seconds s" ;;
+            once) [ "$victims" -le 1 ] || echo "$victims were killed" ;;
+            work)
+                [ "$victims" -eq 0 ] || echo "$victims were killed"
+                [ "$status" = 0 ] || echo "the work ended with status $status"
+                ;;
+            esac
+        }
+    } | paste -s -d , - | sed 's/,/, /g')
+    sed -n 's/^FAILED/the guest:/p' "$work/$1.$2/told"
+    if [ "$2" != ours ]; then
+        echo "shown: rescue $1 $2${judge_faults:+: $judge_faults}"
+    elif [ -n "$judge_faults" ]; then
+        echo "FAILED: rescue $1: $judge_faults"
+    else
+        echo "ok: rescue $1"
+    fi
+}
+
+tables() {
+    heading "what the machine was like"
+    tables_format='%-17s %-8s %6s %6s %7s %7s %4s %5s %6s %6s %8s\n'
+    # shellcheck disable=SC2059 # one format for all lines
+    printf "$tables_format" scenario guard "gone s" "low s" "gap ms" "idle ms" oom lost guard killed useless
+    each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _; do
+        # shellcheck disable=SC2059
+        printf "$tables_format" "$name" "$guard" "$gone" "$low" "$gap" "$idle" "$oom" "$lost" "$lives" "$victims" "$useless"
+    done
+    heading "the most of a window in which all (some) stalled on memory, %"
+    tables_format='%-17s %-8s %7s %-16s %-16s %-16s %-16s\n'
+    # shellcheck disable=SC2059
+    printf "$tables_format" scenario guard "least %" "any 2 s" "any 5 s" "2 s, low" "5 s, low"
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
+        # shellcheck disable=SC2059
+        printf "$tables_format" "$name" "$guard" "$least" "$full2 ($some2)" "$full5 ($some5)" "$low2 ($slow2)" "$low5 ($slow5)"
+    done
+    echo "least: available memory, of that and anonymous memory together; low: at the end of the window it was at most 20%"
+}
+
+each_measured() {
+    for each_job in $jobs; do
+        [ ! -e "$work/$each_job/told" ] ||
+            echo "${each_job%.*} ${each_job##*.} $(measured "${each_job%.*}" "${each_job##*.}")"
+    done
+}
+
+# medians: of the times below the threshold when memory was filled again and again.
+medians() {
+    heading "from crossing the threshold to memory being back, ms, median of $fills"
+    medians_ours=
+    for guard in $guards; do
+        median=$(awk '$1 == "result" && $2 == "fill" { print $4 }' "$work/fast-fill.$guard/told" | sort -n |
+            awk '{ all[NR] = $1 } END { if (NR) print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }')
+        echo "$guard: ${median:--}"
+        case $guard in
+        ours) medians_ours=$median ;;
+        earlyoom)
+            if [ -z "$medians_ours" ] || [ -z "$median" ]; then
+                continue
+            fi
+            echo "ratio: $(awk -v a="$medians_ours" -v b="$median" 'BEGIN { printf "%.2f", a / b }')"
+            if awk -v a="$medians_ours" -v b="$median" 'BEGIN { exit !(a <= b / 2) }'; then
+                passed=$((passed + 1))
+            else
+                fail "rescue: more than half of earlyoom's time"
+            fi
+            ;;
+        esac
+    done
+}
+
+# worker JOB...: takes one after the other that no other worker has taken.
+worker() {
+    for worker_job in "$@"; do
+        mkdir "$work/$worker_job" 2>/dev/null || continue
+        run_machine "$worker_job" >"$work/$worker_job/result" 2>&1
+        cat "$work/$worker_job/result"
+    done
+}
+
+# ---- all of them ----
+
+wrong_usage() {
+    echo "rescue: $*; there are: $(scenarios | awk '{ printf "%s ", $1 }')" >&2
+    exit 2
+}
+
+names=
+guards=
+fills=1
+# Seconds of it before and after.
+idle=5
+while [ $# -gt 0 ]; do
+    case $1 in
+    --short)
+        names="$names $short"
+        guards=ours
+        idle=2
+        ;;
+    --guard)
+        case ${2-} in
+        ours | earlyoom | none) guards="$guards $2" ;;
+        *) wrong_usage "no guard \"${2-}\"" ;;
+        esac
+        shift
+        ;;
+    --fills)
+        case ${2-} in
+        '' | *[!0-9]*) wrong_usage "--fills wants a number" ;;
+        esac
+        names=fast-fill
+        fills=$2
+        shift
+        ;;
+    healthy) names="$names $(scenarios | awk '$5 == "work" { print $1 }')" ;;
+    *)
+        scenarios | awk -v name="$1" '$1 == name { found = 1 } END { exit !found }' || wrong_usage "no scenario \"$1\""
+        names="$names $1"
+        ;;
+    esac
+    shift
+done
+: "${guards:=ours earlyoom}"
+: "${names:=$(scenarios | awk '{ print $1 }')}"
+
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+# shellcheck source=scripts/count.sh
+. "$top/scripts/count.sh"
+logs=$top/target/rescue
+# shellcheck source=scripts/machine.sh
+. "$top/scripts/machine.sh"
+mkdir -p "$logs" || exit 1
+BOOT_CACHE=${BOOT_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/oom_guard-boot}
+export BOOT_CACHE
+work=$(mktemp -d) || exit 1
+workers=
+# A worker that waits for its emulator ends with it, and starts no other without this directory.
+# shellcheck disable=SC2154,SC2086 # the variable of the loop; one word a process
+trap '
+    kill $workers 2>/dev/null
+    for emulator in "$work"/*/emulator; do
+        [ ! -e "$emulator" ] || kill "$(cat "$emulator")" 2>/dev/null
+    done
+    rm -rf "$work"
+' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# cannot_be_had KIND TEXT: all of it.
+cannot_be_had() {
+    "$1" "rescue" "$2"
+    total
+    exit
+}
+
+for tool in qemu-system-x86_64 qemu-img; do
+    has "$tool" || cannot_be_had skip "no $tool"
+done
+sh "$top/tests/boot/image.sh" rescue x86_64 "$packages" >"$logs/image.log" 2>&1
+case $? in
+0) image=$(tail -n 1 "$logs/image.log") ;;
+3) cannot_be_had skip "$(tail -n 1 "$logs/image.log")" ;;
+*) tail -n 5 "$logs/image.log" && cannot_be_had fail "no image could be made" ;;
+esac
+make_tarball || cannot_be_had fail "no release could be made"
+"$top/scripts/build-static.sh" --tools x86_64 >"$logs/build.log" 2>&1 || {
+    tail -n 5 "$logs/build.log"
+    cannot_be_had fail "no tools could be made"
+}
+
+jobs=
+for name in $names; do
+    for guard in $guards; do
+        jobs="$jobs $name.$guard"
+    done
+done
+processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+left=${RESCUE_JOBS:-$((processors > 1 ? processors - 1 : 1))}
+while [ "$left" -gt 0 ]; do
+    # shellcheck disable=SC2086 # one word a job
+    worker $jobs &
+    workers="$workers $!"
+    left=$((left - 1))
+done
+wait
+
+tables
+for name in "$work"/*/result; do
+    passed=$((passed + $(grep -c '^ok: rescue ' "$name")))
+    failed=$((failed + $(grep -c '^FAILED: rescue ' "$name")))
+done
+[ "$fills" -eq 1 ] || medians
+total

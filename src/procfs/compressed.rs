@@ -1,0 +1,127 @@
+//! zram: what swap that is kept compressed in memory takes of it.
+//!
+//! Ending a process gives that back too, so it belongs to user memory. (zswap is told in
+//! meminfo itself.)
+
+use super::Proc;
+use crate::bytes::{self, Buf};
+use crate::sys::fd::{self, Access};
+use crate::units::KiB;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Devices that are followed: one a processor was once advised, and machines with more than
+/// this many have one large one today. What others hold is left out.
+const DEVICES: usize = 8;
+
+/// Where the numbers of `zramN` are.
+const SYS_BLOCK: &[u8] = b"/sys/block/";
+
+/// The zram devices that are swapped to.
+#[derive(Default)]
+pub struct Compressed {
+    /// `mm_stat` of each.
+    files: [Option<OwnedFd>; DEVICES],
+    /// `SwapTotal` when they were looked for: swap that comes or goes changes it.
+    found_at: KiB,
+}
+
+impl Compressed {
+    /// What they hold physically. Reads nothing where nothing is swapped out.
+    pub fn held(&mut self, proc: &mut Proc, swap_total: KiB, swap_used: KiB) -> KiB {
+        if swap_total != self.found_at {
+            self.found_at = swap_total;
+            self.find(proc, SYS_BLOCK);
+        }
+        let mut held = KiB::ZERO;
+        if swap_used > KiB::ZERO {
+            for file in self.files.iter().flatten() {
+                let len = fd::read_at(file.as_fd(), &mut proc.file, 0).unwrap_or(0);
+                held = held.plus(memory_used(&proc.file[..len]).unwrap_or_default());
+            }
+        }
+        held
+    }
+
+    #[inline(never)]
+    fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
+        self.files = Default::default();
+        let mut places = self.files.iter_mut();
+        let Ok(swaps) = proc.read_file(b"swaps") else { return };
+        for device in bytes::whole_lines(swaps).filter_map(zram) {
+            let mut path = Buf::<128>::from_bytes(sys_block);
+            path.push(device);
+            path.push(b"/mm_stat\0");
+            if path.is_cut() {
+                continue;
+            }
+            if let (Ok(file), Some(place)) =
+                (fd::open_bytes(path.as_bytes(), Access::Read), places.next())
+            {
+                *place = Some(file);
+            }
+        }
+    }
+}
+
+/// `zram0` of a line such as `/dev/zram0 partition 123 0 100` (proc(5), `/proc/swaps`); Android
+/// has it in `/dev/block`.
+fn zram(line: &[u8]) -> Option<&[u8]> {
+    let path = bytes::first_word(line);
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    let device = &path[slash + 1..];
+    let number = device.strip_prefix(b"zram").filter(|_| path.starts_with(b"/dev/"))?;
+    bytes::parse_u64(number).map(|_| device)
+}
+
+/// `mem_used_total`, the third number of `mm_stat`, in bytes: what it takes with all that is
+/// lost between compressed pages (Documentation/admin-guide/blockdev/zram.rst).
+fn memory_used(mm_stat: &[u8]) -> Option<KiB> {
+    let mut fields = bytes::fields(bytes::whole_lines(mm_stat).next()?);
+    bytes::parse_u64(fields.nth(2)?).map(|bytes| KiB(bytes / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn what_devices_in_use_hold_is_added_up() {
+        let fixture = Fixture::new();
+        fixture.write(
+            "swaps",
+            "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0  partition 9 1 100\n\
+             /swapfile file 9 1 -2\n/dev/zram12 partition 9 1 100\n/home/zram3 file 9 1 -2\n",
+        );
+        for (device, used) in [("zram0", 4096), ("zram3", 1 << 30), ("zram12", 10 << 10)] {
+            let mm_stat = format!("  99999 1111 {used} 0 99999 0 0 0 0\n");
+            fixture.write(&format!("sys/{device}/mm_stat"), mm_stat);
+        }
+        let mut proc = fixture.open();
+        let mut compressed = Compressed { found_at: KiB(18), ..Default::default() };
+        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB::ZERO);
+        compressed.find(&mut proc, fixture.path("sys/").as_bytes());
+        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB(14));
+        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(0)), KiB::ZERO);
+        // One that goes while it is open, or says nothing, holds nothing.
+        fixture.write("sys/zram0/mm_stat", "");
+        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB(10));
+        assert_eq!(compressed.held(&mut proc, KiB(0), KiB(0)), KiB::ZERO);
+    }
+
+    #[test]
+    fn only_devices_of_that_kind_count() {
+        assert_eq!(zram(b"/dev/zram0   partition\t9"), Some(&b"zram0"[..]));
+        assert_eq!(zram(b"/dev/block/zram1 partition"), Some(&b"zram1"[..]));
+        for other in [&b"/dev/sda1 p"[..], b"zram0 p", b"/dev/zram p", b"/dev/zram0x p", b""] {
+            assert_eq!(zram(other), None);
+        }
+    }
+
+    #[test]
+    fn a_cut_line_tells_nothing() {
+        assert_eq!(memory_used(b"1 2 3072 4\n"), Some(KiB(3)));
+        assert_eq!(memory_used(b"1 2 3072 4"), None);
+        assert_eq!(memory_used(b"1 2\n"), None);
+    }
+}

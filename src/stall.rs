@@ -1,0 +1,136 @@
+//! How much of the last seconds was lost to waiting for memory, told from a counter that is
+//! read now and then.
+//!
+//! Pure: `procfs::pressure` reads the counter.
+
+use crate::units::{Moment, Percent};
+use std::time::Duration;
+
+/// What is kept of one window. The share is right to a sixteenth of the window's edge, which
+/// is far less than the kernel's own averages blur it.
+const MARKS: usize = 16;
+
+/// The counter at a moment: microseconds in which all tasks stalled.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    at: Moment,
+    total: u64,
+}
+
+pub struct Meter {
+    window: Duration,
+    /// Rising; the first `len` are there.
+    marks: [Mark; MARKS + 2],
+    len: usize,
+}
+
+impl Meter {
+    pub fn new(window: Duration) -> Meter {
+        Meter { window, marks: [Mark::default(); MARKS + 2], len: 0 }
+    }
+
+    /// What was is forgotten.
+    pub fn restart(&mut self) {
+        self.len = 0;
+    }
+
+    /// The share of the window before `now` that was lost, where the counter stands at `total`.
+    /// What lies before the first reading counts as nothing.
+    pub fn share(&mut self, now: Moment, total: u64) -> Percent {
+        let now = Mark { at: now, total };
+        let begin = Moment(now.at.0.saturating_sub(self.window.as_nanos() as u64));
+        // Of those before the window, one is enough.
+        let before = self.marks[..self.len].iter().filter(|mark| mark.at <= begin).count();
+        if before > 1 {
+            self.marks.copy_within(before - 1..self.len, 0);
+            self.len -= before - 1;
+        }
+        let first = self.marks[0];
+        let lost = match self.len {
+            0 => 0,
+            _ if first.at >= begin => total.saturating_sub(first.total),
+            // The window begins between two marks: of what was lost there, its part.
+            len => {
+                let next = if len > 1 { self.marks[1] } else { now };
+                let (inside, between) = (next.at.since(begin), next.at.since(first.at));
+                let part = part_of(next.total.saturating_sub(first.total), inside, between);
+                total.saturating_sub(next.total).saturating_add(part)
+            }
+        };
+        self.keep(now);
+        Percent::of_time(Duration::from_micros(lost), self.window)
+    }
+
+    /// Marks closer than a sixteenth of the window say no more than their neighbours.
+    fn keep(&mut self, now: Mark) {
+        let last = self.len.checked_sub(1).map(|last| self.marks[last].at);
+        let close = last.is_some_and(|last| now.at.since(last) < self.window / MARKS as u32);
+        if !close && self.len < self.marks.len() {
+            self.marks[self.len] = now;
+            self.len += 1;
+        }
+    }
+}
+
+/// `amount * part / whole`.
+fn part_of(amount: u64, part: Duration, whole: Duration) -> u64 {
+    let (part, whole) = (part.as_micros() as u64, whole.as_micros() as u64);
+    amount.saturating_mul(part) / whole.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(5);
+
+    fn at(millis: u64) -> Moment {
+        Moment(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_steady_stall_is_its_share() {
+        let mut meter = Meter::new(WINDOW);
+        for millis in (0..=20_000).step_by(10) {
+            let share = meter.share(at(millis), 7 + millis * 250);
+            let lost = Duration::from_micros(millis.min(5000) * 250);
+            assert_eq!(share, Percent::of_time(lost, WINDOW), "{millis}");
+        }
+    }
+
+    #[test]
+    fn what_was_before_the_first_reading_or_a_restart_does_not_count() {
+        let mut meter = Meter::new(WINDOW);
+        assert_eq!(meter.share(at(1000), 9_000_000), Percent::default());
+        assert_eq!(meter.share(at(2000), 10_000_000), Percent::whole(20));
+        meter.restart();
+        assert_eq!(meter.share(at(2001), 10_000_000), Percent::default());
+        assert_eq!(meter.share(at(2501), 10_500_000), Percent::whole(10));
+    }
+
+    #[test]
+    fn of_a_long_time_without_a_reading_only_its_part_counts() {
+        let mut meter = Meter::new(WINDOW);
+        meter.share(at(0), 0);
+        assert_eq!(meter.share(at(10_000), 1_000_000), Percent::whole(10));
+    }
+
+    #[test]
+    fn what_is_over_drops_out() {
+        let mut meter = Meter::new(WINDOW);
+        meter.share(at(0), 0);
+        assert_eq!(meter.share(at(1000), 1_000_000), Percent::whole(20));
+        assert_eq!(meter.share(at(5000), 1_000_000), Percent::whole(20));
+        assert_eq!(meter.share(at(5500), 1_000_000), Percent::whole(10));
+        assert_eq!(meter.share(at(6500), 1_000_000), Percent::default());
+        // A counter that starts anew loses nothing but time.
+        assert_eq!(meter.share(at(6600), 5), Percent::default());
+    }
+
+    #[test]
+    fn a_stall_is_never_more_than_everything() {
+        let mut meter = Meter::new(WINDOW);
+        meter.share(at(0), 0);
+        assert_eq!(meter.share(at(1000), u64::MAX), Percent::HUNDRED);
+    }
+}

@@ -1,0 +1,388 @@
+# shellcheck shell=sh
+# Runs one scenario inside a machine that scripts/rescue.sh has booted: what stands in the files scenario, guard, seconds, fills
+# and idle beside it. It tells the host, on the console:
+#
+#   == start                it has come to the scenario
+#   == stall                the host is to stop the disk now
+#   == measuring            now
+#   == result KEY VALUE...  what was measured (tests/tools/pulse.rs), == series ...
+#   == FAILED WHY           it could not be
+#   == end
+#
+# What the guard says goes to a second serial line. Plain sh, run by BusyBox from memory.
+set -u
+cd /rig || exit 1
+scenario=$(cat scenario)
+guard=$(cat guard)
+seconds=$(cat seconds)
+fills=$(cat fills)
+idle=$(cat idle)
+
+# One option of pulse a process that must live, the guard, and a program to beat with.
+innocents=
+guard_pid=
+beats=
+# How long it is watched after the end of what goes wrong, and the cgroup of that.
+tail=$idle
+hogs=/sys/fs/cgroup/hog
+hog=/usr/local/bin/hog
+
+tell() {
+    printf '\n== %s\n' "$*"
+}
+
+must() {
+    "$@" || tell "FAILED $* (status $?)"
+}
+
+# ---- who is there ----
+
+# Becomes a program that may be chosen as any other; this shell may not, nor does pulse let itself be.
+ordinary() {
+    exec /rig/busybox sh -c 'echo 0 >/proc/self/oom_score_adj; exec "$@"' sh "$@"
+}
+echo -1000 >/proc/self/oom_score_adj
+
+# innocent COMMAND...: it must live.
+innocent() {
+    ordinary "$@" &
+    last_innocent=$!
+    innocents="$innocents --innocent $last_innocent"
+}
+
+# What runs on a small machine beside what goes wrong: a database that is at work (10 MiB, 100 of its pages a second), an editor
+# with a text (5 MiB), and the shell of a user who waits for something.
+ordinary_processes() {
+    innocent "$hog" --name database --size 10M --noise --touch 100
+    innocent "$hog" --name editor --size 5M --noise
+    # It waits for a line from a pipe into which nobody writes.
+    innocent /bin/sh -c 'read -r line <>/run/nothing; exit'
+}
+
+# start_guard OPTION...
+start_guard() {
+    case $guard in
+    ours) ordinary /usr/local/bin/oom_guard -p "$@" >/dev/ttyS1 2>&1 & ;;
+    earlyoom) ordinary /usr/bin/earlyoom -p "$@" >/dev/ttyS1 2>&1 & ;;
+    *) return ;;
+    esac
+    guard_pid="--guard $!"
+    # Until it has measured the machine, and has locked what it needs.
+    sleep 3
+}
+
+# As most scenarios begin.
+begin() {
+    ordinary_processes
+    start_guard
+}
+
+# ---- swap; what comes first is filled first ----
+
+# disk_swap [KIB]: on the card; all of the drive unless told otherwise.
+disk_swap() {
+    must mkswap /dev/nvme0n3 "$@" >/dev/null
+    must swapon /dev/nvme0n3
+}
+
+# zram_swap MIB: what it holds, not what that takes.
+zram_swap() {
+    for module in zsmalloc lzo lzo-rle zram; do
+        # Some of them are built into some kernels.
+        [ ! -e "/modules/$module.ko" ] || must insmod "/modules/$module.ko"
+    done
+    echo "${1}M" >/sys/block/zram0/disksize
+    must mkswap /dev/zram0 >/dev/null
+    must swapon /dev/zram0
+}
+
+# ---- what goes wrong ----
+
+# All that was written lies on the disk, and nothing that only the start needed is in memory.
+tidy() {
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+}
+
+measure() {
+    mkdir -p "$hogs"
+    tell measuring
+    # shellcheck disable=SC2086 # one word an option
+    must /rig/pulse $beats --idle "$idle" --for "$seconds" --tail "$tail" --fills "$fills" --cgroup "$hogs" $innocents $guard_pid -- "$@"
+}
+
+# run COMMAND...
+run() {
+    tidy
+    measure "$@"
+}
+
+# as_user COMMAND...: with the limits that the kernel has chosen.
+as_user() {
+    run /usr/bin/setpriv --reuid 1000 --clear-groups "$@"
+}
+
+# ---- scenarios ----
+
+# As fast as the machine can, four times what there is.
+scenario_fast_fill() {
+    begin
+    run "$hog" --size 1G
+}
+
+scenario_psi_off() {
+    scenario_fast_fill
+}
+
+scenario_smallest() {
+    scenario_fast_fill
+}
+
+scenario_stubborn() {
+    begin
+    run "$hog" --size 1G --ignore-term
+}
+
+# As large as memory, as many systems set it up. Pages compress by a third, so memory ends before this swap does.
+scenario_zram_leak() {
+    zram_swap 256
+    begin
+    run "$hog" --size 1G --noise --rate 20M
+}
+
+# Larger than memory, smaller than memory and swap, and all of it in use by several threads.
+scenario_slow_swap() {
+    disk_swap
+    begin
+    run "$hog" --size 260M --noise --rate 30M --touch 0 --jobs 4
+}
+
+# Once it has grown, an eighth of memory is left to the file, of which more is wanted. A tenth would be low.
+scenario_cache_thrash() {
+    must dd if=/dev/zero of=/data bs=1M count=300 2>/dev/null
+    begin
+    run "$hog" --size 1G --rate 20M --until 13 --read /data --jobs 4
+}
+
+# Two thirds of what a process costs at least are the kernel's: 256 KiB are a small one. The user has a shell and a program in
+# the same session.
+scenario_fork_bomb() {
+    innocent /usr/bin/setpriv --reuid 1000 --clear-groups /bin/sh -c 'read -r line <>/run/nothing; exit'
+    innocent /usr/bin/setpriv --reuid 1000 --clear-groups /bin/sleep 1000
+    begin
+    as_user "$hog" --bomb --size 128K
+}
+
+scenario_memfd() {
+    begin
+    run "$hog" --size 1G --memfd
+}
+
+scenario_respawn() {
+    begin
+    run /bin/sh -c "while :; do $hog --size 1G; done"
+}
+
+# A server of 40 MiB, too: the level, a share of what processes hold and could have, is to be above what the kernel keeps for
+# itself.
+full_tmpfs() {
+    must mount -o remount,size=100% /tmp
+    innocent "$hog" --name server --size 40M --noise
+    begin
+    run "$hog" --size 1G --rate 50M --map /tmp/file --until 8 "$@"
+}
+
+scenario_tmpfs_live() {
+    full_tmpfs
+}
+
+scenario_tmpfs_dead() {
+    tail=$seconds
+    full_tmpfs --exit 0
+}
+
+scenario_small_400() {
+    innocent "$hog" --name small --size 4M --adj 400
+    begin
+    run "$hog" --size 1G
+}
+
+scenario_zombie_leader() {
+    begin
+    run "$hog" --size 1G --zombie-leader
+}
+
+# 240 MiB together. Some must go; the others live for a while.
+scenario_twenty() {
+    begin
+    # shellcheck disable=SC2016 # for that shell
+    run /bin/sh -c 'for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        "$0" --size 12M --exit 10 &
+    done; wait' "$hog"
+}
+
+# group OPTION...: a process group of two innocents, which the hog joins.
+group() {
+    innocent "$hog" --name leader --size 2M --new-group
+    leader=$last_innocent
+    sleep 1
+    innocent "$hog" --name member --size 2M --group "$leader"
+    ordinary_processes
+    start_guard "$@"
+    run "$hog" --size 1G --group "$leader"
+}
+
+scenario_group() {
+    group
+}
+
+# What is ignored keeps its group from being ended. Old versions of earlyoom know no --ignore.
+scenario_group_ignored() {
+    case $guard in
+    ours) group -g --ignore '^member$' ;;
+    *) group -g ;;
+    esac
+}
+
+# Busy loops, so many that each has a tenth of the processor.
+scenario_starved() {
+    begin
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        innocent "$hog" --name busy --spin
+    done
+    run "$hog" --size 1G
+}
+
+# Less than memory, so that it runs out.
+scenario_late_swap() {
+    begin
+    disk_swap 65536
+    run "$hog" --size 1G --noise
+}
+
+scenario_zram_disk() {
+    zram_swap 96
+    disk_swap
+    begin
+    run "$hog" --size 1G --noise --rate 20M
+}
+
+scenario_mlocked() {
+    begin
+    run "$hog" --size 1G --lock
+}
+
+# A thread of it waits for the disk and cannot be ended. What is needed from here on is in memory.
+scenario_stuck() {
+    begin
+    beats="--beat /rig/busybox"
+    tidy
+    tell stall
+    sleep 3
+    measure /rig/hog --size 1G --stick /dev/nvme0n1
+}
+
+# A container with less than half of the memory, with an init, a guard and a hog. What stands beside it is no business of the
+# guard's.
+scenario_container() {
+    box=/sys/fs/cgroup/box
+    hogs=$box/hog
+    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir -p "$box"
+    echo 100M >"$box/memory.max"
+    ordinary_processes
+    # shellcheck disable=SC2016 # for that shell
+    innocent /bin/sh -c 'echo 0 >"$0/cgroup.procs"; exec /usr/bin/unshare --cgroup --mount --pid --fork --kill-child \
+        --mount-proc /bin/sh -c "umount /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; read -r line <>/run/nothing"' "$box"
+    sleep 1
+    init=$(pgrep -P "$last_innocent")
+    # Whoever enters a container becomes a member of its cgroup.
+    # shellcheck disable=SC2016
+    enter='echo 0 >"$0/cgroup.procs"; init=$1; shift; exec /usr/bin/nsenter -t "$init" --cgroup --mount --pid "$@"'
+    innocent /bin/sh -c "$enter" "$box" "$init" "$hog" --name inside --size 10M --noise
+    case $guard in
+    ours) ordinary /bin/sh -c "$enter" "$box" "$init" /usr/local/bin/oom_guard -p >/dev/ttyS1 2>&1 & ;;
+    earlyoom) ordinary /bin/sh -c "$enter" "$box" "$init" /usr/bin/earlyoom -p >/dev/ttyS1 2>&1 & ;;
+    esac
+    [ "$guard" = none ] || guard_pid="--guard $!"
+    sleep 3
+    run /usr/bin/nsenter -t "$init" --cgroup --mount --pid "$hog" --size 1G
+}
+
+# ---- work that is hard, but nothing to be ended for ----
+
+# Two compilers at once, and a program that rests in swap.
+scenario_healthy_compile() {
+    disk_swap
+    innocent "$hog" --name browser --size 60M --noise
+    awk 'BEGIN { for (i = 0; i < 2500; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
+        "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
+    begin
+    run /bin/sh -c 'gcc -O1 -c /root/a.c -o /root/a.o & first=$!; gcc -O2 -c /root/a.c -o /root/b.o && wait "$first"'
+}
+
+# Fills its cache, then sorts for an index.
+scenario_healthy_database() {
+    begin
+    run /usr/bin/sqlite3 /root/db "PRAGMA cache_size=-100000; PRAGMA journal_mode=WAL; CREATE TABLE t(a, b);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)
+        INSERT INTO t SELECT i, hex(randomblob(100)) FROM n;
+        CREATE INDEX i ON t(b); SELECT sum(length(b)) FROM t;"
+}
+
+# Reads and writes more than memory holds.
+scenario_healthy_copy() {
+    must dd if=/dev/zero of=/data bs=1M count=250 2>/dev/null
+    begin
+    run /bin/sh -c 'cat /data >/dev/null && cp /data /copy && sync'
+}
+
+# Its lines take more than memory has left beside the program that rests in swap.
+scenario_healthy_sort() {
+    disk_swap
+    innocent "$hog" --name browser --size 80M --noise
+    awk 'BEGIN { srand(1); for (i = 0; i < 700000; i++) printf "%d %d a line with some text in it\n", rand() * 1e9, i }' >/data
+    begin
+    run /bin/sh -c 'LC_ALL=C /usr/bin/sort -S 110M /data -o /sorted'
+}
+
+# A dictionary of 12 MiB takes about 140.
+scenario_healthy_xz() {
+    must dd if=/usr/lib/gcc/x86_64-linux-gnu/12/cc1 of=/data bs=1M count=16 2>/dev/null
+    begin
+    run /usr/bin/xz -T1 -k -c --lzma2=preset=3,dict=12MiB,mf=bt4 /data
+}
+
+# A program that has rested, and has been swapped out by another one that is gone, is used again.
+scenario_healthy_wake() {
+    disk_swap
+    begin
+    # shellcheck disable=SC2016
+    run /bin/sh -c '"$0" --size 100M --noise --rest 25 --touch 0 --exit 40 & sleep 8; "$0" --size 120M --noise --exit 5; wait "$!"' "$hog"
+}
+
+# More than memory, a part of it used again and again.
+scenario_healthy_zram() {
+    zram_swap 256
+    innocent "$hog" --name browser --size 60M --noise
+    begin
+    run "$hog" --size 110M --noise --touch 300 --exit 40
+}
+
+# ---- the whole ----
+
+# Nothing of the kernel between the lines for the host.
+busybox dmesg -n 1
+mkdir -p /usr/local/bin
+cp hog oom_guard /usr/local/bin/
+# What the heart beats with: each is started once a second, as somebody might who works with several programs.
+for number in 0 1 2 3 4 5 6 7 8 9; do
+    cp /bin/busybox "/usr/local/bin/beat$number"
+    beats="$beats --beat /usr/local/bin/beat$number"
+done
+mkfifo -m 666 /run/nothing
+tell start
+"scenario_$(echo "$scenario" | tr - _)"
+# What the kernel had to say of it.
+busybox dmesg | grep -i 'out of memory\|oom-kill\|blocked for more' | head -n 20
+tell end

@@ -1,0 +1,186 @@
+//! The stall rule, the accounts of user memory, and files in tmpfs: the real guard on memory of the test's own making.
+
+mod common;
+
+use common::{bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, Hog, Sandbox};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+const PRESSURE: &str = "/proc/pressure/memory";
+
+/// A file over `/proc/pressure/memory`.
+struct FakePressure {
+    file: File,
+}
+
+impl FakePressure {
+    /// `None` where this kernel has nothing to mount over.
+    fn new(sandbox: &Sandbox) -> Option<FakePressure> {
+        if !Path::new(PRESSURE).exists() {
+            skip("this kernel has no pressure information");
+            return None;
+        }
+        let path = sandbox.path("pressure");
+        let pressure = FakePressure { file: File::create(&path).expect("a file for pressure") };
+        pressure.stalled(0);
+        bind_over(&path, Path::new(PRESSURE));
+        Some(pressure)
+    }
+
+    /// Everything has stalled for so long since the boot.
+    fn stalled(&self, millis: u64) {
+        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
+        let total = 1_000_000 + millis * 1000;
+        let text =
+            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
+        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
+    }
+}
+
+/// 150 of 1000 MiB available: below twice the level, and swap that never runs out.
+fn short() -> Amounts {
+    Amounts { swap_total: 2000, swap_free: 1900, ..Amounts::available(150) }
+}
+
+fn hogs(sandbox: &Sandbox) -> (Hog, Hog) {
+    (sandbox.hog(&["--size", "60M"]), sandbox.hog(&["--size", "100M"]))
+}
+
+#[test]
+fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let (mut small, mut large) = hogs(sandbox);
+        let stats = sandbox.path("stats");
+        let guard = sandbox.guard(&["-d", "--stats-file", stats.to_str().unwrap()]);
+        memory.set(short());
+        guard.make_look(3);
+        pressure.stalled(400);
+        guard.make_look(3);
+        assert_eq!(guard.signals().len(), 0);
+        pressure.stalled(600);
+        guard.make_look(1);
+        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        let said = guard.wait_for("low memory! everything waited for it in 12.00% of the last 5 s: mem 15.00%, swap 95.00%");
+        assert!(!said.is_empty());
+        guard.wait_for("exited after");
+        // Nothing new has stalled since: whatever memory is, the next one is left alone.
+        memory.set(Amounts { available: 180, anon: 820, ..short() });
+        guard.make_look(20);
+        assert!(small.is_alive());
+        assert_eq!(guard.signals().len(), 1);
+        wait_for("the numbers", || {
+            fs::read_to_string(&stats).is_ok_and(|page| {
+                page.contains("oom_guard_kills_total{signal=\"SIGTERM\",reason=\"stall\"} 1\n")
+            })
+        });
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_stall_with_memory_to_spare_or_with_the_rule_off_ends_nobody() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let (_, mut large) = hogs(sandbox);
+        let mut stalled = 0;
+        for (options, available) in [(&["--psi", "0"][..], 150), (&["--psi", "10,20"][..], 210)] {
+            let guard = sandbox.guard(options);
+            memory.set(Amounts { available, anon: 1000 - available, ..short() });
+            guard.make_look(3);
+            stalled += 4000;
+            pressure.stalled(stalled);
+            guard.make_look(20);
+            assert!(large.is_alive());
+            assert_eq!(guard.signals().len(), 0);
+            guard.stop();
+        }
+    });
+}
+
+#[test]
+fn sigkill_by_a_stall_comes_only_where_it_was_asked_for() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let mut stalled = 0;
+        for (options, signal) in [
+            (&["--psi", "10"][..], libc::SIGTERM),
+            (&["--psi", "10,40"][..], libc::SIGKILL),
+            (&["--psi", "60", "--psi-window", "2"][..], libc::SIGTERM),
+        ] {
+            let mut hog = sandbox.hog(&["--size", "100M"]);
+            let guard = sandbox.guard(options);
+            memory.set(short());
+            guard.make_look(3);
+            stalled += 2500;
+            pressure.stalled(stalled);
+            guard.make_look(1);
+            assert_eq!(hog.wait_for_end().signal(), Some(signal), "{options:?}");
+            guard.stop();
+        }
+    });
+}
+
+#[test]
+fn without_pressure_information_that_is_said_once_and_memory_is_watched() {
+    sandboxed(|sandbox| {
+        if !Path::new(PRESSURE).exists() {
+            return skip("this kernel has no pressure information to hide");
+        }
+        let memory = FakeMemory::new(sandbox);
+        // Nobody here has a terminal: opening this is refused.
+        bind_over(Path::new("/dev/tty"), Path::new(PRESSURE));
+        let (_, mut large) = hogs(sandbox);
+        let guard = sandbox.guard(&[]);
+        guard.wait_for("notice: no pressure information (");
+        memory.available(90);
+        large.wait_for_end();
+        assert_eq!(guard.count("no pressure information"), 1);
+        guard.stop();
+    });
+}
+
+/// `MemTotal` of 1000 MiB and so on, with what is shared.
+fn write_memory(memory: &FakeMemory, available: u64, anon: u64, shmem: u64) {
+    let line = |(key, mib): (&str, u64)| format!("{key:<15} {:>8} kB\n", mib << 10);
+    let lines = [
+        ("MemTotal:", 1000),
+        ("MemAvailable:", available),
+        ("AnonPages:", anon),
+        ("Shmem:", shmem),
+    ];
+    memory.write(&lines.into_iter().map(line).collect::<String>());
+}
+
+#[test]
+fn what_processes_share_is_user_memory_and_what_tmpfs_holds_is_not() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        write_memory(&memory, 500, 100, 300);
+        let guard = sandbox.guard(&["-d", "--dryrun"]);
+        // Of the 300 MiB, what this machine's tmpfs hold is not known to the test; a tmpfs that grows takes from it.
+        let user = || {
+            guard.make_look(3);
+            let lines = guard.lines("look ");
+            let line = lines.last().expect("a look");
+            let rest = line.split_once(" of ").expect("an amount").1;
+            rest.split_whitespace().next().and_then(|mib| mib.parse::<u64>().ok()).expect("MiB")
+        };
+        let before = user();
+        assert!(before > 600 && before <= 900, "{before}");
+        let mount = sandbox.path("tmpfs");
+        fs::create_dir(&mount).expect("a directory");
+        common::mount(None, &mount, Some("tmpfs"), 0, Some("size=64M")).expect("a tmpfs");
+        fs::write(mount.join("file"), vec![1; 50 << 20]).expect("a file of 50 MiB");
+        // `Shmem` must move for the guard to look at tmpfs again.
+        write_memory(&memory, 500, 100, 310);
+        // 50 MiB that tmpfs took, 10 of them told by `Shmem`.
+        wait_for("40 MiB less", || user() + 40 == before);
+        guard.stop();
+    });
+}

@@ -1,0 +1,461 @@
+//! What would come again and again if it were ended one by one: fork bombs, and hogs that somebody starts anew. The
+//! bombs are real and bounded (`tests/tools/bomb.rs`); memory is of the test's own making.
+
+mod common;
+
+use common::*;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the issue allows from low memory to the end of a bomb.
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+/// Memory that bombs of some MiB would bring back.
+const JUST_LOW: u64 = 98;
+
+/// As a terminal or a service does: in a session of its own.
+fn own_session(command: &mut Command) -> &mut Command {
+    let begin = || {
+        // SAFETY: takes nothing.
+        match unsafe { libc::setsid() } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(begin) }
+}
+
+fn bomb_command(sandbox: &Sandbox, options: &[&str]) -> Command {
+    let mut command = Command::new(sandbox.tool("bomb"));
+    command.arg(sandbox.path("counts")).args(options).stdin(Stdio::null());
+    own_session(&mut command);
+    command
+}
+
+/// A bomb of which so many are there.
+struct Bomb(Child);
+
+impl Bomb {
+    fn start(sandbox: &Sandbox, count: usize, options: &[&str]) -> Bomb {
+        let bomb = Bomb(bomb_command(sandbox, options).spawn().expect("the bomb"));
+        wait_for("a bomb", || living("bomb").len() >= count);
+        bomb
+    }
+
+    /// Waits for the end of all of it. Whoever has the orphans takes note of them.
+    fn wait_for_end(&mut self) {
+        let bomb = &mut self.0;
+        wait_for("the bomb's end", || {
+            let _ = bomb.try_wait();
+            living("bomb").is_empty()
+        });
+    }
+}
+
+fn stopped() -> Vec<Process> {
+    let mut all = processes();
+    all.retain(|process| process.state == b'T');
+    all
+}
+
+/// Of everything else nobody is signalled. What the guard said.
+fn expect_end_as_one(
+    sandbox: &Sandbox,
+    of_guard: &[&str],
+    of_bomb: &[&str],
+    prepare: impl FnOnce(&mut Command),
+) -> String {
+    let memory = FakeMemory::new(sandbox);
+    let mut innocent = sandbox.hog(&["--size", "5M"]);
+    let mut command = sandbox.guard_command(of_guard);
+    prepare(&mut command);
+    let guard = sandbox.start_guard(command);
+    let mut bomb = Bomb::start(sandbox, 100, of_bomb);
+    let begin = Instant::now();
+    memory.available(JUST_LOW);
+    bomb.wait_for_end();
+    memory.available(PLENTY);
+    assert!(begin.elapsed() < TEN_SECONDS, "{:?}", begin.elapsed());
+    let said = guard.wait_for("fork bomb: ");
+    assert!(said.contains(" processes \"bomb\" of uid 0 in session "), "{said}");
+    assert!(said.ends_with(" MiB: stopping and killing them together"), "{said}");
+    assert!(number_after(&said, "fork bomb: ") >= 100, "{said}");
+    guard.wait_for("processes ended after ");
+    assert_eq!(guard.signals(), [""; 0]);
+    assert!(innocent.is_alive());
+    assert!(stopped().is_empty());
+    guard.stop()
+}
+
+// ---- bombs ----
+
+#[test]
+fn a_bomb_in_which_all_fork_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        expect_end_as_one(sandbox, &[], &["--style", "fork"], |_| ());
+    });
+}
+
+#[test]
+fn a_bomb_whose_parents_exit_all_the_time_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        let options = ["--style", "chain", "--total", "4000", "--alive", "150"];
+        expect_end_as_one(sandbox, &[], &options, |_| ());
+    });
+}
+
+#[test]
+fn a_bomb_that_becomes_its_program_anew_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        expect_end_as_one(sandbox, &[], &["--style", "exec"], |_| ());
+    });
+}
+
+#[test]
+fn a_bomb_that_holds_memory_and_ignores_sigterm_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        let options = ["--size", "512", "--total", "150", "--ignore-term"];
+        expect_end_as_one(sandbox, &["-p"], &options, |_| ());
+    });
+}
+
+#[test]
+fn without_pidfds_a_bomb_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        expect_end_as_one(sandbox, &[], &[], |command| {
+            refuse_calls(command, &[libc::SYS_pidfd_open], libc::ENOSYS);
+        });
+    });
+}
+
+#[test]
+fn without_the_right_to_go_first_a_bomb_is_ended_as_one() {
+    sandboxed(|sandbox| {
+        expect_end_as_one(sandbox, &[], &[], |command| {
+            refuse_calls(command, &[libc::SYS_sched_setscheduler], libc::EPERM);
+        });
+    });
+}
+
+#[test]
+fn a_bomb_that_is_as_large_as_a_victim_in_flight_is_ended_all_the_same() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "30M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "0"]);
+        memory.available(JUST_LOW);
+        guard.wait_for("sending SIGTERM to process ");
+        let mut bomb = Bomb::start(sandbox, 140, &["--size", "1024", "--total", "150"]);
+        // 30 MiB below the level for SIGTERM.
+        memory.available(50);
+        memory.available(VERY_LOW + 10);
+        bomb.wait_for_end();
+        memory.available(PLENTY);
+        guard.wait_for("processes ended after ");
+        assert!(hog.is_alive());
+        assert_eq!(guard.count("sending SIGKILL"), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn hooks_hear_of_a_bomb_once() {
+    sandboxed(|sandbox| {
+        let body = |when: &str| {
+            format!(
+                "echo \"$OOM_GUARD_NAME $OOM_GUARD_SIGNAL $OOM_GUARD_ACTION\" >> \"$dir/{when}\""
+            )
+        };
+        let (before, after) =
+            (sandbox.script("pre.sh", &body("before")), sandbox.script("post.sh", &body("after")));
+        expect_end_as_one(sandbox, &["-P", &before, "-N", &after], &[], |_| ());
+        for file in ["before", "after"] {
+            let read = || std::fs::read_to_string(sandbox.path(file)).unwrap_or_default();
+            wait_for("a hook", || !read().is_empty());
+            assert_eq!(read(), "bomb SIGKILL kill\n", "{file}");
+        }
+    });
+}
+
+// ---- what is none of it ----
+
+/// A shell that lives for a while, starts another program, and then many subshells, each of which waits for a writer
+/// that never comes. `$1` is how many.
+const SHELL_BOMB: &str = "\
+    mkfifo \"$dir/never\"\n\
+    \"$dir/hog\" --name other &\n\
+    sleep 4\n\
+    n=0\n\
+    while [ $n -lt $1 ]; do (read -r line <\"$dir/never\") & n=$((n + 1)); done\n\
+    echo >\"$dir/begun\"\n\
+    wait\n";
+
+#[test]
+fn an_older_shell_and_other_programs_of_the_session_live_on() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let script = sandbox.script("shell", SHELL_BOMB);
+        let guard = sandbox.guard(&[]);
+        let mut command = Command::new("sh");
+        own_session(command.args([&script, "120"]).stdin(Stdio::null()).stdout(Stdio::null()));
+        let mut shell = command.spawn().expect("a shell");
+        wait_for("a bomb", || sandbox.path("begun").exists());
+        let subshells = children(shell.id()).len();
+        assert!(subshells > 120, "{subshells}");
+        memory.available(JUST_LOW);
+        let said = guard.wait_for("fork bomb: ");
+        guard.wait_for("processes ended after ");
+        memory.available(PLENTY);
+        assert_eq!(number_after(&said, "fork bomb: "), 120, "{said}");
+        assert!(said.contains(&format!(" in session {}, ", shell.id())), "{said}");
+        // It has its end to take note of, and then waits for the other program alone.
+        wait_for("the shell", || children(shell.id()).len() == 1);
+        assert!(shell.try_wait().expect("wait").is_none());
+        assert_eq!(living("other").len(), 1);
+        assert!(stopped().is_empty());
+        assert_eq!(guard.signals(), [""; 0]);
+        guard.stop();
+    });
+}
+
+#[test]
+fn many_short_lived_processes_are_no_bomb_while_a_hog_holds_more() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        let mut hog = sandbox.hog(&["--size", "90M"]);
+        let jobs = ["--style", "jobs", "--alive", "60", "--total", "4000", "--life", "300"];
+        let build = Bomb::start(sandbox, 40, &jobs);
+        memory.available(JUST_LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert_eq!(guard.signals().len(), 1);
+        assert_eq!(guard.count("fork bomb"), 0);
+        drop(build);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_build_that_has_fewer_jobs_than_a_bomb_loses_one_of_them() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        let options = ["--style", "jobs", "--alive", "20", "--size", "3000", "--life", "60000"];
+        let _build = Bomb::start(sandbox, 20, &options);
+        memory.available(JUST_LOW);
+        guard.wait_for("exited after");
+        memory.available(PLENTY);
+        assert_eq!(guard.signals().len(), 1);
+        assert_eq!(guard.count("fork bomb"), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn many_that_were_started_long_ago_are_no_bomb() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        let _server = Bomb::start(sandbox, 100, &["--total", "100", "--size", "256"]);
+        thread::sleep(Duration::from_secs(12));
+        memory.available(JUST_LOW);
+        guard.wait_for("exited after");
+        memory.available(PLENTY);
+        assert_eq!(guard.signals().len(), 1);
+        assert_eq!(guard.count("fork bomb"), 0);
+        assert!(living("bomb").len() >= 99);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_bomb_that_is_ignored_lives_and_one_of_it_that_is_lives_alone() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let options = ["--odd", "--total", "120", "--size", "256"];
+        let mut bomb = Bomb::start(sandbox, 110, &options);
+        wait_for("the odd one", || living("odd").len() == 1);
+        let guard = sandbox.guard(&["--ignore", "^(bomb|odd)$"]);
+        let mut hog = sandbox.hog(&["--size", "5M"]);
+        memory.available(JUST_LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert!(living("bomb").len() >= 110 && stopped().is_empty());
+        assert_eq!(guard.count("fork bomb"), 0);
+        guard.stop();
+
+        let guard = sandbox.guard(&["--ignore", "^odd$"]);
+        memory.available(JUST_LOW);
+        bomb.wait_for_end();
+        memory.available(PLENTY);
+        guard.wait_for("processes ended after ");
+        assert_eq!(living("odd").len(), 1);
+        assert!(stopped().is_empty());
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_to_a_bomb_and_stops_nobody() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&["--dryrun"]);
+        let _bomb = Bomb::start(sandbox, 110, &["--total", "120", "--size", "128"]);
+        memory.available(JUST_LOW);
+        let said = guard.wait_for_many("fork bomb: ", 2).remove(0);
+        memory.available(PLENTY);
+        assert!(said.ends_with(" MiB: would stop and kill them together"), "{said}");
+        assert!(living("bomb").len() >= 110 && stopped().is_empty());
+        guard.stop();
+    });
+}
+
+#[test]
+fn nobody_stays_stopped_where_memory_recovers_meanwhile() {
+    sandboxed(|sandbox| {
+        // The moment between the stop and the next look at memory is short: several tries.
+        for _ in 0..8 {
+            let memory = FakeMemory::new(sandbox);
+            let guard = sandbox.guard(&[]);
+            let mut bomb = Bomb::start(sandbox, 300, &["--total", "320", "--alive", "320"]);
+            memory.available(JUST_LOW);
+            let pid = bomb.0.id();
+            wait_for("a stop or an end", || {
+                let all = processes();
+                let state = all.iter().find(|process| process.pid == pid).map(|p| p.state);
+                state.map_or(true, |state| state == b'T' || state == b'Z')
+            });
+            memory.available(PLENTY);
+            guard.wait_for_within(TEN_SECONDS, "proc", 1);
+            wait_for("either", || guard.count("go on: ") + guard.count("ended after") > 0);
+            let recovered = guard.count("go on: memory has recovered") > 0;
+            assert!(stopped().is_empty());
+            assert!(!recovered || living("bomb").len() >= 300);
+            guard.stop();
+            living("bomb").into_iter().for_each(|pid| signal_to(pid, libc::SIGKILL));
+            bomb.wait_for_end();
+            if recovered {
+                return;
+            }
+        }
+        panic!("in no try was memory seen to recover in time");
+    });
+}
+
+// ---- hogs that come back ----
+
+/// Has each hog ended as soon as it is there, until the guard has said `text`. Each of them notes its number.
+fn end_each_hog(memory: &FakeMemory, guard: &Guard, text: &str) {
+    let mut last = 0;
+    wait_for(text, || {
+        let hogs = living("hog");
+        if let Some(&pid) = hogs.iter().find(|&&pid| pid != last) {
+            // Until it has what it should have, it is no candidate that is worth much.
+            wait_for("memory", || resident_mib(pid) >= 30 || !living("hog").contains(&pid));
+            memory.available(LOW);
+            wait_for("an end", || !living("hog").contains(&pid));
+            memory.recover(guard);
+            last = pid;
+        }
+        guard.count(text) > 0
+    });
+}
+
+fn resident_mib(pid: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) / 256
+}
+
+const RESPAWNER: &str = "while :; do \"$dir/hog\" --size 30M >/dev/null; done";
+
+fn start_shell(script: &str) -> Child {
+    let mut command = Command::new("sh");
+    command.arg(script).stdin(Stdio::null()).stdout(Stdio::null());
+    own_session(&mut command).spawn().expect("a shell")
+}
+
+#[test]
+fn who_starts_a_new_hog_after_each_of_three_victims_goes_with_the_fourth() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut shell = start_shell(&sandbox.script("respawner", RESPAWNER));
+        let guard = sandbox.guard(&["--cooldown", "0"]);
+        end_each_hog(&memory, &guard, "has started a new hog after each of 3 victims in 30 s");
+        let ended = wait_until(TEN_SECONDS, || shell.try_wait().expect("wait"));
+        assert_eq!(ended.and_then(|status| status.signal()), Some(libc::SIGTERM));
+        wait_for("the last hog's end", || living("hog").is_empty());
+        guard.wait_for(&format!("process {} exited after ", shell.id()));
+        assert_eq!(guard.signals_to(shell.id()).len(), 1);
+        // Three, then parent and child.
+        assert_eq!(guard.lines("sending SIGTERM to process ").len(), 5);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_parent_that_ignores_sigterm_gets_sigkill_with_the_next_hog() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let body = format!("trap : TERM\n{RESPAWNER}");
+        let mut shell = start_shell(&sandbox.script("respawner", &body));
+        let guard = sandbox.guard(&["--cooldown", "0"]);
+        end_each_hog(&memory, &guard, "sending SIGKILL to process ");
+        let ended = wait_until(TEN_SECONDS, || shell.try_wait().expect("wait"));
+        assert_eq!(ended.and_then(|status| status.signal()), Some(libc::SIGKILL));
+        wait_for("the last hog's end", || living("hog").is_empty());
+        let signals = guard.signals_to(shell.id());
+        assert_eq!(signals.len(), 2, "{signals:?}");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_parent_that_is_ignored_or_looks_after_other_sessions_is_left_alone() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let script = sandbox.script("respawner", RESPAWNER);
+        let guard = sandbox.guard(&["--cooldown", "0", "--ignore", "^sh$"]);
+        let mut shell = start_shell(&script);
+        end_each_hog(&memory, &guard, "but is left alone: protected: ignored");
+        guard.stop();
+        let _ = shell.kill().and_then(|()| shell.wait());
+        living("hog").into_iter().for_each(|pid| signal_to(pid, libc::SIGKILL));
+
+        let body = format!("setsid \"$dir/hog\" --name service >/dev/null &\nsleep 1\n{RESPAWNER}");
+        let guard = sandbox.guard(&["--cooldown", "0"]);
+        let mut shell = start_shell(&sandbox.script("respawner", &body));
+        end_each_hog(&memory, &guard, "but is left alone: looks after other sessions");
+        assert!(shell.try_wait().expect("wait").is_none());
+        assert_eq!(living("service").len(), 1);
+        guard.stop();
+        let _ = shell.kill().and_then(|()| shell.wait());
+    });
+}
+
+#[test]
+fn who_has_started_many_hogs_at_once_is_no_candidate() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let body = "for n in 1 2 3 4 5 6; do \"$dir/hog\" --size 30M >/dev/null & done; sleep 300";
+        let mut shell = start_shell(&sandbox.script("many", body));
+        wait_for("hogs", || living("hog").len() == 6);
+        wait_for("memory", || living("hog").into_iter().all(|pid| resident_mib(pid) >= 30));
+        let guard = sandbox.guard(&["--cooldown", "0"]);
+        for left in (0..6).rev() {
+            memory.available(LOW);
+            wait_for("an end", || living("hog").len() == left);
+            memory.recover(&guard);
+        }
+        assert!(shell.try_wait().expect("wait").is_none());
+        assert_eq!(guard.count("has started a new hog"), 0);
+        let _ = shell.kill().and_then(|()| shell.wait());
+        guard.stop();
+    });
+}
