@@ -10,6 +10,7 @@ use crate::filter::{CommandLines, Filter};
 use crate::log;
 use crate::options::{Effect, PREFIX, TABLE};
 use crate::pattern::{Field, Pattern};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
 use crate::rivals;
@@ -31,7 +32,7 @@ pub fn text(
     sources: &Sources,
     config: &Config,
     in_force: &[Rc<Given>],
-    memory: &Memory,
+    (memory, cgroup): (&Memory, Option<&Cgroup>),
     scale: Scale,
     tell: Tell<'_>,
 ) -> io::Result<String> {
@@ -50,7 +51,7 @@ pub fn text(
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
-    write_machine(&mut text, proc, memory);
+    write_machine(&mut text, proc, memory, log::Bounds::of(cgroup, memory));
     Ok(text)
 }
 
@@ -106,7 +107,12 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
-fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory) {
+fn write_machine(
+    text: &mut String,
+    proc: &mut Proc,
+    memory: &Memory,
+    bounds: Option<log::Bounds<'_>>,
+) {
     let (major, minor) = machine::kernel_release();
     let _ = writeln!(text, "\nthis machine: Linux {major}.{minor}\n  {}", log::State(memory));
     let available = match memory.estimated {
@@ -114,6 +120,10 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory) {
         false => "told by the kernel",
     };
     say(text, "MemAvailable", &available);
+    // What is doubtful of it was told.
+    if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
+        let _ = writeln!(text, "  {bounds}");
+    }
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release = match &pidfd {

@@ -57,12 +57,13 @@ const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// What cannot go with `--kernel-oom`.
-const UNKNOWN_TO_KERNEL: [&str; 12] = [
+const UNKNOWN_TO_KERNEL: [&str; 13] = [
     "prefer",
     "avoid",
     "ignore",
     "only",
     "sort-by-rss",
+    "cgroup",
     "ignore-root-user",
     "ignore-positive-adj",
     "min-rss",
@@ -132,6 +133,7 @@ impl Config {
             !patterns.ignore.is_empty(),
             !patterns.only.is_empty(),
             self.sort_by_rss,
+            self.cgroup.is_some(),
             self.ignore_root_user,
             self.ignore_positive_adj,
             self.min_rss.is_some(),
@@ -287,7 +289,7 @@ mod tests {
             let spec = by_spelling(&format!("--{option}")).unwrap();
             let value = match spec.value_name() {
                 None => None,
-                Some("SCRIPT") => Some(&b"/x"[..]),
+                Some("SCRIPT" | "PATH") => Some(&b"/x"[..]),
                 Some("PATTERN") if !cfg!(feature = "patterns") => continue,
                 Some(_) => Some(&b"1"[..]),
             };

@@ -9,6 +9,7 @@ use crate::helper::{Duty, Helper};
 use crate::log::{self, State};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::{Comm, Stat};
@@ -80,7 +81,7 @@ struct Explanation<'a> {
 #[inline(never)]
 pub fn text<'a>(
     proc: &mut Proc,
-    memory: &'a Memory,
+    (memory, cgroup): (&'a Memory, Option<&Cgroup>),
     config: &'a Config,
     scale: Scale,
     whole: bool,
@@ -98,7 +99,7 @@ pub fn text<'a>(
     // Where there are two, the reader is known as a child.
     let helper = helper.or_else(|| reader.helper_pid());
     let (family, left) = (scan::family(proc, helper), Remembered::default());
-    let rules = Rules::new(config, memory.total, scale, family, &left);
+    let rules = Rules::new(config, memory.total, scale, family, &left).within(cgroup, memory);
     let (rows, kernel_threads, hidden, ranking) = (Vec::new(), 0, 0, rules.ranking);
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
     let mut judge = Judging { patterns, filter: &mut filter, reader: &mut reader };
@@ -242,6 +243,9 @@ impl<'a> Explanation<'a> {
         write_more(text, self.hidden, "processes that may not be read (hidepid)");
         *text += "RSS and swap in MiB; points: thousandths of memory ";
         *text += match self.ranking {
+            Ranking::OomScore if self.memory.is_limited() => {
+                "of the machine held, plus oom_score_adj\n\n"
+            }
             Ranking::OomScore => "held, plus oom_score_adj\n\n",
             Ranking::Rss => "resident (--sort-by-rss)\n\n",
         };

@@ -9,6 +9,7 @@ use crate::filter::Verdict;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
+use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
@@ -95,6 +96,44 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         memory.swap_total.mib()
     );
     levels(helper, config, limits, memory);
+}
+
+/// Whose memory counts in place of the machine's, or why it does not.
+pub struct Bounds<'a> {
+    cgroup: &'a Cgroup,
+    pub standing: Standing,
+}
+
+impl<'a> Bounds<'a> {
+    pub fn of(cgroup: Option<&'a Cgroup>, memory: &Memory) -> Option<Bounds<'a>> {
+        cgroup.map(|cgroup| Bounds { cgroup, standing: cgroup.standing(memory) })
+    }
+
+    /// It was asked for and does not count. (A container without a limit is nothing special.)
+    pub fn is_doubtful(&self) -> bool {
+        self.cgroup.is_named() && !matches!(self.standing, Standing::Limited(_))
+    }
+}
+
+impl fmt::Display for Bounds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = Escaped(self.cgroup.path());
+        match self.standing {
+            Standing::Limited(limit) => write!(
+                f,
+                "memory limit of cgroup {path}: {} MiB counts as the machine's memory",
+                limit.mib()
+            ),
+            Standing::Unlimited => {
+                write!(f, "cgroup {path} has no memory limit now, so the machine's memory counts")
+            }
+            Standing::Absent => write!(
+                f,
+                "--cgroup: {path}: there is no such cgroup with the memory controller now, so no \
+                 process is a candidate"
+            ),
+        }
+    }
 }
 
 /// What is watched for, and what would be done.

@@ -128,8 +128,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Ok(meminfo) => meminfo,
         Err(error) => cannot("read /proc/meminfo", &error),
     };
-    meminfo.look_at_tmpfs(&mut proc);
-    let memory = match meminfo.read(&mut proc) {
+    let cgroup = daemon::find_cgroup(&mut proc, &config);
+    meminfo.look_at_tmpfs(&mut proc, cgroup.as_ref());
+    let memory = match meminfo.read(&mut proc, cgroup.as_ref()) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
         Err(error) => cannot("read /proc/meminfo", &error),
@@ -143,11 +144,15 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         for notice in &request.notices {
             complain(format_args!("notice: {notice}"));
         }
+        let seen = (&memory, cgroup.as_ref());
+        if let Some(doubt) = log::Bounds::of(seen.1, seen.0).filter(log::Bounds::is_doubtful) {
+            warn(format_args!("{doubt}"));
+        }
         let text = if task == Task::Check {
-            check::text(&mut proc, &sources, &config, &in_force, &memory, scale, &mut warn)
+            check::text(&mut proc, &sources, &config, &in_force, seen, scale, &mut warn)
         } else {
             config.warnings(memory.total, memory.swap_total, &mut warn);
-            explain::text(&mut proc, &memory, &config, scale, true, None, &mut warn)
+            explain::text(&mut proc, seen, &config, scale, true, None, &mut warn)
         };
         match text {
             Ok(text) => print(text.as_bytes()),
@@ -163,8 +168,18 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         }
     };
     let notices = request.notices;
-    let parts =
-        Parts { config, sources, on_terminal, proc, meminfo, memory, scale, sysrq, notices };
+    let parts = Parts {
+        config,
+        sources,
+        on_terminal,
+        proc,
+        meminfo,
+        cgroup,
+        memory,
+        scale,
+        sysrq,
+        notices,
+    };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", &error))
 }
 

@@ -54,9 +54,12 @@ impl Limits {
             (mem, swap, mem_size, swap_size) = (None, None, None, None);
         }
         if let Some(size) = &mut mem_size {
-            shrunk = size.term.max(size.kill) > memory.user;
+            let most = size.term.max(size.kill);
+            shrunk = most > memory.user;
+            // Above the limit of a cgroup, lowered since the start, it would be more than all.
+            let whole = if most <= memory.total { memory.total } else { memory.machine };
             let reachable = |size: KiB| match shrunk && size > NEVER {
-                true => size.scaled(memory.user, memory.total).max(KiB(1)),
+                true => size.scaled(memory.user, whole).max(KiB(1)),
                 false => size,
             };
             *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
@@ -373,6 +376,19 @@ mod tests {
         assert!(limits.shrunk);
         assert_eq!(limits.mem, Levels { term: Some(KiB(200)), kill: Some(KiB(100)) });
         assert!(!Limits::of(&config(settings), &memory(300, 0, 0)).shrunk);
+    }
+
+    #[test]
+    fn a_limit_lowered_below_a_size_does_not_ask_for_everything() {
+        let settings = Settings { mem_size: size("800,400"), ..Settings::default() };
+        let limited = |total| {
+            let memory = Memory { total: KiB(total), machine: KiB(10_000), ..memory(900, 0, 0) };
+            Limits::of(&config(settings.clone()), &Memory { user: KiB(total), ..memory }).mem
+        };
+        assert_eq!(limited(1000), Levels { term: Some(KiB(800)), kill: Some(KiB(400)) });
+        // The share that it is of the machine.
+        assert_eq!(limited(500), Levels { term: Some(KiB(40)), kill: Some(KiB(20)) });
+        assert_eq!(limited(300), Levels { term: Some(KiB(24)), kill: Some(KiB(12)) });
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use crate::config::Config;
 use crate::filter::{Spared, Verdict};
+use crate::procfs::cgroup::Cgroup;
+use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::units::{Identity, KiB, Pid};
 
@@ -22,6 +24,8 @@ pub enum Protection {
     Root,
     /// `--ignore` or `--only`.
     Spared(Spared),
+    /// Not in the cgroup whose memory counts.
+    Outside,
     /// The guard may not signal it.
     NotPermitted,
     /// It could not be ended before.
@@ -42,6 +46,7 @@ impl Protection {
             Protection::Spared(Spared::Ignored(Some(_))) => "protected: ignored",
             Protection::Spared(Spared::Ignored(None)) => "protected: perhaps ignored",
             Protection::Spared(Spared::NotOnly) => "protected: not in --only",
+            Protection::Outside => "protected: outside cgroup",
             Protection::NotPermitted => "not permitted",
             Protection::Left => "could not be ended",
             Protection::Gone => "has ended",
@@ -139,6 +144,8 @@ pub struct Rules<'a> {
     pub bonus: i64,
     pub family: Family,
     pub left: &'a Remembered,
+    /// Only who is within may be ended.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 impl<'a> Rules<'a> {
@@ -165,7 +172,19 @@ impl<'a> Rules<'a> {
             min_size: config.min_rss(mem_total),
             family,
             left,
+            cgroup: None,
         }
+    }
+
+    /// For `memory` as that of `cgroup`, if it is.
+    pub fn within(mut self, cgroup: Option<&'a Cgroup>, memory: &Memory) -> Rules<'a> {
+        self.cgroup = cgroup.filter(|cgroup| cgroup.confines(memory));
+        // The kernel's points are of the machine's memory.
+        if self.ranking == Ranking::OomScore && memory.is_limited() {
+            let points = KiB(BONUS as u64).scaled(memory.total, memory.machine);
+            self.bonus = points.0.max(1) as i64;
+        }
+        self
     }
 
     /// What `stat` alone tells.

@@ -53,6 +53,7 @@ const SETTINGS: &[Setting] = &[
     row("--ignore", "IGNORE", "exe:glob:/usr/sbin/*", "sshd"),
     row("--only", "ONLY", "it's", "two words"),
     row("--sort-by-rss", "SORT_BY_RSS", "true", "false"),
+    row("--cgroup", "CGROUP", "/one", "/sys/fs/cgroup"),
     row("--ignore-root-user", "IGNORE_ROOT_USER", "true", "false"),
     row("--ignore-positive-adj", "IGNORE_POSITIVE_ADJ", "true", "false"),
     row("--min-rss", "MIN_RSS", "0", "50M"),

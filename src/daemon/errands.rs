@@ -1,7 +1,7 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
+use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::config::Config;
@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::helper::{Duty, Priority, LINE};
 use crate::log;
 use crate::policy::Limits;
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
@@ -169,11 +170,15 @@ impl Daemon {
 
     #[inline(never)]
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
-        let Some(memory) = &self.memory else { return false };
         // All that can be wrong was said when they were tried out.
         let mut config = Config::default();
-        let settled = config.settle(&self.sources, texts, self.on_terminal, &mut |_| {});
-        if settled.is_none() || !config.check_sizes(memory.total, &mut |_| {}) {
+        if config.settle(&self.sources, texts, self.on_terminal, &mut |_| {}).is_none() {
+            return false;
+        }
+        let cgroup = find_cgroup(&mut self.proc, &config);
+        let read = self.meminfo.read(&mut self.proc, cgroup.as_ref());
+        let Ok(Some(memory)) = read else { return false };
+        if !config.check_sizes(memory.total, &mut |_| {}) {
             return false;
         }
         if config.needs_sysrq() && self.sysrq.is_none() {
@@ -201,10 +206,17 @@ impl Daemon {
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
+        let other_cgroup = self.config.cgroup != config.cgroup;
         let measures = |config: &Config| (config.asks_for_stalls(), config.psi_window);
         let is_new = measures(&config) != measures(&self.config);
         self.config = config;
-        if is_new {
+        (self.cgroup, self.memory) = (cgroup, Some(memory));
+        if other_cgroup {
+            (self.standing, self.next_word) = (None, now);
+            self.forget_pressure();
+            self.follow_pressure();
+        }
+        if is_new || other_cgroup {
             self.watch_stalls();
         }
         true
@@ -218,7 +230,6 @@ fn read_settings(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let Some(memory) = memory(proc) else { return false };
     let mut mistakes = 0;
     let tell: Tell<'_> = &mut |mistake| {
         mistakes += 1;
@@ -227,12 +238,14 @@ fn read_settings(
         }
     };
     let mut config = Config::default();
+    let mut seen = None;
     let texts = sources.read(tell).filter(|texts| {
-        config.settle(sources, texts, on_terminal, tell).is_some()
-            && config.check_sizes(memory.total, tell)
+        let is_settled = config.settle(sources, texts, on_terminal, tell).is_some();
+        seen = memory(proc, &config).filter(|_| is_settled);
+        seen.as_ref().is_some_and(|(memory, _)| config.check_sizes(memory.total, tell))
             && config.check_hooks(tell)
     });
-    let Some(texts) = texts else {
+    let (Some(texts), Some((memory, _))) = (texts, seen) else {
         if mistakes > REFUSALS {
             let more = mistakes - REFUSALS;
             report.say(Priority::Error, format_args!("and {more} more mistakes"));
@@ -265,8 +278,9 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let Some(memory) = memory(proc) else { return false };
-    let summary = explain::text(proc, &memory, config, scale, false, helper, &mut |_| {});
+    let Some((memory, cgroup)) = memory(proc, config) else { return false };
+    let seen = (&memory, cgroup.as_ref());
+    let summary = explain::text(proc, seen, config, scale, false, helper, &mut |_| {});
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
@@ -276,8 +290,9 @@ fn tell_candidates(
     true
 }
 
-fn memory(proc: &mut Proc) -> Option<Memory> {
+fn memory(proc: &mut Proc, config: &Config) -> Option<(Memory, Option<Cgroup>)> {
     let mut meminfo = MemInfo::open(proc).ok()?;
-    meminfo.look_at_tmpfs(proc);
-    meminfo.read(proc).ok().flatten()
+    let cgroup = find_cgroup(proc, config);
+    meminfo.look_at_tmpfs(proc, cgroup.as_ref());
+    Some((meminfo.read(proc, cgroup.as_ref()).ok()??, cgroup))
 }

@@ -9,6 +9,7 @@ use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{self, Level};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
@@ -19,7 +20,7 @@ use crate::scan::{self, Group, Judge};
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{Identity, Moment, Pid};
 use crate::victim::{Candidate, Protection, Rules};
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ impl Judge for PatternJudge<'_> {
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
     pub meminfo: &'a mut MemInfo,
+    pub cgroup: Option<&'a Cgroup>,
     pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
@@ -122,18 +124,19 @@ impl Daemon {
     #[inline(never)]
     pub(super) fn court(&mut self) -> Court<'_> {
         let family = scan::family(&mut self.proc, self.helper.pid());
-        let total = self.memory.map_or(KiB::ZERO, |memory| memory.total);
+        let (memory, cgroup) = (self.memory.unwrap_or_default(), self.cgroup.as_ref());
         let left = self.machine.left();
-        let rules = Rules::new(&self.config, total, self.scale, family, left);
+        let rules = Rules::new(&self.config, memory.total, self.scale, family, left);
+        let rules = rules.within(cgroup, &memory);
         let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
         let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
-        Court { proc, meminfo, config, rules, judge }
+        Court { proc, meminfo, cgroup, config, rules, judge }
     }
 
     /// Memory as it is this moment, if it can be read.
     pub(super) fn fresh_memory(&mut self) -> Option<Memory> {
-        self.meminfo.read(&mut self.proc).ok().flatten()
+        self.meminfo.read(&mut self.proc, self.cgroup.as_ref()).ok().flatten()
     }
 
     /// Takes hold of a candidate, has its command line read while it has one,
@@ -315,6 +318,7 @@ impl Daemon {
                 why,
                 Protection::Exempt
                     | Protection::Root
+                    | Protection::Outside
                     | Protection::Spared(Spared::Ignored(Some(_)))
             )
         })

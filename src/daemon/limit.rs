@@ -217,11 +217,11 @@ impl Daemon {
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let Court { proc, meminfo, config, rules, mut judge } = self.court();
+        let Court { proc, meminfo, cgroup, config, rules, mut judge } = self.court();
         let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {
-                let memory = meminfo.read(proc).ok().flatten();
+                let memory = meminfo.read(proc, cgroup).ok().flatten();
                 let level = memory.map(|memory| policy::level(config, &memory));
                 give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
             }

@@ -19,6 +19,7 @@ use crate::helper::Helper;
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
+use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
@@ -35,7 +36,8 @@ use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-pub use start::{open_sysrq, Parts};
+use start::psi_trigger;
+pub use start::{find_cgroup, open_sysrq, Parts};
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
@@ -51,6 +53,8 @@ const NOW_AND_THEN: Duration = Duration::from_millis(100);
 const FOLLOW: Duration = Duration::from_millis(20);
 /// As often as Prometheus is usually told to look.
 const STATS_EVERY: Duration = Duration::from_secs(15);
+/// Some managers change a limit every few seconds.
+const BETWEEN_WORDS: Duration = Duration::from_secs(60);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
@@ -64,6 +68,8 @@ pub struct Daemon {
     on_terminal: bool,
     proc: Box<Proc>,
     meminfo: MemInfo,
+    /// Whose limit counts in place of the machine's memory, while it has one.
+    cgroup: Option<Cgroup>,
     scale: Scale,
     signals: OwnedFd,
     psi: Option<OwnedFd>,
@@ -83,6 +89,9 @@ pub struct Daemon {
     budget: Budget,
     /// As it was read last; `None` while it cannot be read, which was said then.
     memory: Option<Memory>,
+    /// How the cgroup stood when that was said last, and from when it may be said again.
+    standing: Option<Standing>,
+    next_word: Moment,
     /// A signal waits to be read.
     signalled: bool,
     /// What was done since memory was read took so long that it is to be read again.
@@ -181,11 +190,12 @@ impl Daemon {
     #[inline(never)]
     fn read_memory(&mut self) {
         self.stats.count_look();
+        self.look_for_lost_cgroup();
         if let Some(held) = self.helper.take_tmpfs() {
             self.meminfo.take_tmpfs(held, self.shmem_asked);
         }
         let was_blind = self.memory.is_none();
-        let read = self.meminfo.read(&mut self.proc);
+        let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
         self.memory = *read.as_ref().unwrap_or(&None);
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
@@ -199,6 +209,51 @@ impl Daemon {
                     say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
                 Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
+            }
+        }
+    }
+
+    /// That of a service goes and comes with it.
+    #[inline(never)]
+    fn look_for_lost_cgroup(&mut self) {
+        let Daemon { cgroup, proc, config, .. } = self;
+        let Some(cgroup) = cgroup else { return };
+        if cgroup.find_again(proc, config.cgroup.as_ref()) {
+            self.watch_stalls();
+            if self.psi.is_none() {
+                self.follow_pressure();
+            }
+        }
+    }
+
+    /// Has a stall wake the watch early, where the kernel can.
+    #[inline(never)]
+    fn follow_pressure(&mut self) {
+        if self.config.memory {
+            self.psi = psi_trigger(&self.proc, self.cgroup.as_ref());
+        }
+    }
+
+    /// Not closed: that waits in the kernel for all processors to come by once
+    /// (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
+    fn forget_pressure(&mut self) {
+        self.psi.take().map(IntoRawFd::into_raw_fd);
+    }
+
+    /// Says whose memory counts when that has changed, but not each time where it changes all
+    /// the time.
+    #[inline(never)]
+    fn tell_bounds(&mut self) {
+        let (Some(memory), now) = (&self.memory, clock::now()) else { return };
+        let bounds = log::Bounds::of(self.cgroup.as_ref(), memory);
+        let Some(bounds) = bounds.filter(|bounds| Some(bounds.standing) != self.standing) else {
+            return;
+        };
+        if now >= self.next_word {
+            (self.standing, self.next_word) = (Some(bounds.standing), now.after(BETWEEN_WORDS));
+            match bounds.is_doubtful() {
+                true => say!(self.helper, Warning, "warning: {bounds}"),
+                false => say!(self.helper, Notice, "{bounds}"),
             }
         }
     }
@@ -225,6 +280,7 @@ impl Daemon {
 
     #[inline(never)]
     fn after_look(&mut self) {
+        self.tell_bounds();
         let Some(memory) = self.memory else { return };
         if self.config.debug {
             say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
@@ -297,9 +353,11 @@ impl Daemon {
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
-            // Not closed: that waits in the kernel for all processors to come by once
-            // (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
-            self.psi.take().map(IntoRawFd::into_raw_fd);
+            match self.cgroup {
+                // It went with a cgroup that was removed, so that nothing waits for anything.
+                Some(_) => self.psi = None,
+                None => self.forget_pressure(),
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::helper::Helper;
 use crate::kill::Machine;
 use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
+use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
@@ -51,6 +52,7 @@ pub struct Parts {
     pub on_terminal: bool,
     pub proc: Box<Proc>,
     pub meminfo: MemInfo,
+    pub cgroup: Option<Cgroup>,
     pub memory: Memory,
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
@@ -95,7 +97,7 @@ impl Daemon {
     /// on the stack, whose pages the loop has a better use for.
     #[inline(never)]
     pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
-        let Parts { config, sources, mut proc, meminfo, memory, .. } = parts;
+        let Parts { config, sources, mut proc, meminfo, cgroup, memory, .. } = parts;
         let filter = Filter::new(&config.patterns, &users_file(&config));
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&memory);
@@ -106,6 +108,9 @@ impl Daemon {
         }
         let helper = Helper::new(duty(&config, inherited))?;
         let now = clock::now();
+        // A container without a limit is nothing to be told.
+        let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
+        let standing = container.map(|_| Standing::Unlimited);
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit, now),
@@ -113,13 +118,14 @@ impl Daemon {
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
-            psi: config.memory.then(|| psi_trigger(&proc)).flatten(),
+            psi: config.memory.then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
             config,
             sources,
             inherited,
             on_terminal: parts.on_terminal,
             proc,
             meminfo,
+            cgroup,
             scale: parts.scale,
             signals,
             sysrq: parts.sysrq,
@@ -132,6 +138,8 @@ impl Daemon {
             rate: FillRate::new(rate),
             budget: Budget::new(),
             memory: Some(memory),
+            standing,
+            next_word: now,
             signalled: false,
             hurried: false,
             said_shrunk: false,
@@ -146,7 +154,8 @@ impl Daemon {
     #[inline(never)]
     pub(super) fn watch_stalls(&mut self) {
         let window = Some(self.config.psi_window).filter(|_| self.config.asks_for_stalls());
-        if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, window) {
+        if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, self.cgroup.as_ref(), window)
+        {
             log::no_stalls(&mut self.helper, &error);
         }
     }
@@ -160,9 +169,11 @@ impl Daemon {
         refused: (io::Result<()>, io::Result<()>),
         notices: &[&str],
     ) {
-        let Daemon { config, sources, filter, helper, .. } = self;
+        let Daemon { config, helper, .. } = self;
         let limits = Limits::of(config, memory);
         log::banner(helper, config, &limits, memory);
+        self.tell_bounds();
+        let Daemon { config, sources, filter, helper, .. } = self;
         tell_doubts(config, sources, memory, filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
@@ -200,6 +211,16 @@ impl Daemon {
             say!(self.helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
             say!(self.helper, Debug, "pressure information: {psi}");
         }
+    }
+}
+
+/// Whose memory counts in place of the machine's. With `--kernel-oom` nobody's: the kernel
+/// chooses from all there is.
+#[inline(never)]
+pub fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
+    match config.kernel_oom {
+        true => None,
+        false => Cgroup::find(proc, config.cgroup.as_ref()),
     }
 }
 
@@ -285,10 +306,17 @@ fn is_hidden(proc: &Proc) -> bool {
     proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
 }
 
-fn psi_trigger(proc: &Proc) -> Option<OwnedFd> {
-    PSI_TRIGGERS.iter().find_map(|trigger| {
-        let file = proc.open_file(b"pressure/memory", Access::Trigger).ok()?;
+/// Of the cgroup whose memory counts, where that can be had: in a container it may be read, but
+/// not written.
+pub fn psi_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
+    let set = |file: io::Result<OwnedFd>, trigger: &[u8]| {
+        let file = file.ok()?;
         fd::write(file.as_fd(), trigger).ok()?;
         Some(file)
-    })
+    };
+    let of_cgroup = |trigger: &&[u8]| set(cgroup?.open_pressure(Access::Trigger), trigger);
+    let of_machine =
+        |trigger: &&[u8]| set(proc.open_file(b"pressure/memory", Access::Trigger), trigger);
+    let triggers = || PSI_TRIGGERS.iter();
+    triggers().find_map(of_cgroup).or_else(|| triggers().find_map(of_machine))
 }

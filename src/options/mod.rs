@@ -88,6 +88,9 @@ pub struct Settings {
     pub notify: bool,
     /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
     pub priority: Option<i32>,
+    /// Of which only the processes may be ended, and whose limit counts; `None`: that of the
+    /// container, if there is one and it has a limit.
+    pub cgroup: Option<Path>,
 }
 
 /// TODO figures.
@@ -135,6 +138,7 @@ impl Default for Settings {
             hooks: Hooks { pre_kill: None, post_kill: None, limit: HOOK_TIMEOUT },
             notify: false,
             priority: None,
+            cgroup: None,
         }
     }
 }
@@ -190,6 +194,7 @@ pub enum Kind {
     /// At least this.
     Seconds(Duration, fn(&mut Settings, Duration)),
     Path(fn(&mut Settings) -> &mut Option<Path>),
+    Cgroup,
     Watch,
     Niceness,
 }
@@ -228,6 +233,15 @@ impl Kind {
             }
             Kind::Path(place) => {
                 *place(settings) = Some(units::parse_path(text)?);
+                true
+            }
+            Kind::Cgroup => {
+                // A shell completes a directory with a slash.
+                settings.cgroup = Some(match text {
+                    b"/" => Path::of(text),
+                    [directory @ .., b'/'] => units::parse_path(directory)?,
+                    _ => units::parse_path(text)?,
+                });
                 true
             }
             Kind::Watch => {

@@ -178,6 +178,19 @@ pub static TABLE: &[Spec] = &[
         help: "rank by resident memory instead of the kernel's oom_score",
     },
     Spec {
+        spelled: &["--cgroup"],
+        key: "CGROUP",
+        effect: Effect::Value {
+            name: "PATH",
+            expects: "the absolute path of a cgroup, such as /system.slice/web.service",
+            kind: Kind::Cgroup,
+        },
+        section: Some(Section::Choosing),
+        default: "",
+        help: "kill only within this cgroup, whose memory limit counts as the machine's memory; \
+               without it that of the container, if the guard is in one that has a limit",
+    },
+    Spec {
         spelled: &["--ignore-root-user"],
         key: "IGNORE_ROOT_USER",
         effect: Effect::Switch(|settings, on| settings.ignore_root_user = on),

@@ -1,6 +1,7 @@
 //! `/proc/meminfo`: kept open, read with one call, parsed by keys at line starts; and with it
 //! what else belongs to the state of memory: zram, tmpfs, and how long everything stalled.
 
+use super::cgroup::Cgroup;
 use super::compressed::Compressed;
 use super::pressure::Pressure;
 use super::Proc;
@@ -15,8 +16,10 @@ use std::time::Duration;
 /// The state of memory that every decision starts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
-    /// `MemTotal`.
+    /// `MemTotal`, or the limit of a cgroup that counts in its place.
     pub total: KiB,
+    /// `MemTotal`, always.
+    pub machine: KiB,
     /// `MemAvailable`, or an estimate where the kernel has none (before 3.14). At most
     /// `total`.
     pub available: KiB,
@@ -55,13 +58,18 @@ impl Memory {
         self.swap_total.less(self.swap_free)
     }
 
+    /// It is that of a cgroup with a limit.
+    pub fn is_limited(&self) -> bool {
+        self.total < self.machine
+    }
+
     /// As much as its amounts move by themselves, in caches and per-processor counters: 1/256
     /// of user memory, 1 MiB of 256.
     pub fn noise(&self) -> KiB {
         KiB(self.user.0 / 256)
     }
 
-    fn count_user_memory(&mut self) {
+    pub(super) fn count_user_memory(&mut self) {
         // Whoever reads this has some, so 0 is not told but made up, as in some containers.
         self.user = match self.anon {
             KiB::ZERO => self.total,
@@ -113,11 +121,11 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         Some(told) => told,
         // As the first kernel to tell it reckoned (`meminfo_proc_show` of Linux 3.14): free
         // memory above the low watermark, and of file pages and reclaimable slabs what need
-        // not stay; of each of the two at most half or the low watermark stays.
+        // not stay.
         None => {
-            let of_cache = |held: KiB| held.less(reserve.min(KiB(held.0 / 2)));
-            let files = of_cache(active_file?.plus(inactive_file?));
-            free?.less(reserve).plus(files).plus(of_cache(slab.unwrap_or_default()))
+            let files = reclaimable(active_file?.plus(inactive_file?), reserve);
+            let slab = reclaimable(slab.unwrap_or_default(), reserve);
+            free?.less(reserve).plus(files).plus(slab)
         }
     }
     .min(total);
@@ -125,6 +133,7 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     let shmem = shmem.unwrap_or_default().min(total);
     Some(Memory {
         total,
+        machine: total,
         available,
         anon: anon.unwrap_or_default().min(total),
         user: total,
@@ -139,6 +148,12 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         stall: Percent::default(),
         estimated: told.is_none(),
     })
+}
+
+/// Of file pages or reclaimable slabs what need not stay: at most half or the low watermark
+/// does.
+pub(super) fn reclaimable(held: KiB, reserve: KiB) -> KiB {
+    held.less(reserve.min(KiB(held.0 / 2)))
 }
 
 /// An open `/proc/meminfo`, and what else is read with it.
@@ -173,11 +188,21 @@ impl MemInfo {
         })
     }
 
-    /// Measures stalls over so long from now on. Fails where the kernel does not tell.
-    pub fn watch_stalls(&mut self, proc: &mut Proc, window: Option<Duration>) -> io::Result<()> {
+    /// Measures stalls over so long from now on, those of the cgroup where that tells of them.
+    /// Fails where the kernel does not tell.
+    pub fn watch_stalls(
+        &mut self,
+        proc: &mut Proc,
+        cgroup: Option<&Cgroup>,
+        window: Option<Duration>,
+    ) -> io::Result<()> {
         self.pressure = None;
         if let Some(window) = window {
-            self.pressure = Some(Pressure::open(proc, window)?);
+            let file = cgroup.and_then(|cgroup| cgroup.open_pressure(Access::Read).ok());
+            self.pressure = Some(match file {
+                Some(file) => Pressure::of(file, window)?,
+                None => Pressure::open(proc, window)?,
+            });
         }
         Ok(())
     }
@@ -196,8 +221,8 @@ impl MemInfo {
 
     /// Looks at all tmpfs now, which may wait for other file systems. What cannot be seen
     /// counts as files.
-    pub fn look_at_tmpfs(&mut self, proc: &mut Proc) {
-        if let (Ok(Some(memory)), Ok(held)) = (self.read(proc), proc.held_by_tmpfs()) {
+    pub fn look_at_tmpfs(&mut self, proc: &mut Proc, cgroup: Option<&Cgroup>) {
+        if let (Ok(Some(memory)), Ok(held)) = (self.read(proc, cgroup), proc.held_by_tmpfs()) {
             self.take_tmpfs(held, memory.shmem);
         }
     }
@@ -209,16 +234,12 @@ impl MemInfo {
         })
     }
 
-    /// One `pread`, one more where stalls are measured, and one for each zram in use.
-    /// `Ok(None)` if what was read makes no sense.
-    pub fn read(&mut self, proc: &mut Proc) -> io::Result<Option<Memory>> {
+    /// Memory, or that of the cgroup while it has a limit. One `pread`, one more where stalls are
+    /// measured, one for each zram in use, and some of a cgroup. `Ok(None)` if what was read
+    /// makes no sense.
+    pub fn read(&mut self, proc: &mut Proc, cgroup: Option<&Cgroup>) -> io::Result<Option<Memory>> {
         let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
         let Some(mut memory) = parse(&proc.file[..len], self.reserve) else { return Ok(None) };
-        if let Some((held, then)) = self.tmpfs {
-            // Until somebody looks again, what has come since may be files.
-            memory.unseen = memory.shmem.less(then);
-            memory.files = held.plus(memory.unseen).min(memory.shmem);
-        }
         self.least_slab = self.least_slab.min(memory.slab);
         // Each process has about as much in slabs (20 KiB and more) as in stack and page tables;
         // what goes beyond that is a matter of its own.
@@ -226,6 +247,14 @@ impl MemInfo {
         memory.overhead = memory.overhead.plus(for_processes);
         let in_zram = self.compressed.held(proc, memory.swap_total, memory.swap_used());
         memory.compressed = memory.compressed.plus(in_zram);
+        if let Some(cgroup) = cgroup {
+            cgroup.bound(proc, &mut memory);
+        }
+        if let Some((held, then)) = self.tmpfs {
+            // Until somebody looks again, what has come since may be files.
+            memory.unseen = memory.shmem.less(then);
+            memory.files = held.plus(memory.unseen).min(memory.shmem);
+        }
         memory.count_user_memory();
         if let Some(pressure) = &mut self.pressure {
             memory.stall = pressure.read(proc, clock::now());
@@ -280,7 +309,7 @@ mod tests {
         };
         fixture.write("meminfo", amounts(150_000, 10_000, 1000, 1000));
         let mut meminfo = MemInfo::open(&mut proc).unwrap();
-        let mut user = || meminfo.read(&mut proc).unwrap().unwrap().user;
+        let mut user = || meminfo.read(&mut proc, None).unwrap().unwrap().user;
         assert_eq!(user(), KiB(161_000));
         // A bomb: slabs grow with stacks and page tables.
         fixture.write("meminfo", amounts(20_000, 50_000, 40_000, 50_000));

@@ -3,6 +3,7 @@
 //! The root directory is a parameter, so that tests bring their own. Every file is read
 //! into a buffer that lives here from the start. Never decides anything.
 
+pub mod cgroup;
 mod compressed;
 pub mod meminfo;
 mod pressure;

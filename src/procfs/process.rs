@@ -1,5 +1,6 @@
 //! The files of one process.
 
+use super::cgroup::Membership;
 use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
@@ -81,7 +82,7 @@ impl Proc {
     /// The file `name` of the process, or of a living thread of it where the leader, which
     /// shows little any more, has ended before the others. Threads that cannot be listed
     /// are those of a process that is gone: then reading its own file fails.
-    fn living_path(&self, stat: &Stat, name: &str) -> Path {
+    pub(super) fn living_path(&self, stat: &Stat, name: &str) -> Path {
         let pid = stat.id.pid;
         let thread = if stat.is_ended() { self.other_thread(pid) } else { None };
         let Some(thread) = thread else { return process_path(pid, name) };
@@ -112,15 +113,8 @@ impl Proc {
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
         self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
-            let (id, rest) = bytes::cut_at(line, b':');
-            let (mut controllers, of) = bytes::cut_at(rest, b':');
-            let mut of_memory = false;
-            while !controllers.is_empty() {
-                let (name, others) = bytes::cut_at(controllers, b',');
-                of_memory |= name == b"memory";
-                controllers = others;
-            }
-            if of_memory || (id == b"0" && (of != b"/" || path.as_bytes().is_empty())) {
+            let Membership { unified, of_memory, path: of } = Membership::of(line);
+            if of_memory || (unified && (of != b"/" || path.as_bytes().is_empty())) {
                 path.clear();
                 path.push(of);
             }

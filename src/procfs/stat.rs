@@ -29,10 +29,16 @@ pub struct Stat {
 }
 
 const PF_KTHREAD: u64 = 0x0020_0000;
+const PF_EXITING: u64 = 0x4;
 
 impl Stat {
     pub fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
+    }
+
+    /// On its way out, with perhaps all its memory still.
+    pub fn is_leaving(&self) -> bool {
+        self.flags & PF_EXITING != 0
     }
 
     /// Ended, with perhaps other threads still running.

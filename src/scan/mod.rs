@@ -212,6 +212,12 @@ impl<'a> Search<'a> {
         if !self.is_beaten_by(raised, size) {
             return Ok(());
         }
+        if let Some(cgroup) = rules.cgroup {
+            self.files += 1;
+            if !cgroup.holds(proc, stat) {
+                return Ok(());
+            }
+        }
         let mut verdict = Verdict::default();
         if !self.judge.is_idle() {
             verdict = self.judge.judge(proc, stat);
@@ -344,6 +350,9 @@ pub fn exemption(
     }
     if rules.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {
         return Some(Protection::Root);
+    }
+    if rules.cgroup.is_some_and(|cgroup| !cgroup.holds(proc, stat)) {
+        return Some(Protection::Outside);
     }
     if let Some(spared) = judge.judge(proc, stat).spared {
         return Some(Protection::Spared(spared));

@@ -6,10 +6,11 @@ use crate::filter::Spared;
 use crate::kill::{Look, Machine};
 use crate::options::Settings;
 use crate::policy::{FillRate, Limits};
+use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
 use crate::procfs::meminfo::MemInfo;
 use crate::sys::arena::counted;
-use crate::units::Moment;
+use crate::units::{Moment, Path};
 use crate::victim::{Remembered, Scale, Standing};
 
 /// Numbers that no process of the machine has on which the test runs.
@@ -426,6 +427,72 @@ fn a_group_with_a_protected_member_says_so() {
     assert_eq!((pid.number(), why), (FIRST + 2, Protection::Exempt));
 }
 
+/// A machine with a cgroup `web`, and who is in it.
+fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &Rules<'_>)) {
+    let point = world.fixture.path("cg");
+    let mount = format!("30 22 0:26 / {} rw - cgroup2 cgroup2 rw\n", point);
+    world.fixture.write("self/mountinfo", mount);
+    for (name, text) in [("max", "1073741824"), ("current", "0"), ("stat", "anon 0")] {
+        world.fixture.write(&format!("cg/web/memory.{name}"), format!("{text}\n"));
+    }
+    world.with_rules(|proc, rules| {
+        let mut pids = Vec::new();
+        proc.for_each(|_, pid| pids.push(pid.number())).unwrap();
+        for pid in pids {
+            let path = if within.contains(&(pid - FIRST)) { "/web/worker" } else { "/other" };
+            world.fixture.write(&format!("{pid}/cgroup"), format!("0::{path}\n"));
+        }
+        let cgroup = Cgroup::find(proc, Some(&Path::of(b"/web")));
+        let rules = Rules { left: rules.left, family: family(proc, None), ..*rules };
+        act(proc, &rules.within(cgroup.as_ref(), &world.memory));
+    });
+}
+
+#[test]
+fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
+    let world = World::new();
+    // More outside than the short list has room for, all of them before those within.
+    (100..200).for_each(|number| world.add(number, 900, 10 * LARGE));
+    (1..=50).for_each(|number| world.add(number, 700, LARGE + number as u64));
+    let judge = &mut ByName(Vec::new());
+    let within: Vec<_> = (1..=50).collect();
+    with_cgroup(&world, &within, &mut |proc, rules| {
+        let found = found(proc, rules, judge, &world.memory);
+        let mut best = found.best.unwrap();
+        assert_eq!(best.id().pid.number() - FIRST, 50);
+        // It moves away between choice and signal.
+        assert!(again(proc, rules, judge, &world.memory, &mut best));
+        world.fixture.write(&format!("{}/cgroup", FIRST + 50), "0::/webs\n");
+        assert!(!again(proc, rules, judge, &world.memory, &mut best));
+        assert_eq!(protection(proc, rules, judge, &best.stat), Some(Protection::Outside));
+    });
+    with_cgroup(&world, &[], &mut |proc, rules| {
+        assert!(found(proc, rules, judge, &world.memory).best.is_none());
+    });
+    // One that stands out: each of all is read once, and of it `stat` and `cgroup`.
+    let world = World::new();
+    (1..=50).for_each(|number| world.add(number, 700, LARGE));
+    world.add(60, 900, 10 * LARGE);
+    with_cgroup(&world, &[60], &mut |proc, rules| {
+        let found = found(proc, rules, judge, &world.memory);
+        assert_eq!((found.best.is_some(), found.files), (true, 51 + 2));
+    });
+}
+
+#[test]
+fn a_bonus_is_a_share_of_the_limit() {
+    let mut world = World::new();
+    world.memory.machine = KiB::from_mib(24_000);
+    world.memory.total = KiB::from_mib(2_400);
+    world.with_rules(|_, rules| assert_eq!(rules.bonus, 300));
+    with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 30));
+    world.memory.total = KiB(1);
+    with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 1));
+    world.settings.sort_by_rss = true;
+    world.memory.total = KiB(1000);
+    with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 300));
+}
+
 #[test]
 fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let world = World::new();
@@ -437,7 +504,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
         let mut meminfo = MemInfo::open(proc).unwrap();
         let before = counted::allocations();
         for round in 0..10_000 {
-            let memory = meminfo.read(proc).unwrap().unwrap();
+            let memory = meminfo.read(proc, None).unwrap().unwrap();
             let limits = Limits::of(&config, &memory);
             let now = Moment(round * 1_000_000);
             rate.observe(memory.available, now);

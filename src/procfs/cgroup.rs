@@ -1,0 +1,500 @@
+//! A cgroup with a limit of its own, which counts as the machine's memory: the container that
+//! the guard runs in, or one that was named.
+//!
+//! Both versions (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). What cannot
+//! be read of it limits nothing: then the machine's memory counts.
+
+use super::meminfo::{reclaimable, Memory};
+use super::stat::Stat;
+use super::{terminated, Path, Proc};
+use crate::bytes::{self, Buf};
+use crate::sys::errno::gone;
+use crate::sys::fd::{self, Access};
+use crate::units::{self, KiB, Pid};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// As long as a path in the settings may be. A longer one counts as not there: of those that
+/// container managers make none has 300 bytes.
+type Text = Buf<1024>;
+
+/// Which hierarchy has the memory controller; it can be in one alone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Version {
+    Two,
+    One,
+}
+
+/// A cgroup, whether it is there now or not.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    /// As `/proc/PID/cgroup` has it.
+    path: Text,
+    /// By `--cgroup`, so that only its processes may be ended, limited or not.
+    is_named: bool,
+    files: Option<Files>,
+    /// There are no files, or those of a cgroup that is gone.
+    is_lost: Cell<bool>,
+}
+
+/// How a cgroup stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    Absent,
+    /// The machine's memory counts.
+    Unlimited,
+    /// This counts.
+    Limited(KiB),
+}
+
+/// Kept open.
+#[derive(Debug)]
+struct Files {
+    directory: OwnedFd,
+    /// In the order of `NAMES`.
+    files: [Option<OwnedFd>; NAMES[0].len()],
+}
+
+/// Of both versions; what one has not is empty. Above `high` everything within is slowed down
+/// until it is below again; it "should be used in scenarios where an external process monitors
+/// the limited cgroup" (cgroup-v2.rst). In version 1 the limit of swap is that of memory and
+/// swap together, and what is used of it stands in `stat`.
+const NAMES: [[&str; 6]; 2] = [
+    [
+        "memory.max",
+        "memory.current",
+        "memory.stat",
+        "memory.high",
+        "memory.swap.max",
+        "memory.swap.current",
+    ],
+    [
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "memory.stat",
+        "",
+        "memory.memsw.limit_in_bytes",
+        "",
+    ],
+];
+const LIMIT: usize = 0;
+const USAGE: usize = 1;
+const STAT: usize = 2;
+const HIGH: usize = 3;
+const SWAP_LIMIT: usize = 4;
+const SWAP_USAGE: usize = 5;
+
+/// What the files tell.
+struct Figures {
+    limit: KiB,
+    usage: KiB,
+    swap_limit: KiB,
+    swap_used: KiB,
+    stat: [KiB; 7],
+}
+
+/// No limit.
+const NONE: KiB = KiB(u64::MAX);
+
+impl Cgroup {
+    /// That at the root of the mount which is seen, if it may have a limit and this is a
+    /// container: if init is within, too. (Where it is not, the limit is that of a service, say
+    /// of the guard's own.) Or the one that is `named`, wherever it is, by its directory or as
+    /// `/proc/PID/cgroup` has it.
+    #[inline(never)]
+    pub fn find(proc: &mut Proc, named: Option<&units::Path>) -> Option<Cgroup> {
+        let path = named.map_or(&b""[..], units::Path::as_bytes);
+        let is_named = named.is_some();
+        let mount = Mount::find(proc, path);
+        let mut cgroup = Cgroup {
+            version: mount.version,
+            path: Text::from_bytes(path),
+            is_named,
+            files: None,
+            is_lost: Cell::new(true),
+        };
+        if let Some(below) = mount.below(path) {
+            cgroup.path = joined(mount.root.as_bytes(), below, b"");
+            let directory = joined(mount.point.as_bytes(), below, b"\0");
+            // A path that was cut is another one's.
+            let files = Files::open(mount.version, directory.as_bytes());
+            cgroup.files = files.filter(|_| !cgroup.path.is_cut());
+            cgroup.is_lost.set(cgroup.files.is_none());
+        }
+        let counts = is_named || (cgroup.may_be_limited() && cgroup.holds_init(proc));
+        counts.then_some(cgroup)
+    }
+
+    /// Looks for it again where it was not there, or is no more. True if it is there now.
+    pub fn find_again(&mut self, proc: &mut Proc, named: Option<&units::Path>) -> bool {
+        if self.is_lost.get() {
+            if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost.get()) {
+                *self = found;
+                return true;
+            }
+            self.files = None;
+        }
+        false
+    }
+
+    /// As `/proc/PID/cgroup` has it, or as it was named while it is not there.
+    pub fn path(&self) -> &[u8] {
+        self.path.as_bytes()
+    }
+
+    pub fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    pub fn standing(&self, memory: &Memory) -> Standing {
+        if memory.is_limited() {
+            Standing::Limited(memory.total)
+        } else if self.is_lost.get() {
+            Standing::Absent
+        } else {
+            Standing::Unlimited
+        }
+    }
+
+    /// Whether only processes within may be ended while memory is as it was read: `memory`.
+    pub fn confines(&self, memory: &Memory) -> bool {
+        self.is_named || memory.is_limited()
+    }
+
+    /// Whether a process is within. One of which that cannot be read is not, and neither is
+    /// any while the cgroup is not there.
+    #[inline(never)]
+    pub fn holds(&self, proc: &mut Proc, stat: &Stat) -> bool {
+        // In version 1 what is on its way out is shown at the root (`proc_cgroup_show` in
+        // kernel/cgroup/cgroup.c): wherever it was, its end is worth waiting for.
+        let leaves = self.version == Version::One && stat.is_leaving() && !stat.is_ended();
+        let (file, mut is_within) = (proc.living_path(stat, "cgroup"), leaves);
+        let read = proc.for_each_line(file, &mut |line| {
+            let line = Membership::of(line);
+            let is_ours = match self.version {
+                Version::One => line.of_memory,
+                Version::Two => line.unified,
+            };
+            is_within |= is_ours && is_at_or_below(self.path(), line.path);
+        });
+        is_within && read.is_ok() && !self.is_lost.get()
+    }
+
+    /// Opens what tells how long tasks within wait for memory; version 2 alone has that
+    /// (Linux 4.20).
+    pub fn open_pressure(&self, access: Access) -> io::Result<OwnedFd> {
+        let files = self.files.as_ref().ok_or_else(gone)?;
+        open_in(&files.directory, "memory.pressure", access)
+    }
+
+    /// Makes the machine's memory that of the cgroup, if that has a limit below it.
+    #[inline(never)]
+    pub fn bound(&self, proc: &mut Proc, memory: &mut Memory) {
+        let Some(files) = &self.files else { return };
+        let Ok(limit) = files.amount(proc, LIMIT) else {
+            // It was removed (ENODEV), as that of a service is when the service stops.
+            return self.is_lost.set(true);
+        };
+        let mut told = |which| files.amount(proc, which).ok().flatten();
+        let limit = limit.unwrap_or(NONE).min(told(HIGH).unwrap_or(NONE));
+        // One of 0 is no size: it is how reclaim is forced.
+        if limit >= memory.total || limit == KiB::ZERO {
+            return;
+        }
+        let Some(usage) = told(USAGE) else { return };
+        let (mut swap_limit, mut swap_used) = (NONE, None);
+        // Without swap nothing more needs to be read.
+        if memory.swap_total > KiB::ZERO {
+            swap_used = told(SWAP_USAGE);
+            swap_limit = told(SWAP_LIMIT).unwrap_or(NONE);
+            if self.version == Version::One {
+                swap_limit = swap_limit.less(limit);
+            }
+        }
+        let Some(stat) = files.read(proc, STAT).ok().and_then(|text| counts(self.version, text))
+        else {
+            return;
+        };
+        let swap_used = swap_used.unwrap_or(stat[SWAP]);
+        *memory = bounded(memory, &Figures { limit, usage, swap_limit, swap_used, stat });
+    }
+
+    /// The root of all has no limit, and cannot be given one: in version 2 it has no such file,
+    /// and in version 1 it alone has this one (`cgroup1_base_files` in kernel/cgroup).
+    fn may_be_limited(&self) -> bool {
+        let Some(files) = &self.files else { return false };
+        open_in(&files.directory, "release_agent", Access::Read).is_err()
+    }
+
+    fn holds_init(&self, proc: &mut Proc) -> bool {
+        proc.stat(Pid::INIT).is_ok_and(|init| self.holds(proc, &init))
+    }
+}
+
+impl Files {
+    fn open(version: Version, directory: &[u8]) -> Option<Files> {
+        let directory = fd::open_bytes(directory, Access::Directory).ok()?;
+        let open = |name| open_in(&directory, name, Access::Read).ok();
+        let files = NAMES[version as usize].map(open);
+        let is_whole = files[..=STAT].iter().all(Option::is_some);
+        is_whole.then_some(Files { directory, files })
+    }
+
+    /// Nothing of a file that is not there.
+    fn read<'a>(&self, proc: &'a mut Proc, which: usize) -> io::Result<&'a [u8]> {
+        let Some(file) = &self.files[which] else { return Ok(b"") };
+        let len = fd::read_at(file.as_fd(), &mut proc.file, 0)?;
+        Ok(&proc.file[..len])
+    }
+
+    /// The number of bytes that a file holds, in KiB; `max` is more than any. `None` if it is
+    /// no number.
+    #[inline(never)]
+    fn amount(&self, proc: &mut Proc, which: usize) -> io::Result<Option<KiB>> {
+        Ok(match bytes::first_word(self.read(proc, which)?) {
+            b"max" => Some(NONE),
+            number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
+        })
+    }
+}
+
+#[inline(never)]
+fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
+    fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
+}
+
+/// The lines of `memory.stat` that are used, and to which count each belongs.
+const COUNTS: [(&[u8], usize); 11] = [
+    (b"anon", ANON),
+    (b"rss", ANON),
+    (b"inactive_file", FILE),
+    (b"active_file", FILE),
+    (b"slab_reclaimable", SLAB),
+    (b"swap", SWAP),
+    (b"shmem", SHMEM),
+    (b"zswap", ZSWAP),
+    (b"kernel_stack", OVERHEAD),
+    (b"pagetables", OVERHEAD),
+    (b"slab_unreclaimable", OVERHEAD),
+];
+const ANON: usize = 0;
+/// What files hold that no tmpfs has, and that is not locked.
+const FILE: usize = 1;
+const SLAB: usize = 2;
+/// Version 1 counts it here.
+const SWAP: usize = 3;
+const SHMEM: usize = 4;
+/// What is swapped out takes that much; it is told by version 2 alone. What zram takes is nobody's.
+const ZSWAP: usize = 5;
+/// What the kernel holds for processes; likewise.
+const OVERHEAD: usize = 6;
+
+/// Counts in `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
+/// what begins with `total_`. `None` if it tells nothing that makes sense.
+fn counts(version: Version, text: &[u8]) -> Option<[KiB; 7]> {
+    let (mut counts, mut is_known) = ([KiB::ZERO; 7], false);
+    let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
+    for line in bytes::whole_lines(text) {
+        let (key, number) = bytes::cut_at(line, b' ');
+        let Some(key) = key.strip_prefix(prefix) else { continue };
+        if let Some(&(_, count)) = COUNTS.iter().find(|(name, _)| *name == key) {
+            is_known |= count == ANON;
+            counts[count] = counts[count].plus(KiB(bytes::parse_u64(number)? / 1024));
+        }
+    }
+    is_known.then_some(counts)
+}
+
+/// The machine's memory as that of a cgroup within. What the machine has no more is not
+/// available there either.
+fn bounded(machine: &Memory, figures: &Figures) -> Memory {
+    let &Figures { limit, usage, swap_limit, swap_used, stat } = figures;
+    // As on a machine of that size, where the kernel keeps so much of them.
+    let reserve = low_watermark(limit);
+    let spare = reclaimable(stat[FILE], reserve).plus(reclaimable(stat[SLAB], reserve));
+    let available = limit.less(usage).plus(spare).min(limit).min(machine.available);
+    let swap_total = swap_limit.min(machine.swap_total);
+    let mut memory = Memory {
+        total: limit,
+        available,
+        anon: stat[ANON].min(limit),
+        shmem: stat[SHMEM].min(limit),
+        files: stat[SHMEM].min(limit),
+        overhead: stat[OVERHEAD],
+        compressed: stat[ZSWAP],
+        swap_total,
+        swap_free: swap_total.less(swap_used).min(machine.swap_free),
+        ..*machine
+    };
+    memory.count_user_memory();
+    memory
+}
+
+/// Of a machine that has `total` (`calculate_min_free_kbytes` and `__setup_per_zone_wmarks` in
+/// mm/page_alloc.c): the root of 16 times that, and a quarter more.
+fn low_watermark(total: KiB) -> KiB {
+    let square = total.0.saturating_mul(16);
+    // Newton's way from above; each step halves what is too much, and more.
+    let mut root = 1 << 32;
+    while root > square / root {
+        root = (root + square / root) / 2;
+    }
+    KiB(root + root / 4)
+}
+
+/// Where a hierarchy is mounted, and what of it.
+struct Mount {
+    version: Version,
+    root: Text,
+    point: Text,
+}
+
+impl Mount {
+    /// The one that `path` lies in. Failing that the one with the memory controller, if it is
+    /// there, and of several the one that is nearest to the root of all files and came last:
+    /// what lies deeper are other people's.
+    fn find(proc: &mut Proc, path: &[u8]) -> Mount {
+        let (mut best, mut rank) =
+            (Mount { version: Version::Two, root: Text::new(), point: Text::new() }, None);
+        let visit = &mut |line: &[u8]| {
+            let Some((version, root, point)) = cgroup_mount(line) else { return };
+            let point = unescaped(point);
+            let above = starts_with_path(path, point.as_bytes());
+            let own_rank = Some((above, version, usize::MAX - point.as_bytes().len()));
+            if own_rank >= rank && !point.is_cut() {
+                rank = own_rank;
+                best = Mount { version, root: unescaped(root), point };
+            }
+        };
+        // What cannot be read shows no mount.
+        let _ = proc.for_each_line(Path::from_bytes(b"self/mountinfo"), visit);
+        best
+    }
+
+    /// What is to be put behind root and mount point for the cgroup at `path`, which is below
+    /// either, or `/` or nothing for the root itself. `None` if it cannot be there.
+    fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let (root, point) = (self.root.as_bytes(), self.point.as_bytes());
+        let below = match path {
+            _ if point.is_empty() => return None,
+            b"" | b"/" => b"",
+            _ if starts_with_path(path, point) => &path[point.len()..],
+            _ if root == b"/" => path,
+            _ if starts_with_path(path, root) => &path[root.len()..],
+            _ => return None,
+        };
+        // Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
+        let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+        let mut rest = below;
+        while let [b'/', behind @ ..] = rest {
+            let (part, _) = bytes::cut_at(behind, b'/');
+            rest = &behind[part.len()..];
+            if !is_plain(part) {
+                return None;
+            }
+        }
+        Some(below)
+    }
+}
+
+/// Version, root and mount point in a line of `mountinfo` (proc(5)), if it is of a hierarchy
+/// that may have the memory controller.
+fn cgroup_mount(line: &[u8]) -> Option<(Version, &[u8], &[u8])> {
+    let mut fields = bytes::fields(line).skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    // Behind options comes any number of tags, and then a dash.
+    fields.find(|&field| field == b"-")?;
+    match fields.next()? {
+        b"cgroup2" => Some((Version::Two, root, point)),
+        b"cgroup" => lists_memory(fields.last()?).then_some((Version::One, root, point)),
+        _ => None,
+    }
+}
+
+/// Blanks, newlines and backslashes are written as three octal digits (`mangle_path` in
+/// fs/seq_file.c).
+fn unescaped(text: &[u8]) -> Text {
+    let (mut plain, mut rest) = (Text::new(), text);
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match (byte, rest) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
+                plain.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
+                rest = behind;
+            }
+            _ => plain.push(&[byte]),
+        }
+    }
+    plain
+}
+
+/// `below` begins with a slash, or is empty.
+fn joined(start: &[u8], below: &[u8], end: &[u8]) -> Text {
+    let mut path = Text::new();
+    if start != b"/" || below.is_empty() {
+        path.push(start);
+    }
+    path.push(below);
+    path.push(end);
+    path
+}
+
+/// A line of `/proc/PID/cgroup` (cgroups(7)).
+pub(super) struct Membership<'a> {
+    /// In the unified hierarchy, that of version 2.
+    pub unified: bool,
+    /// In that of the memory controller of version 1.
+    pub of_memory: bool,
+    pub path: &'a [u8],
+}
+
+impl Membership<'_> {
+    pub fn of(line: &[u8]) -> Membership<'_> {
+        let (id, rest) = bytes::cut_at(line, b':');
+        let (controllers, path) = bytes::cut_at(rest, b':');
+        Membership { unified: id == b"0", of_memory: lists_memory(controllers), path }
+    }
+}
+
+/// Whether the memory controller is one of those between commas.
+#[inline(never)]
+fn lists_memory(mut names: &[u8]) -> bool {
+    while !names.is_empty() {
+        let (name, others) = bytes::cut_at(names, b',');
+        if name == b"memory" {
+            return true;
+        }
+        names = others;
+    }
+    false
+}
+
+/// Whether `path` is `start` or lies below it.
+fn starts_with_path(path: &[u8], start: &[u8]) -> bool {
+    path.strip_prefix(start).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// The same of cgroups. Their paths begin at the root of the reader's namespace, and what does
+/// not lie below that one begins with one `/..` or more (cgroup_namespaces(7)).
+fn is_at_or_below(root: &[u8], path: &[u8]) -> bool {
+    let (up, down) = climb(root);
+    match down {
+        b"" | b"/" => climb(path).0 <= up,
+        _ => starts_with_path(path, root),
+    }
+}
+
+/// How often `path` goes up, and what comes then.
+fn climb(mut path: &[u8]) -> (usize, &[u8]) {
+    let mut up = 0;
+    while let Some(rest @ ([] | [b'/', ..])) = path.strip_prefix(b"/..") {
+        path = rest;
+        up += 1;
+    }
+    (up, path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+use super::*;
+use crate::procfs::fixture::{stat_line, Fixture};
+use std::fs;
+use std::path::{self, PathBuf};
+
+const MIB: u64 = 1024 * 1024;
+
+/// A `/proc` and a cgroup file system.
+struct World {
+    fixture: Fixture,
+    proc: Proc,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new(init: &str) -> World {
+        let fixture = Fixture::new();
+        fixture.process(1, b"init", 0, 1);
+        fixture.write("1/cgroup", init);
+        World { proc: fixture.open(), fixture, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn point(&self) -> PathBuf {
+        self.dir.path().join("cg")
+    }
+
+    fn mount(&self, root: &str, kind: &str) {
+        let (point, other) = (self.point(), "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
+        let mount = format!("30 22 0:26 {root} {} rw,nosuid - {kind}\n", point.display());
+        self.fixture.write("self/mountinfo", format!("{other}{mount}"));
+    }
+
+    /// Files of version 2.
+    fn limit(&self, below: &str, max: &str, current: u64, stat: &str) {
+        self.files(
+            below,
+            &[
+                ("memory.max", max),
+                ("memory.high", "max"),
+                ("memory.current", &current.to_string()),
+                ("memory.stat", stat),
+                ("memory.swap.max", "max"),
+                ("memory.swap.current", "0"),
+            ],
+        );
+    }
+
+    fn files(&self, below: &str, files: &[(&str, &str)]) {
+        let directory = self.point().join(below);
+        fs::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), format!("{text}\n")).unwrap();
+        }
+    }
+
+    fn find(&mut self) -> Option<Cgroup> {
+        Cgroup::find(&mut self.proc, None)
+    }
+
+    fn named(&mut self, path: impl AsRef<path::Path>) -> Cgroup {
+        use std::os::unix::ffi::OsStrExt;
+        let path = units::Path::of(path.as_ref().as_os_str().as_bytes());
+        Cgroup::find(&mut self.proc, Some(&path)).unwrap()
+    }
+
+    fn memory(&mut self, cgroup: &Cgroup) -> Memory {
+        let mut memory = machine();
+        cgroup.bound(&mut self.proc, &mut memory);
+        memory
+    }
+
+    fn holds(&mut self, cgroup: &Cgroup, line: &str) -> bool {
+        self.fixture.process(70, b"x", 700, 9);
+        self.fixture.write("70/cgroup", line);
+        let stat = self.proc.stat(Pid::new(70).unwrap()).unwrap();
+        cgroup.holds(&mut self.proc, &stat)
+    }
+}
+
+fn machine() -> Memory {
+    let total = KiB::from_mib(4096);
+    Memory {
+        total,
+        machine: total,
+        available: KiB::from_mib(3000),
+        user: KiB::from_mib(4000),
+        swap_total: KiB::from_mib(1000),
+        swap_free: KiB::from_mib(900),
+        ..Memory::default()
+    }
+}
+
+fn stat(anon: u64, file: u64) -> String {
+    let (anon, file) = (anon * MIB, file * MIB);
+    format!("anon {anon}\nfile 99\ninactive_file {file}\nactive_file 0\nslab_reclaimable 0\nx")
+}
+
+#[test]
+fn the_limit_of_a_container_is_its_memory() {
+    let mut world = World::new("0::/init.scope\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.limit("", &(512 * MIB).to_string(), 300 * MIB, &stat(200, 90));
+    let cgroup = world.find().unwrap();
+    let memory = world.memory(&cgroup);
+    assert_eq!((memory.total, memory.machine), (KiB::from_mib(512), machine().total));
+    // A machine of that size keeps 3.5 MiB.
+    let reserve = KiB(2896 + 2896 / 4);
+    assert_eq!(low_watermark(memory.total), reserve);
+    assert_eq!(memory.available, KiB::from_mib(512 - 300 + 90).less(reserve));
+    assert_eq!(memory.user, memory.available.plus(KiB::from_mib(200)));
+    assert_eq!((memory.swap_total, memory.swap_free), (machine().swap_total, machine().swap_free));
+    assert_eq!(cgroup.standing(&memory), Standing::Limited(KiB::from_mib(512)));
+    assert!(cgroup.confines(&memory) && !cgroup.confines(&machine()));
+}
+
+#[test]
+fn a_limit_where_init_is_not_within_is_that_of_a_service() {
+    for init in ["0::/../init.scope\n", "0::/..\n", "", "4:memory:/\n"] {
+        let mut world = World::new(init);
+        world.mount("/", "cgroup2 cgroup2 rw");
+        world.limit("", &(64 * MIB).to_string(), 9, &stat(1, 1));
+        assert!(world.find().is_none(), "{init}");
+    }
+}
+
+#[test]
+fn the_root_of_all_has_no_limit() {
+    let mut world = World::new("0::/\n");
+    assert!(world.find().is_none());
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.files("", &[("memory.pressure", "")]);
+    assert!(world.find().is_none());
+    // Of version 1 it has all files, and one more.
+    let mut world = World::new("9:cpu,memory:/\n0::/\n");
+    world.mount("/", "cgroup cgroup rw,cpu,memory");
+    let first = [
+        ("memory.limit_in_bytes", "9223372036854771712"),
+        ("memory.usage_in_bytes", "9"),
+        ("memory.stat", "total_rss 9"),
+    ];
+    world.files("", &first);
+    let cgroup = world.find().unwrap();
+    assert_eq!(cgroup.standing(&world.memory(&cgroup)), Standing::Unlimited);
+    world.files("", &[("release_agent", "")]);
+    assert!(world.find().is_none());
+}
+
+#[test]
+fn version_1_counts_all_below_and_swap_together_with_memory() {
+    let mut world = World::new("4:memory:/docker/77\n0::/\n");
+    world.mount("/docker/77", "cgroup cgroup rw,memory");
+    let mib = |mib: u64| (mib * MIB).to_string();
+    let stat = format!(
+        "rss {0}\ninactive_file {0}\nactive_file {0}\nswap {0}\ntotal_rss {1}\ntotal_swap {2}\n\
+         total_inactive_file {2}\ntotal_active_file {2}",
+        9 * MIB,
+        100 * MIB,
+        50 * MIB
+    );
+    world.files(
+        "",
+        &[
+            ("memory.limit_in_bytes", &mib(256)),
+            ("memory.usage_in_bytes", &mib(200)),
+            ("memory.memsw.limit_in_bytes", &mib(256 + 128)),
+            ("memory.stat", &stat),
+        ],
+    );
+    let cgroup = world.find().unwrap();
+    let memory = world.memory(&cgroup);
+    let available = KiB::from_mib(256 - 200 + 100).less(low_watermark(memory.total));
+    assert_eq!((memory.available, memory.anon), (available, KiB::from_mib(100)));
+    assert_eq!(memory.swap_total, KiB::from_mib(128));
+    assert_eq!(memory.swap_free, KiB::from_mib(128 - 50));
+    assert!(world.holds(&cgroup, "5:cpu:/\n4:memory:/docker/77/a\n0::/x\n"));
+    assert!(!world.holds(&cgroup, "5:cpu:/docker/77\n4:memory:/\n0::/docker/77\n"));
+}
+
+#[test]
+fn what_ends_is_shown_at_the_root_in_version_1_and_is_waited_for() {
+    let mut world = World::new("4:memory:/a\n");
+    world.mount("/a", "cgroup cgroup rw,memory");
+    let file = |name| (name, "0");
+    let names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"];
+    world.files("", &names.map(file));
+    let cgroup = world.find().unwrap();
+    let leaving = 0x4;
+    world.fixture.write("70/stat", stat_line(70, b"x", b'D', leaving, 2, 9));
+    world.fixture.write("70/cgroup", "4:memory:/\n");
+    let stat = world.proc.stat(Pid::new(70).unwrap()).unwrap();
+    assert!(cgroup.holds(&mut world.proc, &stat));
+    // A leader that has ended before its threads is where they are.
+    world.fixture.write("70/stat", stat_line(70, b"x", b'Z', leaving, 2, 9));
+    world.fixture.write("70/task/71/stat", stat_line(71, b"x", b'S', 0, 2, 9));
+    world.fixture.write("70/task/71/cgroup", "4:memory:/a\n");
+    let stat = world.proc.stat(Pid::new(70).unwrap()).unwrap();
+    assert!(cgroup.holds(&mut world.proc, &stat));
+    world.fixture.write("70/task/71/cgroup", "4:memory:/b\n");
+    assert!(!cgroup.holds(&mut world.proc, &stat));
+}
+
+#[test]
+fn who_is_within() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.limit("web", "max", 9, &stat(1, 1));
+    let cgroup = world.named("/web");
+    for (line, expected) in [
+        ("0::/web", true),
+        ("0::/web/worker", true),
+        ("3:cpu:/web\n0::/web/odd:name", true),
+        ("0::/web2", false),
+        ("0::/", false),
+        ("0::/other/web", false),
+        ("3:memory:/web", false),
+        ("", false),
+    ] {
+        assert_eq!(world.holds(&cgroup, &format!("{line}\n")), expected, "{line}");
+    }
+    world.fixture.remove("70/cgroup");
+    let stat = world.proc.stat(Pid::new(70).unwrap()).unwrap();
+    assert!(!cgroup.holds(&mut world.proc, &stat));
+}
+
+#[test]
+fn paths_beyond_the_root_of_the_namespace_are_outside() {
+    for (root, path, expected) in [
+        ("/", "/", true),
+        ("/", "/..x", true),
+        ("/", "/..", false),
+        ("/", "/../b", false),
+        ("/..", "/", true),
+        ("/..", "/a", true),
+        ("/..", "/../b", true),
+        ("/..", "/../../b", false),
+        ("/../b", "/../b/c", true),
+        ("/../b", "/b", false),
+        ("/../b", "/../../b", false),
+    ] {
+        assert_eq!(is_at_or_below(root.as_bytes(), path.as_bytes()), expected, "{root} {path}");
+    }
+}
+
+#[test]
+fn a_cgroup_is_named_by_its_directory_or_as_a_process_shows_it() {
+    let mut world = World::new("0::/\n");
+    world.mount("/docker/77", "cgroup2 cgroup2 rw");
+    world.limit("", "max", 9, &stat(1, 1));
+    world.limit("web/a", "max", 9, &stat(1, 1));
+    for path in ["/docker/77/web/a".into(), world.point().join("web/a")] {
+        let cgroup = world.named(&path);
+        assert_eq!(cgroup.path(), b"/docker/77/web/a");
+        assert_eq!(cgroup.standing(&machine()), Standing::Unlimited);
+        assert!(cgroup.confines(&machine()));
+    }
+    for path in ["/".into(), world.point()] {
+        assert_eq!(world.named(path).path(), b"/docker/77");
+    }
+    for path in ["/web/a", "/docker/77/web/../web/a", "/docker/77/none", "/docker/77//web"] {
+        let cgroup = world.named(path);
+        assert_eq!(cgroup.standing(&machine()), Standing::Absent, "{path}");
+        assert_eq!((cgroup.path(), world.memory(&cgroup)), (path.as_bytes(), machine()));
+        assert!(cgroup.confines(&machine()) && !world.holds(&cgroup, "0::/\n"));
+    }
+    let long = format!("/docker/77/{}", "x/".repeat(500));
+    assert_eq!(world.named(long).standing(&machine()), Standing::Absent);
+}
+
+#[test]
+fn one_that_comes_and_goes_is_found_again() {
+    let mut world = World::new("0::/\n");
+    let path = units::Path::of(b"/web");
+    let mut cgroup = world.named("/web");
+    assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.limit("web", "1048576", 0, &stat(0, 0));
+    assert!(cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
+    assert_eq!(world.memory(&cgroup).total, KiB(1024));
+    // As a file of one that was removed: it cannot be read.
+    cgroup.files.as_mut().unwrap().files[LIMIT] = fd::open_bytes(b"/\0", Access::Directory).ok();
+    assert_eq!(world.memory(&cgroup), machine());
+    assert_eq!(cgroup.standing(&machine()), Standing::Absent);
+    assert!(!world.holds(&cgroup, "0::/web\n"));
+    assert!(cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(world.holds(&cgroup, "0::/web\n"));
+}
+
+#[test]
+fn only_what_makes_sense_limits() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    let unlimited = |world: &mut World| {
+        let cgroup = world.find().unwrap();
+        world.memory(&cgroup) == machine()
+    };
+    let stat = stat(20, 5);
+    let limit = |world: &World, max: &str| world.limit("", max, 30 * MIB, &stat);
+    for max in ["max", "", "-5", "x", "0", "4294967296", "99999999999999999999"] {
+        limit(&world, max);
+        assert!(unlimited(&mut world), "{max:?}");
+        limit(&world, &(64 * MIB).to_string());
+        assert!(!unlimited(&mut world));
+    }
+    for (name, text) in [
+        ("memory.current", "x"),
+        ("memory.stat", ""),
+        ("memory.stat", "anon x\n"),
+        ("memory.stat", "file 9\n"),
+        ("memory.high", "0"),
+    ] {
+        limit(&world, &(64 * MIB).to_string());
+        world.files("", &[(name, text)]);
+        assert!(unlimited(&mut world), "{name}: {text:?}");
+    }
+}
+
+#[test]
+fn the_lower_of_max_and_high_counts_and_nothing_is_more_than_the_machine_has() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.limit("", &(2048 * MIB).to_string(), 1100 * MIB, &stat(900, 150));
+    let cgroup = world.find().unwrap();
+    world.files("", &[("memory.high", &(1024 * MIB).to_string())]);
+    world.files("", &[("memory.swap.max", &(100 * MIB).to_string())]);
+    world.files("", &[("memory.swap.current", &(101 * MIB).to_string())]);
+    let memory = world.memory(&cgroup);
+    assert_eq!(memory.total, KiB::from_mib(1024));
+    // What is above the limit already is missing; file pages stand against it.
+    assert_eq!(memory.available, KiB::from_mib(150).less(low_watermark(memory.total)));
+    assert_eq!((memory.swap_total, memory.swap_free), (KiB::from_mib(100), KiB(0)));
+    let mut scarce = Memory { available: KiB::from_mib(7), swap_free: KiB(5), ..machine() };
+    world.files("", &[("memory.swap.current", "0")]);
+    cgroup.bound(&mut world.proc, &mut scarce);
+    assert_eq!((scarce.available, scarce.swap_free), (KiB::from_mib(7), KiB(5)));
+    assert_eq!(scarce.user, KiB::from_mib(907));
+}
+
+#[test]
+fn mounts_are_told_apart_whatever_their_lines_hold() {
+    let parts = |line: &str| {
+        cgroup_mount(line.as_bytes())
+            .map(|(version, root, point)| (version, root.to_vec(), unescaped(point)))
+    };
+    let two =
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw,nsdelegate";
+    let text = |text: &str| Text::from_bytes(text.as_bytes());
+    assert_eq!(parts(two), Some((Version::Two, b"/".to_vec(), text("/sys/fs/cgroup"))));
+    let one = r"9 8 0:1 /d\040x /a\134b\011c\1 rw - cgroup cgroup rw,cpuacct,memory";
+    let (version, root, point) = parts(one).unwrap();
+    assert_eq!(
+        (version, unescaped(&root), point),
+        (Version::One, text("/d x"), text("/a\\b\tc\\1"))
+    );
+    for other in [
+        "9 8 0:1 / /c rw - cgroup cgroup rw,cpu",
+        "9 8 0:1 / /c rw - cgroup cgroup rw,name=memory",
+        "9 8 0:1 / /cgroup2 rw - tmpfs cgroup2 rw,memory",
+        "9 8 0:1 / /c rw cgroup2",
+        "9 8 0:1 / /c rw -",
+        "9 8 0:1",
+        "",
+    ] {
+        assert_eq!(parts(other), None, "{other}");
+    }
+    for len in 0..two.len() {
+        let _ = parts(&two[..len]);
+    }
+}
+
+#[test]
+fn of_several_mounts_the_one_for_all_counts_or_the_one_that_was_named() {
+    let mut world = World::new("0::/\n");
+    let long = "x".repeat(9000);
+    let lines = format!(
+        "1 1 0:1 /other /a/longer/path rw - cgroup2 cgroup2 rw\n\
+         2 1 0:2 / /long rw - overlay overlay lowerdir={long}\n\
+         3 1 0:1 /first /cg rw - cgroup2 cgroup2 rw\n\
+         4 1 0:1 /over /cg rw - cgroup2 cgroup2 rw\n\
+         5 1 0:1 /own /srv/root/cg rw - cgroup2 cgroup2 rw\n"
+    );
+    world.fixture.write("self/mountinfo", &lines);
+    let root = |world: &mut World, path: &str| {
+        let mount = Mount::find(&mut world.proc, path.as_bytes());
+        String::from_utf8(mount.root.as_bytes().to_vec()).unwrap()
+    };
+    assert_eq!(root(&mut world, ""), "/over");
+    assert_eq!(root(&mut world, "/srv/root/cg/web"), "/own");
+    assert_eq!(root(&mut world, "/srv/root/cgx/web"), "/over");
+    let hybrid =
+        format!("{lines}6 1 0:9 /one /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    world.fixture.write("self/mountinfo", hybrid);
+    assert_eq!(root(&mut world, ""), "/one");
+    assert_eq!(root(&mut world, "/cg/web"), "/over");
+}
+
+#[test]
+fn the_watermark_is_the_kernels_for_every_size() {
+    for (mib, least) in [(16, 512), (64, 1024), (4096, 8192), (1 << 20, 131_072)] {
+        assert_eq!(low_watermark(KiB::from_mib(mib)), KiB(least + least / 4));
+    }
+    assert_eq!(low_watermark(KiB(1)), KiB(5));
+    assert!(low_watermark(KiB(u64::MAX)) > KiB(1 << 32));
+}

@@ -1,0 +1,409 @@
+//! Containers: a cgroup whose limit counts as the machine's memory, made by the kernel where this machine lets the test
+//! make one, and of files of the test's own elsewhere.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+const MIB: u64 = 1 << 20;
+
+// ---- a cgroup of the test's own making ----
+
+/// What looks like a mounted cgroup file system of version 2, and holds files of the test.
+struct FakeCgroup {
+    dir: PathBuf,
+}
+
+/// Where it is mounted.
+const POINT: &str = "/sys/fs/cgroup";
+
+impl FakeCgroup {
+    /// Puts it in place of whatever is there. The kernel must have a real one below, which `mountinfo` shows.
+    fn new(sandbox: &Sandbox) -> Result<FakeCgroup, String> {
+        let point = Path::new(POINT);
+        let tmp = || mount(None, point, Some("tmpfs"), 0, None);
+        let real = || mount(None, point, Some("cgroup2"), 0, None);
+        // What was there is out of sight for the guard only if it is gone.
+        while detach(point).is_ok() {}
+        tmp().and_then(|()| real()).map_err(|error| format!("no cgroup file system: {error}"))?;
+        let dir = sandbox.path("cgroup");
+        fs::create_dir(&dir).expect("a directory");
+        bind_over(&dir, point);
+        Ok(FakeCgroup { dir })
+    }
+
+    /// In place and always of the same length, since the guard keeps the file open.
+    fn write(&self, name: &str, value: &str) {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.dir.join(name));
+        file.and_then(|file| file.write_all_at(format!("{value:<20}\n").as_bytes(), 0))
+            .expect(name);
+    }
+
+    /// All files of one below, or at the root: so many MiB, of which `used` are anonymous.
+    fn set(&self, below: &str, max: Option<u64>, used: u64) {
+        fs::create_dir_all(self.dir.join(below)).expect("a directory");
+        let file = |name: &str| format!("./{below}/{name}");
+        let bytes = |mib: u64| format!("{:015}", mib * MIB);
+        self.write(&file("memory.stat"), &format!("anon {}", bytes(used)));
+        self.write(&file("memory.high"), "max");
+        self.write(&file("memory.current"), &bytes(used));
+        self.write(&file("memory.max"), &max.map_or("max".into(), bytes));
+    }
+}
+
+fn detach(place: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let place = std::ffi::CString::new(place.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: `place` ends with NUL and lives for the call.
+    match unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Runs `body` with one of 1000 MiB in a machine that has as much, or says why not.
+fn with_fake(sandbox: &Sandbox, body: impl FnOnce(&FakeCgroup, &FakeMemory)) {
+    match FakeCgroup::new(sandbox) {
+        Ok(cgroup) => body(&cgroup, &FakeMemory::new(sandbox)),
+        Err(why) => skip(&why),
+    }
+}
+
+#[test]
+fn the_limit_of_a_container_counts_and_follows_what_its_manager_sets() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, _| {
+            cgroup.set("", Some(200), 50);
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(&["-d", "-s", "100"]);
+            guard.wait_for("memory limit of cgroup /: 200 MiB counts as the machine's memory");
+            guard.wait_for("mem total: 200 MiB, user mem total: 200 MiB");
+            // No message for a minute: what changes all the time is not told each time.
+            cgroup.set("", Some(100), 50);
+            guard.wait_for("of   100 MiB");
+            cgroup.set("", None, 50);
+            guard.wait_for("of  1000 MiB");
+            guard.look_slowly(5);
+            assert!(hog.is_alive());
+            assert_eq!(guard.count("counts as the machine's memory"), 1);
+            cgroup.set("", Some(100), 97);
+            guard.wait_for("sending SIGKILL to process");
+            hog.wait_for_end();
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn nobody_is_a_candidate_while_the_named_cgroup_is_not_there() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, memory| {
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            memory.available(VERY_LOW);
+            let guard = sandbox.guard(&["-d", "--cgroup", "/web"]);
+            guard.wait_for("warning: --cgroup: /web: there is no such cgroup");
+            guard.wait_for("no process to kill");
+            // Of those here none is within.
+            cgroup.set("web", Some(100), 99);
+            guard.wait_for("of   100 MiB");
+            let table = sandbox.explain(&["--cgroup", "/sys/fs/cgroup/web/"]);
+            let hogs: Vec<_> = table.lines().filter(|line| line.contains(" hog ")).collect();
+            assert!(hogs.iter().all(|line| line.contains("protected: outside cgroup")), "{table}");
+            assert_eq!(hogs.len(), 1, "{table}");
+            assert!(table.contains("nobody could be killed"), "{table}");
+            guard.look_slowly(5);
+            assert!(hog.is_alive());
+            assert_eq!(guard.signals(), [""; 0]);
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn a_cgroup_that_the_configuration_names_is_taken_over_by_a_reload() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, _| {
+            cgroup.set("web", Some(300), 50);
+            cgroup.set("db", Some(400), 50);
+            let conf = sandbox.path("conf");
+            let write = |text: &str| fs::write(&conf, text).expect("a file of settings");
+            write("OOM_GUARD_CGROUP=/web\n");
+            let guard = sandbox.guard(&["-r", "0.01", "-c", conf.to_str().expect("UTF-8")]);
+            guard.wait_for("memory limit of cgroup /web: 300 MiB");
+            guard.wait_for("of   300 MiB");
+            write("OOM_GUARD_CGROUP=/db\n");
+            guard.signal(libc::SIGHUP);
+            guard.wait_for("memory limit of cgroup /db: 400 MiB");
+            guard.wait_for("of   400 MiB");
+            // More than there is: refused, and the old one counts on.
+            write("OOM_GUARD_CGROUP=/web\nOOM_GUARD_MEM_SIZE=350M\n");
+            guard.signal(libc::SIGHUP);
+            guard.wait_for("the old ones stay in force");
+            assert_eq!(guard.count("memory limit of cgroup /web"), 1);
+            write("\n");
+            guard.signal(libc::SIGHUP);
+            guard.wait_for("of  1000 MiB");
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn check_shows_which_limit_counts() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, _| {
+            cgroup.set("", Some(200), 50);
+            let check = |options: &[&str]| {
+                let mut command = sandbox.guard_command(options);
+                let command = command.args(["--check", "-c", "none"]);
+                let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+                let output = output.expect("the guard");
+                let text = [output.stdout, output.stderr].concat();
+                (output.status.code(), String::from_utf8(text).expect("UTF-8"))
+            };
+            for (options, code, expected) in [
+                (
+                    &[][..],
+                    0,
+                    "  memory limit of cgroup /: 200 MiB counts as the machine's memory\n",
+                ),
+                (&["--cgroup", "/no"], 0, "warning: --cgroup: /no: there is no such cgroup"),
+                (&["-M", "150M"], 0, "OOM_GUARD_MEM_SIZE=150M"),
+                (&["-M", "250M"], 2, "-M: 256000 KiB is more than this machine has"),
+                (&["--cgroup", "web"], 2, "--cgroup: \"web\" is not the absolute path"),
+                (&["--cgroup", "/web", "--kernel-oom"], 2, "--kernel-oom: cannot go with --cgroup"),
+                // The kernel chooses from all of the machine.
+                (&["--kernel-oom", "-M", "250M"], 0, "of  1000 MiB"),
+            ] {
+                let (status, text) = check(options);
+                assert!(status == Some(code) && text.contains(expected), "{options:?}: {text}");
+            }
+            cgroup.set("", None, 50);
+            let (_, text) = check(&[]);
+            assert!(text.contains("cgroup / has no memory limit now"), "{text}");
+        });
+    });
+}
+
+/// Reads of a guard in so many looks; each look is asked for by a signal, which is one read more.
+const LOOKS: u64 = 50;
+
+fn reads_in_looks(guard: &Guard) -> Option<u64> {
+    guard.look_slowly(3);
+    let before = guard.reads()?;
+    guard.look_slowly(LOOKS);
+    Some(guard.reads()? - before)
+}
+
+#[test]
+fn a_look_costs_four_reads_more_where_a_limit_counts_and_none_on_a_machine() {
+    sandboxed(|sandbox| {
+        if skip_where_emulated("which reads for itself") {
+            return;
+        }
+        // By its end of signals a look now and then comes twice.
+        let about = |reads: u64, a_look: u64| {
+            let (least, most) = (LOOKS * a_look, (LOOKS + 5) * a_look);
+            assert!((least..=most).contains(&reads), "{reads} reads, not {least} to {most}");
+        };
+        let guard = sandbox.guard(&["-c", "none", "-r", "3600", "--psi", "0"]);
+        let Some(reads) = reads_in_looks(&guard) else {
+            return skip("this kernel counts no reads");
+        };
+        // One of memory, and two by the signal: the second finds that there is no other.
+        about(reads, 3);
+        guard.stop();
+        with_fake(sandbox, |cgroup, _| {
+            cgroup.set("", Some(200), 50);
+            let guard = sandbox.guard(&["-c", "none", "-r", "3600", "--psi", "0"]);
+            about(reads_in_looks(&guard).expect("reads"), 3 + 4);
+            guard.stop();
+        });
+    });
+}
+
+// ---- a real one ----
+
+/// A cgroup that the kernel made, with a limit. It is removed with its last process, or by whoever ends the test.
+struct RealCgroup {
+    dir: PathBuf,
+    /// Where the hierarchy is mounted.
+    point: PathBuf,
+    is_unified: bool,
+}
+
+impl RealCgroup {
+    fn new(name: &str, mib: u64) -> Result<RealCgroup, String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let point_of = |kind: &str, option: &str| {
+            mounts.lines().find_map(|line| {
+                let (before, after) = line.split_once(" - ")?;
+                let mut fields = after.split(' ');
+                let is_it = fields.next() == Some(kind)
+                    && fields.nth(1)?.split(',').any(|it| it == option || option.is_empty());
+                is_it.then(|| PathBuf::from(before.split(' ').nth(4).expect("a mount point")))
+            })
+        };
+        let (point, is_unified) = match point_of("cgroup", "memory") {
+            Some(point) => (point, false),
+            None => (point_of("cgroup2", "").ok_or("there are no cgroups")?, true),
+        };
+        // Its number tells it from those of other runs.
+        let dir = point.join(format!("{name}-{:08x}", random()));
+        fs::create_dir(&dir).map_err(|error| format!("cannot make a cgroup: {error}"))?;
+        let cgroup = RealCgroup { dir, point, is_unified };
+        // Without the memory controller there is no such file, which cannot be made.
+        cgroup.limit(mib).map_err(|error| format!("no limit of memory: {error}"))?;
+        Ok(cgroup)
+    }
+
+    fn limit(&self, mib: u64) -> io::Result<()> {
+        let name = if self.is_unified { "memory.max" } else { "memory.limit_in_bytes" };
+        self.write(name, &(mib * MIB).to_string())
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        use std::io::Write;
+        fs::OpenOptions::new().write(true).open(self.dir.join(name))?.write_all(text.as_bytes())
+    }
+
+    fn add(&self, pid: u32) -> io::Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// As `/proc/PID/cgroup` has it.
+    fn path_of(&self, pid: u32) -> String {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+        let is_ours = |line: &&str| match self.is_unified {
+            true => line.starts_with("0::"),
+            false => line.contains(":memory:"),
+        };
+        text.lines()
+            .find(is_ours)
+            .and_then(|line| line.splitn(3, ':').nth(2))
+            .expect("a path")
+            .into()
+    }
+
+    /// How often the kernel has killed in it.
+    fn kernel_kills(&self) -> u64 {
+        let name = if self.is_unified { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(self.dir.join(name)).expect(name);
+        let line = text.lines().find(|line| line.starts_with("oom_kill "));
+        line.map_or(0, |line| number_after(line, "oom_kill"))
+    }
+}
+
+impl Drop for RealCgroup {
+    fn drop(&mut self) {
+        // Whoever is in it goes back to where it is mounted, so that it can be removed.
+        let all = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        for pid in all.lines() {
+            let _ = fs::write(self.point.join("cgroup.procs"), pid);
+        }
+        let removed = fs::remove_dir(&self.dir);
+        if let (Err(error), false) = (removed, std::thread::panicking()) {
+            panic!("{:?} stays: {error}", self.dir);
+        }
+    }
+}
+
+/// What no other run has, whatever number its process has in its world.
+fn random() -> u32 {
+    let mut bytes = [0u8; 4];
+    let file = fs::File::open("/dev/urandom");
+    file.and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes)).expect("urandom");
+    u32::from_ne_bytes(bytes)
+}
+
+/// Room for a hog to grow in, as no build machine is short of.
+const LIMIT: u64 = 200;
+
+#[test]
+fn in_a_real_container_the_guard_comes_before_the_kernel() {
+    sandboxed(|sandbox| {
+        let cgroup = match RealCgroup::new("oom_guard-test", LIMIT) {
+            Ok(cgroup) => cgroup,
+            Err(why) => return skip(&why),
+        };
+        // Its init and all that is started from here on, as in a container; and nothing else of the hierarchy is seen.
+        for pid in [1, std::process::id()] {
+            if let Err(error) = cgroup.add(pid) {
+                return skip(&format!("cannot go into the cgroup: {error}"));
+            }
+        }
+        let point = cgroup.point.clone();
+        bind_over(&cgroup.dir, &point);
+        let mut innocent = sandbox.hog(&["--size", "30M", "--name", "innocent"]);
+        let guard = sandbox.guard(&["-c", "none", "-s", "100", "-m", "20,10"]);
+        guard.wait_for("memory limit of cgroup");
+        guard.wait_for(&format!("mem total: {LIMIT} MiB"));
+        let mut hog =
+            Hog::start_unready(sandbox.hog_command(&["--size", "400M", "--rate", "100M"]));
+        hog.wait_for_end();
+        assert_eq!(guard.signals_to(hog.pid()).len(), 1, "{}", guard.log());
+        assert_eq!(guard.signals().len(), 1);
+        assert!(innocent.is_alive());
+        guard.stop();
+        detach(&point).expect("what was mounted there");
+        assert_eq!(cgroup.kernel_kills(), 0);
+    });
+}
+
+#[test]
+fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
+    sandboxed(|sandbox| {
+        let cgroup = match RealCgroup::new("oom_guard-test", LIMIT) {
+            Ok(cgroup) => cgroup,
+            Err(why) => return skip(&why),
+        };
+        let mut outside = sandbox.hog(&["--size", "250M", "--name", "outside"]);
+        let mut small = sandbox.hog(&["--size", "20M", "--name", "small"]);
+        let mut hog = sandbox.hog_command(&["--size", "400M", "--rate", "100M", "--delay", "1"]);
+        let mut hog = Hog::start_unready({
+            hog.args(["--name", "inside"]);
+            hog
+        });
+        if let Err(error) = cgroup.add(hog.pid()).and_then(|()| cgroup.add(small.pid())) {
+            return skip(&format!("cannot fill the cgroup: {error}"));
+        }
+        let path = cgroup.path_of(hog.pid());
+        let options = ["-c", "none", "-s", "100", "-m", "20,10", "-r", "0.02", "--cgroup", &path];
+        let guard = sandbox.guard(&options);
+        guard.wait_for(&format!("memory limit of cgroup {path}: {LIMIT} MiB"));
+        hog.wait_for_end();
+        assert_eq!(guard.signals_to(hog.pid()).len(), 1, "{}", guard.log());
+        assert!(outside.is_alive() && small.is_alive());
+        assert_eq!(cgroup.kernel_kills(), 0);
+        let directory = cgroup.dir.to_str().expect("UTF-8");
+        let explained = sandbox.explain(&["-c", "none", "--cgroup", directory]);
+        let why = |name: &str| {
+            let line = explained.lines().find(|line| line.contains(name));
+            line.unwrap_or_else(|| panic!("no {name} in {explained}")).to_string()
+        };
+        assert!(why("outside").contains("protected: outside cgroup"), "{explained}");
+        assert!(why("small").trim_start().starts_with("1 "), "{explained}");
+        assert!(explained.contains("of the machine held"), "{explained}");
+        // The cgroup goes, as that of a service does that is stopped, and comes back.
+        small.signal(libc::SIGKILL);
+        small.wait_for_end();
+        fs::remove_dir(&cgroup.dir).expect("the cgroup removed");
+        // That is told at most once a minute, so it shows by what is available.
+        let total = || number_after(&guard.lines("mem avail:").pop().expect("a report"), " of ");
+        wait_for("the machine's memory", || total() > LIMIT);
+        fs::create_dir(&cgroup.dir).and_then(|()| cgroup.limit(100)).expect("the cgroup again");
+        wait_for("its memory", || total() == 100);
+        assert_eq!(guard.signals().len(), 1);
+        assert!(outside.is_alive());
+        guard.stop();
+    });
+}
