@@ -22,8 +22,9 @@ pub struct Memory {
     pub available: KiB,
     /// `AnonPages`: what processes hold that no file backs.
     pub anon: KiB,
-    /// What killing can give back: available memory, anonymous, shared by processes, and what
-    /// compressed swap takes; at most `total`. tmpfs does not count into it.
+    /// What killing can give back: available memory, anonymous, shared by processes, what the
+    /// kernel holds for these, and what compressed swap takes; at most `total`. tmpfs does not
+    /// count into it.
     pub user: KiB,
     /// `Shmem`: tmpfs, and memory that processes share.
     pub shmem: KiB,
@@ -33,6 +34,9 @@ pub struct Memory {
     pub unseen: KiB,
     /// What zram and zswap take to hold what is swapped out.
     pub compressed: KiB,
+    /// `KernelStack` and `PageTables`: what the kernel holds for processes, which goes with
+    /// them. Of a fork bomb that is most.
+    pub kernel: KiB,
     /// `SwapTotal`; 0 without swap.
     pub swap_total: KiB,
     /// `SwapFree`, at most `swap_total`.
@@ -61,15 +65,15 @@ impl Memory {
             KiB::ZERO => self.total,
             anon => {
                 let shared = self.shmem.less(self.files);
-                let all = self.available.plus(anon).plus(shared).plus(self.compressed);
-                all.min(self.total)
+                let taken = anon.plus(shared).plus(self.compressed).plus(self.kernel);
+                self.available.plus(taken).min(self.total)
             }
         };
     }
 }
 
 /// The lines that are used (proc(5)).
-const KEYS: [&[u8]; 11] = [
+const KEYS: [&[u8]; 13] = [
     b"MemTotal:",
     b"MemFree:",
     b"MemAvailable:",
@@ -79,6 +83,8 @@ const KEYS: [&[u8]; 11] = [
     b"AnonPages:",
     b"Shmem:",
     b"Zswap:",
+    b"KernelStack:",
+    b"PageTables:",
     b"SwapTotal:",
     b"SwapFree:",
 ];
@@ -97,7 +103,7 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
             }
         }
     }
-    let [total, free, told, active_file, inactive_file, slab, anon, shmem, zswap, swap_total, swap_free] =
+    let [total, free, told, active_file, inactive_file, slab, anon, shmem, zswap, stacks, tables, swap_total, swap_free] =
         lines;
     let total = total.filter(|&total| total > KiB::ZERO)?;
     let available = match told {
@@ -123,6 +129,7 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         files: shmem,
         unseen: KiB::ZERO,
         compressed: zswap.unwrap_or_default(),
+        kernel: stacks.unwrap_or_default().plus(tables.unwrap_or_default()),
         swap_total,
         swap_free: swap_free.unwrap_or_default().min(swap_total),
         stall: Percent::default(),
