@@ -14,7 +14,7 @@ use crate::say;
 use crate::scan;
 use crate::stats::Reason;
 use crate::sys::errno::{self, Errno};
-use crate::sys::process::{self, Deadly};
+use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
 use crate::units::KiB;
 use crate::victim::Candidate;
@@ -25,16 +25,8 @@ use std::os::fd::AsFd;
 const ATTEMPTS: usize = 3;
 
 impl Daemon {
-    /// Where somebody is to be ended, before all ordinary processes: of a fork bomb there are
-    /// hundreds that want the same processor, and memory does not wait for a turn.
-    pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
-        process::go_first();
-        self.take(step, memory);
-        process::go_in_turn();
-    }
-
     #[inline(never)]
-    fn take(&mut self, step: Step, memory: &Memory) {
+    pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
         match step {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),

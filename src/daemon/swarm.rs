@@ -19,7 +19,7 @@ use crate::say;
 use crate::scan::Judge;
 use crate::swarm::{self, Measure, Parents, Swarm};
 use crate::sys::fd::Waiter;
-use crate::sys::process::{Deadly, Order};
+use crate::sys::process::{self, Deadly, Order};
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::{Candidate, BONUS};
@@ -114,7 +114,11 @@ impl Daemon {
 
     #[inline(never)]
     fn stop_and_end(&mut self, swarm: &Swarm, rival: KiB, before: &Memory) -> bool {
+        // Only while it stops them: whoever runs before all others and has to wait for memory
+        // holds those up that give memory back (kswapd, RCU).
+        process::go_first();
         let roll = self.stop_all(swarm);
+        process::go_in_turn();
         let first = clock::now();
         // All is quiet now: look again.
         let still = self.measure(swarm.kind, clock::ticks(), rival, before);
