@@ -259,24 +259,21 @@ impl<'a> Explanation<'a> {
         self.write_level(text, "SIGTERM", limits.mem.term, limits.swap.term);
         self.write_level(text, "SIGKILL", limits.mem.kill, limits.swap.kill);
         if let Some(stall) = stall {
-            write_distance(text, "stall: mem avail", memory.available, limits.stall.mem);
+            let stall_rule = &limits.stall;
             let _ = write!(
                 text,
-                "; everything waited for memory in {}.{:02}% of 10 s",
+                "stall: {}.{:02}% of the last 10 s; of {} s",
                 stall / 10_000,
-                stall / 100 % 100
+                stall / 100 % 100,
+                log::Seconds(stall_rule.window)
             );
-            for (name, share) in
-                [("SIGTERM", limits.stall.share.term), ("SIGKILL", limits.stall.share.kill)]
-            {
+            let shares = stall_rule.share;
+            for (name, share) in [("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
                 if let Some(share) = share {
-                    let _ = write!(
-                        text,
-                        ", {name} at {share}% of {} s",
-                        log::Seconds(limits.stall.window)
-                    );
+                    let _ = write!(text, ", {name} at {share}%");
                 }
             }
+            let _ = write!(text, " if mem avail <= {} MiB", stall_rule.mem.mib());
             text.push('\n');
         }
         if config.kernel_oom {

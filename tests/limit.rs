@@ -962,7 +962,10 @@ fn between_two_checks_a_look_reads_no_more_than_without_a_limit() {
         let _crowd = sandbox.hog(&["--sleepers", "100"]);
         // So near to the limit of low memory that it looks every few milliseconds.
         memory.available(101);
-        for options in [&["-r", "0"][..], &["-r", "0", LIMIT, ONCE][..]] {
+        // Stalls would be one more, with a limit or without.
+        let options = ["-r", "0", "--psi", "0"];
+        for options in [options.to_vec(), [&options[..], &[LIMIT, ONCE]].concat()] {
+            let options = &options[..];
             let guard = start_unheard(sandbox, options);
             wait_for("the first looks", || guard.sleeps() >= 10);
             let Some(before) = guard.reads() else {

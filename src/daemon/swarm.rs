@@ -15,7 +15,8 @@ use crate::policy::Limits;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
-use crate::scan;
+use crate::say;
+use crate::scan::Judge;
 use crate::swarm::{self, Measure, Parents, Swarm};
 use crate::sys::fd::Waiter;
 use crate::sys::process::{self, Deadly, Order};
@@ -49,7 +50,7 @@ impl Daemon {
     /// that is all that is to be done now.
     #[inline(never)]
     pub(super) fn end_swarm(&mut self, best: Option<&Candidate>, memory: &Memory) -> bool {
-        let now = clock::ticks();
+        let (begin, now) = (clock::now(), clock::ticks());
         let Ok(Some(kind)) = swarm::suspect(&mut self.proc, now) else { return false };
         let mut found = None;
         if best.is_none() && self.find(memory, &mut found).is_err() {
@@ -58,17 +59,18 @@ impl Daemon {
         // Where nobody may be ended, it may not.
         let Some(best) = best.or(found.as_ref()) else { return false };
         let rival = self.rival(best, memory);
-        let Some(swarm) = self.measure(kind, now, rival, memory) else { return false };
+        let found = self.measure(kind, now, rival, memory);
+        if self.config.debug {
+            let micros = (clock::now().0 - begin.0) / 1000;
+            let is_bomb = if found.is_some() { "a fork bomb" } else { "no fork bomb" };
+            say!(self.helper, Debug, "many new processes: {is_bomb}, {micros} microseconds");
+        }
+        let Some(swarm) = found else { return false };
         if self.config.dryrun {
             self.rehearse_swarm(&swarm, memory);
             return true;
         }
-        let first = process::go_first();
-        let done = self.stop_and_end(&swarm, rival, memory);
-        if first {
-            process::go_in_turn();
-        }
-        done
+        self.stop_and_end(&swarm, rival, memory)
     }
 
     /// What the best single candidate counts for.
@@ -95,6 +97,9 @@ impl Daemon {
         let measure = Measure::new(machine::processors(), rival, self.missing(memory));
         let Court { proc, rules, mut judge, .. } = self.court();
         let swarm = swarm::measure(proc, &rules, &mut judge, kind, now).ok().flatten()?;
+        if rules.ignore_root_user && kind.user == 0 {
+            return None;
+        }
         // What they have in common was counted with each.
         let most = memory.user.less(memory.available).plus(memory.swap_used());
         let swarm = Swarm { held: swarm.held.min(most), ..swarm };
@@ -109,7 +114,11 @@ impl Daemon {
 
     #[inline(never)]
     fn stop_and_end(&mut self, swarm: &Swarm, rival: KiB, before: &Memory) -> bool {
+        // Only while it stops them: whoever runs before all others and has to wait for memory
+        // holds those up that give memory back (kswapd, RCU).
+        process::go_first();
         let roll = self.stop_all(swarm);
+        process::go_in_turn();
         let first = clock::now();
         // All is quiet now: look again.
         let still = self.measure(swarm.kind, clock::ticks(), rival, before);
@@ -118,7 +127,9 @@ impl Daemon {
         let is_fine = memory.available > Limits::of(&self.config, &memory).stall.mem;
         let (Some(largest), Some(_), false) = (&roll.largest, still, is_fine) else {
             self.let_go(swarm);
-            log::swarm_spared(&mut self.helper, is_fine);
+            if roll.count > 0 {
+                log::swarm_spared(&mut self.helper, is_fine);
+            }
             return is_fine;
         };
         log::low(&mut self.helper, &self.config, &memory, Deadly::Kill);
@@ -222,7 +233,12 @@ impl Daemon {
         let _ = swarm::for_each(proc, swarm.kind, swarm.since, &mut |proc, stat| {
             let is_stopped = stat.is_stopped() && order == Some(Order::STOP);
             if !is_stopped {
-                if scan::protection(proc, &rules, &mut judge, stat).is_some() {
+                let pid = stat.id.pid;
+                if rules.protection(stat).is_some()
+                    || swarm::is_exempt(proc, &rules, pid)
+                    || judge.judge(proc, stat).spared.is_some()
+                    || (rules.ignore_root_user && swarm.kind.user == 0)
+                {
                     return;
                 }
                 if let Some(order) = order {

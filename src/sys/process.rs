@@ -9,6 +9,7 @@ use crate::units::Pid;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two signals that end a process. (Numbers in `libc` differ by architecture; these
 /// two happen not to.)
@@ -137,6 +138,7 @@ fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     if pid.is_none() {
         // A parent that ignores it must not hide the ends of the child's own children.
         signal::treat(libc::SIGCHLD, libc::SIG_DFL);
+        go_in_turn();
         close_all_but(kept);
     }
     Ok(pid)
@@ -383,21 +385,29 @@ pub fn may_signal(pid: Pid) -> bool {
     !checked.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
 }
 
+/// This process runs before all ordinary ones.
+static IS_FIRST: AtomicBool = AtomicBool::new(false);
+
 /// Lets this process, if it is an ordinary one, run before all such (sched(7)), until it goes
-/// `in_turn` again; what it forks meanwhile would do so, too. False if that is refused.
-pub fn go_first() -> bool {
+/// `in_turn` again. Children that it has meanwhile go in turn. Nothing changes where that is
+/// refused.
+pub fn go_first() {
     // Above it are only other real-time processes, which lose nothing.
     const LEAST: libc::c_int = 1;
     // SAFETY: takes no pointer; 0 means this process.
     let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) });
-    policy.is_ok_and(|policy| policy as libc::c_int == libc::SCHED_OTHER)
-        && schedule(libc::SCHED_FIFO, LEAST).is_ok()
+    let is_ordinary = policy.is_ok_and(|policy| policy as libc::c_int == libc::SCHED_OTHER);
+    if is_ordinary && schedule(libc::SCHED_FIFO, LEAST).is_ok() {
+        IS_FIRST.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Undoes that. Its niceness was kept.
 pub fn go_in_turn() {
-    // What may be raised may always be lowered.
-    let _ = schedule(libc::SCHED_OTHER, 0);
+    if IS_FIRST.swap(false, Ordering::Relaxed) {
+        // What may be raised may always be lowered.
+        let _ = schedule(libc::SCHED_OTHER, 0);
+    }
 }
 
 fn schedule(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
