@@ -9,7 +9,8 @@
 #
 # A program is started from disk ten times a second all the while (tests/tools/pulse.rs), and the longest time until one of
 # them has ended tells whether the machine can be used. Prints what was measured as tables, and for ours whether that is good
-# enough; what was said goes to target/rescue. A machine that cannot be had is skipped. The last line is the total, as that of
+# enough; what was said goes to target/rescue. A machine that cannot be had, or that was disturbed too much by what else runs
+# here, is skipped. The last line is the total, as that of
 # scripts/test.sh:
 #
 #   24 passed, 0 failed, 1 skipped
@@ -74,6 +75,8 @@ START_S=90
 BESIDE_S=120
 # An emulated machine now and then hangs before it has come to its init. That says nothing about any guard.
 TRIES=3
+# So many percent of a processor may others here have taken from the machine before a late heartbeat says nothing about it.
+MOST_WAITED=10
 
 # ---- one machine ----
 
@@ -140,24 +143,31 @@ EOT
         eval "echo \"\$$word\"" >"$dir/tar/$word"
     done
     tar -cf "$dir/what" -C "$dir/tar" .
-    tries=0
-    waited=0
+    tries=1
     while :; do
+        waited=0
         boot_once "$1"
-        tries=$((tries + 1))
-        if [ "$ended" != dead ] || [ "$tries" -ge "$TRIES" ]; then
+        {
+            echo "ended $ended"
+            echo "waited $waited"
+            guest_lines
+            tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*sending SIG[A-Z]* to process \([0-9]*\) .*/victim \1/p' | sort -u
+            tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*useless.*/useless/p'
+        } >"$dir/told"
+        faults "$scenario" "$guard" >"$dir/faults"
+        # Once more, if what went wrong may be due to what else runs here.
+        if [ "$tries" -ge "$TRIES" ] || { [ "$ended" != dead ] && ! { [ "$guard" = ours ] && is_disturbed; }; }; then
             break
         fi
+        tries=$((tries + 1))
     done
-    {
-        echo "ended $ended"
-        echo "waited $waited"
-        guest_lines
-        tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*sending SIG[A-Z]* to process \([0-9]*\) .*/victim \1/p' | sort -u
-        tr -d '\r' <"$logs/$1.guard" | sed -n 's/^.*useless.*/useless/p'
-    } >"$dir/told"
     rm -rf "$dir"/disk "$dir"/swap "$dir"/what "$dir"/tar "$dir"/monitor.*
     judge "$scenario" "$guard"
+}
+
+# Nothing but a heartbeat was late, and the machine had to wait for this one.
+is_disturbed() {
+    [ "$waited" -gt "$MOST_WAITED" ] && [ "$(wc -l <"$dir/faults")" -eq 1 ] && grep -q heartbeat "$dir/faults"
 }
 
 # ---- what was measured ----
@@ -183,18 +193,19 @@ measured() {
         }' "$work/$1.$2/told"
 }
 
-# judge SCENARIO GUARD: only ours can fail; of the others, what is not as it should be is told.
-judge() {
-    judge_faults=$(scenarios | awk -v name="$1" '$1 == name' | {
+# faults SCENARIO GUARD: what is not as it should be, one a line.
+faults() {
+    scenarios | awk -v name="$1" '$1 == name' | {
         read -r _ _ most_gap seconds asked _
         measured "$1" "$2" | {
             read -r gone _ gap idle oom lost guard victims useless status waited _
-            # What it idles at is the emulator and what else runs here.
             case $gone in
             dead | stuck) echo "the machine is $gone" && exit ;;
             esac
             [ "$gap" != - ] || { echo "nothing was measured" && exit; }
-            [ "$gap" -le "$most_gap" ] || echo "a heartbeat took $gap ms ($idle while idle; it waited $waited% for this machine)"
+            # Work that keeps the card busy lets others wait for it, which is not for a guard to end.
+            [ "$gap" -le "$most_gap" ] || [ "$asked" = work ] ||
+                echo "a heartbeat took $gap ms ($idle while idle; it waited $waited% for this machine)"
             [ "$oom" -eq 0 ] || echo "the kernel killed $oom times"
             [ "$guard" != no ] || echo "the guard is dead"
             case $asked in
@@ -209,14 +220,21 @@ judge() {
                 ;;
             esac
         }
-    } | paste -s -d , - | sed 's/,/, /g')
-    sed -n 's/^FAILED/the guest:/p' "$work/$1.$2/told"
+    }
+}
+
+# judge SCENARIO GUARD: only ours can fail; of the others, what is not as it should be is told.
+judge() {
+    judge_faults=$(paste -s -d , - <"$dir/faults" | sed 's/,/, /g')
+    sed -n 's/^FAILED/the guest:/p' "$dir/told"
     if [ "$2" != ours ]; then
         echo "shown: rescue $1 $2${judge_faults:+: $judge_faults}"
-    elif [ -n "$judge_faults" ]; then
-        echo "FAILED: rescue $1: $judge_faults"
-    else
+    elif [ -z "$judge_faults" ]; then
         echo "ok: rescue $1"
+    elif is_disturbed; then
+        echo "skipped: rescue $1: $judge_faults"
+    else
+        echo "FAILED: rescue $1: $judge_faults"
     fi
 }
 
@@ -393,6 +411,7 @@ tables
 for name in "$work"/*/result; do
     passed=$((passed + $(grep -c '^ok: rescue ' "$name")))
     failed=$((failed + $(grep -c '^FAILED: rescue ' "$name")))
+    skipped=$((skipped + $(grep -c '^skipped: rescue ' "$name")))
 done
 [ "$fills" -eq 1 ] || medians
 total

@@ -315,7 +315,7 @@ scenario_container() {
 scenario_healthy_compile() {
     disk_swap
     innocent "$hog" --name browser --size 60M --noise
-    awk 'BEGIN { for (i = 0; i < 2500; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
+    awk 'BEGIN { for (i = 0; i < 1000; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
         "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
     begin
     run /bin/sh -c 'gcc -O1 -c /root/a.c -o /root/a.o & first=$!; gcc -O2 -c /root/a.c -o /root/b.o && wait "$first"'
@@ -350,15 +350,16 @@ scenario_healthy_sort() {
 scenario_healthy_xz() {
     must dd if=/usr/lib/gcc/x86_64-linux-gnu/12/cc1 of=/data bs=1M count=16 2>/dev/null
     begin
-    run /usr/bin/xz -T1 -k -c --lzma2=preset=3,dict=12MiB,mf=bt4 /data
+    run /bin/sh -c '/usr/bin/xz -T1 -c --lzma2=preset=3,dict=12MiB,mf=bt4 /data >/dev/null'
 }
 
-# A program that has rested, and has been swapped out by another one that is gone, is used again.
+# A program that has rested, and has been swapped out by another one that is gone, is used again. The other one grows as fast
+# as half of the card can take what must go.
 scenario_healthy_wake() {
     disk_swap
     begin
     # shellcheck disable=SC2016
-    run /bin/sh -c '"$0" --size 100M --noise --rest 25 --touch 0 --exit 40 & sleep 8; "$0" --size 120M --noise --exit 5; wait "$!"' "$hog"
+    run /bin/sh -c '"$0" --size 100M --noise --rest 45 --touch 0 --exit 60 & sleep 8; "$0" --size 100M --rate 5M --noise --exit 5; wait "$!"' "$hog"
 }
 
 # More than memory, a part of it used again and again.
@@ -366,7 +367,7 @@ scenario_healthy_zram() {
     zram_swap 256
     innocent "$hog" --name browser --size 60M --noise
     begin
-    run "$hog" --size 110M --noise --touch 300 --exit 40
+    run "$hog" --size 105M --rate 10M --noise --touch 50 --exit 40
 }
 
 # ---- the whole ----
