@@ -86,7 +86,6 @@ impl fmt::Display for Threshold<'_> {
 }
 
 pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
-    say!(helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
     say!(
         helper,
         Info,

@@ -269,8 +269,8 @@ fn no_name_and_no_command_line_forges_a_message() {
     });
 }
 
-/// Version, memory, two thresholds and the first report.
-const BANNER_LINES: usize = 5;
+/// Version, memory, two thresholds, that of stalls or why there is none, and the first report.
+const BANNER_LINES: usize = 6;
 /// Low memory, the signal, the end.
 const LINES_A_KILL: usize = 3;
 

@@ -26,7 +26,7 @@ use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Moment, Pid};
+use crate::units::{KiB, Levels, Moment, Percent, Pid};
 use crate::victim::Scale;
 use std::fmt::{self, Write};
 use std::io;
@@ -146,16 +146,21 @@ impl Daemon {
             shmem_asked: KiB::ZERO,
             next_tmpfs: now,
         });
+        say!(daemon.helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
+        daemon.watch_stalls();
         daemon.say_hello(&memory, rate, refused, &parts.notices);
         Ok(daemon)
     }
 
-    /// Measures stalls as the settings ask for, from now on.
+    /// Measures stalls as the settings ask for, from now on. Where the kernel tells of none, the
+    /// settings ask for none from now on, and that is said.
     #[inline(never)]
     pub(super) fn watch_stalls(&mut self) {
         let window = Some(self.config.psi_window).filter(|_| self.config.asks_for_stalls());
         if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, self.cgroup.as_ref(), window)
         {
+            let never = Percent::default();
+            self.config.psi = Levels { term: never, kill: never };
             log::no_stalls(&mut self.helper, &error);
         }
     }
@@ -195,7 +200,6 @@ impl Daemon {
                  ones are candidates"
             );
         }
-        self.watch_stalls();
         // A limit alone gets into nobody's way.
         if self.config.memory {
             let Court { proc, rules, .. } = self.court();
