@@ -221,8 +221,10 @@ fn misbehave(options: &Options) -> ! {
         }
         memory.touch_for_ever(filled, rate);
     }
-    while options.spin {
-        std::hint::spin_loop();
+    if options.spin {
+        loop {
+            std::hint::spin_loop();
+        }
     }
     sleep_for_ever()
 }
