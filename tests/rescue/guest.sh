@@ -314,8 +314,8 @@ scenario_container() {
 # Two compilers at once, and a program that rests in swap.
 scenario_healthy_compile() {
     disk_swap
-    innocent "$hog" --name browser --size 60M --noise
-    awk 'BEGIN { for (i = 0; i < 1000; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
+    innocent "$hog" --name browser --size 85M --noise
+    awk 'BEGIN { for (i = 0; i < 250; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
         "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
     begin
     run /bin/sh -c 'gcc -O1 -c /root/a.c -o /root/a.o & first=$!; gcc -O2 -c /root/a.c -o /root/b.o && wait "$first"'
