@@ -375,7 +375,8 @@ pub static TABLE: &[Spec] = &[
         effect: Effect::Switch(|settings, on| settings.priority = on.then_some(HIGHEST)),
         section: Some(Section::Guard),
         default: "",
-        help: "niceness -20 and oom_score_adj -100 for the guard",
+        help: "niceness -20, before all ordinary processes (SCHED_FIFO), and oom_score_adj -100 for the \
+               guard",
     },
     Spec {
         spelled: &["--set-priority"],
