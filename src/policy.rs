@@ -39,10 +39,13 @@ pub struct StallLimits {
     pub window: Duration,
 }
 
-/// A machine may stall with memory to spare: for a new disk cache, or in a cgroup of its own.
-/// Ending somebody is no help then. Twice the level of `-m` is where thrashing begins, and half
-/// of user memory is never short of any.
+/// A machine may stall with memory to spare: what was swapped out long ago comes back, or a cgroup
+/// of its own is full. Ending somebody is no help then. Twice the level of `-m` is where thrashing
+/// begins, and half of user memory is never short of any.
 const STALL_TIMES: u64 = 2;
+/// Without swap only the files of programs can be thrashed, all of which are wanted, while the
+/// kernel counts half of them as available: that was seen to begin at 37%.
+const STALL_TIMES_WITHOUT_SWAP: u64 = 4;
 const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
@@ -65,11 +68,15 @@ impl Limits {
             *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
         }
         let mem = lower(mem, memory.user, mem_size);
-        let twice = KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(STALL_TIMES));
+        let times = match memory.swap_total {
+            KiB::ZERO => STALL_TIMES_WITHOUT_SWAP,
+            _ => STALL_TIMES,
+        };
+        let short = KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
         let known =
             |share| Some(share).filter(|&share| share > Percent::default() && config.memory);
         let stall = StallLimits {
-            mem: twice.min(STALL_MOST.of(memory.user)),
+            mem: short.min(STALL_MOST.of(memory.user)),
             share: Levels { term: known(config.psi.term), kill: known(config.psi.kill) },
             window: config.psi_window,
         };
@@ -427,6 +434,10 @@ mod tests {
             assert_eq!(level(&settings, memory), expected, "{available} {stall}");
             let limits = Limits::of(&config(settings.clone()), &memory);
             assert_eq!(limits.is_stall(&memory), expected > Level::Fine);
+        }
+        for (available, expected) in [(401, Level::Fine), (400, Level::Term)] {
+            let without_swap = stalled(20, memory(available, 0, 0));
+            assert_eq!(level(&settings, without_swap), expected);
         }
         // Both at once: it is no stall that is new.
         let low = stalled(20, memory(100, 0, 0));
