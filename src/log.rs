@@ -452,8 +452,8 @@ pub fn nobody(helper: &mut Helper, wait: Duration) {
 
 /// A fork bomb; one process stands for all.
 #[inline(never)]
-pub fn swarm(helper: &mut Helper, swarm: &Swarm, of: &Stat, count: u32, dryrun: bool) {
-    let Swarm { kind, since, held, .. } = swarm;
+pub fn swarm(helper: &mut Helper, swarm: &Swarm, of: &Stat, dryrun: bool) {
+    let Swarm { kind, since, count, held } = swarm;
     let seconds = clock::ticks().saturating_sub(*since).saturating_add(HZ - 1) / HZ;
     say!(
         helper,

@@ -4,17 +4,19 @@
 //! so all of it counts as one candidate. It is known by what the processes share: user,
 //! session and program, all of them started a moment ago. Never signals.
 //!
-//! The first look costs a walk over the numbers and eight files: numbers are given out in
-//! turn, so the processes that came last are those below the last number that was given.
-//! Only where these are alike is everyone's `stat` read.
+//! While it goes on, a look at it opens few files: each costs a KiB of the kernel's memory, and
+//! a bomb leaves little. Numbers are given out in turn, so those that came last are found by
+//! number, and their session is known without any file. Only once they are stopped, everyone's
+//! `stat` is read.
 
 use crate::filter::Spared;
+use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::scan::{Judge, Shortlist};
+use crate::scan::{self, Judge};
 use crate::sys::clock::HZ;
 use crate::units::{KiB, Pid};
-use crate::victim::Rules;
+use crate::victim::{Protection, Rules};
 use std::io;
 
 /// Fewer can be ended one by one, as twenty hogs that somebody starts at once. The smallest
@@ -35,13 +37,19 @@ const LONGEST: usize = 60;
 /// What is over for so many seconds is no bomb: from memory being low to a look it takes
 /// milliseconds, and a first victim that ignores SIGTERM takes a grace.
 const RECENT: u64 = 10;
-/// How many of those that came last are looked at, and how many of them must be alike: a bomb
-/// may have two programs that take turns, and others are started meanwhile.
+/// How many of those that came last are looked at, and how many of them must be in one session:
+/// others are started meanwhile.
 const SAMPLE: usize = 32;
 const ALIKE: usize = 8;
-/// So many in turn that came earlier, and there is no bomb. Where numbers have begun anew, old
-/// processes are between the new ones.
-const OLD: usize = 8;
+/// Of so many of a session files are read. Half of them must be alike: a bomb may have two
+/// programs that take turns.
+const READ: usize = 8;
+/// A session has no others where so many numbers in turn are none of it. Where parents exit, one
+/// in some dozens lives; and so many calls take less than a millisecond.
+const GAP: usize = 1024;
+/// Nor is it looked for further, so that nobody can have that take long: twice the numbers that
+/// there are by default (`PID_MAX_DEFAULT` in include/linux/threads.h).
+const SPAN: usize = 65_536;
 /// Of so many, and then of one in so many, is read what they hold.
 const ASKED: u64 = 32;
 /// What the kernel holds for each: 16 KiB of stack, 40 of page tables, 12 of other things (seen
@@ -78,89 +86,196 @@ pub struct Swarm {
     pub held: KiB,
 }
 
-/// What a swarm is measured by.
-pub struct Measure {
-    /// How many it must be at least.
+impl Swarm {
+    /// Holds no more than there is: what they have in common was counted with each.
+    pub fn within(self, memory: &Memory) -> Swarm {
+        Swarm { held: self.held.min(in_use(memory)), ..self }
+    }
+
+    /// No other can hold more.
+    pub fn is_most(&self, memory: &Memory) -> bool {
+        self.held >= KiB(in_use(memory).0 / 2)
+    }
+}
+
+/// What processes hold at most.
+fn in_use(memory: &Memory) -> KiB {
+    memory.user.less(memory.available).plus(memory.swap_used())
+}
+
+/// How many it must be at least.
+pub fn least(processors: u32) -> u32 {
+    processors.saturating_mul(LEAST_FOR_EACH_PROCESSOR).max(LEAST)
+}
+
+/// Tells the session of a process without a file (`session_of` in sys/process.rs).
+pub type Sessions<'a> = &'a dyn Fn(Pid) -> Option<i32>;
+
+/// A session to which many belong of those that came last.
+pub struct Herd {
+    pub session: i32,
+    /// From the lowest number of one to the last that was given to anyone. What has come before
+    /// numbers began anew is not in there, and meets the walks.
+    pub lowest: i32,
+    pub last: i32,
+    count: u32,
     least: u32,
-    /// What the largest single candidate holds.
-    pub rival: KiB,
-    /// What available memory is below the level.
-    pub missing: KiB,
+    /// The number of the one that was the last but `least`.
+    mark: i32,
 }
 
-impl Measure {
-    pub fn new(processors: u32, rival: KiB, missing: KiB) -> Measure {
-        let least = processors.saturating_mul(LEAST_FOR_EACH_PROCESSOR).max(LEAST);
-        Measure { least, rival, missing }
-    }
-
-    /// It goes before the largest single candidate, and its end brings memory back: else it is
-    /// not what fills memory.
-    pub fn exceeded_by(&self, swarm: &Swarm) -> bool {
-        swarm.count >= self.least && swarm.held >= self.rival && swarm.held >= self.missing
-    }
-}
-
-/// The kind of most of those that were started last, if they are of one kind.
-pub fn suspect(proc: &mut Proc, now: u64) -> io::Result<Option<Kind>> {
-    let last = proc.last_pid().ok();
-    let mut newest = Shortlist::new();
-    proc.for_each(|_, pid| {
-        if last.map_or(true, |last| pid <= last) {
-            newest.add(pid.number() as u64, pid);
+impl Herd {
+    /// `None` for fewer than `least`.
+    pub fn find(last: Pid, least: u32, session_of: Sessions<'_>) -> Option<Herd> {
+        let last = last.number();
+        let (mut sessions, mut met) = ([0; SAMPLE], 0);
+        for pid in down_from(last).take(GAP) {
+            if let (Some(session), Some(place)) = (session_of(pid), sessions.get_mut(met)) {
+                *place = session;
+                met += 1;
+            }
         }
-    })?;
-    let (mut kinds, mut old) = ([None; SAMPLE], 0);
-    for (kind, &(_, pid)) in kinds.iter_mut().zip(newest.entries()) {
-        let Ok(stat) = &proc.stat(pid) else { continue };
-        if now.saturating_sub(stat.id.start) > RECENT * HZ {
-            old += 1;
-            if old == OLD {
+        let (at, alike) = most_frequent(met, &|one, other| sessions[one] == sessions[other])?;
+        let session = sessions[at];
+        if alike < ALIKE || session <= 0 {
+            return None;
+        }
+        let mut herd = Herd { session, lowest: last, last, count: 0, least, mark: 0 };
+        let mut gap = 0;
+        for pid in down_from(last).take(SPAN) {
+            gap += 1;
+            if session_of(pid) == Some(session) {
+                (herd.lowest, gap) = (pid.number(), 0);
+                herd.count += 1;
+                if herd.count == least {
+                    herd.mark = herd.lowest;
+                }
+            } else if gap == GAP {
                 break;
             }
-        } else if !stat.is_gone() {
-            old = 0;
-            *kind = Kind::of(proc, stat);
         }
+        (herd.count >= least).then_some(herd)
     }
-    Ok(most_frequent(&kinds))
+
+    /// Those from that number downwards, as they are now.
+    fn members<'a>(
+        &'a self,
+        from: i32,
+        session_of: Sessions<'a>,
+    ) -> impl Iterator<Item = Pid> + 'a {
+        down_from(from)
+            .take_while(|pid| pid.number() >= self.lowest)
+            .filter(move |&pid| session_of(pid) == Some(self.session))
+    }
 }
 
-/// What is there `ALIKE` times at least, and more often than all else.
-fn most_frequent(kinds: &[Option<Kind>; SAMPLE]) -> Option<Kind> {
-    let (mut found, mut most) = (None, ALIKE - 1);
-    for &kind in kinds.iter().flatten() {
-        let count = kinds.iter().filter(|&&other| other == Some(kind)).count();
-        if count > most {
-            (found, most) = (Some(kind), count);
+fn down_from(last: i32) -> impl Iterator<Item = Pid> {
+    (1..=last).rev().filter_map(|number| Pid::new(number.into()))
+}
+
+/// Which of so many is there most often, and how often.
+fn most_frequent(len: usize, is_alike: &dyn Fn(usize, usize) -> bool) -> Option<(usize, usize)> {
+    let mut found = None;
+    for one in 0..len {
+        let count = (0..len).filter(|&other| is_alike(one, other)).count();
+        if found.map_or(true, |(_, most)| count > most) {
+            found = Some((one, count));
         }
     }
     found
 }
 
-/// Measures what there is of a kind, but for those that `stat` and patterns protect. `None` if it
-/// does not come in a swarm.
+/// What a herd is, as far as the files of few tell.
+pub fn glance(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    herd: &Herd,
+    now: u64,
+    session_of: Sessions<'_>,
+) -> Option<Swarm> {
+    // Some of all ages: those that came last do not hold yet what they will.
+    let step = (herd.count as usize / READ).max(1);
+    let (mut kinds, mut sums) = ([None; READ], [KiB::ZERO; READ]);
+    let (mut newest, mut met, mut tried, mut skip) = (0, 0, 0, 0);
+    for pid in herd.members(herd.last, session_of) {
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
+        tried += 1;
+        if met == READ || tried > SAMPLE {
+            break;
+        }
+        let Ok(stat) = &proc.stat(pid) else { continue };
+        if stat.is_gone() {
+            continue;
+        }
+        newest = newest.max(stat.id.start);
+        let is_young = now.saturating_sub(stat.id.start) <= LONGEST as u64 * HZ;
+        if is_young && is_free(proc, rules, judge, stat) {
+            kinds[met] = Kind::of(proc, stat);
+            sums[met] = proc.status(stat).unwrap_or_default().held().total();
+        }
+        met += 1;
+        skip = step - 1;
+    }
+    let is_alike = |one: usize, other: usize| kinds[one].is_some() && kinds[one] == kinds[other];
+    let (at, alike) = most_frequent(met, &is_alike)?;
+    let oldest = herd.members(herd.mark, session_of).take(SAMPLE);
+    let oldest = oldest.filter_map(|pid| proc.stat(pid).ok()).find(|stat| !stat.is_gone())?;
+    let since = oldest.id.start;
+    let came_fast = newest.saturating_sub(since) * RATE <= u64::from(herd.least) * HZ;
+    if alike * 2 < READ || !came_fast || now.saturating_sub(newest) > RECENT * HZ {
+        return None;
+    }
+    let mut sum = KiB::ZERO;
+    for (other, held) in sums[..met].iter().enumerate() {
+        if is_alike(at, other) {
+            sum = sum.plus(held.plus(KERNEL));
+        }
+    }
+    // `met` stand for all.
+    let all = |part: u64| part * u64::from(herd.count) / met as u64;
+    let count = all(alike as u64) as u32;
+    Some(Swarm { kind: kinds[at]?, since, count, held: KiB(all(sum.0)) })
+}
+
+/// It may be ended. Nobody is ended yet: what takes too long to be told counts.
+fn is_free(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, stat: &Stat) -> bool {
+    matches!(
+        scan::protection(proc, rules, judge, stat),
+        None | Some(Protection::Spared(Spared::Ignored(None)))
+    )
+}
+
+/// Measures what there is of a kind, but for those that `stat` and patterns protect; `visit` is
+/// called with each that counts. `None` if it does not come in a swarm.
 ///
-/// Each file that is opened for the first time costs a KiB of the kernel's memory, and a bomb
-/// leaves little: so what they hold is read of few, and the others are taken to be as these.
+/// What they hold, and what else may protect them, is read of few, and the others are taken to
+/// be as these.
 pub fn measure(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     kind: Kind,
     now: u64,
+    session_of: Sessions<'_>,
+    visit: &mut dyn FnMut(&Stat),
 ) -> io::Result<Option<Swarm>> {
     let mut tally = Tally::new();
     let (mut met, mut asked, mut sum) = (0u64, 0u64, KiB::ZERO);
     let since = now.saturating_sub(LONGEST as u64 * HZ);
-    for_each(proc, kind, since, &mut |proc, stat| {
-        // Nobody is ended yet: what takes too long to be told counts.
-        let spared = judge.judge(proc, stat).spared;
-        let is_free = matches!(spared, None | Some(Spared::Ignored(None)));
-        if !is_free || rules.protection(stat).is_some() {
+    for_each(proc, kind, since, session_of, &mut |proc, stat| {
+        let is_asked = met < ASKED || met % ASKED == 0;
+        let may_be_ended = match is_asked || !judge.is_idle() {
+            true => is_free(proc, rules, judge, stat),
+            false => rules.protection(stat).is_none(),
+        };
+        if !may_be_ended {
             return;
         }
-        if met < ASKED || met % ASKED == 0 {
+        if is_asked {
             if let Ok(status) = proc.status(stat) {
                 sum = sum.plus(status.held().total());
                 asked += 1;
@@ -168,17 +283,9 @@ pub fn measure(
         }
         met += 1;
         tally.add(now.saturating_sub(stat.id.start), KiB(sum.0 / asked.max(1)).plus(KERNEL));
+        visit(stat);
     })?;
     Ok(tally.swarm(kind, now))
-}
-
-/// The kernel would never end it (or it is gone). Where the score tells that, its file was opened
-/// for the choice already.
-pub fn is_exempt(proc: &mut Proc, rules: &Rules<'_>, pid: Pid) -> bool {
-    match rules.zero_is_exempt() {
-        true => proc.oom_score(pid).map_or(true, |score| score == 0),
-        false => proc.oom_score_adj(pid).map_or(true, |adj| adj == -1000),
-    }
 }
 
 /// Calls `visit` with each process of a kind that was started since then and is not gone,
@@ -187,9 +294,13 @@ pub fn for_each(
     proc: &mut Proc,
     kind: Kind,
     since: u64,
+    session_of: Sessions<'_>,
     visit: &mut dyn FnMut(&mut Proc, &Stat),
 ) -> io::Result<()> {
     proc.for_each(|proc, pid| {
+        if session_of(pid) != Some(kind.session) {
+            return;
+        }
         let Ok(stat) = &proc.stat(pid) else { return };
         let may_be = stat.session == kind.session && stat.id.start >= since && !stat.is_gone();
         if may_be && Kind::of(proc, stat) == Some(kind) {
@@ -268,6 +379,7 @@ mod tests {
     use crate::options::Settings;
     use crate::procfs::fixture::{stat_line, Fixture};
     use crate::victim::{Candidate, Family, Remembered, Scale};
+    use std::cell::Cell;
 
     /// Numbers that no process of the machine has on which the test runs.
     const FIRST: i32 = 4_150_000;
@@ -315,27 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn it_must_be_many_and_go_before_the_largest_and_bring_memory_back() {
-        let swarm = |count, held| Swarm { kind: kind(1), since: 0, count, held: KiB(held) };
-        let measure = |processors| Measure::new(processors, KiB(500), KiB(300));
-        assert!(measure(1).exceeded_by(&swarm(32, 500)));
-        assert!(!measure(1).exceeded_by(&swarm(31, 500)));
-        assert!(!measure(1).exceeded_by(&swarm(32, 499)));
-        assert!(!measure(64).exceeded_by(&swarm(255, 500)));
-        assert!(measure(64).exceeded_by(&swarm(256, 500)));
-        let far = Measure { missing: KiB(501), ..measure(1) };
-        assert!(!far.exceeded_by(&swarm(1000, 500)));
-    }
-
-    #[test]
-    fn the_kind_of_most_is_the_one_that_comes_up_often_enough() {
-        let mut kinds = [None; SAMPLE];
-        assert_eq!(most_frequent(&kinds), None);
-        kinds[..7].fill(Some(kind(1)));
-        assert_eq!(most_frequent(&kinds), None);
-        kinds[7] = Some(kind(1));
-        kinds[8..20].fill(Some(kind(2)));
-        assert_eq!(most_frequent(&kinds), Some(kind(2)));
+    fn the_most_frequent_is_found_and_of_those_alike_the_first() {
+        let find = |all: &[u8]| most_frequent(all.len(), &|one, other| all[one] == all[other]);
+        assert_eq!(find(&[]), None);
+        assert_eq!(find(&[5]), Some((0, 1)));
+        assert_eq!(find(&[5, 6, 7, 6, 5]), Some((0, 2)));
+        assert_eq!(find(&[5, 6, 7, 6]), Some((1, 2)));
     }
 
     /// Processes in a `/proc` of the test's own.
@@ -362,64 +459,146 @@ mod tests {
             }
         }
 
-        fn last(&self, number: i32) {
-            self.0.write("loadavg", format!("0.00 0.00 0.00 1/99 {}\n", FIRST + number));
+        /// As the kernel tells it without a file.
+        fn session_of(&self, pid: Pid) -> Option<i32> {
+            self.0.open().stat(pid).ok().map(|stat| stat.session)
         }
 
-        fn suspect(&self) -> Option<i32> {
-            suspect(&mut self.0.open(), NOW).unwrap().map(|kind| kind.session)
+        fn herd(&self, last: i32, least: u32) -> Option<Herd> {
+            let last = Pid::new((FIRST + last).into()).unwrap();
+            Herd::find(last, least, &|pid| self.session_of(pid))
         }
+
+        /// What is suspected if the last number is that one.
+        fn suspect(&self, last: i32, spares: &'static [i32]) -> Option<Swarm> {
+            let herd = self.herd(last, 32)?;
+            let sessions = |pid| self.session_of(pid);
+            let proc = &mut self.0.open();
+            with_rules(|rules| {
+                let judge = &mut Spares(spares);
+                glance(proc, rules, judge, &herd, NOW, &sessions)
+            })
+        }
+
+        fn session(&self, last: i32) -> Option<i32> {
+            self.suspect(last, &[]).map(|swarm| swarm.kind.session)
+        }
+    }
+
+    fn with_rules<T>(body: impl FnOnce(&Rules<'_>) -> T) -> T {
+        let config = Config::resolve(Settings::default(), false).unwrap();
+        let left = Remembered::default();
+        let family = Family::trace(Pid::INIT, None, &mut |_| None);
+        body(&Rules::new(&config, KiB::from_mib(1000), Scale::Shifted, family, &left))
+    }
+
+    #[test]
+    fn many_of_a_session_that_came_last_are_found_by_number() {
+        let world = World::new();
+        world.add(0, 100, SESSION + 1, "/bin/old", 5000);
+        world.add(100, 20, SESSION, "/bin/sh", 500);
+        // Free ones between them, and some of another session.
+        world.add(600, 40, SESSION, "/bin/bomb", 10);
+        world.add(640, 5, SESSION + 1, "/bin/other", 10);
+        let herd = world.herd(700, 32).unwrap();
+        assert_eq!((herd.session, herd.count), (SESSION, 60));
+        assert_eq!((herd.lowest, herd.last, herd.mark), (FIRST + 100, FIRST + 700, FIRST + 608));
+        assert_eq!(world.herd(700, 60).map(|herd| herd.mark), Some(FIRST + 100));
+        assert!(world.herd(700, 61).is_none());
+        // Further down, behind many numbers that none of them has, there are others.
+        world.add(2000, 40, SESSION, "/bin/bomb", 10);
+        assert_eq!(world.herd(2039, 32).map(|herd| herd.lowest), Some(FIRST + 2000));
+        // Numbers have begun anew: the highest are not the last.
+        let herd = world.herd(645, 32).unwrap();
+        assert_eq!((herd.count, herd.last), (60, FIRST + 645));
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_suspected_few_numbers_are_asked_for() {
+        let world = World::new();
+        (0..40).for_each(|number| world.add(number, 1, SESSION + number, "/bin/bomb", 10));
+        let (asked, last) = (Cell::new(0), Pid::new((FIRST + 5000).into()).unwrap());
+        let ask = |pid| {
+            asked.set(asked.get() + 1);
+            world.session_of(pid)
+        };
+        assert!(Herd::find(last, 32, &ask).is_none());
+        assert_eq!(asked.get(), GAP);
+        // Nor where all are of one session, however far it goes.
+        asked.set(0);
+        let all = |_| {
+            asked.set(asked.get() + 1);
+            Some(SESSION)
+        };
+        assert_eq!(Herd::find(last, 32, &all).map(|herd| herd.count), Some(SPAN as u32));
+        assert!(asked.get() <= GAP + SPAN);
     }
 
     #[test]
     fn many_that_came_last_and_are_alike_are_suspect() {
         let world = World::new();
         world.add(0, 100, SESSION, "/bin/old", 5000);
-        assert_eq!(world.suspect(), None);
+        assert_eq!(world.session(99), None);
         world.add(100, 40, SESSION + 1, "/bin/bomb", 10);
-        assert_eq!(world.suspect(), Some(SESSION + 1));
+        let found = world.suspect(139, &[]).unwrap();
+        assert_eq!((found.kind.session, found.count, found.since), (SESSION + 1, 40, NOW - 10));
+        // 10 pages of 4 KiB each, and what the kernel holds.
+        assert_eq!(found.held, KiB(40 * (40 + 64)));
         // Each in a session, or of a program, of its own.
         let world = World::new();
         (0..40).for_each(|number| world.add(number, 1, SESSION + number, "/bin/bomb", 10));
-        assert_eq!(world.suspect(), None);
+        assert_eq!(world.session(39), None);
         let world = World::new();
         (0..40).for_each(|number| world.add(number, 1, SESSION, &format!("/bin/{number}"), 10));
-        assert_eq!(world.suspect(), None);
+        assert_eq!(world.session(39), None);
+        // Two programs that take turns.
+        let world = World::new();
+        (0..64)
+            .for_each(|number| world.add(number, 1, SESSION, &format!("/{}", number / 8 % 2), 10));
+        assert_eq!(world.suspect(63, &[]).map(|swarm| swarm.count), Some(32));
         // Sessions out of sight may be different ones.
         let world = World::new();
         world.add(0, 40, 0, "/bin/bomb", 10);
-        assert_eq!(world.suspect(), None);
-        // Long ago.
+        assert_eq!(world.session(39), None);
+    }
+
+    #[test]
+    fn what_was_started_long_ago_or_slowly_or_is_protected_is_not_suspect() {
+        let world = World::new();
+        world.add(0, 40, SESSION, "/bin/bomb", 1000);
+        assert_eq!(world.session(39), Some(SESSION));
         let world = World::new();
         world.add(0, 40, SESSION, "/bin/bomb", 1001);
-        assert_eq!(world.suspect(), None);
-    }
-
-    #[test]
-    fn where_numbers_have_begun_anew_the_last_are_not_the_highest() {
+        assert_eq!(world.session(39), None);
+        // The last 32 of them within 3.2 seconds.
+        for (age, is_suspect) in [(330, true), (331, false)] {
+            let world = World::new();
+            world.add(0, 9, SESSION, "/bin/bomb", age);
+            world.add(9, 31, SESSION, "/bin/bomb", 10);
+            assert_eq!(world.session(39), is_suspect.then_some(SESSION), "{age}");
+        }
         let world = World::new();
         world.add(0, 40, SESSION, "/bin/bomb", 10);
-        world.add(100, 100, SESSION + 1, "/bin/old", 5000);
-        world.last(199);
-        assert_eq!(world.suspect(), None);
-        world.last(60);
-        assert_eq!(world.suspect(), Some(SESSION));
-        // Old ones between the new ones.
-        (0..40).filter(|number| number % 3 == 0).for_each(|number| {
-            world.0.remove(&format!("{}", FIRST + number));
-            world.add(number, 1, SESSION + 1, "/bin/old", 5000);
-        });
-        assert_eq!(world.suspect(), Some(SESSION));
+        // Of 8 that are looked at, each fifth one from the last.
+        assert!(world.suspect(39, &[39, 34, 29, 24]).is_some());
+        assert!(world.suspect(39, &[39, 34, 29, 24, 19]).is_none());
     }
 
     #[test]
-    fn it_looks_no_further_than_to_eight_old_ones_in_turn() {
-        let world = World::new();
-        world.add(0, 100, SESSION, "/bin/bomb", 10);
-        world.add(100, 7, SESSION, "/bin/old", 5000);
-        assert_eq!(world.suspect(), Some(SESSION));
-        world.add(107, 1, SESSION, "/bin/old", 5000);
-        assert_eq!(world.suspect(), None);
+    fn nobody_holds_more_than_who_holds_half_of_what_is_in_use() {
+        let swarm = |held| Swarm { kind: kind(1), since: 0, count: 99, held: KiB(held) };
+        let memory = Memory {
+            user: KiB(1000),
+            available: KiB(100),
+            swap_total: KiB(200),
+            swap_free: KiB(100),
+            ..Memory::default()
+        };
+        assert!(swarm(500).is_most(&memory));
+        assert!(!swarm(499).is_most(&memory));
+        // What they have in common was counted with each.
+        assert_eq!(swarm(5000).within(&memory).held, KiB(1000));
+        assert_eq!((least(1), least(8), least(64)), (32, 32, 256));
     }
 
     struct Spares(&'static [i32]);
@@ -451,19 +630,22 @@ mod tests {
         world.add(60, 10, SESSION, "/bin/other", 150);
         world.add(70, 10, SESSION + 1, "/bin/bomb", 150);
         let mut proc = world.0.open();
-        let config = Config::resolve(Settings::default(), false).unwrap();
-        let left = Remembered::default();
-        let family = Family::trace(Pid::INIT, None, &mut |_| None);
-        let rules = Rules::new(&config, KiB::from_mib(1000), Scale::Shifted, family, &left);
         let stat = proc.stat(Pid::new((FIRST + 2).into()).unwrap()).unwrap();
         let kind = Kind::of(&mut proc, &stat).unwrap();
-        let spares = &mut Spares(&[6, 7]);
-        let swarm = measure(&mut proc, &rules, spares, kind, NOW).unwrap().unwrap();
+        let sessions = |pid| world.session_of(pid);
+        let mut visited = 0;
+        let swarm = with_rules(|rules| {
+            let (spares, visit) = (&mut Spares(&[6, 7]), &mut |_: &Stat| visited += 1);
+            measure(&mut proc, rules, spares, kind, NOW, &sessions, visit)
+        });
         // 10 pages of 4 KiB each, and what the kernel holds.
         let held = KiB(48 * (40 + 64));
-        assert_eq!(swarm, Swarm { kind, since: NOW - 200, count: 48, held });
+        assert_eq!(swarm.unwrap(), Some(Swarm { kind, since: NOW - 200, count: 48, held }));
+        // With the older ones.
+        assert_eq!(visited, 50);
         let mut met = Vec::new();
-        for_each(&mut proc, kind, swarm.since, &mut |_, stat| met.push(stat.id.pid)).unwrap();
+        for_each(&mut proc, kind, NOW - 200, &sessions, &mut |_, stat| met.push(stat.id.pid))
+            .unwrap();
         assert_eq!(met.len(), 50);
     }
 

@@ -260,6 +260,11 @@ impl Family {
         stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
     }
 
+    /// As far as its number tells.
+    pub fn includes(&self, pid: Pid) -> bool {
+        pid == Pid::INIT || pid == self.own || self.helper == Some(pid) || self.has_ancestor(pid)
+    }
+
     fn has_ancestor(&self, pid: Pid) -> bool {
         self.ancestors.contains(&pid)
     }

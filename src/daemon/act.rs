@@ -35,7 +35,7 @@ impl Daemon {
                 None => self.choose(signal, memory),
             },
             // The one in flight may have been chosen before the bomb could be told.
-            Step::Escalate(_) if self.end_swarm(None, memory) => self.victim = None,
+            Step::Escalate(_) if self.end_swarm(memory) => self.victim = None,
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 // What stalled for its sake is not to be laid at the next one's door.
@@ -66,7 +66,7 @@ impl Daemon {
             Step::Useless { gained, expected, taken, pause } => {
                 log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
                 // Of a bomb of which it was one.
-                self.end_swarm(None, memory);
+                self.end_swarm(memory);
             }
         }
     }
@@ -87,6 +87,11 @@ impl Daemon {
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
+            // Before the search, which reads a file of everyone while a bomb goes on.
+            let mut swarm = self.suspect_swarm(memory);
+            if self.end_suspect(&mut swarm, None, memory) {
+                return;
+            }
             let mut best = None;
             if let Err(error) = self.find(memory, &mut best) {
                 return self.wait_in_vain("list /proc", &error, memory);
@@ -103,7 +108,7 @@ impl Daemon {
                 log::nobody(&mut self.helper, wait);
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
-            if self.end_swarm(Some(candidate), memory) {
+            if self.end_suspect(&mut swarm, Some(candidate), memory) {
                 return;
             }
             let pid = candidate.id().pid;

@@ -276,12 +276,6 @@ pub fn raised(inherited: Inherited, niceness: Option<i32>) -> Inherited {
     niceness.map_or(inherited, |niceness| Inherited { niceness, oom_score_adj: adj })
 }
 
-/// Who is nicest to nobody runs before all ordinary processes, and the kernel lets such a one
-/// dip into its reserves of memory (`gfp_to_alloc_flags` in mm/page_alloc.c): where the last
-/// pages are fought for by a hundred others, reading a file of `/proc` took seconds else, and
-/// called the kernel's own OOM killer.
-const HIGHEST: i32 = -20;
-
 /// Sets the guard's own niceness and `oom_score_adj`; what was refused is said later.
 pub fn prioritize(proc: &mut Proc, wanted: Inherited) -> (io::Result<()>, io::Result<()>) {
     let has = proc.oom_score_adj(process::own_pid());
@@ -295,14 +289,7 @@ pub fn prioritize(proc: &mut Proc, wanted: Inherited) -> (io::Result<()>, io::Re
         true => Ok(()),
         false => adjust(proc),
     };
-    let niced = process::set_niceness(wanted.niceness);
-    // Refused or not (some kernels give no time to such tasks of a cgroup), the niceness says
-    // what matters most.
-    match wanted.niceness == HIGHEST && niced.is_ok() {
-        true => drop(process::go_first()),
-        false => process::go_in_turn(),
-    }
-    (niced, adjusted)
+    (process::set_niceness(wanted.niceness), adjusted)
 }
 
 /// Whether processes of others are out of sight: init always exists.

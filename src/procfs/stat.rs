@@ -47,11 +47,6 @@ impl Stat {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// By a signal, or by who traces it (`get_task_state` in fs/proc/array.c).
-    pub fn is_stopped(&self) -> bool {
-        matches!(self.state, b'T' | b't')
-    }
-
     /// Ended with all its threads: only its parent has yet to take note.
     #[inline(never)]
     pub fn is_gone(&self) -> bool {
@@ -109,7 +104,7 @@ mod tests {
         assert_eq!((stat.comm.as_bytes(), stat.state), (&b"cat"[..], b'R'));
         assert_eq!((stat.ppid, stat.pgid, stat.session), (1685, 1685, 1063));
         assert_eq!((stat.threads, stat.rss_pages), (1, 424));
-        assert!(!stat.is_kernel_thread() && !stat.is_ended() && !stat.is_stopped());
+        assert!(!stat.is_kernel_thread() && !stat.is_ended());
     }
 
     #[test]

@@ -371,6 +371,22 @@ pub fn send(pid: Pid, order: impl Into<Order>) -> io::Result<()> {
     check(unsafe { libc::kill(pid.number(), signal) }.into()).map(drop)
 }
 
+/// The session of a process, 0 for one out of sight. `None` where nobody has that number, where
+/// a thread has it that is no process, and where this one may not signal it. Opens no file: of
+/// those under `/proc`, each costs the kernel memory when it is opened for the first time.
+#[inline(never)]
+pub fn session_of(pid: Pid) -> Option<i32> {
+    let number = pid.number();
+    // SAFETY: takes no pointer.
+    let session = unsafe { libc::getsid(number) };
+    // Signal 0 checks and sends nothing; it reaches who is first of the threads that are named by
+    // the first number (`do_send_specific` in kernel/signal.c).
+    // SAFETY: takes no pointer.
+    let is_process =
+        session >= 0 && unsafe { libc::syscall(libc::SYS_tgkill, number, number, 0) } == 0;
+    is_process.then_some(session)
+}
+
 /// To every process of the group `leader`; succeeds if one at least could be signalled.
 pub fn send_group(leader: Pid, signal: Deadly) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, and above 1 there is no "all".
