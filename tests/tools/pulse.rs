@@ -117,20 +117,20 @@ fn main() {
     watch.until(now() + options.idle);
     let idle = Stretch::take();
     watch.begin();
-    // Gone after, below the threshold for.
+    // Gone after, below the threshold for, exit status, below that share of all memory for.
     let mut fills = Vec::with_capacity(options.fills);
     for number in 0..options.fills {
         if number > 0 {
             watch.until(now() + options.pause);
         }
-        watch.below = 0;
+        (watch.below, watch.below_of_total) = (0, 0);
         let started = now();
         let hog = Hog::start(&options);
         let gone = hog.watch_to_its_end(&mut watch, started + options.limit);
         let status = hog.end(&mut watch);
         // Memory comes back a little later than the process goes.
         watch.until(now() + SECOND);
-        fills.push((gone.map(|at| at - started), watch.below, status));
+        fills.push((gone.map(|at| at - started), watch.below, status, watch.below_of_total));
     }
     watch.until(now() + options.tail);
     let gaps = Stretch::take();
@@ -271,9 +271,11 @@ struct Watch {
     began: i64,
     next_stall: i64,
     next_processes: i64,
-    /// How long memory has been low, and since when it is.
+    /// How long memory has been low, and since when it is; and again of all memory, as some guards reckon.
     below: i64,
     low_since: Option<i64>,
+    below_of_total: i64,
+    low_of_total_since: Option<i64>,
     crossings: usize,
     least: u64,
     all: Most,
@@ -315,6 +317,8 @@ impl Watch {
             next_processes: 0,
             below: 0,
             low_since: None,
+            below_of_total: 0,
+            low_of_total_since: None,
             crossings: 0,
             least: 1000,
             all: Most::default(),
@@ -392,6 +396,15 @@ impl Watch {
             }
             _ => {}
         }
+        let of_total = available * 1000 / number_after(text, b"MemTotal:").max(1);
+        match (of_total <= LOW && swap <= LOW, self.low_of_total_since) {
+            (true, None) => self.low_of_total_since = Some(at),
+            (false, Some(since)) => {
+                self.below_of_total += at - since;
+                self.low_of_total_since = None;
+            }
+            _ => {}
+        }
         (share, swap)
     }
 
@@ -454,7 +467,7 @@ impl Watch {
         options: &Options,
         idle: &Stretch,
         gaps: &Stretch,
-        fills: &[(Option<i64>, i64, i32)],
+        fills: &[(Option<i64>, i64, i32, i64)],
     ) {
         let out = &mut std::io::stdout().lock();
         // Others may have begun a line.
@@ -463,9 +476,10 @@ impl Watch {
             // To a console.
             let _ = writeln!(out, "== {line}");
         };
-        for (gone, below, status) in fills {
+        for (gone, below, status, below_of_total) in fills {
             let gone = gone.map_or("never".into(), |ns| (ns / MS).to_string());
-            say(format!("result fill {gone} {} {status}", below / MS));
+            let (below, below_of_total) = (below / MS, below_of_total / MS);
+            say(format!("result fill {gone} {below} {status} {below_of_total}"));
         }
         say(format!("result gap_ms {}", gaps.longest / MS));
         let due = gaps.longest_due - self.began;
