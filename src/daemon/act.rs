@@ -243,7 +243,7 @@ impl Daemon {
                 // Whoever it is should give back what is missing.
                 let limit = Limits::of(&self.config, memory).mem.term.unwrap_or(KiB::ZERO);
                 let anon = limit.less(memory.available).plus(KiB(1));
-                self.machine.delegated(Held { anon, swap: KiB::ZERO }, memory, now);
+                self.machine.delegated(Held { anon, ..Held::default() }, memory, now);
             }
             Err(error) => self.wait_in_vain("write to /proc/sysrq-trigger", &error, memory),
         }

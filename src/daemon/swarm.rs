@@ -189,7 +189,7 @@ impl Daemon {
         let count = swarm.count.saturating_sub(left);
         log::swarm_ended(&mut self.helper, count, left, now.since(first));
         let anon = swarm.held.min(self.missing(&memory).plus(KiB(1)));
-        self.machine.delegated(Held { anon, swap: KiB::ZERO }, &memory, now);
+        self.machine.delegated(Held { anon, ..Held::default() }, &memory, now);
         self.meminfo.forget_stalls();
         true
     }

@@ -104,7 +104,12 @@ enum State {
     Watching,
     InFlight(Flight),
     Settling(Settling),
-    Pausing { until: Moment, taken_beyond: Option<KiB> },
+    Pausing {
+        until: Moment,
+        taken_beyond: Option<KiB>,
+        /// What was available when the last kill was found to be useless.
+        useless_at: Option<KiB>,
+    },
 }
 
 /// A process that was signalled, and when something must be done about it.
@@ -207,13 +212,18 @@ impl Machine {
                     return self.useless(look, gained, expected, KiB::ZERO);
                 }
             },
-            State::Pausing { until, taken_beyond } => {
+            State::Pausing { until, taken_beyond, useless_at } => {
                 // Anonymous memory that is taken anew is where killing does reach.
                 let taken = taken_beyond.is_some_and(|beyond| look.memory.anon > beyond);
                 // What was given back meanwhile can be taken anew, too.
                 let beyond_now = fresh_beyond(look.memory);
                 *taken_beyond = taken_beyond.map(|beyond| beyond.min(beyond_now));
                 if look.now < *until && !taken {
+                    return Step::Wait;
+                }
+                let still = useless_at.is_some_and(|at| is_still_with_files(look.memory, at));
+                if level == Level::Term && still && !taken {
+                    *until = look.now.after(self.useless.next(look.now));
                     return Step::Wait;
                 }
             }
@@ -237,12 +247,16 @@ impl Machine {
     fn useless(&mut self, look: Look<'_>, gained: KiB, expected: KiB, taken: KiB) -> Step {
         let pause = self.useless.next(look.now);
         self.pause(look.now.after(pause), Some(look.memory));
+        if let State::Pausing { useless_at, .. } = &mut self.state {
+            *useless_at = Some(look.memory.available);
+        }
         Step::Useless { gained, expected, taken, pause }
     }
 
     /// With `memory`, fresh anonymous memory ends the pause.
     fn pause(&mut self, until: Moment, memory: Option<&Memory>) {
-        self.state = State::Pausing { until, taken_beyond: memory.map(fresh_beyond) };
+        let taken_beyond = memory.map(fresh_beyond);
+        self.state = State::Pausing { until, taken_beyond, useless_at: None };
     }
 
     /// `signal` was sent to the victim, which holds `held`.
@@ -366,6 +380,13 @@ impl Machine {
             State::Pausing { until, .. } => Some(*until),
         }
     }
+}
+
+/// Files in tmpfs hold most of what is in use, and nobody takes the rest: there were `available`
+/// when that was seen first. Ending those who happen to run would not change it.
+fn is_still_with_files(memory: &Memory, available: KiB) -> bool {
+    let in_use = memory.total.less(memory.available);
+    memory.files.0 >= in_use.0 / 2 && memory.available.plus(memory.noise()) >= available
 }
 
 /// What is anonymous beyond this has been taken anew.

@@ -84,18 +84,18 @@ impl Settling {
 
         let returned = self.high.less(self.low);
         let owed = self.held.anon.less(returned);
+        let retaken = memory.anon.less(self.least_anon);
+        let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
+        let gave_back = gained.0 >= self.held.total().0 / 4;
         let level = look.limits.level(memory.available, memory);
         if level == Level::Fine {
             // What is still owed counts again if memory gets low before the time is over.
-            return if owed == KiB::ZERO || look.now >= self.until {
+            return if (owed == KiB::ZERO && gave_back) || look.now >= self.until {
                 Verdict::Over
             } else {
                 Verdict::Wait
             };
         }
-        let retaken = memory.anon.less(self.least_anon);
-        let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
-        let gave_back = gained.0 >= self.held.total().0 / 4;
         let fall = self.low.less(memory.available);
         if fall > memory.noise() {
             // Somebody takes memory. Where that is anonymous, killing reaches it, whatever

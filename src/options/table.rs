@@ -76,10 +76,10 @@ pub static TABLE: &[Spec] = &[
             kind: Kind::Shares(|settings, levels| settings.psi = levels),
         },
         section: Some(Section::Thresholds),
-        default: "15",
+        default: "10",
         help: "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
                the window while available memory is at or below twice the level of -m (without \
-               swap four times); hard work shows up to 10, thrashing 50 and more; 0: off",
+               swap four times); hard work shows up to 7, thrashing 50 and more; 0: off",
     },
     Spec {
         spelled: &["--psi-window"],

@@ -1,4 +1,4 @@
-//! `/proc/PID/status`: of its sixty lines, the three that `stat` does not tell. Costs
+//! `/proc/PID/status`: of its sixty lines, the four that `stat` does not tell. Costs
 //! twice a `stat`, so it is read for few.
 
 use crate::bytes;
@@ -10,6 +10,8 @@ use crate::units::KiB;
 pub struct Status {
     pub rss: KiB,
     pub rss_anon: Option<KiB>,
+    /// Shared with others, or a file in tmpfs (Linux 4.5).
+    pub rss_shmem: KiB,
     pub swap: KiB,
 }
 
@@ -19,15 +21,28 @@ pub struct Held {
     /// Memory that no file backs; file pages count as available already.
     pub anon: KiB,
     pub swap: KiB,
+    /// Comes back with the last process that shares it, unless it is a file in tmpfs.
+    pub shared: KiB,
 }
 
 impl Held {
+    /// All that is its own; of one that has next to nothing of its own what it shares.
     pub fn total(self) -> KiB {
-        self.anon.plus(self.swap)
+        let own = self.anon.plus(self.swap);
+        if own.0 < self.shared.0 / 4 {
+            self.shared
+        } else {
+            own
+        }
     }
 
     pub fn and(self, other: Held) -> Held {
-        Held { anon: self.anon.plus(other.anon), swap: self.swap.plus(other.swap) }
+        Held {
+            anon: self.anon.plus(other.anon),
+            swap: self.swap.plus(other.swap),
+            // As a rule with each other.
+            shared: self.shared.max(other.shared),
+        }
     }
 }
 
@@ -35,7 +50,8 @@ impl Status {
     /// Before Linux 4.5 RSS counts for anonymous memory, which is too much by the file
     /// pages in it.
     pub fn held(&self) -> Held {
-        Held { anon: self.rss_anon.unwrap_or(self.rss), swap: self.swap }
+        let anon = self.rss_anon.unwrap_or(self.rss);
+        Held { anon, swap: self.swap, shared: self.rss_shmem }
     }
 
     /// Takes one line in.
@@ -44,6 +60,8 @@ impl Status {
             self.rss = KiB(rss);
         } else if let Some(anon) = bytes::kib_after(line, b"RssAnon:") {
             self.rss_anon = Some(KiB(anon));
+        } else if let Some(shmem) = bytes::kib_after(line, b"RssShmem:") {
+            self.rss_shmem = KiB(shmem);
         } else if let Some(swap) = bytes::kib_after(line, b"VmSwap:") {
             self.swap = KiB(swap);
         }
@@ -61,12 +79,17 @@ mod tests {
             &b"Name:\tVmSwap:\t99 kB"[..],
             b"VmRSS:\t    1696 kB",
             b"RssAnon:\t     116 kB",
+            b"RssShmem:\t     900 kB",
             b"VmSwap:\t       7 kB",
             b"VmSwap:\t garbage",
         ] {
             status.take(line);
         }
         let anon = Some(KiB(116));
-        assert_eq!(status, Status { rss: KiB(1696), rss_anon: anon, swap: KiB(7) });
+        let rss_shmem = KiB(900);
+        assert_eq!(status, Status { rss: KiB(1696), rss_anon: anon, rss_shmem, swap: KiB(7) });
+        assert_eq!(status.held().total(), KiB(900));
+        let mostly_its_own = Held { anon: KiB(218), ..status.held() };
+        assert_eq!(mostly_its_own.total(), KiB(225));
     }
 }
