@@ -59,7 +59,8 @@ healthy-wake      256 2000 180 work -
 healthy-zram      256 1000 180 work -
 EOT
 }
-short="fast-fill slow-swap fork-bomb"
+# Those in which another guard fails, or nothing is as fast as it must be, in least time.
+short="fast-fill slow-swap respawn"
 
 # A drive like an SD card of application class A1, which promises 1500 random reads, 500 random writes and 10 MB a second (SD
 # Physical Layer Specification 5.1). Root file system and swap share it.

@@ -137,7 +137,16 @@ install_for pip python3-pip py3-pip
 ! has apt-get || install_for mmdebstrap mmdebstrap ""
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
-    total
+    # Alone: a machine that has to wait for a processor shows late heartbeats.
+heading "rescue scenarios"
+if is_there std-sources; then
+    scripts/rescue.sh --short | tee "$work/rescue"
+    count_script "$work/rescue" "rescue scenarios"
+else
+    skip "rescue scenarios" "there is nothing to build releases with"
+fi
+
+total
     exit 1
 fi
 cargo --version
@@ -304,6 +313,15 @@ if is_there std-sources; then
     count_script "$work/boot" machines
 else
     skip machines "there is nothing to build releases with"
+fi
+
+# Alone: a machine that has to wait for a processor shows late heartbeats.
+heading "rescue scenarios"
+if is_there std-sources; then
+    scripts/rescue.sh --short | tee "$work/rescue"
+    count_script "$work/rescue" "rescue scenarios"
+else
+    skip "rescue scenarios" "there is nothing to build releases with"
 fi
 
 total

@@ -17,8 +17,9 @@ struct Limits {
     pss: u64,
 }
 
-/// What it takes now, and a page or two to spare: it may become less, not more. The aim is 128, 160 and 240.
-const X86_64: Limits = Limits { binary: 192, rss: 336, pss: 416 };
+/// What it takes now, and a page or two to spare: it may become less, not more, unless it can do more. The aim is 128, 160
+/// and 240. Stalls and the accounts of memory took 9 KiB, fork bombs and hogs that come back 15, cgroups 10.
+const X86_64: Limits = Limits { binary: 196, rss: 336, pss: 416 };
 
 impl Limits {
     fn of(processor: &str) -> Limits {

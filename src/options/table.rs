@@ -77,7 +77,8 @@ pub static TABLE: &[Spec] = &[
         },
         section: Some(Section::Thresholds),
         default: "10",
-        help: "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
+        help:
+            "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
                the window while available memory is at or below twice the level of -m (without \
                swap four times); hard work shows up to 7, thrashing 50 and more; 0: off",
     },
@@ -375,8 +376,7 @@ pub static TABLE: &[Spec] = &[
         effect: Effect::Switch(|settings, on| settings.priority = on.then_some(HIGHEST)),
         section: Some(Section::Guard),
         default: "",
-        help: "niceness -20, before all ordinary processes (SCHED_FIFO), and oom_score_adj -100 for the \
-               guard",
+        help: "niceness -20 and oom_score_adj -100 for the guard",
     },
     Spec {
         spelled: &["--set-priority"],
