@@ -129,7 +129,10 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Err(error) => cannot("read /proc/meminfo", &error),
     };
     let cgroup = daemon::find_cgroup(&mut proc, &config);
-    meminfo.look_at_tmpfs(&mut proc, cgroup.as_ref());
+    // A guard has its helper look, since that can hang.
+    if request.task.is_some() {
+        meminfo.look_at_tmpfs(&mut proc, cgroup.as_ref());
+    }
     let memory = match meminfo.read(&mut proc, cgroup.as_ref()) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),

@@ -8,10 +8,11 @@ use crate::policy::{self, Level};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::respawn;
 use crate::scan;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
-use crate::units::{Identity, KiB, Pid};
+use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::{Candidate, Protection};
 use std::io;
 
@@ -98,6 +99,11 @@ impl Daemon {
     /// Takes note of the end of one that was asked.
     pub(super) fn follow_respawner(&mut self) {
         let Daemon { respawner, proc, .. } = self;
+        // One that lives on and starts no more hogs is nobody's concern any more.
+        let is_over = |since: Moment| clock::now().since(since).as_secs() > respawn::SECONDS;
+        if respawner.as_ref().is_some_and(|&(_, since)| is_over(since)) {
+            *respawner = None;
+        }
         if !respawner.as_mut().is_some_and(|(hand, _)| hand.target.is_gone(proc)) {
             return;
         }

@@ -1,8 +1,8 @@
 //! A fork bomb is ended as one: first all of it is stopped, so that none starts others while
 //! others are ended, and then killed.
 //!
-//! All of that is one step of the watch, bounded in time, so that nobody stays stopped whatever
-//! comes: the guard itself takes signals only between two steps.
+//! All of that is one step of the watch, bounded in time, so that nobody stays stopped: the guard
+//! itself takes signals only between two steps (and a supervisor must leave it that time).
 
 use super::hold::Court;
 use super::Daemon;
@@ -304,8 +304,8 @@ impl Daemon {
             // Where the walk fails midway, the next one goes on.
             let _ = swarm::for_each(proc, swarm.kind, swarm.since, sessions, &mut |proc, stat| {
                 // What is on its way out needs nothing but time.
-                if !stat.is_leaving() && scan::protection(proc, &rules, &mut judge, stat).is_none()
-                {
+                let leaves = stat.is_leaving() && stat.threads <= 1;
+                if !leaves && scan::protection(proc, &rules, &mut judge, stat).is_none() {
                     let target = Target::open(proc, stat.id);
                     // Else it is gone meanwhile, or may not be signalled.
                     let sent = target.and_then(|target| target.signal_one(proc, Deadly::Kill));

@@ -84,9 +84,9 @@ pub struct Helper {
     late_until: Option<Moment>,
     /// Since when it has not taken what was sent.
     full_since: Option<Moment>,
-    /// It was asked what tmpfs holds and has not answered.
-    owes_tmpfs: bool,
-    /// A helper had to be replaced meanwhile: none is asked again.
+    /// Since when it owes an answer to what tmpfs holds.
+    tmpfs_asked: Option<Moment>,
+    /// A helper had to be replaced for that: none is asked again.
     tmpfs_hangs: bool,
     /// What it answered last.
     tmpfs: Option<KiB>,
@@ -120,7 +120,7 @@ impl Helper {
             late: Remembered::default(),
             late_until: None,
             full_since: None,
-            owes_tmpfs: false,
+            tmpfs_asked: None,
             tmpfs_hangs: false,
             tmpfs: None,
         })
@@ -136,7 +136,8 @@ impl Helper {
             self.unread_until = self.started.after(UNREAD_FOR);
         }
         self.full_since = None;
-        self.tmpfs_hangs |= std::mem::take(&mut self.owes_tmpfs);
+        let asked = self.tmpfs_asked.take();
+        self.tmpfs_hangs |= asked.is_some_and(|at| self.started.since(at) >= HUNG_AFTER);
         let pid = process::split(Some(theirs), || {
             arena::forbid();
             signal::leave_to_parent();
@@ -193,17 +194,17 @@ impl Helper {
 
     /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.
     pub fn ask_for_tmpfs(&mut self) -> bool {
-        let asks = !self.owes_tmpfs && !self.tmpfs_hangs;
-        if asks {
-            self.owes_tmpfs = true;
-            self.send(kind::TMPFS, NOBODY, 0, b"");
+        let asks = self.tmpfs_asked.is_none() && !self.tmpfs_hangs;
+        if asks && self.send(kind::TMPFS, NOBODY, 0, b"") {
+            self.tmpfs_asked = Some(clock::now());
+            return true;
         }
-        asks
+        false
     }
 
     /// The answer, once.
     pub fn take_tmpfs(&mut self) -> Option<KiB> {
-        if self.owes_tmpfs {
+        if self.tmpfs_asked.is_some() {
             self.drain();
         }
         self.tmpfs.take()
@@ -301,7 +302,7 @@ impl Helper {
                     self.silent_since = None;
                 }
                 kind::TMPFS => {
-                    self.owes_tmpfs = false;
+                    self.tmpfs_asked = None;
                     self.tmpfs = text.try_into().ok().map(u64::from_ne_bytes).map(KiB);
                 }
                 _ => {}
@@ -310,7 +311,8 @@ impl Helper {
         answer
     }
 
-    fn send(&mut self, kind: u8, id: Identity, number: i32, text: &[u8]) {
+    /// False if there is no room for it.
+    fn send(&mut self, kind: u8, id: Identity, number: i32, text: &[u8]) -> bool {
         if self.lost > 0 {
             let line = line(format_args!("{}{LOST}", self.lost));
             let (number, text) = (Priority::Warning as i32, line.as_bytes());
@@ -320,12 +322,14 @@ impl Helper {
             }
         }
         let message = Message { kind, id, number, text };
-        if message.send(self.ours.as_fd()).is_ok() {
+        let sent = message.send(self.ours.as_fd()).is_ok();
+        if sent {
             self.full_since = None;
         } else {
             self.lost = self.lost.saturating_add(1);
             self.full_since = self.full_since.or_else(|| Some(clock::now()));
         }
+        sent
     }
 
     /// Its number, while it lives.

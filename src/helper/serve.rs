@@ -198,9 +198,10 @@ impl Serving<'_> {
                 }
             }
             kind::TMPFS => {
-                // Nothing known is better than an old number.
-                if let Ok(held) = self.proc.held_by_tmpfs() {
-                    self.answer(kind::TMPFS, 0, &held.0.to_ne_bytes());
+                match self.proc.held_by_tmpfs() {
+                    Ok(held) => self.answer(kind::TMPFS, 0, &held.0.to_ne_bytes()),
+                    // It is asked again.
+                    Err(_) => self.answer(kind::TMPFS, 0, b""),
                 }
             }
             kind::RELEASE => self.release(id, number),

@@ -213,8 +213,9 @@ impl Machine {
                 }
             },
             State::Pausing { until, taken_beyond, useless_at } => {
-                // Anonymous memory that is taken anew is where killing does reach.
-                let taken = taken_beyond.is_some_and(|beyond| look.memory.anon > beyond);
+                // What processes take anew is where killing does reach.
+                let held = look.memory.held_by_processes();
+                let taken = taken_beyond.is_some_and(|beyond| held > beyond);
                 // What was given back meanwhile can be taken anew, too.
                 let beyond_now = fresh_beyond(look.memory);
                 *taken_beyond = taken_beyond.map(|beyond| beyond.min(beyond_now));
@@ -230,7 +231,7 @@ impl Machine {
         }
         self.state = State::Watching;
         if level != Level::Fine {
-            let last = self.last.take().filter(|&(_, until)| look.now < until);
+            let last = self.last.filter(|&(_, until)| look.now < until);
             if let Some((last, _)) = last {
                 if let Some(taken) = last.taken_by_files(look.memory) {
                     return self.useless(look, last.expected(), last.expected(), taken);
@@ -245,6 +246,7 @@ impl Machine {
     }
 
     fn useless(&mut self, look: Look<'_>, gained: KiB, expected: KiB, taken: KiB) -> Step {
+        self.last = None;
         let pause = self.useless.next(look.now);
         self.pause(look.now.after(pause), Some(look.memory));
         if let State::Pausing { useless_at, .. } = &mut self.state {
@@ -279,6 +281,7 @@ impl Machine {
     /// One that was signalled for another reason is the victim of this event as well; its
     /// clock runs on. `memory` is as it was at that signal.
     pub fn adopt(&mut self, adopted: Adopted, memory: &Memory) {
+        self.last = None;
         let Adopted { id, signal, held, first, deadline } = adopted;
         let (available, settling) = (memory.available, Settling::expect(held, memory));
         self.state = State::InFlight(Flight { id, first, deadline, signal, available, settling });
@@ -389,9 +392,9 @@ fn is_still_with_files(memory: &Memory, available: KiB) -> bool {
     memory.files.0 >= in_use.0 / 2 && memory.available.plus(memory.noise()) >= available
 }
 
-/// What is anonymous beyond this has been taken anew.
+/// What processes hold beyond this has been taken anew.
 fn fresh_beyond(memory: &Memory) -> KiB {
-    memory.anon.plus(memory.noise())
+    memory.held_by_processes().plus(memory.noise())
 }
 
 impl Flight {

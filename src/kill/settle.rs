@@ -21,8 +21,8 @@ pub struct Settling {
     /// Least available from the signal to the end, and most since then.
     low: KiB,
     high: KiB,
-    /// Least anonymous memory since the signal; what is above it now was taken anew.
-    least_anon: KiB,
+    /// Least that processes held since the signal; what is above it now was taken anew.
+    least_held: KiB,
     swap_free: KiB,
     most_swap_free: KiB,
     /// Least that tmpfs held, as far as it was seen.
@@ -48,7 +48,7 @@ impl Settling {
             until: Moment::default(),
             low: memory.available,
             high: memory.available,
-            least_anon: memory.anon,
+            least_held: memory.held_by_processes(),
             swap_free: memory.swap_free,
             most_swap_free: memory.swap_free,
             least_files: memory.files,
@@ -58,7 +58,7 @@ impl Settling {
     /// Between signal and end.
     pub fn watch_flight(&mut self, memory: &Memory) {
         self.low = self.low.min(memory.available);
-        self.least_anon = self.least_anon.min(memory.anon);
+        self.least_held = self.least_held.min(memory.held_by_processes());
         self.swap_free = self.swap_free.min(memory.swap_free);
     }
 
@@ -78,13 +78,13 @@ impl Settling {
     pub fn verdict(&mut self, look: Look<'_>) -> Verdict {
         let memory = look.memory;
         self.high = self.high.max(memory.available);
-        self.least_anon = self.least_anon.min(memory.anon);
+        self.least_held = self.least_held.min(memory.held_by_processes());
         self.most_swap_free = self.most_swap_free.max(memory.swap_free);
         self.least_files = self.least_files.min(memory.files);
 
         let returned = self.high.less(self.low);
         let owed = self.held.anon.less(returned);
-        let retaken = memory.anon.less(self.least_anon);
+        let retaken = memory.held_by_processes().less(self.least_held);
         let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
         let gave_back = gained.0 >= self.held.total().0 / 4;
         let level = look.limits.level(memory.available, memory);
@@ -98,7 +98,7 @@ impl Settling {
         }
         let fall = self.low.less(memory.available);
         if fall > memory.noise() {
-            // Somebody takes memory. Where that is anonymous, killing reaches it, whatever
+            // Somebody takes memory. Where that is a process, killing reaches it, whatever
             // the last kill is late with.
             return if gave_back || retaken.0 >= fall.0 / 2 {
                 Verdict::Over
@@ -129,7 +129,7 @@ impl Settling {
     /// ending the next one would only make room for more of them.
     pub fn taken_by_files(&self, memory: &Memory) -> Option<KiB> {
         let taken = memory.files.less(memory.unseen).less(self.least_files);
-        let taken_anew = memory.anon.less(self.least_anon);
+        let taken_anew = memory.held_by_processes().less(self.least_held);
         (taken.0 >= self.expected().0 / 2 && taken > taken_anew.plus(memory.noise()))
             .then_some(taken)
     }

@@ -420,3 +420,20 @@ fn files_that_grew_while_a_hog_did_are_not_to_blame() {
     world.set(90, 560);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
 }
+
+#[test]
+fn shared_memory_that_a_process_takes_anew_ends_a_pause_and_files_do_not() {
+    for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(Deadly::Kill))] {
+        let mut world = World::new();
+        world.set(80, 500);
+        world.kill(9, 100);
+        world.set(60, 620);
+        world.memory.shmem = KiB::from_mib(620);
+        assert!(matches!(world.step(false), Step::Useless { .. }));
+        world.pass(1000);
+        world.memory.available = KiB::from_mib(40);
+        world.memory.shmem = KiB::from_mib(shmem);
+        world.memory.files = KiB::from_mib(files);
+        assert_eq!(world.step(false), step);
+    }
+}

@@ -63,6 +63,12 @@ impl Memory {
         self.total < self.machine
     }
 
+    /// What goes with processes: what is above this later was taken anew, and killing gives it
+    /// back.
+    pub fn held_by_processes(&self) -> KiB {
+        self.anon.plus(self.shmem.less(self.files)).plus(self.overhead)
+    }
+
     /// As much as its amounts move by themselves, in caches and per-processor counters: 1/256
     /// of user memory, 1 MiB of 256.
     pub fn noise(&self) -> KiB {
