@@ -350,8 +350,9 @@ fn in_a_real_container_the_guard_comes_before_the_kernel() {
         let mut hog =
             Hog::start_unready(sandbox.hog_command(&["--size", "400M", "--rate", "100M"]));
         hog.wait_for_end();
-        assert_eq!(guard.signals_to(hog.pid()).len(), 1, "{}", guard.log());
-        assert_eq!(guard.signals().len(), 1);
+        // SIGKILL may follow where it does not end in time.
+        assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
+        assert_eq!(guard.signals().len(), guard.signals_to(hog.pid()).len());
         assert!(innocent.is_alive());
         guard.stop();
         detach(&point).expect("what was mounted there");
@@ -381,7 +382,8 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         let guard = sandbox.guard(&options);
         guard.wait_for(&format!("memory limit of cgroup {path}: {LIMIT} MiB"));
         hog.wait_for_end();
-        assert_eq!(guard.signals_to(hog.pid()).len(), 1, "{}", guard.log());
+        // SIGKILL may follow where it does not end in time.
+        assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
         assert!(outside.is_alive() && small.is_alive());
         assert_eq!(cgroup.kernel_kills(), 0);
         let directory = cgroup.dir.to_str().expect("UTF-8");
@@ -402,7 +404,7 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         wait_for("the machine's memory", || total() > LIMIT);
         fs::create_dir(&cgroup.dir).and_then(|()| cgroup.limit(100)).expect("the cgroup again");
         wait_for("its memory", || total() == 100);
-        assert_eq!(guard.signals().len(), 1);
+        assert_eq!(guard.signals().len(), guard.signals_to(hog.pid()).len());
         assert!(outside.is_alive());
         guard.stop();
     });
