@@ -44,8 +44,11 @@ pub struct StallLimits {
 /// begins, and half of user memory is never short of any.
 const STALL_TIMES: u64 = 2;
 /// Without swap only the files of programs can be thrashed, all of which are wanted, while the
-/// kernel counts half of them as available: that was seen to begin at 37%.
+/// kernel counts half of them as available: that was seen to begin at 37% of 190 MiB. Where there
+/// is room for the code of all programs at once it is data that is read again and again, and a
+/// database may do that all day.
 const STALL_TIMES_WITHOUT_SWAP: u64 = 4;
+const CODE: KiB = KiB::from_mib(256);
 const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
