@@ -71,11 +71,11 @@ impl Limits {
             *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
         }
         let mem = lower(mem, memory.user, mem_size);
-        let times = match memory.swap_total {
-            KiB::ZERO => STALL_TIMES_WITHOUT_SWAP,
-            _ => STALL_TIMES,
-        };
-        let short = KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
+        let times = |times| KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
+        let mut short = times(STALL_TIMES);
+        if memory.swap_total == KiB::ZERO {
+            short = short.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
+        }
         let known =
             |share| Some(share).filter(|&share| share > Percent::default() && config.memory);
         let stall = StallLimits {
@@ -442,6 +442,9 @@ mod tests {
             let without_swap = stalled(20, memory(available, 0, 0));
             assert_eq!(level(&settings, without_swap), expected);
         }
+        let large = Memory { user: KiB::from_mib(4000), ..stalled(20, memory(0, 0, 0)) };
+        let large = Limits::of(&config(settings.clone()), &large);
+        assert_eq!(large.stall.mem, KiB::from_mib(800));
         // Both at once: it is no stall that is new.
         let low = stalled(20, memory(100, 0, 0));
         assert!(!Limits::of(&config(settings.clone()), &low).is_stall(&low));
