@@ -379,12 +379,17 @@ impl Watch {
         let got = read(&self.meminfo, &mut buffer);
         let text = &buffer[..got];
         let available = number_after(text, b"MemAvailable:");
-        let user = available + number_after(text, b"AnonPages:");
+        let anon = number_after(text, b"AnonPages:");
+        let user = available + anon;
         let swap = number_after(text, b"SwapTotal:");
         let share = available * 1000 / user.max(1);
         let swap = number_after(text, b"SwapFree:") * 1000 / swap.max(1);
         self.least = self.least.min(share);
-        let low = share <= LOW && swap <= LOW;
+        // As the guard reckons: slabs that are in use for good are not available, and what the kernel holds for processes
+        // is theirs.
+        let own = available.saturating_sub(number_after(text, b"SReclaimable:").min(8 << 10));
+        let kernel = number_after(text, b"KernelStack:") + number_after(text, b"PageTables:");
+        let low = own * 1000 / (own + anon + kernel).max(1) <= LOW && swap <= LOW;
         match (low, self.low_since) {
             (true, None) => {
                 self.low_since = Some(at);
