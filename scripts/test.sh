@@ -137,16 +137,7 @@ install_for pip python3-pip py3-pip
 ! has apt-get || install_for mmdebstrap mmdebstrap ""
 if ! has cargo; then
     fail "no cargo: install Rust 1.70 or later"
-    # Alone: a machine that has to wait for a processor shows late heartbeats.
-heading "rescue scenarios"
-if is_there std-sources; then
-    scripts/rescue.sh --short | tee "$work/rescue"
-    count_script "$work/rescue" "rescue scenarios"
-else
-    skip "rescue scenarios" "there is nothing to build releases with"
-fi
-
-total
+    total
     exit 1
 fi
 cargo --version

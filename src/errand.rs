@@ -40,7 +40,6 @@ impl Errand {
         let (ours, theirs) = socket::pair()?;
         process::split(Some(theirs.as_fd()), || {
             arena::open();
-            process::go_in_turn();
             signal::leave_to_parent();
             signal::end_after(LIMIT.as_secs() as u32);
             let mut report = Report { watch: theirs.as_fd() };

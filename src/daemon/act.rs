@@ -35,7 +35,13 @@ impl Daemon {
                 None => self.choose(signal, memory),
             },
             // The one in flight may have been chosen before the bomb could be told.
-            Step::Escalate(_) if self.end_swarm(memory) => self.victim = None,
+            Step::Escalate(_) if self.end_swarm(memory) => {
+                self.victim = None;
+                // Where nobody was ended after all, nobody is waited for either.
+                if self.machine.in_flight() {
+                    self.machine.spare();
+                }
+            }
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 // What stalled for its sake is not to be laid at the next one's door.

@@ -44,7 +44,6 @@ impl Notices {
             arena::open();
             signal::leave_to_parent();
             // Beside the watch, not before it.
-            process::go_in_turn();
             let _ = process::set_niceness(niceness.max(0));
             let Ok(mut proc) = Proc::system() else { return 1 };
             i32::from(tell(&mut proc, word, event, command) == 0)

@@ -25,6 +25,16 @@ impl World {
         World { machine: Machine::new(&config), config, memory, now: Moment(1_000_000_000_000) }
     }
 
+    /// Nothing came back of what was ended, while tmpfs took 120 MiB: it pauses at 60 MiB.
+    fn after_a_useless_kill() -> World {
+        let mut world = World::new();
+        world.set(80, 500);
+        world.kill(9, 100);
+        world.set(60, 620);
+        assert!(matches!(world.step(false), Step::Useless { .. }));
+        world
+    }
+
     /// `mib` available; the rest is anonymous but for what tmpfs holds.
     fn set(&mut self, available: u64, tmpfs: u64) {
         self.memory.available = KiB::from_mib(available);
@@ -249,11 +259,7 @@ fn what_others_take_of_a_kill_does_not_make_it_useless() {
 
 #[test]
 fn fresh_anonymous_memory_ends_a_pause() {
-    let mut world = World::new();
-    world.set(80, 500);
-    world.kill(9, 100);
-    world.set(60, 620);
-    assert!(matches!(world.step(false), Step::Useless { .. }));
+    let mut world = World::after_a_useless_kill();
     world.pass(1_000);
     assert_eq!(world.step(false), Step::Wait);
     world.set(40, 620);
@@ -263,11 +269,7 @@ fn fresh_anonymous_memory_ends_a_pause() {
 #[test]
 fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
     for kernel_holds_it in [true, false] {
-        let mut world = World::new();
-        world.set(80, 500);
-        world.kill(9, 100);
-        world.set(60, 620);
-        assert!(matches!(world.step(false), Step::Useless { .. }));
+        let mut world = World::after_a_useless_kill();
         for (millis, available) in [(3_000, 102), (300, 99), (3_000, 102), (3_600, 99)] {
             world.pass(millis);
             world.set(available, 620);
@@ -311,11 +313,7 @@ fn the_end_of_one_that_had_a_file_in_tmpfs_open_is_useless() {
 
 #[test]
 fn memory_that_was_given_back_in_a_pause_and_is_taken_anew_ends_it() {
-    let mut world = World::new();
-    world.set(80, 500);
-    world.kill(9, 100);
-    world.set(60, 620);
-    assert!(matches!(world.step(false), Step::Useless { .. }));
+    let mut world = World::after_a_useless_kill();
     world.pass(1_000);
     world.set(300, 620);
     assert_eq!(world.step(false), Step::Wait);
@@ -424,12 +422,8 @@ fn files_that_grew_while_a_hog_did_are_not_to_blame() {
 #[test]
 fn shared_memory_that_a_process_takes_anew_ends_a_pause_and_files_do_not() {
     for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(Deadly::Kill))] {
-        let mut world = World::new();
-        world.set(80, 500);
-        world.kill(9, 100);
-        world.set(60, 620);
+        let mut world = World::after_a_useless_kill();
         world.memory.shmem = KiB::from_mib(620);
-        assert!(matches!(world.step(false), Step::Useless { .. }));
         world.pass(1000);
         world.memory.available = KiB::from_mib(40);
         world.memory.shmem = KiB::from_mib(shmem);

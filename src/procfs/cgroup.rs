@@ -6,8 +6,8 @@
 
 use super::meminfo::{reclaimable, Memory};
 use super::stat::Stat;
-use super::{terminated, Path, Proc};
-use crate::bytes::{self, Buf};
+use super::{terminated, unescaped, LongPath, Path, Proc};
+use crate::bytes;
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access};
 use crate::units::{self, KiB, Pid};
@@ -15,9 +15,8 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// As long as a path in the settings may be. A longer one counts as not there: of those that
-/// container managers make none has 300 bytes.
-type Text = Buf<1024>;
+/// A longer one counts as not there: of those that container managers make none has 300 bytes.
+type Text = LongPath;
 
 /// Which hierarchy has the memory controller; it can be in one alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -411,23 +410,6 @@ fn cgroup_mount(line: &[u8]) -> Option<(Version, &[u8], &[u8])> {
         b"cgroup" => lists_memory(fields.last()?).then_some((Version::One, root, point)),
         _ => None,
     }
-}
-
-/// Blanks, newlines and backslashes are written as three octal digits (`mangle_path` in
-/// fs/seq_file.c).
-fn unescaped(text: &[u8]) -> Text {
-    let (mut plain, mut rest) = (Text::new(), text);
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        match (byte, rest) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
-                plain.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
-                rest = behind;
-            }
-            _ => plain.push(&[byte]),
-        }
-    }
-    plain
 }
 
 /// `below` begins with a slash, or is empty.

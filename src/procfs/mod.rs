@@ -90,6 +90,26 @@ impl Proc {
     }
 }
 
+/// As long as a path in the settings may be.
+type LongPath = Buf<1024>;
+
+/// A path of mountinfo (proc(5)), in which blanks, newlines and backslashes are written as three
+/// octal digits (`mangle_path` in fs/seq_file.c).
+fn unescaped(text: &[u8]) -> LongPath {
+    let (mut plain, mut rest) = (LongPath::new(), text);
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match (byte, rest) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
+                plain.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
+                rest = behind;
+            }
+            _ => plain.push(&[byte]),
+        }
+    }
+    plain
+}
+
 /// `PID/NAME`.
 fn process_path(pid: Pid, name: &str) -> Path {
     let mut path = Path::new();

@@ -94,9 +94,7 @@ impl Proc {
     /// The path of the executable, into `path`. Of one that was replaced meanwhile, where it
     /// was. EACCES without the right to trace the process (ptrace(2)).
     pub fn executable(&mut self, stat: &Stat, path: &mut AnyBuf) -> io::Result<()> {
-        let mut link = self.living_path(stat, "exe");
-        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
-        let target = &self.file[..len];
+        let target = self.exe(stat)?;
         path.push(target.strip_suffix(b" (deleted)").unwrap_or(target));
         Ok(())
     }
@@ -104,9 +102,13 @@ impl Proc {
     /// A number that stands for that path: processes that run the same program have the same.
     /// Unlike asking for the file's inode this never waits for a disk.
     pub fn program_mark(&mut self, stat: &Stat) -> io::Result<u64> {
+        self.exe(stat).map(bytes::mark)
+    }
+
+    fn exe(&mut self, stat: &Stat) -> io::Result<&[u8]> {
         let mut link = self.living_path(stat, "exe");
         let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
-        Ok(bytes::mark(&self.file[..len]))
+        Ok(&self.file[..len])
     }
 
     /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or where

@@ -3,8 +3,8 @@
 //! The rest is shared memory of processes (memfd, shared mappings, System V), which goes with
 //! the last of them.
 
-use super::{Path, Proc};
-use crate::bytes::{self, Buf};
+use super::{unescaped, LongPath, Path, Proc};
+use crate::bytes;
 use crate::sys::fd;
 use crate::units::KiB;
 use std::io;
@@ -39,7 +39,7 @@ impl Proc {
 /// Device and path, which ends with its NUL, of a line such as
 /// `36 35 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,mode=755` (proc(5)). devtmpfs and a
 /// root that was unpacked into memory are such, too (`shmem_fs_type` in mm/shmem.c).
-fn tmpfs(line: &[u8]) -> Option<((u32, u32), Buf<512>)> {
+fn tmpfs(line: &[u8]) -> Option<((u32, u32), LongPath)> {
     let mut fields = bytes::fields(line);
     let (major, minor) = bytes::cut_at(fields.nth(2)?, b':');
     let number = |text| bytes::parse_u64(text).and_then(|number| u32::try_from(number).ok());
@@ -49,24 +49,9 @@ fn tmpfs(line: &[u8]) -> Option<((u32, u32), Buf<512>)> {
     if ![&b"tmpfs"[..], b"devtmpfs", b"rootfs"].contains(&fields.next()?) {
         return None;
     }
-    Some((device, unescaped(path)))
-}
-
-/// Blanks, newlines and backslashes stand as three octal digits behind a backslash.
-fn unescaped(mut text: &[u8]) -> Buf<512> {
-    let mut path = Buf::new();
-    while let Some((&byte, rest)) = text.split_first() {
-        text = rest;
-        match (byte, rest) {
-            (b'\\', &[a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ref behind @ ..]) => {
-                path.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
-                text = behind;
-            }
-            _ => path.push(&[byte]),
-        }
-    }
+    let mut path = unescaped(path);
     path.push(b"\0");
-    path
+    Some((device, path))
 }
 
 #[cfg(test)]
