@@ -57,6 +57,7 @@ healthy-sort      256 2000 180 work -
 healthy-xz        256 2000 180 work -
 healthy-wake      256 2000 180 work -
 healthy-zram      256 1000 180 work -
+healthy-limit     256 2000 180 work -
 EOT
 }
 # Those in which another guard fails, or nothing is as fast as it must be, in least time.

@@ -143,6 +143,17 @@ fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
+    /// With so much available a stall counts.
+    pub fn may_act_at(&self, available: KiB) -> bool {
+        available <= self.mem && self.share.term.or(self.share.kill).is_some()
+    }
+
+    /// The largest stall that asks for nothing yet.
+    pub fn brink(&self) -> Percent {
+        let least = self.share.term.or(self.share.kill);
+        least.map_or(Percent::default(), Percent::just_below)
+    }
+
     fn level(&self, available: KiB, stall: Percent) -> Level {
         let at = |share: Option<Percent>| {
             available <= self.mem && share.is_some_and(|share| stall >= share)

@@ -21,6 +21,7 @@ use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::say;
@@ -31,7 +32,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
-use crate::units::{KiB, Moment};
+use crate::units::{KiB, Moment, Percent};
 use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
@@ -68,6 +69,7 @@ pub struct Daemon {
     on_terminal: bool,
     proc: Box<Proc>,
     meminfo: MemInfo,
+    reclaim: Reclaim,
     /// Whose limit counts in place of the machine's memory, while it has one.
     cgroup: Option<Cgroup>,
     scale: Scale,
@@ -197,6 +199,7 @@ impl Daemon {
         let was_blind = self.memory.is_none();
         let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
         self.memory = *read.as_ref().unwrap_or(&None);
+        self.doubt_stall();
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
             if was_blind {
@@ -209,6 +212,38 @@ impl Daemon {
                     say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
                 Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
+            }
+        }
+    }
+
+    /// A stall counts only where the machine is short of memory, not where a cgroup is that has a
+    /// limit of its own.
+    #[inline(never)]
+    fn doubt_stall(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        let limits = Limits::of(&self.config, memory);
+        // Of the memory of a cgroup its own pressure tells.
+        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
+            return;
+        }
+        let now = clock::now();
+        if !limits.is_stall(memory) {
+            return self.reclaim.follow(&mut self.proc, now);
+        }
+        match self.reclaim.short(&mut self.proc, now) {
+            Short::Machine => {}
+            Short::Unknown => {
+                self.reclaim.begin(&mut self.proc, now);
+                memory.stall = limits.stall.brink();
+            }
+            Short::Limited => {
+                if self.config.debug {
+                    let stall = memory.stall;
+                    say!(self.helper, Debug, "a stall of {stall}% is that of a cgroup's limit");
+                }
+                memory.stall = Percent::default();
+                self.meminfo.forget_stalls();
+                self.reclaim.restart();
             }
         }
     }

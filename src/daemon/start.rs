@@ -14,6 +14,7 @@ use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::reclaim::Reclaim;
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::rivals;
@@ -125,6 +126,7 @@ impl Daemon {
             on_terminal: parts.on_terminal,
             proc,
             meminfo,
+            reclaim: Reclaim::default(),
             cgroup,
             scale: parts.scale,
             signals,
