@@ -2,42 +2,12 @@
 
 mod common;
 
-use common::{bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, Hog, Sandbox};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use common::{
+    bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, FakePressure, Hog, Sandbox, PRESSURE,
+};
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-
-const PRESSURE: &str = "/proc/pressure/memory";
-
-/// A file over `/proc/pressure/memory`.
-struct FakePressure {
-    file: File,
-}
-
-impl FakePressure {
-    /// `None` where this kernel has nothing to mount over.
-    fn new(sandbox: &Sandbox) -> Option<FakePressure> {
-        if !Path::new(PRESSURE).exists() {
-            skip("this kernel has no pressure information");
-            return None;
-        }
-        let path = sandbox.path("pressure");
-        let pressure = FakePressure { file: File::create(&path).expect("a file for pressure") };
-        pressure.stalled(0);
-        bind_over(&path, Path::new(PRESSURE));
-        Some(pressure)
-    }
-
-    /// Everything has stalled for so long since the boot.
-    fn stalled(&self, millis: u64) {
-        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
-        let total = 1_000_000 + millis * 1000;
-        let text =
-            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
-        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
-    }
-}
 
 /// 150 of 1000 MiB available: below twice the level, and swap that never runs out.
 fn short() -> Amounts {

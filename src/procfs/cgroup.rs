@@ -126,16 +126,19 @@ impl Cgroup {
         counts.then_some(cgroup)
     }
 
-    /// Looks for it again where it was not there, or is no more. True if it is there now.
+    /// Looks for it again once it is lost. True if it is there now.
     pub fn find_again(&mut self, proc: &mut Proc, named: Option<&units::Path>) -> bool {
-        if self.is_lost.get() {
-            if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost.get()) {
-                *self = found;
-                return true;
-            }
-            self.files = None;
+        if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost()) {
+            *self = found;
+            return true;
         }
+        self.files = None;
         false
+    }
+
+    /// It was not there, or is no more.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.get()
     }
 
     /// As `/proc/PID/cgroup` has it, or as it was named while it is not there.

@@ -205,23 +205,28 @@ impl MemInfo {
         })
     }
 
-    /// Measures stalls over so long from now on, those of the cgroup where that tells of them.
-    /// Fails where the kernel does not tell.
+    /// Measures stalls over so long from now on: those of the machine, or of a cgroup. Fails where
+    /// the kernel does not tell.
     pub fn watch_stalls(
         &mut self,
-        proc: &mut Proc,
+        proc: &Proc,
         cgroup: Option<&Cgroup>,
         window: Option<Duration>,
     ) -> io::Result<()> {
         self.pressure = None;
         if let Some(window) = window {
-            let file = cgroup.and_then(|cgroup| cgroup.open_pressure(Access::Read).ok());
-            self.pressure = Some(match file {
-                Some(file) => Pressure::of(file, window)?,
-                None => Pressure::open(proc, window)?,
-            });
+            let file = match cgroup {
+                Some(cgroup) => cgroup.open_pressure(Access::Read),
+                None => proc.open_file(b"pressure/memory", Access::Read),
+            };
+            self.pressure = Some(Pressure::of(file?, window)?);
         }
         Ok(())
+    }
+
+    /// Not where they could not be read any more.
+    pub fn measures_stalls(&self) -> bool {
+        self.pressure.is_some()
     }
 
     /// No stall up to now counts any more.
@@ -277,7 +282,10 @@ impl MemInfo {
         }
         memory.count_user_memory();
         if let Some(pressure) = &mut self.pressure {
-            memory.stall = pressure.read(proc, clock::now());
+            match pressure.read(proc, clock::now()) {
+                Ok(stall) => memory.stall = stall,
+                Err(_) => self.pressure = None,
+            }
         }
         Ok(Some(memory))
     }
@@ -400,6 +408,29 @@ mod tests {
         ] {
             assert_eq!(files(held, shmem, mapped, swapped), expected, "{held} {shmem} {mapped}");
         }
+    }
+
+    #[test]
+    fn stalls_that_cannot_be_read_any_more_are_not_measured_any_more() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MODERN);
+        let mut meminfo = MemInfo::open(&mut proc).unwrap();
+        let window = Some(Duration::from_secs(5));
+        assert!(meminfo.watch_stalls(&proc, None, window).is_err());
+        // It can be opened, but not be read.
+        std::fs::create_dir_all(fixture.path("pressure/memory")).unwrap();
+        assert!(meminfo.watch_stalls(&proc, None, window).is_err() && !meminfo.measures_stalls());
+        fixture.remove("pressure/memory");
+        // It goes with a process, as that of a cgroup goes with the cgroup.
+        let mut owner = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        fixture.link("pressure/memory", &format!("/proc/{}/stat", owner.id()));
+        meminfo.watch_stalls(&proc, None, window).unwrap();
+        meminfo.read(&mut proc, None).unwrap().unwrap();
+        assert!(meminfo.measures_stalls());
+        owner.kill().and_then(|()| owner.wait()).unwrap();
+        let memory = meminfo.read(&mut proc, None).unwrap().unwrap();
+        assert_eq!((memory.stall, meminfo.measures_stalls()), (Percent::default(), false));
     }
 
     #[test]

@@ -693,6 +693,42 @@ impl FakeMemory {
     }
 }
 
+pub const PRESSURE: &str = "/proc/pressure/memory";
+
+/// A file over `/proc/pressure/memory`.
+pub struct FakePressure {
+    file: File,
+}
+
+impl FakePressure {
+    /// `None` where this kernel has nothing to mount over.
+    pub fn new(sandbox: &Sandbox) -> Option<FakePressure> {
+        if !Path::new(PRESSURE).exists() {
+            skip("this kernel has no pressure information");
+            return None;
+        }
+        let path = sandbox.path("pressure");
+        let pressure = FakePressure::unmounted(&path);
+        bind_over(&path, Path::new(PRESSURE));
+        Some(pressure)
+    }
+
+    pub fn unmounted(path: &Path) -> FakePressure {
+        let pressure = FakePressure { file: File::create(path).expect("a file for pressure") };
+        pressure.stalled(0);
+        pressure
+    }
+
+    /// Everything has stalled for so long since the boot.
+    pub fn stalled(&self, millis: u64) {
+        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
+        let total = 1_000_000 + millis * 1000;
+        let text =
+            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
+        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
+    }
+}
+
 /// Mounts the file (or directory) `what` over another one, for this namespace only.
 pub fn bind_over(what: &Path, place: &Path) {
     mount(Some(what), place, None, libc::MS_BIND | libc::MS_REC, None)

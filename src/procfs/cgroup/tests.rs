@@ -314,14 +314,14 @@ fn one_that_comes_and_goes_is_found_again() {
     assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
     world.mount("/", "cgroup2 cgroup2 rw");
     world.limit("web", "1048576", 0, &stat(0, 0));
-    assert!(cgroup.find_again(&mut world.proc, Some(&path)));
-    assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(cgroup.is_lost() && cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(!cgroup.is_lost());
     assert_eq!(world.memory(&cgroup).total, KiB(1024));
     // As a file of one that was removed: it cannot be read.
     cgroup.files.as_mut().unwrap().files[LIMIT] = fd::open_bytes(b"/\0", Access::Directory).ok();
     assert_eq!(world.memory(&cgroup), machine());
     assert_eq!(cgroup.standing(&machine()), Standing::Absent);
-    assert!(!world.holds(&cgroup, "0::/web\n"));
+    assert!(cgroup.is_lost() && !world.holds(&cgroup, "0::/web\n"));
     assert!(cgroup.find_again(&mut world.proc, Some(&path)));
     assert!(world.holds(&cgroup, "0::/web\n"));
 }
