@@ -141,6 +141,9 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     let available = available.less(slab);
     let swap_total = swap_total.unwrap_or_default();
     let shmem = shmem.unwrap_or_default().min(total);
+    // What is mapped and cannot be pages of other files, which is never more than there is.
+    let cached = active_file.unwrap_or_default().plus(inactive_file.unwrap_or_default());
+    let shared = mapped.unwrap_or_default().less(cached);
     Some(Memory {
         total,
         machine: total,
@@ -148,8 +151,8 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         anon: anon.unwrap_or_default().min(total),
         user: total,
         shmem,
-        // What nobody has mapped; `tell_files` knows better.
-        files: shmem.less(mapped.unwrap_or_default()),
+        // As far as this tells; `tell_files` knows better.
+        files: shmem.less(shared),
         unseen: KiB::ZERO,
         overhead: stacks.unwrap_or_default().plus(page_tables.unwrap_or_default()),
         slab: slab_kept.unwrap_or_default(),
@@ -292,8 +295,8 @@ impl MemInfo {
 
     /// Of what a tmpfs holds some may be swapped out (`shmem_recalc_inode` in mm/shmem.c takes back
     /// only what is neither in memory nor in swap), which `Shmem` does not count. How much, nobody
-    /// tells: at most what swap holds, and what is in memory and mapped by no process are files,
-    /// up to what they hold. So a file that fills memory counts, whoever fills swap.
+    /// tells: at most what swap holds, and only where processes have mapped more of `Shmem` than
+    /// the files that are there would leave. So a file that fills memory counts, whoever fills swap.
     fn tell_files(&self, memory: &mut Memory) {
         let Some((held, then)) = self.tmpfs else {
             // All may be files.
@@ -372,6 +375,7 @@ mod tests {
             let mapped = if mapped == 0 { String::new() } else { format!("Mapped: {mapped} kB\n") };
             let text = format!(
                 "MemTotal: 8000 kB\nMemAvailable: 800 kB\nAnonPages: 2000 kB\nShmem: {shmem} kB\n\
+                 Active(file): 200 kB\nInactive(file): 50 kB\n\
                  {mapped}SwapTotal: 9000 kB\nSwapFree: {} kB\n",
                 9000 - swapped
             );
@@ -394,11 +398,13 @@ mod tests {
             (1000, 3000, 2500, 0, 1000),
             (1000, 3000, 100, 0, 1000),
             // All of it is: what is there is shared by processes.
-            (3000, 3000, 3000, 4000, 0),
+            (3000, 3000, 3250, 4000, 0),
             // Half of it; what processes map are not the files.
-            (2000, 3000, 2000, 1000, 1000),
-            // Only processes are swapped out: nobody has mapped the files.
-            (3000, 3200, 250, 9000, 2950),
+            (2000, 3000, 2250, 1500, 1000),
+            // All that may be swapped out: they have mapped files.
+            (2000, 3000, 3250, 500, 1500),
+            // Only processes are swapped out, and what they map are their programs.
+            (3000, 3200, 250, 9000, 3000),
             // What drivers hold is mapped by nobody, and is no file.
             (500, 2500, 100, 9000, 500),
             // More files than `Shmem`: the rest is swapped out.
