@@ -57,8 +57,8 @@ const STATS_EVERY: Duration = Duration::from_secs(15);
 const BETWEEN_WORDS: Duration = Duration::from_secs(60);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
-/// A search for a cgroup that is not there costs more than ten looks, and whoever starts in one
-/// that has come takes about so long to get large.
+/// A search for a cgroup that is not there reads all mounts, which more than doubles what a look
+/// costs (10 system calls, not 4); a service takes about so long to start.
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
