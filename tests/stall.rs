@@ -2,57 +2,14 @@
 
 mod common;
 
-use common::{bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, Hog, Sandbox};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use common::{
+    bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, FakePressure, Hog, Sandbox, PRESSURE,
+};
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
-
-const PRESSURE: &str = "/proc/pressure/memory";
-const VMSTAT: &str = "/proc/vmstat";
-
-/// Files over `/proc/pressure/memory` and `/proc/vmstat`.
-struct FakePressure {
-    file: File,
-    vmstat: File,
-}
-
-impl FakePressure {
-    /// `None` where this kernel has nothing to mount over.
-    fn new(sandbox: &Sandbox) -> Option<FakePressure> {
-        if !Path::new(PRESSURE).exists() {
-            skip("this kernel has no pressure information");
-            return None;
-        }
-        let path = sandbox.path("pressure");
-        let file = File::create(&path).expect("a file for pressure");
-        let scans = sandbox.path("vmstat");
-        let vmstat = File::create(&scans).expect("a file for vmstat");
-        let pressure = FakePressure { file, vmstat };
-        pressure.stalled(0);
-        bind_over(&path, Path::new(PRESSURE));
-        bind_over(&scans, Path::new(VMSTAT));
-        Some(pressure)
-    }
-
-    /// Everything has stalled for so long since the boot, and the kernel has looked for memory for the machine.
-    fn stalled(&self, millis: u64) {
-        self.stalled_with_scans(millis, millis, millis);
-    }
-
-    /// The same with so many pages looked at, for the machine and in all.
-    fn stalled_with_scans(&self, millis: u64, for_machine: u64, in_all: u64) {
-        let scans = format!("pgscan_kswapd {for_machine:012}\npgscan_direct 0\npgscan_anon {in_all:012}\npgscan_file 0\n");
-        self.vmstat.write_all_at(scans.as_bytes(), 0).expect("write vmstat");
-        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
-        let total = 1_000_000 + millis * 1000;
-        let text =
-            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
-        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
-    }
-}
 
 /// 150 of 1000 MiB available: below twice the level, and swap that never runs out.
 fn short() -> Amounts {
@@ -128,17 +85,17 @@ fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
         guard.make_look(3);
         // Longer than it takes to tell.
         thread::sleep(Duration::from_millis(200));
-        pressure.stalled_with_scans(4000, 100, 10_000);
+        pressure.stalled_while_scanned(4000, 100, 10_000);
         guard.wait_for("a stall of 80.00% is that of a cgroup's limit");
         guard.make_look(20);
         assert!(large.is_alive());
         assert_eq!(guard.signals().len(), 0);
         // The machine's turn.
         thread::sleep(Duration::from_millis(200));
-        pressure.stalled_with_scans(4400, 5100, 20_000);
+        pressure.stalled_while_scanned(4400, 5100, 20_000);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
-        pressure.stalled_with_scans(4600, 10_100, 30_000);
+        pressure.stalled_while_scanned(4600, 10_100, 30_000);
         assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });

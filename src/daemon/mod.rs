@@ -58,6 +58,9 @@ const STATS_EVERY: Duration = Duration::from_secs(15);
 const BETWEEN_WORDS: Duration = Duration::from_secs(60);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
+/// A search for a cgroup that is not there reads all mounts, which more than doubles what a look
+/// costs (10 system calls, not 4); a service takes about so long to start.
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
@@ -72,6 +75,8 @@ pub struct Daemon {
     reclaim: Reclaim,
     /// Whose limit counts in place of the machine's memory, while it has one.
     cgroup: Option<Cgroup>,
+    /// It is not looked for again before this.
+    next_search: Moment,
     scale: Scale,
     signals: OwnedFd,
     psi: Option<OwnedFd>,
@@ -99,6 +104,7 @@ pub struct Daemon {
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
     said_shrunk: bool,
+    said_unpressed: bool,
     /// `Shmem` when the helper was asked for what tmpfs holds of it, and when it may be asked
     /// again.
     shmem_asked: KiB,
@@ -248,16 +254,23 @@ impl Daemon {
         }
     }
 
-    /// That of a service goes and comes with it.
+    /// That of a service goes and comes with it, and so do its stalls.
     #[inline(never)]
     fn look_for_lost_cgroup(&mut self) {
         let Daemon { cgroup, proc, config, .. } = self;
-        let Some(cgroup) = cgroup else { return };
-        if cgroup.find_again(proc, config.cgroup.as_ref()) {
-            self.watch_stalls();
-            if self.psi.is_none() {
-                self.follow_pressure();
+        let mut is_found = false;
+        if let Some(cgroup) = cgroup.as_mut().filter(|cgroup| cgroup.is_lost()) {
+            let now = clock::now();
+            if now >= self.next_search {
+                self.next_search = now.after(SEARCH_EVERY);
+                is_found = cgroup.find_again(proc, config.cgroup.as_ref());
             }
+        }
+        if is_found || (config.asks_for_stalls() && !self.meminfo.measures_stalls()) {
+            self.watch_stalls();
+        }
+        if is_found && self.psi.is_none() {
+            self.follow_pressure();
         }
     }
 
