@@ -134,7 +134,7 @@ make_disk() {
 # start_emulator APPEND DRIVE ARGUMENT...: its drives are `disk` and `what` of `dir`. APPEND is added to the kernel's command
 # line, DRIVE to what is said of the disk.
 start_emulator() {
-    start_append="console=ttyS0 rw psi=1 quiet panic=-1 devtmpfs.mount=1 $1"
+    start_append="console=ttyS0 rw psi=1 quiet panic=-1 devtmpfs.mount=1${1:+ $1}"
     start_disk=if=none,id=root,file=$dir/disk,format=qcow2,cache=unsafe$2
     shift 2
     if [ -e "$image/initrd" ]; then
