@@ -91,7 +91,7 @@ tarball_for() {
     ls -t "$top/target/dist/oom_guard-"*"-$1-linux-musl.tar.gz" 2>/dev/null | head -n 1
 }
 
-# build WHAT ARGUMENT...: what scripts/build-static.sh makes of the arguments. False, and it counts, if it cannot.
+# build WHAT ARGUMENT...: what scripts/build-static.sh makes of the arguments. False if it cannot, which counts.
 build() {
     build_what=$1
     shift
@@ -111,7 +111,7 @@ make_tarball() {
     fi
 }
 
-# find_image WHO NAME PACKAGES LOG: as tests/boot/image.sh makes it. False, and it counts, if WHO cannot have it, or no emulator.
+# find_image WHO NAME PACKAGES LOG: sets `image`. False if it cannot be had, or if nothing here emulates it; that is told of WHO.
 find_image() {
     for find_tool in "qemu-system-$arch" qemu-img; do
         has "$find_tool" || { skip "$1" "no $find_tool" && return 1; }
