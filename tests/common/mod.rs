@@ -327,9 +327,11 @@ impl Guard {
         String::from_utf8(log).expect("the log is UTF-8")
     }
 
-    /// Lines that contain `text`.
+    /// Lines that contain `text`. Where one goes over a page's end, a reader may find its beginning alone.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains(text)).map(String::from).collect()
+        let log = self.log();
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter(|line| line.contains(text)).map(String::from).collect()
     }
 
     pub fn count(&self, text: &str) -> usize {
