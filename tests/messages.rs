@@ -677,6 +677,9 @@ fn the_numbers_are_those_of_memory_of_the_kills_and_of_the_guard_itself() {
             let command = sandbox.hog_command(&[&["--size", "150M"], options].concat());
             ended(&mut Hog::start_unready(command));
         }
+        // They come after all that is said.
+        let last = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"limit\"} 1\n";
+        wait_for("numbers of the last kill", || page().contains(last));
         let samples = parsed(python, &[page()]).remove(0);
         assert_eq!(samples[&kills("SIGTERM", "memory")], 2.0);
         assert_eq!(samples[&kills("SIGKILL", "memory")], 2.0);
@@ -797,10 +800,12 @@ fn assert_numbers_borne(sandbox: &Sandbox, path: &Path, mend: impl FnOnce()) {
     assert!(!path.exists() || is_whole(&fs::read_to_string(path).expect("the file")));
     mend();
     kill();
-    let page = fs::read_to_string(path).expect("the file");
-    assert!(is_whole(&page), "{page}");
     let kills = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"memory\"} 4\n";
-    assert!(page.contains(kills), "{page}");
+    // They come after all that is said.
+    let page = || fs::read_to_string(path).ok();
+    wait_for("numbers of the last kill", || page().is_some_and(|page| page.contains(kills)));
+    let page = page().expect("the file");
+    assert!(is_whole(&page), "{page}");
     guard.stop();
 }
 
