@@ -30,16 +30,18 @@ fn look_until(what: &str, guard: &Guard, mut holds: impl FnMut() -> bool) {
     });
 }
 
-/// With the watch stopped, once its helper has sent all there was.
+/// With the watch stopped, once its helper has sent all there was and syslogd has written it.
 fn while_it_says_nothing(guard: &Guard, change: impl FnOnce()) {
+    let is = |pid, state| processes().iter().any(|p| p.pid == pid && p.state == state);
+    let helper = guard.helper().expect("a helper");
     guard.signal(libc::SIGSTOP);
-    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
-    let mut said = usize::MAX;
-    wait_for("silence", || {
-        let before = std::mem::replace(&mut said, guard.log().len());
-        thread::sleep(Duration::from_millis(100));
-        said == before
-    });
+    wait_for("a stop", || is(guard.pid(), b'T'));
+    // It sleeps once it has nothing more to do.
+    wait_for("a helper at rest", || (0..5).all(|_| is(helper, b'S')));
+    // What is sent now comes after all that was sent before.
+    let sender = UnixDatagram::unbound().expect("a socket");
+    sender.send_to(b"<30>other: that was all", "/dev/log").expect("syslogd");
+    wait_for("all that was said", || guard.count("that was all") == 1);
     change();
     guard.signal(libc::SIGCONT);
 }
