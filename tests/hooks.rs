@@ -543,21 +543,25 @@ fn low_memory_ends_the_wait_of_the_limit_for_a_hook() {
 #[test]
 fn after_many_ends_at_a_time_each_hook_is_told_the_command_line_of_its_own() {
     sandboxed(|sandbox| {
-        let append = "echo \"$OOM_GUARD_PID ${OOM_GUARD_CMDLINE%% *}\" >>$dir/post.ran";
-        let [pre, post] =
-            [("pre", "exit 0"), ("post", append)].map(|(name, body)| sandbox.script(name, body));
+        let append = "echo \"$OOM_GUARD_PID ${OOM_GUARD_CMDLINE%% *}\" >>$dir/${0##*/}.ran";
+        let [pre, post] = ["pre", "post"].map(|name| sandbox.script(name, append));
         let start = |name: usize| {
-            let mut command = sandbox.hog_command(&["--size", "60M", "--linger", "2"]);
+            let mut command = sandbox.hog_command(&["--size", "60M", "--ignore-term"]);
             command.arg0(format!("hog-number-{name}"));
             Hog::start(command)
         };
         // As many as hooks may run at a time.
         let hogs: Vec<Hog> = (0..8).map(start).collect();
-        let options = ["--watch=limit", "--process-limit=40M", "--interval=1000", "--grace=30"];
+        let options = ["--watch=limit", "--process-limit=40M", "--interval=1000", "--grace=100"];
         let guard = sandbox.guard(&[&["-P", &pre, "-N", &post][..], &options].concat());
-        let ran = sandbox.path("post.ran");
-        wait_for("the hooks", || lines_of(&ran).len() == hogs.len());
-        let mut lines = lines_of(&ran);
+        let helper = guard.helper().expect("a helper");
+        let ran = |hook| lines_of(&sandbox.path(hook));
+        wait_for("the hooks before", || ran("pre.ran").len() == hogs.len());
+        // Else there would be too many at a time.
+        wait_for("their end", || children(helper).is_empty());
+        hogs.iter().for_each(|hog| hog.signal(libc::SIGKILL));
+        wait_for("the hooks after", || ran("post.ran").len() == hogs.len());
+        let mut lines = ran("post.ran");
         lines.sort();
         let hogs = hogs.iter().enumerate();
         let mut expected: Vec<_> =
