@@ -770,6 +770,36 @@ fn a_reader_finds_whole_numbers_always_and_counters_never_fall() {
 }
 
 #[test]
+fn a_helper_that_is_relieved_writes_no_old_numbers_over_new_ones() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (path, file) = (sandbox.path("guard.prom"), sandbox.path("guard.conf"));
+        let set = |timeout| {
+            fs::write(&file, format!("OOM_GUARD_HOOK_TIMEOUT={timeout}\n")).expect("a file");
+        };
+        set(5);
+        let guard = guard_with_stats(sandbox, &path, &["-c", file.to_str().expect("UTF-8")]);
+        wait_for("a file at the start", || path.exists());
+        let old = guard.helper().expect("a helper");
+        signal_to(old, libc::SIGSTOP);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.recover(&guard);
+        set(6);
+        guard.signal(libc::SIGHUP);
+        let page = || fs::read_to_string(&path).expect("a file is there always");
+        let kill = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"memory\"} 1\n";
+        wait_for("numbers of the new one", || page().contains(kill));
+        let looks = || number_after(&page(), "\noom_guard_looks_total ");
+        let before = looks();
+        signal_to(old, libc::SIGCONT);
+        wait_for("a single helper", || living("oom_guard").len() == 2);
+        assert!(looks() >= before, "{} looks, and {before} before", looks());
+        guard.stop();
+    });
+}
+
+#[test]
 fn numbers_are_written_every_fifteen_seconds_although_nothing_happens() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);

@@ -394,8 +394,11 @@ impl Helper {
             self.duty = duty;
             return Ok(());
         }
+        let next = Helper::start(duty)?;
+        // Numbers that wait to be written are older than those of the next one.
+        self.send(kind::STATS, NOBODY, 0, b"");
         let lost = self.lost;
-        *self = Helper::start(duty)?;
+        *self = next;
         self.lost = lost;
         // What is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
