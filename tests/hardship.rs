@@ -127,6 +127,23 @@ fn a_helper_that_was_killed_delays_no_kill_and_is_started_again() {
 }
 
 #[test]
+fn a_helper_that_dies_right_before_the_guard_ends_costs_no_message() {
+    sandboxed(|sandbox| {
+        let guard = sandbox.guard(&[]);
+        let helper = guard.helper().expect("a helper");
+        let is = |pid, state| processes().iter().any(|p| p.pid == pid && p.state == state);
+        guard.signal(libc::SIGSTOP);
+        wait_for("a stop", || is(guard.pid(), b'T'));
+        signal_to(helper, libc::SIGKILL);
+        wait_for("its end", || is(helper, b'Z'));
+        guard.signal(libc::SIGTERM);
+        guard.signal(libc::SIGCONT);
+        let log = guard.stop();
+        assert_eq!(log.matches("stopped by a signal\n").count(), 1, "{log}");
+    });
+}
+
+#[test]
 fn a_helper_that_is_killed_again_and_again_is_started_again_and_again() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

@@ -422,7 +422,12 @@ impl Helper {
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
     /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
+        // One that has just died has left what was said last to another one.
+        self.reap();
+        if self.pid.is_none() {
+            let _ = self.spawn();
+        }
         let Helper { ours, theirs, pid, duty, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
