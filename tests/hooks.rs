@@ -875,7 +875,9 @@ fn a_thousand_kills_leave_nothing_behind_and_lose_no_hook_without_a_word() {
         let log = guard.stop();
         assert!(!log.contains("messages were lost"), "{log}");
         let ran = |hook| fs::read(sandbox.path(hook)).map_or(0, |ran| ran.len());
-        let left_out = log.matches(" not run: 8 hooks run already").count();
+        // Where they last, or the helper does not get to them.
+        let reasons = [" not run: 8 hooks run already", " not run: it comes too late"];
+        let left_out: usize = reasons.map(|why| log.matches(why).count()).iter().sum();
         note(&format!("{} and {} hooks, {left_out} left out", ran("pre.ran"), ran("post.ran")));
         assert_eq!(ran("pre.ran") + ran("post.ran") + left_out, 2 * killed, "{left_out} left out");
         assert_eq!(log.matches(" hook for process ").count(), left_out, "{log}");
@@ -1328,6 +1330,29 @@ fn sigterm_waits_for_a_hook_that_a_hung_helper_does_not_start_200_ms_at_most() {
         assert!(slept <= SLEEPS_FOR_HOOK, "{slept} sleeps, {took:?}");
         memory.recover(&guard);
         guard.wait_for("the helper process was started again");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_hook_before_the_kill_that_a_helper_gets_to_too_late_is_told_of() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let [pre, post] = ["pre", "post"].map(|name| sandbox.script(name, APPEND));
+        let guard = sandbox.guard(&["-P", &pre, "-N", &post]);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGSTOP);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        memory.recover(&guard);
+        thread::sleep(Duration::from_millis(1100));
+        signal_to(helper, libc::SIGCONT);
+        let pid = hog.pid();
+        guard.wait_for(&format!("the pre-kill hook for process {pid} not run: it comes too late"));
+        // The one after the kill is as good as ever.
+        wait_for("the hook after", || lines_of(&sandbox.path("post.ran")).len() == 1);
+        assert!(!sandbox.path("pre.ran").exists());
         guard.stop();
     });
 }
