@@ -1209,6 +1209,29 @@ fn a_pause_for_want_of_candidates_holds_up_no_settings() {
 }
 
 #[test]
+fn what_is_said_of_new_settings_is_not_lost_with_a_helper_that_has_died() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        // While memory is low it is not started again.
+        memory.available(LOW);
+        guard.wait_for(NOBODY_LEFT);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGKILL);
+        wait_for("its end", || children(guard.pid()).is_empty());
+        // But another one, for other work; and of the levels there is something to say.
+        let text = "OOM_GUARD_HOOK_TIMEOUT=7\nOOM_GUARD_MEM_THRESHOLD=5,10\n";
+        file.taken(&guard, &format!("{SPARING}{text}"));
+        guard.wait_for("warning: -m: KILL is above the level of SIGTERM");
+        assert!(hog.is_alive());
+        memory.recover(&guard);
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_file_that_would_be_waited_for_is_refused_at_once() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

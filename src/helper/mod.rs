@@ -394,6 +394,7 @@ impl Helper {
             self.duty = duty;
             return Ok(());
         }
+        self.bring_back();
         let next = Helper::start(duty)?;
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, NOBODY, 0, b"");
@@ -403,6 +404,14 @@ impl Helper {
         // What is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
         Ok(())
+    }
+
+    /// One that has died leaves what was said to another one, also where its duty is about to end.
+    fn bring_back(&mut self) {
+        self.reap();
+        if self.pid.is_none() {
+            let _ = self.spawn();
+        }
     }
 
     /// When `revive` may be due without anything happening.
@@ -423,11 +432,7 @@ impl Helper {
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
     /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
     pub fn finish(mut self) {
-        // One that has just died has left what was said last to another one.
-        self.reap();
-        if self.pid.is_none() {
-            let _ = self.spawn();
-        }
+        self.bring_back();
         let Helper { ours, theirs, pid, duty, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
