@@ -34,7 +34,7 @@ use std::time::Duration;
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// For the last lines, once the watch has ended: a log that is not read by then never
 /// will be.
-const FINISH: Duration = Duration::from_secs(1);
+pub const FINISH: Duration = Duration::from_secs(1);
 /// Helpers that may be started in one event: as many processes may hang it and be passed
 /// over. Where more do, forking on would only add to the trouble.
 const SPARES: u32 = 4;
@@ -427,6 +427,13 @@ impl Helper {
             (Some(silent), Some(full)) => Some(silent.min(full)),
             (silent, full) => silent.or(full),
         }
+    }
+
+    /// Before the last word, which would find no room where the helper is behind.
+    pub fn wait_for_room(&self, limit: Duration) {
+        let mut waiter = Waiter::<1>::new();
+        waiter.add(self.ours.as_fd(), Wish::Writable);
+        waiter.wait(Some(limit));
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that

@@ -39,6 +39,20 @@ fn a_helper_that_takes_messages_again_does_not_hang_though_nothing_else_is_said(
 }
 
 #[test]
+fn the_last_word_waits_for_room() {
+    let mut helper = full();
+    let theirs = helper.theirs.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut buf = message::BUFFER;
+        while socket::receive(theirs.as_fd(), &mut buf).is_ok() {}
+    });
+    helper.wait_for_room(Duration::from_secs(60));
+    helper.write_line(Priority::Notice, b"stopped");
+    reader.join().unwrap();
+    assert_eq!(helper.lost, 0);
+}
+
+#[test]
 fn a_question_that_found_no_room_is_owed_no_answer_once_there_is_some() {
     let mut helper = full();
     let id = Identity { pid: Pid::INIT, start: 1 };
