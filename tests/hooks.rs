@@ -559,6 +559,7 @@ fn after_many_ends_at_a_time_each_hook_is_told_the_command_line_of_its_own() {
         let guard = sandbox.guard(&[&["-P", &pre, "-N", &post][..], &options].concat());
         let helper = guard.helper().expect("a helper");
         let ran = |hook| lines_of(&sandbox.path(hook));
+        guard.wait_for_many("sending SIGTERM to process ", hogs.len());
         wait_for("the hooks before", || ran("pre.ran").len() == hogs.len());
         // Else there would be too many at a time.
         wait_for("their end", || children(helper).is_empty());
