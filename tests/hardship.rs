@@ -534,19 +534,29 @@ fn no_kill_costs_watch_or_helper_a_page_fault() {
         let log = sandbox.path("log");
         let stats = sandbox.path("stats");
         let (log, stats) = (log.to_str().unwrap(), stats.to_str().unwrap());
-        let mut command = sandbox.guard_command(&["-g", "--grace", "0.2", "--ignore", "cmd:none"]);
-        command.args(["--log-file", log, "--stats-file", stats]);
-        let guard = sandbox.start_guard(command);
-        wait_for("the first look", || guard.looks() > 0 || Path::new(stats).exists());
-        let helper = guard.helper().expect("a helper");
-        let before = [page_faults(guard.pid()), page_faults(helper)];
-        let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
-        memory.available(LOW);
-        hog.wait_for_end();
-        wait_for("the last word", || {
-            fs::read_to_string(log).is_ok_and(|log| log.contains("exited after"))
-        });
-        assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
-        guard.stop();
+        // On a busy machine the helper may be late with a command line, and is replaced then.
+        let helper_came_along = || {
+            let _ = fs::remove_file(stats);
+            let options = ["-g", "--grace", "0.2", "--ignore", "cmd:none"];
+            let mut command = sandbox.guard_command(&options);
+            command.args(["--log-file", log, "--stats-file", stats]);
+            let guard = sandbox.start_guard(command);
+            wait_for("the first look", || Path::new(stats).exists());
+            let helper = guard.helper().expect("a helper");
+            let before = [page_faults(guard.pid()), page_faults(helper)];
+            let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            guard.wait_for("exited after");
+            let trouble = ["no process to kill", "started another one"];
+            let came_along = trouble.iter().all(|text| guard.count(text) == 0);
+            if came_along {
+                assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+            }
+            memory.recover(&guard);
+            guard.stop();
+            came_along
+        };
+        assert!((0..10).any(|_| helper_came_along()));
     });
 }
