@@ -36,7 +36,8 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// will be.
 pub const FINISH: Duration = Duration::from_secs(1);
 /// Helpers that may be started in one event: as many processes may hang it and be passed
-/// over. Where more do, forking on would only add to the trouble.
+/// over. Where more do, forking on would only add to the trouble; but for one each time that
+/// nobody was found, which is ever more rarely: without a helper nobody ever would be.
 const SPARES: u32 = 4;
 /// A process whose command line hangs would cost a helper each time it is asked for.
 const UNREAD_FOR: Duration = Duration::from_secs(60);
@@ -276,6 +277,7 @@ impl Helper {
     pub fn ask_again(&mut self) {
         self.unread.clear();
         self.late.clear();
+        self.spares = self.spares.max(1);
     }
 
     /// Memory is fine.

@@ -78,6 +78,15 @@ fn a_question_that_was_asked_is_owed_its_answer_whatever_room_there_is() {
 }
 
 #[test]
+fn one_that_hangs_is_replaced_once_more_each_time_that_nobody_was_found() {
+    let mut helper = full();
+    (helper.spares, helper.silent_since) = (0, Some(clock::now()));
+    assert!(!helper.may_be_replaced());
+    helper.ask_again();
+    assert!(helper.may_be_replaced());
+}
+
+#[test]
 fn that_the_log_is_to_be_opened_anew_is_said_again_where_it_found_no_room() {
     let mut helper = full();
     helper.reopen_log();
