@@ -834,6 +834,34 @@ fn a_victim_that_vanishes_right_before_the_signal_is_passed_over() {
 }
 
 #[test]
+fn a_search_that_takes_long_leaves_time_for_command_lines() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // On a busy machine the helper may be late as well; but after a search that is too long it is never asked.
+        let is_found = || {
+            let mut small = sandbox.hog(&["--size", "30M"]);
+            let mut large = sandbox.hog(&["--size", "60M"]);
+            // All scores are read before the first command line.
+            let trap = Trap::over(sandbox, &format!("/proc/{}/oom_score", small.pid()));
+            let guard = sandbox.guard(&["--ignore", "cmd:keepme"]);
+            memory.available(LOW);
+            let mut answer = trap.wait_for_reader();
+            thread::sleep(Duration::from_millis(50));
+            answer.write_all(b"1\n").expect("an answer");
+            drop(answer);
+            assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+            memory.recover(&guard);
+            let is_found = guard.count("no process to kill") == 0;
+            guard.stop();
+            small.signal(libc::SIGKILL);
+            small.wait_for_end();
+            is_found
+        };
+        assert!((0..10).any(|_| is_found()));
+    });
+}
+
+#[test]
 fn memory_that_recovers_during_the_choice_saves_the_victim() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

@@ -49,9 +49,10 @@ fn a_flood_of_messages_into_a_full_pipe_delays_no_kill_and_what_is_lost_is_said(
         expect_kill_on_time(&memory, &guard, &mut hog);
         memory.available(PLENTY);
         read_until(&mut reader, "messages were lost here");
-        // And now that somebody reads, all is well again.
+        // And now that somebody reads, all is well again, once what has waited is out.
+        memory.available(PLENTY - 1);
         guard.make_look(3);
-        read_until(&mut reader, " mem avail:   600 of  1000 MiB");
+        read_until(&mut reader, " mem avail:   599 of  1000 MiB");
         guard.signal(libc::SIGTERM);
         read_until(&mut reader, "stopped by a signal");
     });
@@ -123,6 +124,23 @@ fn a_helper_that_was_killed_delays_no_kill_and_is_started_again() {
         guard.wait_for(&format!("process {pid} exited after "));
         assert!(guard.helper().is_some_and(|now| now != helper));
         guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_that_dies_right_before_the_guard_ends_costs_no_message() {
+    sandboxed(|sandbox| {
+        let guard = sandbox.guard(&[]);
+        let helper = guard.helper().expect("a helper");
+        let is = |pid, state| processes().iter().any(|p| p.pid == pid && p.state == state);
+        guard.signal(libc::SIGSTOP);
+        wait_for("a stop", || is(guard.pid(), b'T'));
+        signal_to(helper, libc::SIGKILL);
+        wait_for("its end", || is(helper, b'Z'));
+        guard.signal(libc::SIGTERM);
+        guard.signal(libc::SIGCONT);
+        let log = guard.stop();
+        assert_eq!(log.matches("stopped by a signal\n").count(), 1, "{log}");
     });
 }
 
@@ -516,19 +534,29 @@ fn no_kill_costs_watch_or_helper_a_page_fault() {
         let log = sandbox.path("log");
         let stats = sandbox.path("stats");
         let (log, stats) = (log.to_str().unwrap(), stats.to_str().unwrap());
-        let mut command = sandbox.guard_command(&["-g", "--grace", "0.2", "--ignore", "cmd:none"]);
-        command.args(["--log-file", log, "--stats-file", stats]);
-        let guard = sandbox.start_guard(command);
-        wait_for("the first look", || guard.looks() > 0 || Path::new(stats).exists());
-        let helper = guard.helper().expect("a helper");
-        let before = [page_faults(guard.pid()), page_faults(helper)];
-        let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
-        memory.available(LOW);
-        hog.wait_for_end();
-        wait_for("the last word", || {
-            fs::read_to_string(log).is_ok_and(|log| log.contains("exited after"))
-        });
-        assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
-        guard.stop();
+        // On a busy machine the helper may be late with a command line, and is replaced then.
+        let helper_came_along = || {
+            let _ = fs::remove_file(stats);
+            let options = ["-g", "--grace", "0.2", "--ignore", "cmd:none"];
+            let mut command = sandbox.guard_command(&options);
+            command.args(["--log-file", log, "--stats-file", stats]);
+            let guard = sandbox.start_guard(command);
+            wait_for("the first look", || Path::new(stats).exists());
+            let helper = guard.helper().expect("a helper");
+            let before = [page_faults(guard.pid()), page_faults(helper)];
+            let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            guard.wait_for("exited after");
+            let trouble = ["no process to kill", "started another one"];
+            let came_along = trouble.iter().all(|text| guard.count(text) == 0);
+            if came_along {
+                assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+            }
+            memory.recover(&guard);
+            guard.stop();
+            came_along
+        };
+        assert!((0..10).any(|_| helper_came_along()));
     });
 }

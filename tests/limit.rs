@@ -554,6 +554,23 @@ fn a_command_line_that_cannot_be_read_hides_no_other_offender() {
 }
 
 #[test]
+fn a_check_that_takes_long_leaves_time_for_command_lines() {
+    sandboxed(|sandbox| {
+        let below = sandbox.hog(&["--size", BELOW]);
+        let mut above = sandbox.hog(&["--size", ABOVE]);
+        // Read before anything of the other one is.
+        let trap = Trap::over(sandbox, &format!("/proc/{}/statm", below.pid()));
+        let guard = start_unheard(sandbox, &["--watch=limit", LIMIT, ONCE, "--ignore=cmd:keepme"]);
+        let mut answer = trap.wait_for_reader();
+        thread::sleep(Duration::from_millis(50));
+        answer.write_all(b"20 10 5 0 0 0 0\n").expect("an answer");
+        drop(answer);
+        assert_eq!(above.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_command_line_that_comes_late_is_soon_asked_for_again() {
     sandboxed(|sandbox| {
         // Later than is waited for. On a busy machine it may become so late that it counts as hanging.

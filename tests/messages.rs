@@ -30,16 +30,18 @@ fn look_until(what: &str, guard: &Guard, mut holds: impl FnMut() -> bool) {
     });
 }
 
-/// With the watch stopped, once its helper has sent all there was.
+/// With the watch stopped, once its helper has sent all there was and syslogd has written it.
 fn while_it_says_nothing(guard: &Guard, change: impl FnOnce()) {
+    let is = |pid, state| processes().iter().any(|p| p.pid == pid && p.state == state);
+    let helper = guard.helper().expect("a helper");
     guard.signal(libc::SIGSTOP);
-    wait_for("a stop", || processes().iter().any(|p| p.pid == guard.pid() && p.state == b'T'));
-    let mut said = usize::MAX;
-    wait_for("silence", || {
-        let before = std::mem::replace(&mut said, guard.log().len());
-        thread::sleep(Duration::from_millis(100));
-        said == before
-    });
+    wait_for("a stop", || is(guard.pid(), b'T'));
+    // It sleeps once it has nothing more to do.
+    wait_for("a helper at rest", || (0..5).all(|_| is(helper, b'S')));
+    // What is sent now comes after all that was sent before.
+    let sender = UnixDatagram::unbound().expect("a socket");
+    sender.send_to(b"<30>other: that was all", "/dev/log").expect("syslogd");
+    wait_for("all that was said", || guard.count("that was all") == 1);
     change();
     guard.signal(libc::SIGCONT);
 }
@@ -677,6 +679,9 @@ fn the_numbers_are_those_of_memory_of_the_kills_and_of_the_guard_itself() {
             let command = sandbox.hog_command(&[&["--size", "150M"], options].concat());
             ended(&mut Hog::start_unready(command));
         }
+        // They come after all that is said.
+        let last = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"limit\"} 1\n";
+        wait_for("numbers of the last kill", || page().contains(last));
         let samples = parsed(python, &[page()]).remove(0);
         assert_eq!(samples[&kills("SIGTERM", "memory")], 2.0);
         assert_eq!(samples[&kills("SIGKILL", "memory")], 2.0);
@@ -765,6 +770,36 @@ fn a_reader_finds_whole_numbers_always_and_counters_never_fall() {
 }
 
 #[test]
+fn a_helper_that_is_relieved_writes_no_old_numbers_over_new_ones() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (path, file) = (sandbox.path("guard.prom"), sandbox.path("guard.conf"));
+        let set = |timeout| {
+            fs::write(&file, format!("OOM_GUARD_HOOK_TIMEOUT={timeout}\n")).expect("a file");
+        };
+        set(5);
+        let guard = guard_with_stats(sandbox, &path, &["-c", file.to_str().expect("UTF-8")]);
+        wait_for("a file at the start", || path.exists());
+        let old = guard.helper().expect("a helper");
+        signal_to(old, libc::SIGSTOP);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        memory.recover(&guard);
+        set(6);
+        guard.signal(libc::SIGHUP);
+        let page = || fs::read_to_string(&path).expect("a file is there always");
+        let kill = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"memory\"} 1\n";
+        wait_for("numbers of the new one", || page().contains(kill));
+        let looks = || number_after(&page(), "\noom_guard_looks_total ");
+        let before = looks();
+        signal_to(old, libc::SIGCONT);
+        wait_for("a single helper", || living("oom_guard").len() == 2);
+        assert!(looks() >= before, "{} looks, and {before} before", looks());
+        guard.stop();
+    });
+}
+
+#[test]
 fn numbers_are_written_every_fifteen_seconds_although_nothing_happens() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);
@@ -797,10 +832,12 @@ fn assert_numbers_borne(sandbox: &Sandbox, path: &Path, mend: impl FnOnce()) {
     assert!(!path.exists() || is_whole(&fs::read_to_string(path).expect("the file")));
     mend();
     kill();
-    let page = fs::read_to_string(path).expect("the file");
-    assert!(is_whole(&page), "{page}");
     let kills = "oom_guard_kills_total{signal=\"SIGKILL\",reason=\"memory\"} 4\n";
-    assert!(page.contains(kills), "{page}");
+    // They come after all that is said.
+    let page = || fs::read_to_string(path).ok();
+    wait_for("numbers of the last kill", || page().is_some_and(|page| page.contains(kills)));
+    let page = page().expect("the file");
+    assert!(is_whole(&page), "{page}");
     guard.stop();
 }
 

@@ -78,15 +78,19 @@ pub struct PatternJudge<'a> {
     commands: Timed<'a>,
 }
 
-/// Command lines from the helper, until the time is over.
+/// Command lines from the helper, until so much time was spent on waiting for them. What a search
+/// takes besides, on a machine with many processes or busy with others, does not count.
 struct Timed<'a> {
     helper: &'a mut Helper,
-    until: Moment,
+    left: Duration,
 }
 
 impl CommandLines for Timed<'_> {
     fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
-        self.helper.command_line(id, self.until.since(clock::now()))
+        let before = clock::now();
+        let line = self.helper.command_line(id, self.left);
+        self.left = self.left.saturating_sub(clock::now().since(before));
+        line
     }
 }
 
@@ -128,7 +132,7 @@ impl Daemon {
         let left = self.machine.left();
         let rules = Rules::new(&self.config, memory.total, self.scale, family, left);
         let rules = rules.within(cgroup, &memory);
-        let commands = Timed { helper: &mut self.helper, until: clock::now().after(CHOICE) };
+        let commands = Timed { helper: &mut self.helper, left: CHOICE };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
         let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
         Court { proc, meminfo, cgroup, config, rules, judge }

@@ -15,7 +15,7 @@ mod swarm;
 
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::helper::Helper;
+use crate::helper::{self, Helper};
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
@@ -139,6 +139,7 @@ impl Daemon {
             used = now_used;
             self.wait();
         }
+        self.helper.wait_for_room(helper::FINISH);
         if arena::late_allocations() > 0 {
             let late = arena::late_allocations();
             say!(self.helper, Notice, "bug: {late} allocations while watching");

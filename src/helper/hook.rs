@@ -139,6 +139,11 @@ fn why_it_failed(failure: &OwnedFd, about: About, out: &mut Outboxes<'_>) -> boo
 #[derive(Clone, Copy)]
 struct About(When, Pid);
 
+/// The one before the kill, which has long come.
+pub fn too_late(victim: Pid, out: &mut Outboxes<'_>) {
+    say(out, About(When::Before, victim), format_args!("not run: it comes too late"));
+}
+
 fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<'_>) {
     let when = match when {
         When::Before => "pre",

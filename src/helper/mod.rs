@@ -34,9 +34,10 @@ use std::time::Duration;
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// For the last lines, once the watch has ended: a log that is not read by then never
 /// will be.
-const FINISH: Duration = Duration::from_secs(1);
+pub const FINISH: Duration = Duration::from_secs(1);
 /// Helpers that may be started in one event: as many processes may hang it and be passed
-/// over. Where more do, forking on would only add to the trouble.
+/// over. Where more do, forking on would only add to the trouble; but for one each time that
+/// nobody was found, which is ever more rarely: without a helper nobody ever would be.
 const SPARES: u32 = 4;
 /// A process whose command line hangs would cost a helper each time it is asked for.
 const UNREAD_FOR: Duration = Duration::from_secs(60);
@@ -66,7 +67,10 @@ pub struct Helper {
     started: Moment,
     /// Messages that found no room.
     lost: u32,
-    /// The number of the last question, and for whose command line.
+    /// That the log is to be opened anew was one of them.
+    reopens: bool,
+    /// The number of the last question, and for whose command line; nobody's where it found no
+    /// room.
     questions: i32,
     asked: Identity,
     /// Since when it owes the answer to that.
@@ -109,6 +113,7 @@ impl Helper {
             pid: None,
             started: Moment::default(),
             lost: 0,
+            reopens: false,
             questions: 0,
             asked: NOBODY,
             hooks: 0,
@@ -159,7 +164,7 @@ impl Helper {
 
     /// Leaves a log file that was renamed, and makes a new one.
     pub fn reopen_log(&mut self) {
-        self.send(kind::REOPEN, NOBODY, 0, b"");
+        self.reopens = !self.send(kind::REOPEN, NOBODY, 0, b"");
     }
 
     /// Writes the file of numbers anew.
@@ -225,8 +230,8 @@ impl Helper {
             return None;
         }
         self.questions = self.questions.wrapping_add(1);
-        self.asked = id;
-        self.send(kind::READ_COMMAND, id, self.questions, b"");
+        let is_asked = self.send(kind::READ_COMMAND, id, self.questions, b"");
+        self.asked = if is_asked { id } else { NOBODY };
         let end = clock::now().after(limit);
         loop {
             let now = clock::now();
@@ -272,6 +277,7 @@ impl Helper {
     pub fn ask_again(&mut self) {
         self.unread.clear();
         self.late.clear();
+        self.spares = self.spares.max(1);
     }
 
     /// Memory is fine.
@@ -313,21 +319,36 @@ impl Helper {
 
     /// False if there is no room for it.
     fn send(&mut self, kind: u8, id: Identity, number: i32, text: &[u8]) -> bool {
+        self.catch_up();
+        let sent = self.put(Message { kind, id, number, text });
+        if !sent {
+            self.lost = self.lost.saturating_add(1);
+        }
+        sent
+    }
+
+    /// Says how many messages found no room, and the one that must not be lost once more.
+    fn catch_up(&mut self) {
         if self.lost > 0 {
             let line = line(format_args!("{}{LOST}", self.lost));
             let (number, text) = (Priority::Warning as i32, line.as_bytes());
-            let told = Message { kind: kind::LINE, id: NOBODY, number, text };
-            if told.send(self.ours.as_fd()).is_ok() {
+            if self.put(Message { kind: kind::LINE, id: NOBODY, number, text }) {
                 self.lost = 0;
             }
         }
-        let message = Message { kind, id, number, text };
+        if self.reopens {
+            let message = Message { kind: kind::REOPEN, id: NOBODY, number: 0, text: b"" };
+            self.reopens = !self.put(message);
+        }
+    }
+
+    /// A helper that takes something does not hang, and owes no answer to what it was never asked.
+    fn put(&mut self, message: Message<'_>) -> bool {
         let sent = message.send(self.ours.as_fd()).is_ok();
-        if sent {
-            self.full_since = None;
-        } else {
-            self.lost = self.lost.saturating_add(1);
+        if !sent {
             self.full_since = self.full_since.or_else(|| Some(clock::now()));
+        } else if self.full_since.take().is_some() && self.asked == NOBODY {
+            self.silent_since = None;
         }
         sent
     }
@@ -348,6 +369,10 @@ impl Helper {
     pub fn needs_reviving(&mut self, now: Moment) -> bool {
         if self.silent_since.is_some() {
             self.drain();
+        }
+        // Nothing else may be said for long.
+        if self.full_since.is_some() {
+            self.catch_up();
         }
         let hung = self.hung_since().is_some_and(|since| now.since(since) >= HUNG_AFTER);
         (self.pid.is_none() || hung) && now.since(self.started) >= RESTART
@@ -371,12 +396,24 @@ impl Helper {
             self.duty = duty;
             return Ok(());
         }
+        self.bring_back();
+        let next = Helper::start(duty)?;
+        // Numbers that wait to be written are older than those of the next one.
+        self.send(kind::STATS, NOBODY, 0, b"");
         let lost = self.lost;
-        *self = Helper::start(duty)?;
+        *self = next;
         self.lost = lost;
         // What is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
         Ok(())
+    }
+
+    /// One that has died leaves what was said to another one, also where its duty is about to end.
+    fn bring_back(&mut self) {
+        self.reap();
+        if self.pid.is_none() {
+            let _ = self.spawn();
+        }
     }
 
     /// When `revive` may be due without anything happening.
@@ -394,9 +431,17 @@ impl Helper {
         }
     }
 
+    /// Before the last word, which would find no room where the helper is behind.
+    pub fn wait_for_room(&self, limit: Duration) {
+        let mut waiter = Waiter::<1>::new();
+        waiter.add(self.ours.as_fd(), Wish::Writable);
+        waiter.wait(Some(limit));
+    }
+
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
     /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
+        self.bring_back();
         let Helper { ours, theirs, pid, duty, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
@@ -412,3 +457,6 @@ impl Helper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::hook::{Hooks, Orders, ShortCommand};
+use super::hook::{self, Hooks, Orders, ShortCommand};
 use super::message::{kind, Line, Message, Priority, When, Word, BUFFER, NOBODY};
 use super::notice::Notices;
 use super::outbox::Outboxes;
@@ -167,13 +167,16 @@ impl Serving<'_> {
     fn run_hook(&mut self, when: When, message: &Message<'_>) -> bool {
         let duty = self.duty;
         let script = match when {
-            When::Before if clock::now().since(Moment(message.id.start)) > LATE => return false,
             When::Before => &duty.hooks.pre_kill,
             When::After => &duty.hooks.post_kill,
         };
         let (Some(script), Some(event)) = (script, Event::unpack(message.text)) else {
             return false;
         };
+        if when == When::Before && clock::now().since(Moment(message.id.start)) > LATE {
+            hook::too_late(event.id.pid, &mut self.outboxes);
+            return false;
+        }
         let command = self.short_command_of(event.id);
         let orders = Orders { script, inherited: duty.inherited, limit: duty.hooks.limit };
         self.hooks.start(when, message.number, &orders, &event, &command, &mut self.outboxes)

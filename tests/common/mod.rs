@@ -327,9 +327,11 @@ impl Guard {
         String::from_utf8(log).expect("the log is UTF-8")
     }
 
-    /// Lines that contain `text`.
+    /// Lines that contain `text`. Where one goes over a page's end, a reader may find its beginning alone.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains(text)).map(String::from).collect()
+        let log = self.log();
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter(|line| line.contains(text)).map(String::from).collect()
     }
 
     pub fn count(&self, text: &str) -> usize {
@@ -367,13 +369,14 @@ impl Guard {
         sleeps_of(self.pid())
     }
 
-    /// Makes it look that often at once: each of its signals wakes it, and it looks before it sleeps again.
+    /// Makes it look that often at once: a signal wakes it, and it looks before it sleeps again. One at a time: where a
+    /// look takes longer than sending the next one, it would never sleep.
     pub fn make_look(&self, count: u64) {
         for _ in 0..count {
             let sleeps = self.sleeps();
             let end = Instant::now() + PATIENCE;
+            self.signal(libc::SIGCHLD);
             while self.sleeps() == sleeps {
-                self.signal(libc::SIGCHLD);
                 thread::yield_now();
                 assert!(Instant::now() < end, "the guard does not wake");
             }
