@@ -9,7 +9,6 @@ use crate::bytes::Escaped;
 use crate::options::Watch;
 use crate::pattern::{Field, Pattern};
 use crate::sources::{Given, Sources, Tell};
-use crate::sys::errno::Errno;
 use crate::sys::fd;
 use crate::units::{KiB, Levels, Path, Percent};
 use std::rc::Rc;
@@ -221,7 +220,7 @@ fn warn_above(option: &str, is_above: bool, tell: Tell<'_>) {
 fn is_program(option: &str, path: &Option<Path>, tell: Tell<'_>) -> bool {
     let Some(path) = path else { return true };
     let Err(error) = fd::check_program(path.terminated()) else { return true };
-    let (path, error) = (Escaped(path.as_bytes()), Errno(&error));
+    let path = Escaped(path.as_bytes());
     tell(format_args!("{option}: {path}: not a program that can be run: {error}"));
     false
 }

@@ -20,8 +20,8 @@ use crate::rivals;
 use crate::say;
 use crate::sources::Sources;
 use crate::stats::Stats;
-use crate::sys::errno::Errno;
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
@@ -29,7 +29,6 @@ use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Levels, Moment, Percent, Pid};
 use crate::victim::Scale;
 use std::fmt::{self, Write};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -79,7 +78,7 @@ impl fmt::Display for NoSysrq {
             NoSysrq::Refused(error) => write!(
                 f,
                 "cannot open /proc/sysrq-trigger for --kernel-oom (needs root): {}",
-                Errno(error)
+                error
             ),
         }
     }
@@ -161,7 +160,7 @@ impl Daemon {
         {
             let never = Percent::default();
             self.config.psi = Levels { term: never, kill: never };
-            log::no_stalls(&mut self.helper, &error);
+            log::no_stalls(&mut self.helper, error);
         }
     }
 

@@ -6,12 +6,11 @@ use super::outbox::Outboxes;
 use crate::bytes::Buf;
 use crate::event::Event;
 use crate::sys::clock;
-use crate::sys::errno::Errno;
 use crate::sys::fd;
+use crate::sys::io;
 use crate::sys::process::{self, Exit, Inherited};
 use crate::units::{Moment, Path, Pid};
 use std::fmt::{self, Write};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -80,7 +79,7 @@ impl Hooks {
                 true
             }
             Err(error) => {
-                say(out, about, format_args!("not run: cannot start it: {}", Errno(&error)));
+                say(out, about, format_args!("not run: cannot start it: {error}"));
                 false
             }
         }
@@ -129,8 +128,8 @@ fn why_it_failed(failure: &OwnedFd, about: About, out: &mut Outboxes<'_>) -> boo
     let mut number = [0; 4];
     let failed = matches!(fd::read(failure.as_fd(), &mut number), Ok(4));
     if failed {
-        let error = io::Error::from_raw_os_error(i32::from_ne_bytes(number));
-        say(out, about, format_args!("cannot be run: {}", Errno(&error)));
+        let error = io::Error::of(i32::from_ne_bytes(number));
+        say(out, about, format_args!("cannot be run: {error}"));
     }
     failed
 }

@@ -1,7 +1,7 @@
 //! Signals as something to read: no handler ever runs.
 
 use super::check;
-use std::io;
+use super::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// The signals that the guard answers.
