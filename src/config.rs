@@ -285,7 +285,7 @@ mod tests {
         let kernel = || Settings { kernel_oom: true, ..Settings::default() };
         assert!(Config::resolve(kernel(), false).is_ok());
         for option in UNKNOWN_TO_KERNEL {
-            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let spec = by_spelling(format!("--{option}").as_bytes()).unwrap().0;
             let value = match spec.value_name() {
                 None => None,
                 Some("SCRIPT" | "PATH") => Some(&b"/x"[..]),

@@ -422,9 +422,16 @@ impl Section {
     }
 }
 
-/// `-m` or `--mem`.
-pub fn by_spelling(spelling: &str) -> Option<&'static Spec> {
-    TABLE.iter().find(|spec| spec.spelled.contains(&spelling))
+/// `-m` or `--mem`, and that spelling.
+pub fn by_spelling(text: &[u8]) -> Option<(&'static Spec, &'static str)> {
+    for spec in TABLE {
+        for spelling in spec.spelled {
+            if spelling.as_bytes() == text {
+                return Some((spec, spelling));
+            }
+        }
+    }
+    None
 }
 
 /// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
