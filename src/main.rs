@@ -267,7 +267,7 @@ const WIDTH: usize = 90;
 fn push_option(text: &mut Vec<u8>, spec: &Spec) {
     let mut line = text.len();
     let mut comma = "  ";
-    for spelling in spec.spelled {
+    for spelling in spec.spellings() {
         push(text, &[comma, spelling]);
         comma = ", ";
     }
