@@ -18,6 +18,7 @@ pub struct Request {
 /// Reads arguments, without the program's own name: as getopt_long(3) has it, with `-o=VALUE` for
 /// `-oVALUE` too. Where one is given twice, the later one counts. The first that is wrong is told,
 /// without the program's name.
+#[inline(never)]
 pub fn parse(arguments: &mut dyn Iterator<Item = &[u8]>, tell: Tell<'_>) -> Option<Request> {
     // What is wrong shows when it is set.
     let (request, tried) = (Request::default(), Settings::default());

@@ -91,6 +91,7 @@ impl Config {
     }
 
     /// Puts in what follows from several options together; false if they contradict each other.
+    #[inline(never)]
     fn complete(&mut self, on_terminal: bool, tell: Tell<'_>) -> bool {
         if self.mem_size.is_none() {
             self.mem.get_or_insert(MEM);

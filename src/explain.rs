@@ -253,6 +253,7 @@ impl<'a> Explanation<'a> {
 
     /// The state of memory, how far it is from each level, and who would go now. Of the last
     /// ten seconds everything stalled for `stall` millionths.
+    #[inline(never)]
     fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
         let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));

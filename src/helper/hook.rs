@@ -57,6 +57,7 @@ impl Hooks {
     }
 
     /// Starts one. False, and a line that says why, if it does not run now.
+    #[inline(never)]
     pub fn start(
         &mut self,
         when: When,

@@ -168,6 +168,7 @@ pub struct Sources {
 
 impl Sources {
     /// `program` is what it was called as, perhaps with a path.
+    #[inline(never)]
     pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
         let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());
