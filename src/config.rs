@@ -31,7 +31,7 @@ impl Patterns {
     /// One of all, those of `--ignore` first.
     #[inline(never)]
     fn nth(&self, mut place: usize) -> Option<&Pattern> {
-        for list in [&self.ignore, &self.only, &self.prefer, &self.avoid] {
+        for list in &[&self.ignore, &self.only, &self.prefer, &self.avoid] {
             if place < list.len() {
                 return list.get(place);
             }

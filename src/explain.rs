@@ -269,7 +269,7 @@ impl<'a> Explanation<'a> {
                 log::Seconds(stall_rule.window)
             );
             let shares = stall_rule.share;
-            for (name, share) in [("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
+            for &(name, share) in &[("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
                 if let Some(share) = share {
                     let _ = write!(text, ", {name} at {share}%");
                 }

@@ -160,7 +160,7 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 #[inline(never)]
 fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
     let StallLimits { mem, share, window } = limits.stall;
-    for (name, share) in [("SIGTERM", share.term), ("SIGKILL", share.kill)] {
+    for &(name, share) in &[("SIGTERM", share.term), ("SIGKILL", share.kill)] {
         if let Some(share) = share {
             say!(
                 helper,

@@ -94,7 +94,6 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory. Not
     /// on the stack, whose pages the loop has a better use for.
-    #[inline(never)]
     pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
         let Parts { config, sources, mut proc, meminfo, cgroup, memory, .. } = parts;
         let filter = Filter::new(&config.patterns, &users_file(&config));

@@ -149,6 +149,7 @@ fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<
 }
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.
+#[inline(never)]
 fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     let reason = event.reason.word();
     // Of earlyoom's variables there are the first two of each.
@@ -169,11 +170,11 @@ fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     ];
     let mut all = Buf::new();
     all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
-    for (prefix, most) in [("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
-        for (key, number) in NUMBERS.iter().zip(numbers).take(most) {
+    for &(prefix, most) in &[("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
+        for (key, number) in NUMBERS.iter().zip(&numbers).take(most) {
             let _ = write!(all, "{prefix}_{key}={number}\0");
         }
-        for (key, text) in TEXTS.iter().zip(texts).take(most) {
+        for (key, text) in TEXTS.iter().zip(&texts).take(most) {
             let _ = write!(all, "{prefix}_{key}=");
             all.push(text);
             all.push(b"\0");
