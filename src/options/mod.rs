@@ -498,7 +498,7 @@ impl Nearest {
     fn hear_of(&mut self, name: &[u8], known: &'static str) {
         let bytes = known.as_bytes();
         let begin = &bytes[..bytes.len().min(name.len())];
-        let distance = match name.len() > 2 && begin.eq_ignore_ascii_case(name) {
+        let distance = match name.len() > 2 && distance(name, begin) == 0 {
             true => 0,
             false => distance(name, bytes),
         };
