@@ -25,7 +25,7 @@ set -u
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; work, it comes to
 # a good end and nobody is killed.
-scenarios() {
+table() {
     cat <<'EOT'
 fast-fill         256 1000 30 gone -
 stubborn          256 1000 30 gone -
@@ -57,6 +57,7 @@ healthy-sort      256 2000 180 work -
 healthy-xz        256 2000 180 work -
 healthy-wake      256 2000 180 work -
 healthy-zram      256 1000 180 work -
+healthy-limit     256 2000 180 work -
 EOT
 }
 # Those in which another guard fails, or nothing is as fast as it must be, in least time.
@@ -74,8 +75,6 @@ packages=busybox-static,earlyoom,sqlite3,gcc,libc6-dev,xz-utils,util-linux
 START_S=90
 # What a scenario takes beside its own time: files are written, the guard starts, idling, what is left is ended.
 BESIDE_S=120
-# An emulated machine now and then hangs before it has come to its init. That says nothing about any guard.
-TRIES=3
 # So many percent of a processor may others here have taken from the machine before a late heartbeat says nothing about it.
 MOST_WAITED=10
 
@@ -89,25 +88,15 @@ waits() {
 
 boot_once() {
     rm -f "$dir"/disk "$dir"/swap "$dir"/monitor.*
-    # What the guest changes stays in these files; the image is as it was made.
-    qemu-img create -q -f qcow2 -b "$image/disk" -F raw "$dir/disk"
+    make_disk
     qemu-img create -q -f raw "$dir/swap" "$swap"
     mkfifo "$dir/monitor.in" "$dir/monitor.out"
     : >"$log"
     : >"$logs/$1.guard"
-    # As in scripts/boot.sh, with a second serial line for the guard's messages.
-    qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64,+rdrand -smp 1 -m "$memory" -nodefaults -display none -no-reboot \
-        -serial "file:$log" -serial "file:$logs/$1.guard" \
+    # The second serial line is for the guard's messages.
+    start_emulator "${append#-}" ",$card" -serial "file:$logs/$1.guard" \
         -chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=readline \
-        -drive "if=none,id=root,file=$dir/disk,format=qcow2,cache=unsafe,$card" \
-        -drive "if=none,id=what,file=$dir/what,format=raw,readonly=on" \
-        -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$card" \
-        -device nvme,id=nvme,serial=rescue -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=what,nsid=2 \
-        -device nvme-ns,drive=swap,nsid=3 -kernel "$image/kernel" \
-        -append "console=ttyS0 rw psi=1 quiet panic=-1 devtmpfs.mount=1 root=/dev/nvme0n1 $append" \
-        </dev/null >"$dir/emulator.log" 2>&1 &
-    emulator=$!
-    echo "$emulator" >"$dir/emulator"
+        -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$card" -device nvme-ns,drive=swap,nsid=3
     if ! wait_for "$START_S" '^start$'; then
         ended=dead
     elif ! wait_for "$BESIDE_S" '^\(stall\|measuring\)$'; then
@@ -123,20 +112,16 @@ boot_once() {
         wait_for $(((seconds + 15) * fills + seconds + BESIDE_S)) '^end$' || ended=stuck
         waited=$((($(waits) - waited) / 10 / ($(date +%s) - measured_from + 1)))
     fi
-    kill "$emulator" 2>/dev/null
-    wait "$emulator" 2>/dev/null
-    rm -f "$dir/emulator"
+    stop_emulator
 }
 
 # run_machine SCENARIO.GUARD: leaves what was told in a file, and prints lines that count.
 run_machine() {
     scenario=${1%.*}
     guard=${1##*.}
-    read -r memory seconds append <<EOT
-$(scenarios | awk -v name="$scenario" '$1 == name { sub(/-$/, ""); print $2, $4, $6 }')
+    read -r _ memory _ seconds _ append <<EOT
+$(row "$scenario")
 EOT
-    dir=$work/$1
-    log=$logs/$1.log
     mkdir "$dir/tar"
     cp "$top/tests/rescue/guest.sh" "$top/target/tools/x86_64/"* "$dir/tar/"
     cp "$top/target/dist/oom_guard-linux-x86_64" "$dir/tar/oom_guard"
@@ -196,7 +181,7 @@ measured() {
 
 # faults SCENARIO GUARD: what is not as it should be, one a line.
 faults() {
-    scenarios | awk -v name="$1" '$1 == name' | {
+    row "$1" | {
         read -r _ _ most_gap seconds asked _
         measured "$1" "$2" | {
             read -r gone _ gap idle oom lost guard victims useless status waited _
@@ -233,9 +218,9 @@ judge() {
     elif [ -z "$judge_faults" ]; then
         echo "ok: rescue $1"
     elif is_disturbed; then
-        echo "skipped: rescue $1: $judge_faults"
+        skip "rescue $1" "$judge_faults"
     else
-        echo "FAILED: rescue $1: $judge_faults"
+        fail "rescue $1: $judge_faults"
     fi
 }
 
@@ -296,21 +281,12 @@ medians() {
     done
 }
 
-# worker JOB...: takes one after the other that no other worker has taken.
-worker() {
-    for worker_job in "$@"; do
-        mkdir "$work/$worker_job" 2>/dev/null || continue
-        run_machine "$worker_job" >"$work/$worker_job/result" 2>&1
-        cat "$work/$worker_job/result"
-    done
-}
-
 # ---- all of them ----
 
-wrong_usage() {
-    echo "rescue: $*; there are: $(scenarios | awk '{ printf "%s ", $1 }')" >&2
-    exit 2
-}
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+script=rescue
+# shellcheck source=scripts/machine.sh
+. "$top/scripts/machine.sh"
 
 names=
 guards=
@@ -339,61 +315,23 @@ while [ $# -gt 0 ]; do
         fills=$2
         shift
         ;;
-    healthy) names="$names $(scenarios | awk '$5 == "work" { print $1 }')" ;;
+    healthy) names="$names $(table | awk '$5 == "work" { print $1 }')" ;;
     *)
-        scenarios | awk -v name="$1" '$1 == name { found = 1 } END { exit !found }' || wrong_usage "no scenario \"$1\""
+        [ -n "$(row "$1")" ] || wrong_usage "no scenario \"$1\""
         names="$names $1"
         ;;
     esac
     shift
 done
 : "${guards:=ours earlyoom}"
-: "${names:=$(scenarios | awk '{ print $1 }')}"
+: "${names:=$(table | awk '{ print $1 }')}"
 
-top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
-# shellcheck source=scripts/count.sh
-. "$top/scripts/count.sh"
-logs=$top/target/rescue
-# shellcheck source=scripts/machine.sh
-. "$top/scripts/machine.sh"
-mkdir -p "$logs" || exit 1
-BOOT_CACHE=${BOOT_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/oom_guard-boot}
-export BOOT_CACHE
-work=$(mktemp -d) || exit 1
-workers=
-# A worker that waits for its emulator ends with it, and starts no other without this directory.
-# shellcheck disable=SC2154,SC2086 # the variable of the loop; one word a process
-trap '
-    kill $workers 2>/dev/null
-    for emulator in "$work"/*/emulator; do
-        [ ! -e "$emulator" ] || kill "$(cat "$emulator")" 2>/dev/null
-    done
-    rm -rf "$work"
-' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# cannot_be_had KIND TEXT: all of it.
-cannot_be_had() {
-    "$1" "rescue" "$2"
+set_up
+arch=x86_64
+if ! find_image rescue rescue "$packages" "$logs/image.log" || ! make_tarball || ! build tools --tools x86_64; then
     total
     exit
-}
-
-for tool in qemu-system-x86_64 qemu-img; do
-    has "$tool" || cannot_be_had skip "no $tool"
-done
-sh "$top/tests/boot/image.sh" rescue x86_64 "$packages" >"$logs/image.log" 2>&1
-case $? in
-0) image=$(tail -n 1 "$logs/image.log") ;;
-3) cannot_be_had skip "$(tail -n 1 "$logs/image.log")" ;;
-*) tail -n 5 "$logs/image.log" && cannot_be_had fail "no image could be made" ;;
-esac
-make_tarball || cannot_be_had fail "no release could be made"
-"$top/scripts/build-static.sh" --tools x86_64 >"$logs/build.log" 2>&1 || {
-    tail -n 5 "$logs/build.log"
-    cannot_be_had fail "no tools could be made"
-}
+fi
 
 jobs=
 for name in $names; do
@@ -401,21 +339,8 @@ for name in $names; do
         jobs="$jobs $name.$guard"
     done
 done
-processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-left=${RESCUE_JOBS:-$((processors > 1 ? processors - 1 : 1))}
-while [ "$left" -gt 0 ]; do
-    # shellcheck disable=SC2086 # one word a job
-    worker $jobs &
-    workers="$workers $!"
-    left=$((left - 1))
-done
-wait
-
+# shellcheck disable=SC2086 # one word a job
+run_all "${RESCUE_JOBS:-$((processors > 1 ? processors - 1 : 1))}" $jobs
 tables
-for name in "$work"/*/result; do
-    passed=$((passed + $(grep -c '^ok: rescue ' "$name")))
-    failed=$((failed + $(grep -c '^FAILED: rescue ' "$name")))
-    skipped=$((skipped + $(grep -c '^skipped: rescue ' "$name")))
-done
 [ "$fills" -eq 1 ] || medians
 total

@@ -221,6 +221,16 @@ pub fn no_stalls(helper: &mut Helper, error: io::Error) {
     );
 }
 
+#[inline(never)]
+pub fn no_stalls_of(helper: &mut Helper, cgroup: &Cgroup, error: io::Error) {
+    let path = Escaped(cgroup.path());
+    say!(
+        helper,
+        Notice,
+        "notice: cgroup {path} tells of no stalls ({error}): those of the machine count"
+    );
+}
+
 pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly) {
     if Limits::of(config, memory).is_stall(memory) {
         return say!(

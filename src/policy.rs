@@ -143,6 +143,17 @@ fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
+    /// With so much available a stall counts.
+    pub fn may_act_at(&self, available: KiB) -> bool {
+        available <= self.mem && self.share.term.or(self.share.kill).is_some()
+    }
+
+    /// The largest stall that asks for nothing yet.
+    pub fn brink(&self) -> Percent {
+        let least = self.share.term.or(self.share.kill);
+        least.map_or(Percent::default(), Percent::just_below)
+    }
+
     fn level(&self, available: KiB, stall: Percent) -> Level {
         let at = |share: Option<Percent>| {
             available <= self.mem && share.is_some_and(|share| stall >= share)
@@ -437,6 +448,11 @@ mod tests {
             assert_eq!(level(&settings, memory), expected, "{available} {stall}");
             let limits = Limits::of(&config(settings.clone()), &memory);
             assert_eq!(limits.is_stall(&memory), expected > Level::Fine);
+            assert_eq!(limits.stall.may_act_at(memory.available), available == 200);
+            let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
+            assert!(!limits.is_stall(&on_the_brink));
+            let quiet = limits.stall.quiet_for(&on_the_brink, KiB(100), true);
+            assert!(available > 200 || quiet == Some(STALL_LOOK));
         }
         for (available, expected) in [(401, Level::Fine), (400, Level::Term)] {
             let without_swap = stalled(20, memory(available, 0, 0));
@@ -450,6 +466,8 @@ mod tests {
         assert!(!Limits::of(&config(settings.clone()), &low).is_stall(&low));
         let off = Settings { psi: parse_shares(b"0").unwrap(), ..settings.clone() };
         assert_eq!(level(&off, stalled(100, memory(200, 0, 100))), Level::Fine);
+        let off = Limits::of(&config(off), &low);
+        assert!(!off.stall.may_act_at(KiB::ZERO));
         let memory_off =
             Settings { watch: Some(Watch::Limit), process_limit: Some(KiB(1)), ..settings };
         assert_eq!(level(&memory_off, stalled(100, memory(0, 0, 0))), Level::Fine);

@@ -61,7 +61,7 @@ pub struct Percent(u32);
 impl Percent {
     const ONE: u32 = 1_000_000;
     pub const HUNDRED: Percent = Percent(100 * Percent::ONE);
-    pub const BELOW_HUNDRED: Percent = Percent(Percent::HUNDRED.0 - 1);
+    pub const BELOW_HUNDRED: Percent = Percent::HUNDRED.just_below();
 
     pub const fn whole(percent: u32) -> Percent {
         Percent(percent * Percent::ONE)
@@ -87,6 +87,10 @@ impl Percent {
     /// This share of a time.
     pub fn of_duration(self, whole: Duration) -> Duration {
         Duration::from_micros(self.of(KiB(whole.as_micros() as u64)).0)
+    }
+
+    pub const fn just_below(self) -> Percent {
+        Percent(self.0.saturating_sub(1))
     }
 
     /// What is missing up to `other`, at least nothing.

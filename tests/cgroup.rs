@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 const MIB: u64 = 1 << 20;
 
@@ -194,6 +195,54 @@ fn check_shows_which_limit_counts() {
     });
 }
 
+#[test]
+fn the_stalls_of_the_machine_count_while_a_named_cgroup_tells_of_none() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, memory| {
+            let Some(machine) = FakePressure::new(sandbox) else { return };
+            // The cgroup goes with this one: then its file cannot be read any more, nor opened again.
+            let mut owner = sandbox.hog(&["--size", "1M", "--name", "owner"]);
+            cgroup.set("", None, 50);
+            let (max, own) = (cgroup.dir.join("memory.max"), cgroup.dir.join("memory.pressure"));
+            fs::remove_file(&max).expect("no limit");
+            let gone_with_it = format!("/proc/{}/oom_score_adj", owner.pid());
+            std::os::unix::fs::symlink(gone_with_it, &max).expect("a link");
+            // As one that goes while it is opened: it can be, and nothing can be read.
+            fs::create_dir(&own).expect("a directory");
+            let mut first = sandbox.hog(&["--size", "100M"]);
+            let guard = sandbox.guard(&["-d", "--cgroup", POINT]);
+            guard.wait_for("notice: cgroup / tells of no stalls (");
+            let swap = Amounts { swap_total: 2000, swap_free: 1900, ..Amounts::available(150) };
+            memory.set(swap);
+            guard.make_look(3);
+            machine.stalled(1000);
+            guard.make_look(1);
+            first.wait_for_end();
+            guard.wait_for("exited after");
+            memory.set(Amounts { available: 900, anon: 100, ..swap });
+            guard.make_look(3);
+            owner.signal(libc::SIGKILL);
+            owner.wait_for_end();
+            guard.make_look(3);
+            // It comes back, with stalls of its own.
+            fs::remove_dir(&own).expect("no directory");
+            let own = FakePressure::unmounted(&own);
+            let mut second = sandbox.hog(&["--size", "100M"]);
+            fs::remove_file(&max).expect("no link");
+            cgroup.set("", Some(800), 680);
+            guard.wait_for("of   800 MiB");
+            machine.stalled(5000);
+            guard.make_look(20);
+            assert!(second.is_alive());
+            own.stalled(1000);
+            guard.make_look(1);
+            second.wait_for_end();
+            assert_eq!(guard.count("tells of no stalls"), 1);
+            guard.stop();
+        });
+    });
+}
+
 /// Reads of a guard in so many looks; each look is asked for by a signal, which is one read more.
 const LOOKS: u64 = 50;
 
@@ -226,6 +275,29 @@ fn a_look_costs_four_reads_more_where_a_limit_counts_and_none_on_a_machine() {
             cgroup.set("", Some(200), 50);
             let guard = sandbox.guard(&["-c", "none", "-r", "3600", "--psi", "0"]);
             about(reads_in_looks(&guard).expect("reads"), 3 + 4);
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn a_cgroup_that_is_not_there_is_searched_for_once_a_second_at_most() {
+    sandboxed(|sandbox| {
+        if skip_where_emulated("which reads for itself") {
+            return;
+        }
+        with_fake(sandbox, |_, _| {
+            let options = ["-c", "none", "-r", "3600", "--psi", "0", "--cgroup", "/none"];
+            let guard = sandbox.guard(&options);
+            let begun = Instant::now();
+            let Some(reads) = reads_in_looks(&guard) else {
+                return skip("this kernel counts no reads");
+            };
+            // Three as on a machine. A search reads all mounts, by 4 KiB, and finds the end.
+            let searches = begun.elapsed().as_secs() + 1;
+            let mounts = fs::read("/proc/self/mountinfo").expect("mountinfo").len() as u64;
+            let most = (LOOKS + 5) * 3 + searches * (mounts / 2048 + 2);
+            assert!((LOOKS * 3..=most).contains(&reads), "{reads} reads in {searches} s");
             guard.stop();
         });
     });

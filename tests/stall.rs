@@ -2,42 +2,14 @@
 
 mod common;
 
-use common::{bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, Hog, Sandbox};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use common::{
+    bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, FakePressure, Hog, Sandbox, PRESSURE,
+};
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-
-const PRESSURE: &str = "/proc/pressure/memory";
-
-/// A file over `/proc/pressure/memory`.
-struct FakePressure {
-    file: File,
-}
-
-impl FakePressure {
-    /// `None` where this kernel has nothing to mount over.
-    fn new(sandbox: &Sandbox) -> Option<FakePressure> {
-        if !Path::new(PRESSURE).exists() {
-            skip("this kernel has no pressure information");
-            return None;
-        }
-        let path = sandbox.path("pressure");
-        let pressure = FakePressure { file: File::create(&path).expect("a file for pressure") };
-        pressure.stalled(0);
-        bind_over(&path, Path::new(PRESSURE));
-        Some(pressure)
-    }
-
-    /// Everything has stalled for so long since the boot.
-    fn stalled(&self, millis: u64) {
-        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
-        let total = 1_000_000 + millis * 1000;
-        let text =
-            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
-        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
-    }
-}
+use std::thread;
+use std::time::Duration;
 
 /// 150 of 1000 MiB available: below twice the level, and swap that never runs out.
 fn short() -> Amounts {
@@ -99,6 +71,33 @@ fn a_stall_with_memory_to_spare_or_with_the_rule_off_ends_nobody() {
             assert_eq!(guard.signals().len(), 0);
             guard.stop();
         }
+    });
+}
+
+#[test]
+fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let (_, mut large) = hogs(sandbox);
+        let guard = sandbox.guard(&["-d"]);
+        memory.set(short());
+        guard.make_look(3);
+        // Longer than it takes to tell.
+        thread::sleep(Duration::from_millis(200));
+        pressure.stalled_while_scanned(4000, 100, 10_000);
+        guard.wait_for("a stall of 80.00% is that of a cgroup's limit");
+        guard.make_look(20);
+        assert!(large.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        // The machine's turn.
+        thread::sleep(Duration::from_millis(200));
+        pressure.stalled_while_scanned(4400, 5100, 20_000);
+        guard.make_look(3);
+        assert_eq!(guard.signals().len(), 0);
+        pressure.stalled_while_scanned(4600, 10_100, 30_000);
+        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
     });
 }
 

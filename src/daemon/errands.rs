@@ -213,6 +213,7 @@ impl Daemon {
         (self.cgroup, self.memory) = (cgroup, Some(memory));
         if other_cgroup {
             (self.standing, self.next_word) = (None, now);
+            (self.next_search, self.said_unpressed) = (now, false);
             self.forget_pressure();
             self.follow_pressure();
         }

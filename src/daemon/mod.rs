@@ -21,6 +21,7 @@ use crate::log;
 use crate::policy::{self, Budget, FillRate, Level, Limits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::say;
@@ -31,7 +32,7 @@ use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
-use crate::units::{KiB, Moment};
+use crate::units::{KiB, Moment, Percent};
 use crate::victim::Scale;
 use errands::Asked;
 use hold::InHand;
@@ -56,6 +57,9 @@ const STATS_EVERY: Duration = Duration::from_secs(15);
 const BETWEEN_WORDS: Duration = Duration::from_secs(60);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
+/// A search for a cgroup that is not there reads all mounts, which more than doubles what a look
+/// costs (10 system calls, not 4); a service takes about so long to start.
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
@@ -67,8 +71,11 @@ pub struct Daemon {
     on_terminal: bool,
     proc: Box<Proc>,
     meminfo: MemInfo,
+    reclaim: Reclaim,
     /// Whose limit counts in place of the machine's memory, while it has one.
     cgroup: Option<Cgroup>,
+    /// It is not looked for again before this.
+    next_search: Moment,
     scale: Scale,
     signals: OwnedFd,
     psi: Option<OwnedFd>,
@@ -96,6 +103,7 @@ pub struct Daemon {
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
     said_shrunk: bool,
+    said_unpressed: bool,
     /// `Shmem` when the helper was asked for what tmpfs holds of it, and when it may be asked
     /// again.
     shmem_asked: KiB,
@@ -196,6 +204,7 @@ impl Daemon {
         let was_blind = self.memory.is_none();
         let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
         self.memory = *read.as_ref().unwrap_or(&None);
+        self.doubt_stall();
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
             if was_blind {
@@ -211,16 +220,55 @@ impl Daemon {
         }
     }
 
-    /// That of a service goes and comes with it.
+    /// A stall counts only where the machine is short of memory, not where a cgroup is that has a
+    /// limit of its own.
+    #[inline(never)]
+    fn doubt_stall(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        let limits = Limits::of(&self.config, memory);
+        // Of the memory of a cgroup its own pressure tells.
+        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
+            return;
+        }
+        let now = clock::now();
+        if !limits.is_stall(memory) {
+            return self.reclaim.follow(&mut self.proc, now);
+        }
+        match self.reclaim.short(&mut self.proc, now) {
+            Short::Machine => {}
+            Short::Unknown => {
+                self.reclaim.begin(&mut self.proc, now);
+                memory.stall = limits.stall.brink();
+            }
+            Short::Limited => {
+                if self.config.debug {
+                    let stall = memory.stall;
+                    say!(self.helper, Debug, "a stall of {stall}% is that of a cgroup's limit");
+                }
+                memory.stall = Percent::default();
+                self.meminfo.forget_stalls();
+                self.reclaim.restart();
+            }
+        }
+    }
+
+    /// That of a service goes and comes with it, and so do its stalls.
     #[inline(never)]
     fn look_for_lost_cgroup(&mut self) {
         let Daemon { cgroup, proc, config, .. } = self;
-        let Some(cgroup) = cgroup else { return };
-        if cgroup.find_again(proc, config.cgroup.as_ref()) {
-            self.watch_stalls();
-            if self.psi.is_none() {
-                self.follow_pressure();
+        let mut is_found = false;
+        if let Some(cgroup) = cgroup.as_mut().filter(|cgroup| cgroup.is_lost()) {
+            let now = clock::now();
+            if now >= self.next_search {
+                self.next_search = now.after(SEARCH_EVERY);
+                is_found = cgroup.find_again(proc, config.cgroup.as_ref());
             }
+        }
+        if is_found || (config.asks_for_stalls() && !self.meminfo.measures_stalls()) {
+            self.watch_stalls();
+        }
+        if is_found && self.psi.is_none() {
+            self.follow_pressure();
         }
     }
 

@@ -14,6 +14,7 @@ use crate::log;
 use crate::policy::{Budget, FillRate, Limits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::reclaim::Reclaim;
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::rivals;
@@ -123,7 +124,9 @@ impl Daemon {
             on_terminal: parts.on_terminal,
             proc,
             meminfo,
+            reclaim: Reclaim::default(),
             cgroup,
+            next_search: now,
             scale: parts.scale,
             signals,
             sysrq: parts.sysrq,
@@ -141,6 +144,7 @@ impl Daemon {
             signalled: false,
             hurried: false,
             said_shrunk: false,
+            said_unpressed: false,
             shmem_asked: KiB::ZERO,
             next_tmpfs: now,
         });
@@ -150,13 +154,23 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Measures stalls as the settings ask for, from now on. Where the kernel tells of none, the
-    /// settings ask for none from now on, and that is said.
+    /// Measures stalls as the settings ask for, from now on: those of the cgroup, or where that
+    /// tells of none, the machine's. Where the kernel tells of none at all, the settings ask for
+    /// none from now on; either is said.
     #[inline(never)]
     pub(super) fn watch_stalls(&mut self) {
-        let window = Some(self.config.psi_window).filter(|_| self.config.asks_for_stalls());
-        if let Err(error) = self.meminfo.watch_stalls(&mut self.proc, self.cgroup.as_ref(), window)
-        {
+        let Daemon { config, meminfo, proc, cgroup, helper, .. } = self;
+        let window = Some(config.psi_window).filter(|_| config.asks_for_stalls());
+        let mut watched = meminfo.watch_stalls(proc, cgroup.as_ref(), window);
+        if let (Err(error), Some(cgroup)) = (&watched, cgroup) {
+            // That one is not there was said.
+            let counts = cgroup.is_named() && !cgroup.is_lost();
+            if counts && !std::mem::replace(&mut self.said_unpressed, true) {
+                log::no_stalls_of(helper, cgroup, *error);
+            }
+            watched = meminfo.watch_stalls(proc, None, window);
+        }
+        if let Err(error) = watched {
             let never = Percent::default();
             self.config.psi = Levels { term: never, kill: never };
             log::no_stalls(&mut self.helper, error);

@@ -91,7 +91,7 @@ struct Figures {
     usage: KiB,
     swap_limit: KiB,
     swap_used: KiB,
-    stat: [KiB; 7],
+    stat: [KiB; 8],
 }
 
 /// No limit.
@@ -126,16 +126,19 @@ impl Cgroup {
         counts.then_some(cgroup)
     }
 
-    /// Looks for it again where it was not there, or is no more. True if it is there now.
+    /// Looks for it again once it is lost. True if it is there now.
     pub fn find_again(&mut self, proc: &mut Proc, named: Option<&units::Path>) -> bool {
-        if self.is_lost.get() {
-            if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost.get()) {
-                *self = found;
-                return true;
-            }
-            self.files = None;
+        if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost()) {
+            *self = found;
+            return true;
         }
+        self.files = None;
         false
+    }
+
+    /// It was not there, or is no more.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.get()
     }
 
     /// As `/proc/PID/cgroup` has it, or as it was named while it is not there.
@@ -188,7 +191,8 @@ impl Cgroup {
         open_in(&files.directory, "memory.pressure", access)
     }
 
-    /// Makes the machine's memory that of the cgroup, if that has a limit below it.
+    /// Makes the machine's memory that of the cgroup, if that has a limit below it; user memory is
+    /// still to be counted then.
     #[inline(never)]
     pub fn bound(&self, proc: &mut Proc, memory: &mut Memory) {
         let Some(files) = &self.files else { return };
@@ -265,7 +269,7 @@ fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedF
 }
 
 /// The lines of `memory.stat` that are used, and to which count each belongs.
-const COUNTS: [(&[u8], usize); 11] = [
+const COUNTS: [(&[u8], usize); 13] = [
     (b"anon", ANON),
     (b"rss", ANON),
     (b"inactive_file", FILE),
@@ -273,6 +277,8 @@ const COUNTS: [(&[u8], usize); 11] = [
     (b"slab_reclaimable", SLAB),
     (b"swap", SWAP),
     (b"shmem", SHMEM),
+    (b"file_mapped", MAPPED),
+    (b"mapped_file", MAPPED),
     (b"zswap", ZSWAP),
     (b"kernel_stack", OVERHEAD),
     (b"pagetables", OVERHEAD),
@@ -289,11 +295,13 @@ const SHMEM: usize = 4;
 const ZSWAP: usize = 5;
 /// What the kernel holds for processes; likewise.
 const OVERHEAD: usize = 6;
+/// Of files and of shared memory what processes have mapped.
+const MAPPED: usize = 7;
 
 /// Counts in `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
-fn counts(version: Version, text: &[u8]) -> Option<[KiB; 7]> {
-    let (mut counts, mut is_known) = ([KiB::ZERO; 7], false);
+fn counts(version: Version, text: &[u8]) -> Option<[KiB; 8]> {
+    let (mut counts, mut is_known) = ([KiB::ZERO; 8], false);
     let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
     for line in bytes::whole_lines(text) {
         let (key, number) = bytes::cut_at(line, b' ');
@@ -306,8 +314,8 @@ fn counts(version: Version, text: &[u8]) -> Option<[KiB; 7]> {
     is_known.then_some(counts)
 }
 
-/// The machine's memory as that of a cgroup within. What the machine has no more is not
-/// available there either.
+/// The machine's memory as that of a cgroup within, of which user memory is still to be counted.
+/// What the machine has no more is not available there either.
 fn bounded(machine: &Memory, figures: &Figures) -> Memory {
     let &Figures { limit, usage, swap_limit, swap_used, stat } = figures;
     // As on a machine of that size, where the kernel keeps so much of them.
@@ -315,20 +323,19 @@ fn bounded(machine: &Memory, figures: &Figures) -> Memory {
     let spare = reclaimable(stat[FILE], reserve).plus(reclaimable(stat[SLAB], reserve));
     let available = limit.less(usage).plus(spare).min(limit).min(machine.available);
     let swap_total = swap_limit.min(machine.swap_total);
-    let mut memory = Memory {
+    Memory {
         total: limit,
         available,
         anon: stat[ANON].min(limit),
         shmem: stat[SHMEM].min(limit),
-        files: stat[SHMEM].min(limit),
+        // Its tmpfs may be mounted where they cannot be seen, and those that are seen be others'.
+        files: stat[SHMEM].less(stat[MAPPED]).min(limit),
         overhead: stat[OVERHEAD],
         compressed: stat[ZSWAP],
         swap_total,
         swap_free: swap_total.less(swap_used).min(machine.swap_free),
         ..*machine
-    };
-    memory.count_user_memory();
-    memory
+    }
 }
 
 /// Of a machine that has `total` (`calculate_min_free_kbytes` and `__setup_per_zone_wmarks` in

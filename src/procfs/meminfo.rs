@@ -31,7 +31,8 @@ pub struct Memory {
     pub user: KiB,
     /// `Shmem`: tmpfs, and memory that processes share.
     pub shmem: KiB,
-    /// What tmpfs holds of that, as far as is known; at most `shmem`.
+    /// What files in tmpfs hold of that, as far as is known; at most `shmem`. Of a cgroup with a
+    /// limit, what no process has mapped.
     pub files: KiB,
     /// Of that, what has come since somebody looked, and may be shared by processes instead.
     pub unseen: KiB,
@@ -89,7 +90,7 @@ impl Memory {
 }
 
 /// The lines that are used (proc(5)).
-const KEYS: [&[u8]; 14] = [
+const KEYS: [&[u8]; 15] = [
     b"MemTotal:",
     b"MemFree:",
     b"MemAvailable:",
@@ -98,6 +99,7 @@ const KEYS: [&[u8]; 14] = [
     b"SReclaimable:",
     b"AnonPages:",
     b"Shmem:",
+    b"Mapped:",
     b"Zswap:",
     b"SUnreclaim:",
     b"KernelStack:",
@@ -121,7 +123,7 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         }
     }
     let [total, free, told, active_file, inactive_file, slab, rest @ ..] = lines;
-    let [anon, shmem, zswap, slab_kept, stacks, page_tables, swap_total, swap_free] = rest;
+    let [anon, shmem, mapped, zswap, slab_kept, stacks, page_tables, swap_total, swap_free] = rest;
     let total = total.filter(|&total| total > KiB::ZERO)?;
     let available = match told {
         Some(told) => told,
@@ -139,6 +141,9 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     let available = available.less(slab);
     let swap_total = swap_total.unwrap_or_default();
     let shmem = shmem.unwrap_or_default().min(total);
+    // What is mapped and cannot be pages of other files, which is never more than there is.
+    let cached = active_file.unwrap_or_default().plus(inactive_file.unwrap_or_default());
+    let shared = mapped.unwrap_or_default().less(cached);
     Some(Memory {
         total,
         machine: total,
@@ -146,7 +151,8 @@ pub fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
         anon: anon.unwrap_or_default().min(total),
         user: total,
         shmem,
-        files: shmem,
+        // As far as this tells; `tell_files` knows better.
+        files: shmem.less(shared),
         unseen: KiB::ZERO,
         overhead: stacks.unwrap_or_default().plus(page_tables.unwrap_or_default()),
         slab: slab_kept.unwrap_or_default(),
@@ -175,7 +181,8 @@ pub struct MemInfo {
     reserve: KiB,
     compressed: Compressed,
     pressure: Option<Pressure>,
-    /// What all tmpfs held when somebody looked, and `Shmem` then.
+    /// What all tmpfs held when somebody looked, with what was swapped out of it, and the
+    /// machine's `Shmem` then.
     tmpfs: Option<(KiB, KiB)>,
     /// Least `SUnreclaim` that was seen: without many processes it is so much.
     least_slab: KiB,
@@ -201,23 +208,28 @@ impl MemInfo {
         })
     }
 
-    /// Measures stalls over so long from now on, those of the cgroup where that tells of them.
-    /// Fails where the kernel does not tell.
+    /// Measures stalls over so long from now on: those of the machine, or of a cgroup. Fails where
+    /// the kernel does not tell.
     pub fn watch_stalls(
         &mut self,
-        proc: &mut Proc,
+        proc: &Proc,
         cgroup: Option<&Cgroup>,
         window: Option<Duration>,
     ) -> io::Result<()> {
         self.pressure = None;
         if let Some(window) = window {
-            let file = cgroup.and_then(|cgroup| cgroup.open_pressure(Access::Read).ok());
-            self.pressure = Some(match file {
-                Some(file) => Pressure::of(file, window)?,
-                None => Pressure::open(proc, window)?,
-            });
+            let file = match cgroup {
+                Some(cgroup) => cgroup.open_pressure(Access::Read),
+                None => proc.open_file(b"pressure/memory", Access::Read),
+            };
+            self.pressure = Some(Pressure::of(file?, window)?);
         }
         Ok(())
+    }
+
+    /// Not where they could not be read any more.
+    pub fn measures_stalls(&self) -> bool {
+        self.pressure.is_some()
     }
 
     /// No stall up to now counts any more.
@@ -227,7 +239,7 @@ impl MemInfo {
         }
     }
 
-    /// All tmpfs were seen to hold so much, while `Shmem` was that.
+    /// All tmpfs were seen to hold so much, while the machine's `Shmem` was that.
     pub fn take_tmpfs(&mut self, held: KiB, shmem: KiB) {
         self.tmpfs = Some((held, shmem));
     }
@@ -235,16 +247,22 @@ impl MemInfo {
     /// Looks at all tmpfs now, which may wait for other file systems. What cannot be seen
     /// counts as files.
     pub fn look_at_tmpfs(&mut self, proc: &mut Proc, cgroup: Option<&Cgroup>) {
-        if let (Ok(Some(memory)), Ok(held)) = (self.read(proc, cgroup), proc.held_by_tmpfs()) {
-            self.take_tmpfs(held, memory.shmem);
+        let Ok(Some(memory)) = self.read(proc, cgroup) else { return };
+        if self.asks_for_tmpfs(&memory) {
+            if let Ok(held) = proc.held_by_tmpfs() {
+                self.take_tmpfs(held, memory.shmem);
+            }
         }
     }
 
-    /// `Shmem` has moved so far that somebody should look at tmpfs again.
+    /// `Shmem` has moved so far that somebody should look at tmpfs again. What all of them hold
+    /// says nothing of a cgroup.
+    #[inline(never)]
     pub fn asks_for_tmpfs(&self, memory: &Memory) -> bool {
-        self.tmpfs.map_or(true, |(_, then)| {
-            memory.shmem.less(then).max(then.less(memory.shmem)) > memory.noise()
-        })
+        !memory.is_limited()
+            && self.tmpfs.map_or(true, |(_, then)| {
+                memory.shmem.less(then).max(then.less(memory.shmem)) > memory.noise()
+            })
     }
 
     /// Memory, or that of the cgroup while it has a limit. One `pread`, one more where stalls are
@@ -263,16 +281,33 @@ impl MemInfo {
         if let Some(cgroup) = cgroup {
             cgroup.bound(proc, &mut memory);
         }
-        if let Some((held, then)) = self.tmpfs {
-            // Until somebody looks again, what has come since may be files.
-            memory.unseen = memory.shmem.less(then);
-            memory.files = held.plus(memory.unseen).min(memory.shmem);
+        if !memory.is_limited() {
+            self.tell_files(&mut memory);
         }
         memory.count_user_memory();
         if let Some(pressure) = &mut self.pressure {
-            memory.stall = pressure.read(proc, clock::now());
+            match pressure.read(proc, clock::now()) {
+                Ok(stall) => memory.stall = stall,
+                Err(_) => self.pressure = None,
+            }
         }
         Ok(Some(memory))
+    }
+
+    /// Of what a tmpfs holds some may be swapped out (`shmem_recalc_inode` in mm/shmem.c takes back
+    /// only what is neither in memory nor in swap), which `Shmem` does not count. How much, nobody
+    /// tells: at most what swap holds, and only where processes have mapped more of `Shmem` than
+    /// the files that are there would leave. So a file that fills memory counts, whoever fills swap.
+    fn tell_files(&self, memory: &mut Memory) {
+        let Some((held, then)) = self.tmpfs else {
+            // All may be files.
+            memory.files = memory.shmem;
+            return;
+        };
+        let resident = held.less(memory.swap_used()).max(memory.files).min(held);
+        // Until somebody looks again, what has come since may be files.
+        memory.unseen = memory.shmem.less(then);
+        memory.files = resident.plus(memory.unseen).min(memory.shmem);
     }
 }
 
@@ -331,6 +366,78 @@ mod tests {
         // What grows without them is not theirs.
         fixture.write("meminfo", amounts(20_000, 150_000, 1000, 1000));
         assert_eq!(user(), KiB(20_000 + 9000 + 2000 + 2000));
+    }
+
+    #[test]
+    fn files_that_are_swapped_out_take_nothing_from_what_processes_share() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let mut files = |held, shmem, mapped, swapped| {
+            let mapped = if mapped == 0 { String::new() } else { format!("Mapped: {mapped} kB\n") };
+            let text = format!(
+                "MemTotal: 8000 kB\nMemAvailable: 800 kB\nAnonPages: 2000 kB\nShmem: {shmem} kB\n\
+                 Active(file): 200 kB\nInactive(file): 50 kB\n\
+                 {mapped}SwapTotal: 9000 kB\nSwapFree: {} kB\n",
+                9000 - swapped
+            );
+            fixture.write("meminfo", text);
+            let mut meminfo = MemInfo::open(&mut proc).unwrap();
+            meminfo.take_tmpfs(KiB(held), KiB(shmem));
+            let memory = meminfo.read(&mut proc, None).unwrap().unwrap();
+            assert_eq!(memory.user, KiB(800 + 2000 + shmem).less(memory.files));
+            // What has come since may be files.
+            let mut since = |then| {
+                meminfo.take_tmpfs(KiB(held), KiB(then));
+                let memory = meminfo.read(&mut proc, None).unwrap().unwrap();
+                (memory.unseen.0, memory.files.0)
+            };
+            assert_eq!(since(shmem - 100), (100, (memory.files.0 + 100).min(shmem)));
+            memory.files.0
+        };
+        for (held, shmem, mapped, swapped, expected) in [
+            // Nothing is swapped out: what tmpfs hold is there.
+            (1000, 3000, 2500, 0, 1000),
+            (1000, 3000, 100, 0, 1000),
+            // All of it is: what is there is shared by processes.
+            (3000, 3000, 3250, 4000, 0),
+            // Half of it; what processes map are not the files.
+            (2000, 3000, 2250, 1500, 1000),
+            // All that may be swapped out: they have mapped files.
+            (2000, 3000, 3250, 500, 1500),
+            // Only processes are swapped out, and what they map are their programs.
+            (3000, 3200, 250, 9000, 3000),
+            // What drivers hold is mapped by nobody, and is no file.
+            (500, 2500, 100, 9000, 500),
+            // More files than `Shmem`: the rest is swapped out.
+            (3000, 1000, 0, 2500, 1000),
+            // A kernel that does not tell what is mapped.
+            (1000, 3000, 0, 4000, 1000),
+        ] {
+            assert_eq!(files(held, shmem, mapped, swapped), expected, "{held} {shmem} {mapped}");
+        }
+    }
+
+    #[test]
+    fn stalls_that_cannot_be_read_any_more_are_not_measured_any_more() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MODERN);
+        let mut meminfo = MemInfo::open(&mut proc).unwrap();
+        let window = Some(Duration::from_secs(5));
+        assert!(meminfo.watch_stalls(&proc, None, window).is_err());
+        // It can be opened, but not be read.
+        std::fs::create_dir_all(fixture.path("pressure/memory")).unwrap();
+        assert!(meminfo.watch_stalls(&proc, None, window).is_err() && !meminfo.measures_stalls());
+        fixture.remove("pressure/memory");
+        // It goes with a process, as that of a cgroup goes with the cgroup.
+        let mut owner = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        fixture.link("pressure/memory", &format!("/proc/{}/stat", owner.id()));
+        meminfo.watch_stalls(&proc, None, window).unwrap();
+        meminfo.read(&mut proc, None).unwrap().unwrap();
+        assert!(meminfo.measures_stalls());
+        owner.kill().and_then(|()| owner.wait()).unwrap();
+        let memory = meminfo.read(&mut proc, None).unwrap().unwrap();
+        assert_eq!((memory.stall, meminfo.measures_stalls()), (Percent::default(), false));
     }
 
     #[test]

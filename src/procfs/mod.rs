@@ -8,6 +8,7 @@ mod compressed;
 pub mod meminfo;
 mod pressure;
 pub mod process;
+pub mod reclaim;
 pub mod stat;
 pub mod status;
 mod tmpfs;

@@ -5,7 +5,7 @@ use super::Proc;
 use crate::bytes;
 use crate::stall::Meter;
 use crate::sys::errno::gone;
-use crate::sys::fd::{self, Access};
+use crate::sys::fd;
 use crate::sys::io;
 use crate::units::{Moment, Percent};
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,21 +51,17 @@ pub struct Pressure {
 
 impl Pressure {
     /// Fails where nothing can be read, as with `psi=0`.
-    pub fn open(proc: &mut Proc, window: Duration) -> io::Result<Pressure> {
-        Pressure::of(proc.open_file(b"pressure/memory", Access::Read)?, window)
-    }
-
     pub fn of(file: OwnedFd, window: Duration) -> io::Result<Pressure> {
         fd::read_at(file.as_fd(), &mut [0; 1], 0)?;
         Ok(Pressure { file, meter: Meter::new(window) })
     }
 
-    /// One `pread`: which share of the window all tasks stalled. What cannot be read says that
-    /// they did not.
-    pub fn read(&mut self, proc: &mut Proc, now: Moment) -> Percent {
-        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0).unwrap_or(0);
+    /// One `pread`: which share of the window all tasks stalled. What makes no sense says that
+    /// they did not. Fails where the file went with its cgroup.
+    pub fn read(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Percent> {
+        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
         let total = total(&proc.file[..len]);
-        total.map_or(Percent::default(), |total| self.meter.share(now, total))
+        Ok(total.map_or(Percent::default(), |total| self.meter.share(now, total)))
     }
 
     /// What was does not count any more.

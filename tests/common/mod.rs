@@ -693,6 +693,59 @@ impl FakeMemory {
     }
 }
 
+pub const PRESSURE: &str = "/proc/pressure/memory";
+
+/// Files over `/proc/pressure/memory` and `/proc/vmstat`.
+pub struct FakePressure {
+    file: File,
+    vmstat: File,
+}
+
+impl FakePressure {
+    /// `None` where this kernel has nothing to mount over.
+    pub fn new(sandbox: &Sandbox) -> Option<FakePressure> {
+        if !Path::new(PRESSURE).exists() {
+            skip("this kernel has no pressure information");
+            return None;
+        }
+        let path = sandbox.path("pressure");
+        let pressure = FakePressure::unmounted(&path);
+        bind_over(&path, Path::new(PRESSURE));
+        bind_over(&path.with_extension("vmstat"), Path::new("/proc/vmstat"));
+        Some(pressure)
+    }
+
+    pub fn unmounted(path: &Path) -> FakePressure {
+        let create = |path: &Path| File::create(path).expect("a file for pressure");
+        let (file, vmstat) = (create(path), create(&path.with_extension("vmstat")));
+        let pressure = FakePressure { file, vmstat };
+        pressure.stalled(0);
+        pressure
+    }
+
+    /// Everything has stalled for so long since the boot, and the kernel has looked for memory for the machine.
+    pub fn stalled(&self, millis: u64) {
+        self.stalled_while_scanned(millis, millis, millis);
+    }
+
+    /// The same with so many pages looked at, for the machine and in all.
+    pub fn stalled_while_scanned(&self, millis: u64, for_machine: u64, in_all: u64) {
+        let scans = [
+            ("pgscan_kswapd", for_machine),
+            ("pgscan_direct", 0),
+            ("pgscan_anon", in_all),
+            ("pgscan_file", 0),
+        ];
+        let scans = scans.map(|(key, pages)| format!("{key} {pages:012}\n")).concat();
+        self.vmstat.write_all_at(scans.as_bytes(), 0).expect("write vmstat");
+        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
+        let total = 1_000_000 + millis * 1000;
+        let text =
+            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
+        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
+    }
+}
+
 /// Mounts the file (or directory) `what` over another one, for this namespace only.
 pub fn bind_over(what: &Path, place: &Path) {
     mount(Some(what), place, None, libc::MS_BIND | libc::MS_REC, None)

@@ -362,6 +362,19 @@ scenario_healthy_wake() {
     run /bin/sh -c '"$0" --size 100M --noise --rest 45 --touch 0 --exit 60 & sleep 8; "$0" --size 100M --rate 5M --noise --exit 5; wait "$!"' "$hog"
 }
 
+# A container works beyond its limit, while the machine has what it needs.
+scenario_healthy_limit() {
+    box=/sys/fs/cgroup/box
+    hogs=$box/hog
+    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir -p "$box"
+    echo 30M >"$box/memory.max"
+    disk_swap
+    innocent "$hog" --name browser --size 105M --noise
+    begin
+    run "$hog" --size 40M --noise --touch 0 --jobs 8 --exit 30
+}
+
 # More than memory, a part of it used again and again.
 scenario_healthy_zram() {
     zram_swap 256

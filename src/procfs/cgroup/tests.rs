@@ -1,5 +1,6 @@
 use super::*;
 use crate::procfs::fixture::{stat_line, Fixture};
+use crate::procfs::meminfo::MemInfo;
 use std::fs;
 use std::path::{self, PathBuf};
 
@@ -66,6 +67,7 @@ impl World {
     fn memory(&mut self, cgroup: &Cgroup) -> Memory {
         let mut memory = machine();
         cgroup.bound(&mut self.proc, &mut memory);
+        memory.count_user_memory();
         memory
     }
 
@@ -83,6 +85,7 @@ fn machine() -> Memory {
         total,
         machine: total,
         available: KiB::from_mib(3000),
+        anon: KiB::from_mib(1000),
         user: KiB::from_mib(4000),
         swap_total: KiB::from_mib(1000),
         swap_free: KiB::from_mib(900),
@@ -111,6 +114,41 @@ fn the_limit_of_a_container_is_its_memory() {
     assert_eq!((memory.swap_total, memory.swap_free), (machine().swap_total, machine().swap_free));
     assert_eq!(cgroup.standing(&memory), Standing::Limited(KiB::from_mib(512)));
     assert!(cgroup.confines(&memory) && !cgroup.confines(&machine()));
+}
+
+#[test]
+fn of_what_a_cgroup_shares_files_are_what_nobody_has_mapped_whatever_tmpfs_the_guard_sees() {
+    let mib = KiB::from_mib;
+    for (kind, shmem, mapped, files) in
+        [("shmem", 100, 30, 70), ("shmem", 100, 130, 0), ("cache", 100, 30, 0)]
+    {
+        let mut world = World::new("0::/\n");
+        world.mount("/", "cgroup2 cgroup2 rw");
+        let amounts = format!("{kind} {}\nfile_mapped {}", shmem * MIB, mapped * MIB);
+        let stat = format!("{}\n{amounts}", stat(200, 0).trim_end_matches("\nx"));
+        world.limit("", &(512 * MIB).to_string(), 400 * MIB, &stat);
+        let cgroup = world.find().unwrap();
+        world.fixture.write(
+            "meminfo",
+            "MemTotal: 4194304 kB\nMemAvailable: 3000000 kB\nAnonPages: 9000 kB\n\
+             Shmem: 900000 kB\nMapped: 0 kB\n",
+        );
+        let mut meminfo = MemInfo::open(&mut world.proc).unwrap();
+        // Other people's, some of them swapped out, and its own may be out of sight.
+        for held in [0, 900] {
+            meminfo.take_tmpfs(mib(held), mib(5));
+            let memory = meminfo.read(&mut world.proc, Some(&cgroup)).unwrap().unwrap();
+            assert_eq!((memory.files, memory.unseen), (mib(files), KiB::ZERO));
+            let shared = memory.shmem.less(mib(files));
+            assert_eq!(memory.user, memory.available.plus(mib(200)).plus(shared));
+            assert!(!meminfo.asks_for_tmpfs(&memory));
+        }
+        // Without a limit it is the machine's.
+        world.files("", &[("memory.max", "max")]);
+        let memory = meminfo.read(&mut world.proc, Some(&cgroup)).unwrap().unwrap();
+        assert_eq!((memory.shmem, memory.files), (KiB(900_000), KiB(900_000)));
+        assert!(meminfo.asks_for_tmpfs(&memory));
+    }
 }
 
 #[test]
@@ -152,7 +190,8 @@ fn version_1_counts_all_below_and_swap_together_with_memory() {
     let mib = |mib: u64| (mib * MIB).to_string();
     let stat = format!(
         "rss {0}\ninactive_file {0}\nactive_file {0}\nswap {0}\ntotal_rss {1}\ntotal_swap {2}\n\
-         total_inactive_file {2}\ntotal_active_file {2}",
+         total_inactive_file {2}\ntotal_active_file {2}\nshmem {0}\nmapped_file {1}\n\
+         total_shmem {2}\ntotal_mapped_file {0}",
         9 * MIB,
         100 * MIB,
         50 * MIB
@@ -172,6 +211,7 @@ fn version_1_counts_all_below_and_swap_together_with_memory() {
     assert_eq!((memory.available, memory.anon), (available, KiB::from_mib(100)));
     assert_eq!(memory.swap_total, KiB::from_mib(128));
     assert_eq!(memory.swap_free, KiB::from_mib(128 - 50));
+    assert_eq!((memory.shmem, memory.files), (KiB::from_mib(50), KiB::from_mib(50 - 9)));
     assert!(world.holds(&cgroup, "5:cpu:/\n4:memory:/docker/77/a\n0::/x\n"));
     assert!(!world.holds(&cgroup, "5:cpu:/docker/77\n4:memory:/\n0::/docker/77\n"));
 }
@@ -274,14 +314,14 @@ fn one_that_comes_and_goes_is_found_again() {
     assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
     world.mount("/", "cgroup2 cgroup2 rw");
     world.limit("web", "1048576", 0, &stat(0, 0));
-    assert!(cgroup.find_again(&mut world.proc, Some(&path)));
-    assert!(!cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(cgroup.is_lost() && cgroup.find_again(&mut world.proc, Some(&path)));
+    assert!(!cgroup.is_lost());
     assert_eq!(world.memory(&cgroup).total, KiB(1024));
     // As a file of one that was removed: it cannot be read.
     cgroup.files.as_mut().unwrap().files[LIMIT] = fd::open_bytes(b"/\0", Access::Directory).ok();
     assert_eq!(world.memory(&cgroup), machine());
     assert_eq!(cgroup.standing(&machine()), Standing::Absent);
-    assert!(!world.holds(&cgroup, "0::/web\n"));
+    assert!(cgroup.is_lost() && !world.holds(&cgroup, "0::/web\n"));
     assert!(cgroup.find_again(&mut world.proc, Some(&path)));
     assert!(world.holds(&cgroup, "0::/web\n"));
 }
@@ -332,6 +372,7 @@ fn the_lower_of_max_and_high_counts_and_nothing_is_more_than_the_machine_has() {
     let mut scarce = Memory { available: KiB::from_mib(7), swap_free: KiB(5), ..machine() };
     world.files("", &[("memory.swap.current", "0")]);
     cgroup.bound(&mut world.proc, &mut scarce);
+    scarce.count_user_memory();
     assert_eq!((scarce.available, scarce.swap_free), (KiB::from_mib(7), KiB(5)));
     assert_eq!(scarce.user, KiB::from_mib(907));
 }

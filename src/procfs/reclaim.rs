@@ -1,0 +1,174 @@
+//! For whom the kernel takes memory back (`/proc/vmstat`): for the machine, which is short of it,
+//! or for a cgroup that is at its limit while the machine has enough.
+//!
+//! Pressure counts both, and whoever waits at a limit is ended by nobody here.
+
+use super::{Path, Proc};
+use crate::bytes;
+use crate::sys::io;
+use crate::units::Moment;
+use std::time::Duration;
+
+/// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
+/// second was seen on an SD card).
+const LEAST: Duration = Duration::from_millis(100);
+/// What was before that says nothing of now: the default of `--psi-window`.
+const MOST: Duration = Duration::from_secs(5);
+/// Of what is scanned, one page in so many must be for the machine. Where only a limit was
+/// exceeded it was none, and where memory was short all; but the kernel makes room for files
+/// that are read beside either, and more than one cgroup may be at its limit.
+const ONE_IN: u64 = 4;
+
+/// Pages since boot (`shrink_inactive_list` in mm/vmscan.c).
+#[derive(Clone, Copy)]
+struct Scanned {
+    for_machine: u64,
+    /// Cgroups included; 0 where the kernel does not tell (before 5.8).
+    in_all: u64,
+}
+
+/// Who was short of memory lately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Short {
+    Machine,
+    /// Only cgroups with a limit of their own.
+    Limited,
+    /// Nobody so far, or too little time has passed to tell.
+    Unknown,
+}
+
+/// Since when it is counted.
+#[derive(Default)]
+pub struct Reclaim(Option<(Moment, Scanned)>);
+
+impl Reclaim {
+    /// Counts from now on, unless it does already.
+    pub fn begin(&mut self, proc: &mut Proc, now: Moment) {
+        if self.0.is_none() {
+            self.0 = proc.scanned().ok().map(|scanned| (now, scanned));
+        }
+    }
+
+    /// The same, or has counted for too long.
+    pub fn follow(&mut self, proc: &mut Proc, now: Moment) {
+        self.0 = self.0.filter(|(at, _)| now.since(*at) < MOST);
+        self.begin(proc, now);
+    }
+
+    /// Who was, since it is counted. Where nothing tells, the machine.
+    pub fn short(&self, proc: &mut Proc, now: Moment) -> Short {
+        let Ok(scanned) = proc.scanned() else { return Short::Machine };
+        let Some((at, before)) = self.0 else { return Short::Unknown };
+        let for_machine = scanned.for_machine.saturating_sub(before.for_machine);
+        let in_all = scanned.in_all.saturating_sub(before.in_all);
+        if now.since(at) < LEAST || for_machine.max(in_all) == 0 {
+            Short::Unknown
+        } else if for_machine >= in_all / ONE_IN {
+            Short::Machine
+        } else {
+            Short::Limited
+        }
+    }
+
+    /// What was does not count any more.
+    pub fn restart(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Proc {
+    /// One open, read, close.
+    fn scanned(&mut self) -> io::Result<Scanned> {
+        parse(self.read(Path::from_bytes(b"vmstat"))?).ok_or_else(crate::sys::errno::gone)
+    }
+}
+
+/// `None` where it lacks what every kernel with pressure information tells.
+fn parse(text: &[u8]) -> Option<Scanned> {
+    let count = |key: &[u8]| {
+        let rest = bytes::whole_lines(text).find_map(|line| line.strip_prefix(key));
+        rest.and_then(bytes::parse_u64)
+    };
+    let for_machine = count(b"pgscan_kswapd ")?.saturating_add(count(b"pgscan_direct ")?);
+    let in_all = count(b"pgscan_anon ").zip(count(b"pgscan_file "));
+    let in_all = in_all.map_or(0, |(anon, file)| anon.saturating_add(file));
+    Some(Scanned { for_machine, in_all })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment(millis * 1_000_000)
+    }
+
+    fn vmstat(kswapd: u64, direct: u64, anon: u64, file: u64) -> String {
+        format!(
+            "nr_free_pages 1\npgscan_kswapd {kswapd}\npgscan_direct {direct}\n\
+             pgscan_direct_throttle 9\npgscan_anon {anon}\npgscan_file {file}\nnr_unstable 0\n"
+        )
+    }
+
+    /// What is told after each of these, counted from the first on.
+    fn told(before: &str, later: &[(u64, &str)]) -> Vec<Short> {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let mut reclaim = Reclaim::default();
+        fixture.write("vmstat", before);
+        reclaim.follow(&mut proc, at(0));
+        let told = later.iter().map(|(millis, text)| {
+            fixture.write("vmstat", text);
+            reclaim.short(&mut proc, at(*millis))
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn whoever_is_scanned_for_is_short() {
+        let before = vmstat(700, 300, 600, 9000);
+        let machine = vmstat(1700, 300, 600, 10_000);
+        let limited = vmstat(700, 300, 4600, 9000);
+        let mostly_limited = vmstat(1700, 300, 5600, 10_000);
+        let both = vmstat(1700, 800, 4600, 10_500);
+        let later = [
+            (99, &*limited),
+            (100, &*limited),
+            (200, &*mostly_limited),
+            (300, &*both),
+            (400, &*machine),
+            (5000, &*before),
+        ];
+        use Short::*;
+        let expected = [Unknown, Limited, Limited, Machine, Machine, Unknown];
+        assert_eq!(told(&before, &later), expected);
+    }
+
+    #[test]
+    fn kernels_that_tell_less_are_believed() {
+        let old = |direct| format!("pgscan_kswapd 1\npgscan_direct {direct}\n");
+        assert_eq!(
+            told(&old(1), &[(200, &old(1)), (200, &old(2))]),
+            [Short::Unknown, Short::Machine]
+        );
+        assert_eq!(told("", &[(0, ""), (200, "pgscan_kswapd 1\n")]), [Short::Machine; 2]);
+    }
+
+    #[test]
+    fn what_was_long_ago_does_not_count() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let mut reclaim = Reclaim::default();
+        fixture.write("vmstat", vmstat(0, 0, 0, 0));
+        reclaim.follow(&mut proc, at(0));
+        fixture.write("vmstat", vmstat(500, 0, 500, 0));
+        reclaim.follow(&mut proc, at(4999));
+        assert_eq!(reclaim.short(&mut proc, at(4999)), Short::Machine);
+        reclaim.follow(&mut proc, at(5000));
+        assert_eq!(reclaim.short(&mut proc, at(6000)), Short::Unknown);
+        reclaim.restart();
+        fixture.write("vmstat", vmstat(900, 0, 900, 0));
+        assert_eq!(reclaim.short(&mut proc, at(7000)), Short::Unknown);
+    }
+}
