@@ -124,20 +124,21 @@ debian_musl() {
     [ -e "$musl_from/libc.a" ]
 }
 
-# Sets `musl`, the option that names the C library: none where it lies beside rustup's target. gcc's crtbegin and its unwinder
-# are for exceptions and destructors, of which there are none; a linker takes an empty script in their place.
+# Sets `musl`, the option that names the C library; without it, it lies beside rustup's target. The unwinder and gcc's crtbegin
+# are for exceptions and destructors, of which there are none; a linker takes an empty script in their place. An unwinder that
+# is there leaves parts of the C library behind.
 find_musl() {
-    musl=
-    has_target && return
-    [ -n "$debian" ] && debian_musl "$debian" || return 1
-    musl=$top/target/musl-dev/link-$debian
+    musl=$top/target/musl-dev/link-$triple
     mkdir -p "$musl"
-    for musl_file in crt1.o crti.o crtn.o libc.a; do
-        ln -sf "$musl_from/$musl_file" "$musl/$musl_file"
-    done
     for musl_file in crtbegin.o crtend.o libunwind.a; do
         echo '/* nothing is needed of it */' >"$musl/$musl_file"
     done
+    if ! has_target; then
+        [ -n "$debian" ] && debian_musl "$debian" || return 1
+        for musl_file in crt1.o crti.o crtn.o libc.a; do
+            ln -sf "$musl_from/$musl_file" "$musl/$musl_file"
+        done
+    fi
     musl="-L native=$musl"
 }
 

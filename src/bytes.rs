@@ -264,7 +264,7 @@ impl fmt::Display for Escaped<'_> {
                 Some('\r') => f.write_str("\\r")?,
                 Some(c) if !is_treacherous(c) => f.write_str(text)?,
                 Some(c) if !c.is_ascii() => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                _ => write!(f, "\\x{byte:02x}")?,
+                _ => write!(f, "\\x{:02x}", u32::from(byte))?,
             }
             rest = &rest[text.len().max(1)..];
         }

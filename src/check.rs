@@ -16,12 +16,12 @@ use crate::procfs::Proc;
 use crate::rivals;
 use crate::scan;
 use crate::sources::{self, Given, Sources, Tell};
-use crate::sys::errno::{self, Errno};
+use crate::sys::errno;
+use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
 use crate::victim::{Protection, Remembered, Rules, Scale};
 use std::fmt::{Display, Write};
-use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
@@ -63,6 +63,7 @@ fn write_files(text: &mut String, sources: &Sources) {
 }
 
 /// In the form of a configuration file.
+#[inline(never)]
 fn write_settings(text: &mut String, in_force: &[Rc<Given>]) {
     text.push_str("settings in force:\n");
     for spec in TABLE {
@@ -107,6 +108,7 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
+#[inline(never)]
 fn write_machine(
     text: &mut String,
     proc: &mut Proc,
@@ -133,7 +135,7 @@ fn write_machine(
     say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
     // The guard itself is not dying, which a kernel that knows the call says.
     let release = match release {
-        Err(error) if errno::is_invalid(&error) => Ok(()),
+        Err(error) if errno::is_invalid(error) => Ok(()),
         other => other,
     };
     say_result(text, "process_mrelease (Linux 5.15)", release);
@@ -152,15 +154,16 @@ fn say(text: &mut String, what: &str, said: &dyn Display) {
 fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
     match result {
         Ok(()) => say(text, what, &"yes"),
-        Err(error) => say(text, what, &format_args!("no, {}", Errno(&error))),
+        Err(error) => say(text, what, &format_args!("no, {error}")),
     }
 }
 
+#[inline(never)]
 fn look_at_outputs(config: &Config, tell: Tell<'_>) {
     let outputs = &config.outputs;
     if outputs.syslog {
         if let Err(error) = socket::connect(b"/dev/log\0") {
-            tell(format_args!("--syslog: /dev/log: {}", Errno(&error)));
+            tell(format_args!("--syslog: /dev/log: {error}"));
         }
     }
     look_at_file("--log-file", &outputs.log_file, tell);
@@ -182,6 +185,7 @@ fn is_directory(path: &Path) -> bool {
 }
 
 /// A protection that protects nobody is a slip, as a rule.
+#[inline(never)]
 fn try_patterns(
     proc: &mut Proc,
     config: &Config,

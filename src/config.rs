@@ -9,7 +9,6 @@ use crate::bytes::Escaped;
 use crate::options::Watch;
 use crate::pattern::{Field, Pattern};
 use crate::sources::{Given, Sources, Tell};
-use crate::sys::errno::Errno;
 use crate::sys::fd;
 use crate::units::{KiB, Levels, Path, Percent};
 use std::rc::Rc;
@@ -32,7 +31,7 @@ impl Patterns {
     /// One of all, those of `--ignore` first.
     #[inline(never)]
     fn nth(&self, mut place: usize) -> Option<&Pattern> {
-        for list in [&self.ignore, &self.only, &self.prefer, &self.avoid] {
+        for list in &[&self.ignore, &self.only, &self.prefer, &self.avoid] {
             if place < list.len() {
                 return list.get(place);
             }
@@ -92,6 +91,7 @@ impl Config {
     }
 
     /// Puts in what follows from several options together; false if they contradict each other.
+    #[inline(never)]
     fn complete(&mut self, on_terminal: bool, tell: Tell<'_>) -> bool {
         if self.mem_size.is_none() {
             self.mem.get_or_insert(MEM);
@@ -221,7 +221,7 @@ fn warn_above(option: &str, is_above: bool, tell: Tell<'_>) {
 fn is_program(option: &str, path: &Option<Path>, tell: Tell<'_>) -> bool {
     let Some(path) = path else { return true };
     let Err(error) = fd::check_program(path.terminated()) else { return true };
-    let (path, error) = (Escaped(path.as_bytes()), Errno(&error));
+    let path = Escaped(path.as_bytes());
     tell(format_args!("{option}: {path}: not a program that can be run: {error}"));
     false
 }
@@ -286,7 +286,7 @@ mod tests {
         let kernel = || Settings { kernel_oom: true, ..Settings::default() };
         assert!(Config::resolve(kernel(), false).is_ok());
         for option in UNKNOWN_TO_KERNEL {
-            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let spec = by_spelling(format!("--{option}").as_bytes()).unwrap().0;
             let value = match spec.value_name() {
                 None => None,
                 Some("SCRIPT" | "PATH") => Some(&b"/x"[..]),

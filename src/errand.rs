@@ -4,10 +4,10 @@
 use crate::bytes::Buf;
 use crate::helper::{line, Priority, LINE};
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::io;
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::Moment;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Errand {
                 b'T' => Came::Text((*detail).into(), &text[..len - 2]),
                 _ => Came::Done(*detail != 0),
             }),
-            (Err(error), _) if errno::is_for_later(&error) && clock::now() < self.until => None,
+            (Err(error), _) if errno::is_for_later(error) && clock::now() < self.until => None,
             _ => Some(Came::Done(false)),
         }
     }
@@ -105,7 +105,7 @@ impl Report<'_> {
         message.push(&[kind, detail]);
         message.push(text);
         while let Err(error) = socket::send(self.watch, message.as_bytes()) {
-            if !errno::is_for_later(&error) {
+            if !errno::is_for_later(error) {
                 return;
             }
             let mut waiter = Waiter::<1>::new();

@@ -17,11 +17,11 @@ use crate::procfs::Proc;
 use crate::scan::{self, Judge};
 use crate::sources::Tell;
 use crate::sys::errno::is_not_permitted;
+use crate::sys::io;
 use crate::sys::{fd, machine};
 use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Protection, Ranking, Remembered, Rules, Scale};
 use std::fmt::{self, Display, Write};
-use std::io;
 use std::time::Duration;
 
 /// For one command line: nothing waits here, but nobody likes to.
@@ -104,7 +104,7 @@ pub fn text<'a>(
     let mut explanation = Explanation { rows, kernel_threads, hidden, memory, ranking, passwd };
     let mut judge = Judging { patterns, filter: &mut filter, reader: &mut reader };
     proc.for_each(|proc, pid| match explanation.take(proc, &rules, &mut judge, pid) {
-        Err(error) if is_not_permitted(&error) => explanation.hidden += 1,
+        Err(error) if is_not_permitted(error) => explanation.hidden += 1,
         _ => {}
     })?;
     let mut text = String::from(HEADER);
@@ -253,6 +253,7 @@ impl<'a> Explanation<'a> {
 
     /// The state of memory, how far it is from each level, and who would go now. Of the last
     /// ten seconds everything stalled for `stall` millionths.
+    #[inline(never)]
     fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
         let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));
@@ -268,7 +269,7 @@ impl<'a> Explanation<'a> {
                 log::Seconds(stall_rule.window)
             );
             let shares = stall_rule.share;
-            for (name, share) in [("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
+            for &(name, share) in &[("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
                 if let Some(share) = share {
                     let _ = write!(text, ", {name} at {share}%");
                 }

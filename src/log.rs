@@ -16,12 +16,11 @@ use crate::procfs::status::{Held, Status};
 use crate::respawn::{SECONDS, VICTIMS};
 use crate::swarm::Swarm;
 use crate::sys::clock::{self, HZ};
-use crate::sys::errno::Errno;
+use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
 use crate::victim::{Candidate, Protection};
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 /// Sends a line to the helper: `say!(helper, Info, "{} of {}", a, b)`.
@@ -161,7 +160,7 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 #[inline(never)]
 fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
     let StallLimits { mem, share, window } = limits.stall;
-    for (name, share) in [("SIGTERM", share.term), ("SIGKILL", share.kill)] {
+    for &(name, share) in &[("SIGTERM", share.term), ("SIGKILL", share.kill)] {
         if let Some(share) = share {
             say!(
                 helper,
@@ -198,7 +197,6 @@ impl fmt::Display for Rival {
 
 /// A refusal that the guard lives with.
 pub fn without(helper: &mut Helper, what: &str, error: io::Error) {
-    let error = Errno(&error);
     say!(helper, Warning, "warning: {what}: {error}; going on without it");
 }
 
@@ -214,8 +212,7 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
 
 /// Why stalls are not noticed.
 #[inline(never)]
-pub fn no_stalls(helper: &mut Helper, error: &io::Error) {
-    let error = Errno(error);
+pub fn no_stalls(helper: &mut Helper, error: io::Error) {
     say!(
         helper,
         Notice,
@@ -225,8 +222,8 @@ pub fn no_stalls(helper: &mut Helper, error: &io::Error) {
 }
 
 #[inline(never)]
-pub fn no_stalls_of(helper: &mut Helper, cgroup: &Cgroup, error: &io::Error) {
-    let (path, error) = (Escaped(cgroup.path()), Errno(error));
+pub fn no_stalls_of(helper: &mut Helper, cgroup: &Cgroup, error: io::Error) {
+    let path = Escaped(cgroup.path());
     say!(
         helper,
         Notice,
@@ -410,8 +407,8 @@ pub fn stuck(helper: &mut Helper, pid: Pid) {
 }
 
 /// A process that may not be signalled would be chosen again and again.
-pub fn not_permitted(helper: &mut Helper, pid: Pid, error: &io::Error) {
-    say!(helper, Warning, "cannot signal process {pid}: {}: left alone", Errno(error));
+pub fn not_permitted(helper: &mut Helper, pid: Pid, error: io::Error) {
+    say!(helper, Warning, "cannot signal process {pid}: {error}: left alone");
 }
 
 /// What was refused of `-p`: niceness and `oom_score_adj`.

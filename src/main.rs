@@ -74,12 +74,9 @@ use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
 use sources::Sources;
-use std::ffi::OsString;
 use std::fmt;
-use std::io;
-use std::os::unix::ffi::OsStringExt;
-use sys::errno::{is_broken_pipe, Errno};
-use sys::{fd, machine, process};
+use sys::errno::is_broken_pipe;
+use sys::{fd, io, machine, process};
 use victim::Scale;
 
 /// Status of what cannot run, and of wrong usage or configuration.
@@ -93,7 +90,7 @@ extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
     process::begin();
     // The loop runs where the stack is short again.
     if let Err(error) = prepare(&arguments).run() {
-        cannot("start", &error);
+        cannot("start", error);
     }
     0
 }
@@ -103,8 +100,7 @@ extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
 fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let mut arguments = arguments.texts();
     let program = arguments.next().unwrap_or_default();
-    let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
-    let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
+    let Some(request) = arguments::parse(&mut arguments, &mut complain) else { misused() };
     match request.task {
         Some(Task::Help) => print(&help()),
         Some(Task::Version) => {
@@ -126,7 +122,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let mut meminfo = match MemInfo::open(&mut proc) {
         Ok(meminfo) => meminfo,
-        Err(error) => cannot("read /proc/meminfo", &error),
+        Err(error) => cannot("read /proc/meminfo", error),
     };
     let cgroup = daemon::find_cgroup(&mut proc, &config);
     // A guard has its helper look, since that can hang.
@@ -136,13 +132,13 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let memory = match meminfo.read(&mut proc, cgroup.as_ref()) {
         Ok(Some(memory)) => memory,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
-        Err(error) => cannot("read /proc/meminfo", &error),
+        Err(error) => cannot("read /proc/meminfo", error),
     };
     if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
         misused();
     }
     let scale =
-        own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", &error));
+        own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
         for notice in &request.notices {
             complain(format_args!("notice: {notice}"));
@@ -159,7 +155,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         };
         match text {
             Ok(text) => print(text.as_bytes()),
-            Err(error) => cannot("list /proc", &error),
+            Err(error) => cannot("list /proc", error),
         }
     }
     let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
@@ -183,13 +179,13 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         sysrq,
         notices,
     };
-    Daemon::start(parts).unwrap_or_else(|error| cannot("start", &error))
+    Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }
 
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
 #[inline(never)]
 fn open_proc() -> Box<Proc> {
-    Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", &error)))
+    Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", error)))
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
@@ -209,8 +205,8 @@ fn warn(what: fmt::Arguments<'_>) {
 
 /// Says what was tried, and what the kernel said.
 #[inline(never)]
-fn cannot(what: &str, error: &io::Error) -> ! {
-    complain(format_args!("cannot {what}: {}", Errno(error)));
+fn cannot(what: &str, error: io::Error) -> ! {
+    complain(format_args!("cannot {what}: {error}"));
     process::exit(CANNOT);
 }
 
@@ -231,8 +227,8 @@ fn print(text: &[u8]) -> ! {
         match fd::write(fd::stdout(), rest) {
             Ok(len @ 1..) => rest = &rest[len..],
             Ok(_) => break,
-            Err(error) if is_broken_pipe(&error) => break,
-            Err(error) => cannot("write to standard output", &error),
+            Err(error) if is_broken_pipe(error) => break,
+            Err(error) => cannot("write to standard output", error),
         }
     }
     process::exit(0);
@@ -271,7 +267,7 @@ const WIDTH: usize = 90;
 fn push_option(text: &mut Vec<u8>, spec: &Spec) {
     let mut line = text.len();
     let mut comma = "  ";
-    for spelling in spec.spelled {
+    for spelling in spec.spellings() {
         push(text, &[comma, spelling]);
         comma = ", ";
     }

@@ -4,9 +4,9 @@
 use crate::bytes::Buf;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::sys::io;
 use crate::units::Pid;
 use crate::victim::{Protection, Rules};
-use std::io;
 
 /// By their names in `/proc/PID/comm`.
 const NAMES: [&str; 6] = ["earlyoom", "nohang", "systemd-oomd", "bustd", "oomd", OWN];

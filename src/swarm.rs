@@ -15,9 +15,9 @@ use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::scan::{self, Judge};
 use crate::sys::clock::HZ;
+use crate::sys::io;
 use crate::units::{KiB, Pid};
 use crate::victim::{Protection, Rules};
-use std::io;
 
 /// Fewer can be ended one by one, as twenty hogs that somebody starts at once. The smallest
 /// machines (64 MiB) have room for so many processes that hold half a MiB each.

@@ -13,12 +13,12 @@ use crate::procfs::status::Held;
 use crate::say;
 use crate::scan;
 use crate::stats::Reason;
-use crate::sys::errno::{self, Errno};
+use crate::sys::errno;
+use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
 use crate::units::KiB;
 use crate::victim::Candidate;
-use std::io;
 use std::os::fd::AsFd;
 
 /// A scan takes long enough for its result to have vanished; then it is made again.
@@ -100,7 +100,7 @@ impl Daemon {
             }
             let mut best = None;
             if let Err(error) = self.find(memory, &mut best) {
-                return self.wait_in_vain("list /proc", &error, memory);
+                return self.wait_in_vain("list /proc", error, memory);
             }
             let Some(candidate) = &mut best else {
                 // Somebody may have been spared only because the helper hangs.
@@ -133,9 +133,8 @@ impl Daemon {
     }
 
     #[inline(never)]
-    fn wait_in_vain(&mut self, what: &str, error: &io::Error, memory: &Memory) {
+    fn wait_in_vain(&mut self, what: &str, error: io::Error, memory: &Memory) {
         let seconds = self.machine.alone(memory, clock::now()).as_secs();
-        let error = Errno(error);
         say!(self.helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
     }
 
@@ -251,7 +250,7 @@ impl Daemon {
                 let anon = limit.less(memory.available).plus(KiB(1));
                 self.machine.delegated(Held { anon, ..Held::default() }, memory, now);
             }
-            Err(error) => self.wait_in_vain("write to /proc/sysrq-trigger", &error, memory),
+            Err(error) => self.wait_in_vain("write to /proc/sysrq-trigger", error, memory),
         }
     }
 }

@@ -259,11 +259,11 @@ impl Daemon {
     #[inline(never)]
     fn signal(&mut self, target: &Target, signal: Deadly) -> Result<(), Miss> {
         let Err(error) = target.signal(&mut self.proc, signal) else { return Ok(()) };
-        if !errno::is_not_permitted(&error) {
+        if !errno::is_not_permitted(error) {
             return Err(Miss::Gone);
         }
         self.machine.remember_left(target.id);
-        log::not_permitted(&mut self.helper, target.id.pid, &error);
+        log::not_permitted(&mut self.helper, target.id.pid, error);
         Err(Miss::Refused)
     }
 

@@ -17,7 +17,6 @@ use crate::procfs::status::Held;
 use crate::say;
 use crate::scan::{self, Shortlist};
 use crate::stats::Reason;
-use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
@@ -248,7 +247,6 @@ impl Daemon {
                 self.offenders.found = Some(Queue { list, next: 0, again_soon, hook_until });
             }
             Err(error) => {
-                let error = Errno(&error);
                 say!(self.helper, Error, "cannot list /proc for the limit: {error}; trying again");
             }
         }

@@ -27,8 +27,8 @@ use crate::respawn::Respawns;
 use crate::say;
 use crate::sources::Sources;
 use crate::stats::{Number, Stats};
-use crate::sys::errno::Errno;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
@@ -39,7 +39,6 @@ use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 use start::psi_trigger;
 pub use start::{find_cgroup, open_sysrq, Parts};
-use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -215,7 +214,6 @@ impl Daemon {
         } else if !was_blind {
             match read {
                 Err(error) => {
-                    let error = Errno(&error);
                     say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
                 Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),

@@ -10,11 +10,11 @@ use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::respawn;
 use crate::scan;
+use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::{Candidate, Protection};
-use std::io;
 
 impl Daemon {
     /// Whose child it is. Init has whoever lost a parent, and may never be ended.

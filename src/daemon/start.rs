@@ -21,8 +21,8 @@ use crate::rivals;
 use crate::say;
 use crate::sources::Sources;
 use crate::stats::Stats;
-use crate::sys::errno::Errno;
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
@@ -30,7 +30,6 @@ use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Levels, Moment, Percent, Pid};
 use crate::victim::Scale;
 use std::fmt::{self, Write};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -80,7 +79,7 @@ impl fmt::Display for NoSysrq {
             NoSysrq::Refused(error) => write!(
                 f,
                 "cannot open /proc/sysrq-trigger for --kernel-oom (needs root): {}",
-                Errno(error)
+                error
             ),
         }
     }
@@ -96,7 +95,6 @@ pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
 impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory. Not
     /// on the stack, whose pages the loop has a better use for.
-    #[inline(never)]
     pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
         let Parts { config, sources, mut proc, meminfo, cgroup, memory, .. } = parts;
         let filter = Filter::new(&config.patterns, &users_file(&config));
@@ -168,14 +166,14 @@ impl Daemon {
             // That one is not there was said.
             let counts = cgroup.is_named() && !cgroup.is_lost();
             if counts && !std::mem::replace(&mut self.said_unpressed, true) {
-                log::no_stalls_of(helper, cgroup, error);
+                log::no_stalls_of(helper, cgroup, *error);
             }
             watched = meminfo.watch_stalls(proc, None, window);
         }
         if let Err(error) = watched {
             let never = Percent::default();
             self.config.psi = Levels { term: never, kill: never };
-            log::no_stalls(&mut self.helper, &error);
+            log::no_stalls(&mut self.helper, error);
         }
     }
 

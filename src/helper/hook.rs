@@ -6,12 +6,11 @@ use super::outbox::Outboxes;
 use crate::bytes::Buf;
 use crate::event::Event;
 use crate::sys::clock;
-use crate::sys::errno::Errno;
 use crate::sys::fd;
+use crate::sys::io;
 use crate::sys::process::{self, Exit, Inherited};
 use crate::units::{Moment, Path, Pid};
 use std::fmt::{self, Write};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -58,6 +57,7 @@ impl Hooks {
     }
 
     /// Starts one. False, and a line that says why, if it does not run now.
+    #[inline(never)]
     pub fn start(
         &mut self,
         when: When,
@@ -80,7 +80,7 @@ impl Hooks {
                 true
             }
             Err(error) => {
-                say(out, about, format_args!("not run: cannot start it: {}", Errno(&error)));
+                say(out, about, format_args!("not run: cannot start it: {error}"));
                 false
             }
         }
@@ -129,8 +129,8 @@ fn why_it_failed(failure: &OwnedFd, about: About, out: &mut Outboxes<'_>) -> boo
     let mut number = [0; 4];
     let failed = matches!(fd::read(failure.as_fd(), &mut number), Ok(4));
     if failed {
-        let error = io::Error::from_raw_os_error(i32::from_ne_bytes(number));
-        say(out, about, format_args!("cannot be run: {}", Errno(&error)));
+        let error = io::Error::of(i32::from_ne_bytes(number));
+        say(out, about, format_args!("cannot be run: {error}"));
     }
     failed
 }
@@ -154,6 +154,7 @@ fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<
 }
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.
+#[inline(never)]
 fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     let reason = event.reason.word();
     // Of earlyoom's variables there are the first two of each.
@@ -174,11 +175,11 @@ fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     ];
     let mut all = Buf::new();
     all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
-    for (prefix, most) in [("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
-        for (key, number) in NUMBERS.iter().zip(numbers).take(most) {
+    for &(prefix, most) in &[("OOM_GUARD", usize::MAX), ("EARLYOOM", 2)] {
+        for (key, number) in NUMBERS.iter().zip(&numbers).take(most) {
             let _ = write!(all, "{prefix}_{key}={number}\0");
         }
-        for (key, text) in TEXTS.iter().zip(texts).take(most) {
+        for (key, text) in TEXTS.iter().zip(&texts).take(most) {
             let _ = write!(all, "{prefix}_{key}=");
             all.push(text);
             all.push(b"\0");

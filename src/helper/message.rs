@@ -3,10 +3,10 @@
 use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
 use crate::stats::PACKED;
+use crate::sys::io;
 use crate::sys::socket;
 use crate::units::{Identity, Pid};
 use std::fmt::{self, Write};
-use std::io;
 use std::os::fd::BorrowedFd;
 
 /// Longest line that is written; `proc(5)` names and a command line of 256 bytes, each

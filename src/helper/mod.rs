@@ -19,13 +19,13 @@ use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, KiB, Moment, Pid};
 use crate::victim::Remembered;
 use message::{kind, Message, LOST, NOBODY};
 pub use message::{line, Priority, When, Word, LINE};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 

@@ -9,7 +9,6 @@ use crate::event::Event;
 use crate::notify::{self, News};
 use crate::procfs::Proc;
 use crate::stats::Reason;
-use crate::sys::errno::Errno;
 use crate::sys::process::{self, Exit};
 use crate::sys::{arena, signal};
 use crate::units::Pid;
@@ -51,7 +50,6 @@ impl Notices {
         match started {
             Ok(pid) => *place = Some(pid),
             Err(error) => {
-                let error = Errno(&error);
                 let left_out = line(format_args!("notification left out: cannot fork: {error}"));
                 out.line(Priority::Warning, left_out.as_bytes());
             }

@@ -7,12 +7,12 @@
 use super::message::{line, Line, Priority, LINE, LOST};
 use crate::bytes::{self, Buf, Escaped};
 use crate::config::Outputs;
-use crate::sys::errno::{self, Errno};
+use crate::sys::errno;
 use crate::sys::fd::{self, Access, Waiter, Wish};
+use crate::sys::io;
 use crate::sys::{clock, socket};
 use crate::units::{Moment, Path, Pid, Timestamp};
 use std::fmt::Write;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl<'a> Outboxes<'a> {
             let may_wait = matches!(outbox.sink, Sink::File { .. });
             if with_files || !may_wait || outbox.bytes.room() < ENTRY {
                 if let Err(error) = outbox.flush() {
-                    stderr.line(Priority::Error, outbox.sink.trouble(&error).as_bytes());
+                    stderr.line(Priority::Error, outbox.sink.trouble(error).as_bytes());
                 }
             }
         }
@@ -171,7 +171,7 @@ impl<'a> Outbox<'a> {
                     self.bytes.drop_front(written);
                     self.in_trouble = false;
                 }
-                Err(error) if errno::is_for_later(&error) && self.sink.pollable().is_some() => {
+                Err(error) if errno::is_for_later(error) && self.sink.pollable().is_some() => {
                     break;
                 }
                 // Nobody will ever read it, or it is a file on a full disk.
@@ -284,7 +284,7 @@ impl Sink<'_> {
                     None => Err(errno::gone()),
                 };
                 match sent {
-                    Err(error) if !errno::is_for_later(&error) => {
+                    Err(error) if !errno::is_for_later(error) => {
                         // A syslogd that was started anew listens at another socket there.
                         let open = socket.insert(socket::connect(SYSLOG)?);
                         socket::send(open.as_fd(), line)?;
@@ -312,14 +312,14 @@ impl Sink<'_> {
         }
     }
 
-    fn trouble(&self, error: &io::Error) -> Line {
+    fn trouble(&self, error: io::Error) -> Line {
         let path = match self {
             Sink::Stderr(_) => &b"standard error"[..],
             Sink::File { path, .. } => path.as_bytes(),
             Sink::Syslog { .. } => SYSLOG.split_last().map_or(SYSLOG, |(_, path)| path),
         };
         let path = Escaped(path);
-        line(format_args!("warning: cannot write to {path}: {}; messages wait", Errno(error)))
+        line(format_args!("warning: cannot write to {path}: {error}; messages wait"))
     }
 }
 

@@ -12,10 +12,10 @@ use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::io;
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ impl Serving<'_> {
                         self.take(&message);
                     }
                 }
-                Err(error) if errno::is_for_later(&error) => {
+                Err(error) if errno::is_for_later(error) => {
                     // Once all that the watch wants is done: a disk may take its time.
                     self.write_stats();
                     self.outboxes.flush();
@@ -140,7 +140,7 @@ impl Serving<'_> {
     fn write_stats(&mut self) {
         let (Some(stats), Some(file)) = (self.stats.take(), &mut self.stats_file) else { return };
         if let Err(error) = file.write(&stats, self.proc) {
-            let text = file.trouble(&error);
+            let text = file.trouble(error);
             self.outboxes.line(Priority::Warning, text.as_bytes());
         }
     }
@@ -182,6 +182,7 @@ impl Serving<'_> {
         self.hooks.start(when, message.number, &orders, &event, &command, &mut self.outboxes)
     }
 
+    #[inline(never)]
     fn take(&mut self, message: &Message<'_>) {
         let Message { kind, id, number, text } = *message;
         match kind {
@@ -322,7 +323,7 @@ impl Release {
     /// Tries; true if another try makes sense.
     fn is_wanted(&self) -> bool {
         match process::release_memory(self.pidfd.as_fd()) {
-            Err(error) => errno::is_for_later(&error) && clock::now() < self.until,
+            Err(error) => errno::is_for_later(error) && clock::now() < self.until,
             Ok(()) => false,
         }
     }

@@ -5,12 +5,11 @@ use super::message::{line, Line};
 use crate::bytes::{Buf, Escaped};
 use crate::procfs::Proc;
 use crate::stats::{Page, Stats};
-use crate::sys::errno::Errno;
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{KiB, Path, Pid};
 use std::fmt::Write;
-use std::io;
 use std::os::fd::AsFd;
 
 /// Three times what all families take.
@@ -61,8 +60,8 @@ impl<'a> StatsFile<'a> {
         fd::rename(beside.as_bytes(), self.path.terminated())
     }
 
-    pub fn trouble(&self, error: &io::Error) -> Line {
+    pub fn trouble(&self, error: io::Error) -> Line {
         let path = Escaped(self.path.as_bytes());
-        line(format_args!("warning: cannot write {path}: {}; trying on", Errno(error)))
+        line(format_args!("warning: cannot write {path}: {error}; trying on"))
     }
 }

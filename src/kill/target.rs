@@ -4,9 +4,9 @@ use crate::procfs::Proc;
 use crate::sys::clock;
 use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
+use crate::sys::io;
 use crate::sys::process::{self, Deadly, Order};
 use crate::units::{Identity, Moment, Pid};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Target {
     pub fn open(proc: &mut Proc, id: Identity) -> io::Result<Target> {
         let pidfd = match process::pidfd_open(id.pid) {
             Ok(pidfd) => Some(pidfd),
-            Err(error) if errno::is_gone(&error) => return Err(error),
+            Err(error) if errno::is_gone(error) => return Err(error),
             Err(_) => None,
         };
         if !proc.is_running(id)? {
@@ -75,7 +75,7 @@ impl Target {
         if let Some(pidfd) = &self.pidfd {
             match process::pidfd_send(pidfd.as_fd(), order) {
                 // A filter may know pidfd_open and not this call.
-                Err(error) if errno::is_missing_call(&error) => {}
+                Err(error) if errno::is_missing_call(error) => {}
                 result => return result,
             }
         }

@@ -8,10 +8,10 @@ use super::address;
 use super::wire::{self, Incoming, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::io;
 use crate::sys::{clock, errno, process, socket};
 use crate::units::Moment;
 use std::fmt::{self, Display};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -189,7 +189,7 @@ impl Bus {
         while !bytes.is_empty() {
             match socket::send_part(self.socket.as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(error) => self.wait(&error, Wish::Writable)?,
+                Err(error) => self.wait(error, Wish::Writable)?,
             }
         }
         Ok(())
@@ -211,13 +211,13 @@ impl Bus {
                     self.inbox.extend_from_slice(&buf[..len]);
                     return Ok(());
                 }
-                Err(error) => self.wait(&error, Wish::Readable)?,
+                Err(error) => self.wait(error, Wish::Readable)?,
             }
         }
     }
 
     /// After a call that failed: waits until it may be made again, if ever.
-    fn wait(&self, error: &io::Error, wish: Wish) -> Result<(), Fault> {
+    fn wait(&self, error: io::Error, wish: Wish) -> Result<(), Fault> {
         let now = clock::now();
         if !errno::is_for_later(error) {
             return Err(Fault::HungUp);
@@ -245,7 +245,7 @@ fn connect(name: &[u8], owner: Option<u32>, end: Moment) -> Result<OwnedFd, Faul
                 let is_meant = owner.is_none() || owner == peer;
                 return is_meant.then_some(socket).ok_or(Fault::NoBus);
             }
-            Err(error) if !errno::is_for_later(&error) => return Err(Fault::NoBus),
+            Err(error) if !errno::is_for_later(error) => return Err(Fault::NoBus),
             Err(_) if clock::now() >= end => return Err(Fault::Silent),
             Err(_) => Waiter::<1>::new().wait(Some(AGAIN)),
         }

@@ -204,6 +204,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline(never)]
     fn apply(&self, settings: &mut Settings, text: &[u8]) -> Result<(), Fault> {
         let inside = match *self {
             Kind::Percents(most, set) => {
@@ -263,8 +264,8 @@ impl Kind {
 }
 
 pub struct Spec {
-    /// Short ones first.
-    pub spelled: &'static [&'static str],
+    /// With blanks between them, short ones first.
+    pub spelled: &'static str,
     /// What it is called in the environment and in files, after `PREFIX`; empty for what is
     /// no setting.
     pub key: &'static str,
@@ -308,6 +309,10 @@ impl From<Fault> for Wrong {
 }
 
 impl Spec {
+    pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
+        self.spelled.split_ascii_whitespace()
+    }
+
     /// Sets what `text` says; `None` is a switch that is simply given. What is wrong may have
     /// been set, too.
     pub fn apply(&self, settings: &mut Settings, text: Option<&[u8]>) -> Result<(), Wrong> {
@@ -422,9 +427,16 @@ impl Section {
     }
 }
 
-/// `-m` or `--mem`.
-pub fn by_spelling(spelling: &str) -> Option<&'static Spec> {
-    TABLE.iter().find(|spec| spec.spelled.contains(&spelling))
+/// `-m` or `--mem`, and that spelling.
+pub fn by_spelling(text: &[u8]) -> Option<(&'static Spec, &'static str)> {
+    for spec in TABLE {
+        for spelling in spec.spellings() {
+            if spelling.as_bytes() == text {
+                return Some((spec, spelling));
+            }
+        }
+    }
+    None
 }
 
 /// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
@@ -449,7 +461,7 @@ fn unnumbered(key: &[u8]) -> &[u8] {
 pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
     let mut nearest = Nearest { found: None, distance: usize::MAX };
     for spec in TABLE {
-        for spelling in spec.spelled {
+        for spelling in spec.spellings() {
             if let Some(long) = spelling.strip_prefix("--") {
                 nearest.hear_of(name, long);
             }
@@ -486,7 +498,7 @@ impl Nearest {
     fn hear_of(&mut self, name: &[u8], known: &'static str) {
         let bytes = known.as_bytes();
         let begin = &bytes[..bytes.len().min(name.len())];
-        let distance = match name.len() > 2 && begin.eq_ignore_ascii_case(name) {
+        let distance = match name.len() > 2 && distance(name, begin) == 0 {
             true => 0,
             false => distance(name, bytes),
         };
@@ -524,7 +536,7 @@ mod tests {
 
     #[test]
     fn no_spelling_stands_twice() {
-        let all: Vec<_> = TABLE.iter().flat_map(|spec| spec.spelled).collect();
+        let all: Vec<_> = TABLE.iter().flat_map(Spec::spellings).collect();
         assert_eq!(all.len(), all.iter().collect::<std::collections::HashSet<_>>().len());
     }
 
@@ -539,7 +551,7 @@ mod tests {
     fn the_readme_tells_every_option_and_its_default() {
         let readme = include_str!("../../README.md");
         for spec in TABLE.iter().filter(|spec| spec.section.is_some()) {
-            let long = spec.spelled.iter().find(|spelling| spelling.starts_with("--")).unwrap();
+            let long = spec.spellings().find(|spelling| spelling.starts_with("--")).unwrap();
             assert!(readme.contains(long), "{spec:?}");
         }
     }
@@ -582,7 +594,7 @@ mod tests {
 
     #[test]
     fn every_word_has_room() {
-        let words = TABLE.iter().flat_map(|spec| spec.spelled.iter().chain([&spec.key]));
-        assert!(words.chain([&PREFIX]).all(|word| word.len() < LONGEST));
+        let words = TABLE.iter().flat_map(|spec| spec.spellings().chain([spec.key]));
+        assert!(words.chain([PREFIX]).all(|word| word.len() < LONGEST));
     }
 }

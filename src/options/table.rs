@@ -14,7 +14,7 @@ const LEAST_WINDOW: Duration = Duration::from_millis(500);
 
 pub static TABLE: &[Spec] = &[
     Spec {
-        spelled: &["-m", "--mem"],
+        spelled: "-m --mem",
         key: "MEM_THRESHOLD",
         effect: Effect::Value {
             name: "PERCENT[,KILL]",
@@ -29,7 +29,7 @@ pub static TABLE: &[Spec] = &[
                below KILL; KILL is half of PERCENT unless given, 0 is never",
     },
     Spec {
-        spelled: &["-s", "--swap"],
+        spelled: "-s --swap",
         key: "SWAP_THRESHOLD",
         effect: Effect::Value {
             name: "PERCENT[,KILL]",
@@ -42,7 +42,7 @@ pub static TABLE: &[Spec] = &[
                100: whatever the swap",
     },
     Spec {
-        spelled: &["-M", "--mem-size"],
+        spelled: "-M --mem-size",
         key: "MEM_SIZE",
         effect: Effect::Value {
             name: "SIZE[,KILL]",
@@ -55,7 +55,7 @@ pub static TABLE: &[Spec] = &[
         help: "absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts",
     },
     Spec {
-        spelled: &["-S", "--swap-size"],
+        spelled: "-S --swap-size",
         key: "SWAP_SIZE",
         effect: Effect::Value {
             name: "SIZE[,KILL]",
@@ -68,7 +68,7 @@ pub static TABLE: &[Spec] = &[
         help: "absolute, for free swap; with -s the lower one counts",
     },
     Spec {
-        spelled: &["--psi"],
+        spelled: "--psi",
         key: "PSI",
         effect: Effect::Value {
             name: "PERCENT[,KILL]",
@@ -83,7 +83,7 @@ pub static TABLE: &[Spec] = &[
                swap four times); most hard work shows up to 7, thrashing 50 and more; 0: off",
     },
     Spec {
-        spelled: &["--psi-window"],
+        spelled: "--psi-window",
         key: "PSI_WINDOW",
         effect: Effect::Value {
             name: "SECONDS",
@@ -95,7 +95,7 @@ pub static TABLE: &[Spec] = &[
         help: "over how long the stall is measured",
     },
     Spec {
-        spelled: &["--process-limit"],
+        spelled: "--process-limit",
         key: "PROCESS_LIMIT",
         effect: Effect::Value {
             name: "SIZE",
@@ -107,7 +107,7 @@ pub static TABLE: &[Spec] = &[
         help: "end any process whose RSS exceeds SIZE, the largest first, whatever memory does",
     },
     Spec {
-        spelled: &["--threshold"],
+        spelled: "--threshold",
         key: "THRESHOLD",
         effect: Effect::Value {
             name: "GB",
@@ -119,7 +119,7 @@ pub static TABLE: &[Spec] = &[
         help: "the same in GiB",
     },
     Spec {
-        spelled: &["--interval"],
+        spelled: "--interval",
         key: "INTERVAL",
         effect: Effect::Value {
             name: "SECONDS",
@@ -131,7 +131,7 @@ pub static TABLE: &[Spec] = &[
         help: "how often that limit is checked",
     },
     Spec {
-        spelled: &["--watch"],
+        spelled: "--watch",
         key: "WATCH",
         effect: Effect::Value { name: "WHAT", expects: "memory, limit or both", kind: Kind::Watch },
         section: Some(Section::Limit),
@@ -139,7 +139,7 @@ pub static TABLE: &[Spec] = &[
         help: "which of the two jobs to do: memory, limit or both",
     },
     Spec {
-        spelled: &["--prefer"],
+        spelled: "--prefer",
         key: "PREFER",
         effect: Effect::Pattern(|settings| &mut settings.patterns.prefer),
         section: Some(Section::Choosing),
@@ -147,7 +147,7 @@ pub static TABLE: &[Spec] = &[
         help: "raise a matching process by 300 points (3/10 of memory); may be repeated",
     },
     Spec {
-        spelled: &["--avoid"],
+        spelled: "--avoid",
         key: "AVOID",
         effect: Effect::Pattern(|settings| &mut settings.patterns.avoid),
         section: Some(Section::Choosing),
@@ -155,7 +155,7 @@ pub static TABLE: &[Spec] = &[
         help: "lower it by 300 points; may be repeated",
     },
     Spec {
-        spelled: &["--ignore"],
+        spelled: "--ignore",
         key: "IGNORE",
         effect: Effect::Pattern(|settings| &mut settings.patterns.ignore),
         section: Some(Section::Choosing),
@@ -163,7 +163,7 @@ pub static TABLE: &[Spec] = &[
         help: "never kill it; may be repeated",
     },
     Spec {
-        spelled: &["--only"],
+        spelled: "--only",
         key: "ONLY",
         effect: Effect::Pattern(|settings| &mut settings.patterns.only),
         section: Some(Section::Choosing),
@@ -171,7 +171,7 @@ pub static TABLE: &[Spec] = &[
         help: "kill nothing else; may be repeated",
     },
     Spec {
-        spelled: &["--sort-by-rss"],
+        spelled: "--sort-by-rss",
         key: "SORT_BY_RSS",
         effect: Effect::Switch(|settings, on| settings.sort_by_rss = on),
         section: Some(Section::Choosing),
@@ -179,7 +179,7 @@ pub static TABLE: &[Spec] = &[
         help: "rank by resident memory instead of the kernel's oom_score",
     },
     Spec {
-        spelled: &["--cgroup"],
+        spelled: "--cgroup",
         key: "CGROUP",
         effect: Effect::Value {
             name: "PATH",
@@ -192,7 +192,7 @@ pub static TABLE: &[Spec] = &[
                without it that of the container, if the guard is in one that has a limit",
     },
     Spec {
-        spelled: &["--ignore-root-user"],
+        spelled: "--ignore-root-user",
         key: "IGNORE_ROOT_USER",
         effect: Effect::Switch(|settings, on| settings.ignore_root_user = on),
         section: Some(Section::Choosing),
@@ -200,7 +200,7 @@ pub static TABLE: &[Spec] = &[
         help: "never kill root's processes",
     },
     Spec {
-        spelled: &["--ignore-positive-adj"],
+        spelled: "--ignore-positive-adj",
         key: "IGNORE_POSITIVE_ADJ",
         effect: Effect::Switch(|settings, on| settings.ignore_positive_adj = on),
         section: Some(Section::Choosing),
@@ -208,7 +208,7 @@ pub static TABLE: &[Spec] = &[
         help: "count a positive oom_score_adj as 0",
     },
     Spec {
-        spelled: &["--min-rss"],
+        spelled: "--min-rss",
         key: "MIN_RSS",
         effect: Effect::Value {
             name: "SIZE",
@@ -220,7 +220,7 @@ pub static TABLE: &[Spec] = &[
         help: "spare processes smaller than this while a larger candidate exists; 0: off",
     },
     Spec {
-        spelled: &["-g", "--kill-group"],
+        spelled: "-g --kill-group",
         key: "KILL_GROUP",
         effect: Effect::Switch(|settings, on| settings.kill_group = on),
         section: Some(Section::Ending),
@@ -228,7 +228,7 @@ pub static TABLE: &[Spec] = &[
         help: "signal the victim's whole process group",
     },
     Spec {
-        spelled: &["--dryrun", "--dry-run"],
+        spelled: "--dryrun --dry-run",
         key: "DRY_RUN",
         effect: Effect::Switch(|settings, on| settings.dryrun = on),
         section: Some(Section::Ending),
@@ -236,7 +236,7 @@ pub static TABLE: &[Spec] = &[
         help: "say what would be killed, kill nothing",
     },
     Spec {
-        spelled: &["--grace"],
+        spelled: "--grace",
         key: "GRACE",
         effect: Effect::Value {
             name: "SECONDS",
@@ -251,7 +251,7 @@ pub static TABLE: &[Spec] = &[
                limit; 0: never by time",
     },
     Spec {
-        spelled: &["--cooldown"],
+        spelled: "--cooldown",
         key: "COOLDOWN",
         effect: Effect::Value {
             name: "SECONDS",
@@ -263,7 +263,7 @@ pub static TABLE: &[Spec] = &[
         help: "least time between one victim's end and the next SIGTERM",
     },
     Spec {
-        spelled: &["--kernel-oom"],
+        spelled: "--kernel-oom",
         key: "KERNEL_OOM",
         effect: Effect::Switch(|settings, on| settings.kernel_oom = on),
         section: Some(Section::Ending),
@@ -271,7 +271,7 @@ pub static TABLE: &[Spec] = &[
         help: "let the kernel choose and kill (/proc/sysrq-trigger; root, Linux 5.17+)",
     },
     Spec {
-        spelled: &["-P", "--pre-kill", "--pre-kill-script"],
+        spelled: "-P --pre-kill --pre-kill-script",
         key: "PRE_KILL_SCRIPT",
         effect: Effect::Value {
             name: "SCRIPT",
@@ -283,7 +283,7 @@ pub static TABLE: &[Spec] = &[
         help: "run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all",
     },
     Spec {
-        spelled: &["-N", "--post-kill", "--post-kill-script"],
+        spelled: "-N --post-kill --post-kill-script",
         key: "POST_KILL_SCRIPT",
         effect: Effect::Value {
             name: "SCRIPT",
@@ -295,7 +295,7 @@ pub static TABLE: &[Spec] = &[
         help: "run after the end of the process",
     },
     Spec {
-        spelled: &["--hook-timeout"],
+        spelled: "--hook-timeout",
         key: "HOOK_TIMEOUT",
         effect: Effect::Value {
             name: "SECONDS",
@@ -307,7 +307,7 @@ pub static TABLE: &[Spec] = &[
         help: "a hook still running by then is killed",
     },
     Spec {
-        spelled: &["-n", "--notify"],
+        spelled: "-n --notify",
         key: "NOTIFY",
         effect: Effect::Switch(|settings, on| settings.notify = on),
         section: Some(Section::Hooks),
@@ -315,7 +315,7 @@ pub static TABLE: &[Spec] = &[
         help: "desktop notification over D-Bus to everyone who is logged in",
     },
     Spec {
-        spelled: &["-r", "--report"],
+        spelled: "-r --report",
         key: "REPORT_INTERVAL",
         effect: Effect::Value {
             name: "SECONDS",
@@ -329,7 +329,7 @@ pub static TABLE: &[Spec] = &[
         help: "print the state of memory that often; 0: never",
     },
     Spec {
-        spelled: &["-d", "--debug"],
+        spelled: "-d --debug",
         key: "DEBUG",
         effect: Effect::Switch(|settings, on| settings.debug = on),
         section: Some(Section::Messages),
@@ -337,7 +337,7 @@ pub static TABLE: &[Spec] = &[
         help: "print each look, each candidate and each decision",
     },
     Spec {
-        spelled: &["--syslog"],
+        spelled: "--syslog",
         key: "SYSLOG",
         effect: Effect::Switch(|settings, on| settings.outputs.syslog = on),
         section: Some(Section::Messages),
@@ -345,7 +345,7 @@ pub static TABLE: &[Spec] = &[
         help: "messages to /dev/log with priorities, instead of stderr",
     },
     Spec {
-        spelled: &["--log-file"],
+        spelled: "--log-file",
         key: "LOG_FILE",
         effect: Effect::Value {
             name: "PATH",
@@ -359,7 +359,7 @@ pub static TABLE: &[Spec] = &[
                terminal; opened anew on SIGHUP",
     },
     Spec {
-        spelled: &["--stats-file"],
+        spelled: "--stats-file",
         key: "STATS_FILE",
         effect: Effect::Value {
             name: "PATH",
@@ -371,7 +371,7 @@ pub static TABLE: &[Spec] = &[
         help: "keep a file in Prometheus text format, replaced every 15 seconds and at every kill",
     },
     Spec {
-        spelled: &["-p", "--priority"],
+        spelled: "-p --priority",
         key: "PRIORITY",
         effect: Effect::Switch(|settings, on| settings.priority = on.then_some(HIGHEST)),
         section: Some(Section::Guard),
@@ -379,7 +379,7 @@ pub static TABLE: &[Spec] = &[
         help: "niceness -20 and oom_score_adj -100 for the guard",
     },
     Spec {
-        spelled: &["--set-priority"],
+        spelled: "--set-priority",
         key: "SET_PRIORITY",
         effect: Effect::Value {
             name: "N",
@@ -391,7 +391,7 @@ pub static TABLE: &[Spec] = &[
         help: "-p with another niceness",
     },
     Spec {
-        spelled: &["-c", "--config"],
+        spelled: "-c --config",
         key: "CONFIG",
         effect: Effect::Config,
         section: Some(Section::Guard),
@@ -401,7 +401,7 @@ pub static TABLE: &[Spec] = &[
                none: no file",
     },
     Spec {
-        spelled: &["--check"],
+        spelled: "--check",
         key: "",
         effect: Effect::Task(Task::Check),
         section: Some(Section::Guard),
@@ -410,7 +410,7 @@ pub static TABLE: &[Spec] = &[
                settings in force; exit",
     },
     Spec {
-        spelled: &["--explain"],
+        spelled: "--explain",
         key: "",
         effect: Effect::Task(Task::Explain),
         section: Some(Section::Guard),
@@ -419,7 +419,7 @@ pub static TABLE: &[Spec] = &[
                be killed now and why; with -d all of them",
     },
     Spec {
-        spelled: &["-v", "-V", "--version"],
+        spelled: "-v -V --version",
         key: "",
         effect: Effect::Task(Task::Version),
         section: Some(Section::Guard),
@@ -427,7 +427,7 @@ pub static TABLE: &[Spec] = &[
         help: "print the version",
     },
     Spec {
-        spelled: &["-h", "--help"],
+        spelled: "-h --help",
         key: "",
         effect: Effect::Task(Task::Help),
         section: Some(Section::Guard),
@@ -435,7 +435,7 @@ pub static TABLE: &[Spec] = &[
         help: "print this help",
     },
     Spec {
-        spelled: &["-k"],
+        spelled: "-k",
         key: "",
         effect: Effect::Obsolete(
             "-k is an old option of earlyoom and does nothing here; --kernel-oom does it",
@@ -445,7 +445,7 @@ pub static TABLE: &[Spec] = &[
         help: "",
     },
     Spec {
-        spelled: &["-i"],
+        spelled: "-i",
         key: "",
         effect: Effect::Obsolete(
             "-i is an old option of earlyoom and does nothing here; --ignore-positive-adj does it",

@@ -10,9 +10,9 @@ use super::{terminated, unescaped, LongPath, Path, Proc};
 use crate::bytes;
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::units::{self, KiB, Pid};
 use std::cell::Cell;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A longer one counts as not there: of those that container managers make none has 300 bytes.

@@ -8,8 +8,8 @@ use super::Proc;
 use crate::bytes;
 use crate::sys::clock;
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::units::{KiB, Percent};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 

@@ -18,9 +18,9 @@ use crate::bytes::{self, Buf};
 use crate::sys::c_path;
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access, Owner};
+use crate::sys::io;
 use crate::units::Pid;
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Longest path here is `4194304/task/4194304/stat` (pid_max is at most 2^22, proc(5))

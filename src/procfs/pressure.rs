@@ -6,8 +6,8 @@ use crate::bytes;
 use crate::stall::Meter;
 use crate::sys::errno::gone;
 use crate::sys::fd;
+use crate::sys::io;
 use crate::units::{Moment, Percent};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 

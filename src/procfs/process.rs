@@ -7,8 +7,8 @@ use super::{process_path, terminated, Path, Proc};
 use crate::bytes::{self, AnyBuf, Buf, Parts};
 use crate::sys::errno::{self, gone};
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::units::{Identity, Pid};
-use std::io;
 use std::os::fd::AsFd;
 
 /// As much of a command line as patterns see: the arguments that tell processes of one
@@ -74,7 +74,7 @@ impl Proc {
     pub fn is_running(&mut self, id: Identity) -> io::Result<bool> {
         match self.stat(id.pid) {
             Ok(stat) => Ok(stat.id == id && !stat.is_gone()),
-            Err(error) if errno::is_gone(&error) => Ok(false),
+            Err(error) if errno::is_gone(error) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -5,8 +5,8 @@
 
 use super::{Path, Proc};
 use crate::bytes;
+use crate::sys::io;
 use crate::units::Moment;
-use std::io;
 use std::time::Duration;
 
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a

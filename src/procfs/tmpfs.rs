@@ -6,8 +6,8 @@
 use super::{unescaped, LongPath, Path, Proc};
 use crate::bytes;
 use crate::sys::fd;
+use crate::sys::io;
 use crate::units::KiB;
-use std::io;
 
 /// Mounts that are told apart; of more than this, one that is mounted twice counts twice.
 const MOUNTS: usize = 64;

@@ -3,8 +3,8 @@
 use super::Proc;
 use crate::bytes::{self, Parts};
 use crate::sys::fd;
+use crate::sys::io;
 use crate::units::Pid;
-use std::io;
 use std::os::fd::AsFd;
 
 /// Room for about 340 entries of `/proc` (24 bytes each) in one call; a larger buffer

@@ -12,11 +12,11 @@ use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
+use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{KiB, Pid};
 use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
 pub use shortlist::Shortlist;
-use std::io;
 
 /// What one search cost.
 pub struct Cost {
@@ -345,7 +345,7 @@ pub fn exemption(
     let pid = stat.id.pid;
     match proc.oom_score_adj(pid) {
         Ok(-1000) => return Some(Protection::Exempt),
-        Err(error) if errno::is_gone(&error) => return Some(Protection::Gone),
+        Err(error) if errno::is_gone(error) => return Some(Protection::Gone),
         _ => {}
     }
     if rules.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {

@@ -13,7 +13,7 @@ pub use file::is_plain;
 
 use crate::bytes::Escaped;
 use crate::options::{self, Effect, Settings, Spec, Wrong, PREFIX};
-use crate::sys::errno::{self, Errno};
+use crate::sys::errno;
 use crate::sys::{fd, process};
 use crate::units::Path;
 use std::fmt;
@@ -135,12 +135,12 @@ impl ConfigFile {
             Ok(Some(text)) if text.len() <= LONGEST => return Some(text),
             Ok(Some(_)) => &TOO_LARGE,
             Ok(None) => &NO_FILE,
-            Err(missing) if self.may_be_missing && errno::is_gone(&missing) => {
+            Err(missing) if self.may_be_missing && errno::is_gone(missing) => {
                 return Some(Vec::new())
             }
             Err(other) => {
                 error = other;
-                &Errno(&error)
+                &error
             }
         };
         tell(format_args!("{}: cannot read it: {why}", self.name()));
@@ -168,6 +168,7 @@ pub struct Sources {
 
 impl Sources {
     /// `program` is what it was called as, perhaps with a path.
+    #[inline(never)]
     pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
         let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());

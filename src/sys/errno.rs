@@ -1,11 +1,27 @@
-//! Names of errors, since `io::Error` allocates when it is printed and the C library's
-//! words differ from one to the next.
+//! Errors of calls and their names, since `io::Error` allocates when it is printed and the C
+//! library's words differ from one to the next.
 
 use std::fmt;
-use std::io;
 
-/// `EPERM (not permitted)`, or `errno 123` for one that the table lacks.
-pub struct Errno<'a>(pub &'a io::Error);
+/// Why a call failed. Shown as `EPERM (not permitted)`, or `errno 123` for one that the table
+/// lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(i32);
+
+impl Errno {
+    pub const fn of(number: i32) -> Errno {
+        Errno(number)
+    }
+
+    /// Of the call that has just failed.
+    pub(super) fn last() -> Errno {
+        Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+}
 
 /// The errors that the calls of this program are documented to give.
 const NAMES: [(i32, &str); 32] = [
@@ -43,61 +59,58 @@ const NAMES: [(i32, &str); 32] = [
     (libc::ELOOP, "ELOOP (a link)"),
 ];
 
-impl fmt::Display for Errno<'_> {
+impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(number) = self.0.raw_os_error() else {
-            return f.write_str("unexpected end");
-        };
-        match NAMES.iter().find(|(errno, _)| *errno == number) {
+        match NAMES.iter().find(|(errno, _)| *errno == self.0) {
             Some((_, name)) => f.write_str(name),
-            None => write!(f, "errno {number}"),
+            None => write!(f, "errno {}", self.0),
         }
     }
 }
 
 /// The error of a process that is not there.
-pub fn gone() -> io::Error {
-    io::Error::from_raw_os_error(libc::ESRCH)
+pub fn gone() -> Errno {
+    Errno(libc::ESRCH)
 }
 
 /// The error of a file that took only a part.
-pub fn no_space() -> io::Error {
-    io::Error::from_raw_os_error(libc::ENOSPC)
+pub fn no_space() -> Errno {
+    Errno(libc::ENOSPC)
 }
 
 /// The error of a call that would have to wait.
-pub fn for_later() -> io::Error {
-    io::Error::from_raw_os_error(libc::EAGAIN)
+pub fn for_later() -> Errno {
+    Errno(libc::EAGAIN)
 }
 
 /// The process is not there (any more): it has no directory in `/proc` (ENOENT), or it
 /// went between opening and reading (ESRCH).
-pub fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+pub fn is_gone(error: Errno) -> bool {
+    matches!(error.0, libc::ENOENT | libc::ESRCH)
 }
 
-pub fn is_not_permitted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+pub fn is_not_permitted(error: Errno) -> bool {
+    matches!(error.0, libc::EPERM | libc::EACCES)
 }
 
-pub fn is_invalid(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINVAL)
+pub fn is_invalid(error: Errno) -> bool {
+    error.0 == libc::EINVAL
 }
 
 /// The reader of a pipe has gone.
-pub fn is_broken_pipe(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EPIPE)
+pub fn is_broken_pipe(error: Errno) -> bool {
+    error.0 == libc::EPIPE
 }
 
 /// The call would have had to wait, or the kernel is short of something for now.
-pub fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+pub fn is_for_later(error: Errno) -> bool {
+    matches!(error.0, libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
 }
 
 /// The kernel knows no such call: too old, or a filter (seccomp) answers in its place,
 /// usually with EPERM.
-pub fn is_missing_call(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL))
+pub fn is_missing_call(error: Errno) -> bool {
+    matches!(error.0, libc::ENOSYS | libc::EPERM | libc::EINVAL)
 }
 
 #[cfg(test)]
@@ -106,7 +119,7 @@ mod tests {
 
     #[test]
     fn known_errors_have_names_and_others_a_number() {
-        let shown = |errno| Errno(&io::Error::from_raw_os_error(errno)).to_string();
+        let shown = |errno| Errno(errno).to_string();
         assert_eq!(shown(libc::EPERM), "EPERM (not permitted)");
         assert_eq!(shown(4095), "errno 4095");
     }

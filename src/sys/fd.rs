@@ -1,8 +1,8 @@
 //! Descriptors: open, read, write, list a directory, wait.
 
+use super::io;
 use super::{check, retry};
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub fn check_program(path: &[u8]) -> io::Result<()> {
     check(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())?;
     match found.is_regular() {
         true => Ok(()),
-        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        false => Err(io::Error::of(libc::EISDIR)),
     }
 }
 

@@ -2,10 +2,10 @@
 //! memory at all.
 
 use super::fd::{self, Access};
+use super::io;
 use super::{arena, c_path, check, clock, errno, machine, maps};
 use crate::bytes;
 use crate::units::KiB;
-use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub fn lock() -> io::Result<()> {
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE;
     // SAFETY: takes no pointer.
     match check(unsafe { libc::mlockall(all | libc::MCL_ONFAULT) }.into()) {
-        Err(error) if errno::is_invalid(&error) => {
+        Err(error) if errno::is_invalid(error) => {
             // SAFETY: takes no pointer.
             check(unsafe { libc::mlockall(all) }.into()).map(drop)
         }

@@ -1,7 +1,7 @@
 //! The only room with `libc` and `unsafe`: small safe functions over the system calls
 //! that the guard needs.
 //!
-//! -1 becomes an `io::Error` in `check`, and an interrupted call is made again in
+//! -1 becomes an error in `check`, and an interrupted call is made again in
 //! `retry`; no other place decides either. Never words a message, never decides.
 
 #![allow(unsafe_code)]
@@ -10,6 +10,7 @@ pub mod arena;
 pub mod clock;
 pub mod errno;
 pub mod fd;
+pub mod io;
 pub mod machine;
 mod maps;
 pub mod memory;
@@ -18,12 +19,11 @@ pub mod signal;
 pub mod socket;
 
 use std::ffi::CStr;
-use std::io;
 
 /// The one place where -1 becomes an error.
 #[inline(never)]
 fn check(result: libc::c_long) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+    usize::try_from(result).map_err(|_| io::Error::last())
 }
 
 /// The one policy for EINTR: make the call again. Waiting with a timeout does not go
@@ -31,7 +31,7 @@ fn check(result: libc::c_long) -> io::Result<usize> {
 fn retry(call: impl Fn() -> libc::c_long) -> io::Result<usize> {
     loop {
         match check(call()) {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+            Err(error) if error == io::Error::of(libc::EINTR) => continue,
             result => return result,
         }
     }
@@ -39,7 +39,7 @@ fn retry(call: impl Fn() -> libc::c_long) -> io::Result<usize> {
 
 /// `path` as the kernel takes it; EINVAL unless it ends with its one NUL.
 fn terminated(path: &[u8]) -> io::Result<&CStr> {
-    CStr::from_bytes_with_nul(path).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+    CStr::from_bytes_with_nul(path).map_err(|_| io::Error::of(libc::EINVAL))
 }
 
 /// A path of the source, written with its ending NUL.

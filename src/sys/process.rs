@@ -4,10 +4,10 @@ use super::check;
 #[cfg(feature = "dbus-notify")]
 use super::fd::Owner;
 use super::fd::{self, Access};
+use super::io;
 use super::signal;
 use crate::units::Pid;
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -131,7 +131,7 @@ pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::R
 fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     #[cfg(test)]
     if threads()? != 1 {
-        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        return Err(io::Error::of(libc::EBUSY));
     }
     // SAFETY: this is the only thread; nothing in the program starts another.
     let pid = Pid::new(check(unsafe { libc::fork() }.into())? as i64);
@@ -300,8 +300,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         close_all_but(Some(theirs.as_fd()));
         libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
-        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
-        let _ = fd::write(theirs.as_fd(), &errno.to_ne_bytes());
+        let _ = fd::write(theirs.as_fd(), &io::Error::last().number().to_ne_bytes());
         exit(127)
     }
 }
@@ -398,7 +397,7 @@ pub fn send_group(leader: Pid, signal: Deadly) -> io::Result<()> {
 pub fn may_signal(pid: Pid) -> bool {
     // SAFETY: signal 0 checks and sends nothing.
     let checked = check(unsafe { libc::kill(pid.number(), 0) }.into());
-    !checked.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+    !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
 }
 
 /// This process runs before all ordinary ones.

@@ -1,7 +1,7 @@
 //! Signals as something to read: no handler ever runs.
 
 use super::check;
-use std::io;
+use super::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// The signals that the guard answers.
@@ -35,7 +35,7 @@ fn listen_to(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // What is ignored never reaches a descriptor, and a parent may have ignored these, as
     // nohup does. SIGINT stays as it is: a shell ignores it for what runs in the background.
-    for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
+    for &signal in &[libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
         treat(signal, libc::SIG_DFL);
     }
     // SAFETY: `set` is initialised and lives for all calls.

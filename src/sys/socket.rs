@@ -1,8 +1,8 @@
 //! Unix sockets that never wait (unix(7)): a pair that keeps messages apart, one to send
 //! datagrams, and streams to a bus.
 
+use super::io;
 use super::{check, retry};
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Two ends of a `SOCK_SEQPACKET` pair (unix(7)).
@@ -33,7 +33,7 @@ fn connect_as(kind: libc::c_int, name: &[u8]) -> io::Result<OwnedFd> {
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     let before_name = std::mem::size_of_val(&address) - address.sun_path.len();
     if name.len() > address.sun_path.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+        return Err(io::Error::of(libc::ENAMETOOLONG));
     }
     for (to, &from) in address.sun_path.iter_mut().zip(name) {
         *to = from as libc::c_char;
@@ -98,7 +98,7 @@ pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     match receive() {
         // The other side closed before it had read all. That is told once, and before what it
         // sent (`unix_release_sock` in net/unix/af_unix.c).
-        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => receive(),
+        Err(error) if error == io::Error::of(libc::ECONNRESET) => receive(),
         result => result,
     }
 }

@@ -56,7 +56,7 @@ fn row(spec: &Spec) -> String {
         Effect::Task(_) => "task",
         Effect::Obsolete(_) => "obsolete",
     };
-    [&spec.spelled.join(" "), spec.key, kind, spec.default].join("\t")
+    [spec.spelled, spec.key, kind, spec.default].join("\t")
 }
 
 fn entries(section: Option<Section>) -> String {
@@ -64,7 +64,7 @@ fn entries(section: Option<Section>) -> String {
 }
 
 fn entry(spec: &Spec) -> String {
-    let tag: Vec<_> = spec.spelled.iter().map(|spelling| bold(spelling)).collect();
+    let tag: Vec<_> = spec.spellings().map(bold).collect();
     let value = spec.value_name().map_or(String::new(), |name| format!(" {}", with_names(name)));
     let help = match spec.effect {
         Effect::Obsolete(notice) => notice,
