@@ -286,7 +286,7 @@ mod tests {
         let kernel = || Settings { kernel_oom: true, ..Settings::default() };
         assert!(Config::resolve(kernel(), false).is_ok());
         for option in UNKNOWN_TO_KERNEL {
-            let spec = by_spelling(format!("--{option}").as_bytes()).unwrap().0;
+            let spec = by_spelling(&format!("--{option}")).unwrap();
             let value = match spec.value_name() {
                 None => None,
                 Some("SCRIPT" | "PATH") => Some(&b"/x"[..]),

@@ -74,7 +74,9 @@ use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
 use sources::Sources;
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use sys::errno::is_broken_pipe;
 use sys::{fd, io, machine, process};
 use victim::Scale;
@@ -100,7 +102,8 @@ extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
 fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let mut arguments = arguments.texts();
     let program = arguments.next().unwrap_or_default();
-    let Some(request) = arguments::parse(&mut arguments, &mut complain) else { misused() };
+    let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
+    let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
     match request.task {
         Some(Task::Help) => print(&help()),
         Some(Task::Version) => {

@@ -427,16 +427,9 @@ impl Section {
     }
 }
 
-/// `-m` or `--mem`, and that spelling.
-pub fn by_spelling(text: &[u8]) -> Option<(&'static Spec, &'static str)> {
-    for spec in TABLE {
-        for spelling in spec.spellings() {
-            if spelling.as_bytes() == text {
-                return Some((spec, spelling));
-            }
-        }
-    }
-    None
+/// `-m` or `--mem`.
+pub fn by_spelling(text: &str) -> Option<&'static Spec> {
+    TABLE.iter().find(|spec| spec.spellings().any(|spelling| spelling == text))
 }
 
 /// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
