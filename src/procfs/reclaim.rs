@@ -5,6 +5,7 @@
 
 use super::{Path, Proc};
 use crate::bytes;
+use crate::sys::errno::gone;
 use crate::sys::io;
 use crate::units::Moment;
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Reclaim {
 impl Proc {
     /// One open, read, close.
     fn scanned(&mut self) -> io::Result<Scanned> {
-        parse(self.read(Path::from_bytes(b"vmstat"))?).ok_or_else(crate::sys::errno::gone)
+        parse(self.read(Path::from_bytes(b"vmstat"))?).ok_or_else(gone)
     }
 }
 
