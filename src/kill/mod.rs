@@ -59,6 +59,12 @@ impl Look<'_> {
     fn level(&self) -> Level {
         self.limits.level(self.memory.available, self.memory)
     }
+
+    /// Memory that is above a level by less than it moves by itself is at that level: after a kill
+    /// that gave nothing back it may be so for long, now above and now below.
+    fn level_but_for_noise(&self) -> Level {
+        self.limits.level(self.memory.available.less(self.memory.noise()), self.memory)
+    }
 }
 
 /// What is to be done now.
@@ -223,7 +229,8 @@ impl Machine {
                     return Step::Wait;
                 }
                 let still = useless_at.is_some_and(|at| is_still_with_files(look.memory, at));
-                if level == Level::Term && still && !taken {
+                let is_low = look.level_but_for_noise() != Level::Fine;
+                if is_low && level != Level::Kill && still && !taken {
                     *until = look.now.after(self.useless.next(look.now));
                     return Step::Wait;
                 }

@@ -87,8 +87,7 @@ impl Settling {
         let retaken = memory.held_by_processes().less(self.least_held);
         let gained = returned.plus(retaken).plus(self.most_swap_free.less(self.swap_free));
         let gave_back = gained.0 >= self.held.total().0 / 4;
-        let level = look.limits.level(memory.available, memory);
-        if level == Level::Fine {
+        if look.level_but_for_noise() == Level::Fine {
             // What is still owed counts again if memory gets low before the time is over.
             return if (owed == KiB::ZERO && gave_back) || look.now >= self.until {
                 Verdict::Over
