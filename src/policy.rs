@@ -145,13 +145,17 @@ const STALL_LOOK: Duration = Duration::from_millis(20);
 impl StallLimits {
     /// With so much available a stall counts.
     pub fn may_act_at(&self, available: KiB) -> bool {
-        available <= self.mem && self.share.term.or(self.share.kill).is_some()
+        available <= self.mem && self.least().is_some()
     }
 
     /// The largest stall that asks for nothing yet.
     pub fn brink(&self) -> Percent {
-        let least = self.share.term.or(self.share.kill);
-        least.map_or(Percent::default(), Percent::just_below)
+        self.least().map_or(Percent::default(), Percent::just_below)
+    }
+
+    /// The smallest that asks for something: KILL may be below the level of SIGTERM.
+    fn least(&self) -> Option<Percent> {
+        self.share.term.into_iter().chain(self.share.kill).min()
     }
 
     fn level(&self, available: KiB, stall: Percent) -> Level {
@@ -170,7 +174,7 @@ impl StallLimits {
     /// Not before memory has fallen so far, nor before everything has stalled so long.
     fn quiet_for(&self, memory: &Memory, rate: KiB, told: bool) -> Option<Duration> {
         let next = match self.level(memory.available, memory.stall) {
-            Level::Fine => self.share.term.or(self.share.kill),
+            Level::Fine => self.least(),
             Level::Term => self.share.kill,
             Level::Kill => None,
         }?;
@@ -471,6 +475,19 @@ mod tests {
         let memory_off =
             Settings { watch: Some(Watch::Limit), process_limit: Some(KiB(1)), ..settings };
         assert_eq!(level(&memory_off, stalled(100, memory(0, 0, 0))), Level::Fine);
+    }
+
+    #[test]
+    fn where_sigkill_by_a_stall_comes_first_it_is_what_the_brink_is_below() {
+        let psi = parse_shares(b"60,10").unwrap();
+        let settings = Settings { psi, ..Settings::default() };
+        let memory = stalled(1, memory(200, 900, 1000));
+        let limits = Limits::of(&config(settings.clone()), &memory);
+        let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
+        assert_eq!(level(&settings, on_the_brink), Level::Fine);
+        assert_eq!(level(&settings, stalled(10, memory)), Level::Kill);
+        let quiet = limits.stall.quiet_for(&memory, KiB(100), true);
+        assert_eq!(quiet, Some(Duration::from_millis(450)));
     }
 
     #[test]

@@ -102,6 +102,53 @@ fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
 }
 
 #[test]
+fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let (_, mut large) = hogs(sandbox);
+        let guard = sandbox.guard(&["-d"]);
+        memory.set(short());
+        guard.make_look(3);
+        memory.set(Amounts::available(700));
+        guard.make_look(3);
+        // Longer than it counts. Somebody reads files all the while.
+        thread::sleep(Duration::from_millis(5100));
+        pressure.stalled_while_scanned(0, 1_000_000, 1_000_000);
+        guard.make_look(3);
+        pressure.stalled_while_scanned(4000, 1_000_000, 1_010_000);
+        guard.make_look(3);
+        memory.set(short());
+        guard.make_look(3);
+        thread::sleep(Duration::from_millis(200));
+        pressure.stalled_while_scanned(4200, 1_000_000, 1_020_000);
+        guard.wait_for("is that of a cgroup's limit");
+        assert!(large.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_stall_that_does_not_count_makes_no_sigkill_of_sigterm() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let Some(pressure) = FakePressure::new(sandbox) else { return };
+        let (_, mut large) = hogs(sandbox);
+        let guard = sandbox.guard(&["-d", "--psi", "10,60"]);
+        memory.set(short());
+        guard.make_look(3);
+        // The kernel looks for memory for nobody.
+        pressure.stalled_while_scanned(4000, 0, 0);
+        guard.make_look(3);
+        assert_eq!(guard.signals().len(), 0);
+        memory.set(Amounts { available: 80, swap_free: 100, ..short() });
+        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+#[test]
 fn sigkill_by_a_stall_comes_only_where_it_was_asked_for() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

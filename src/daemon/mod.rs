@@ -204,8 +204,9 @@ impl Daemon {
         }
         let was_blind = self.memory.is_none();
         let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
-        self.memory = *read.as_ref().unwrap_or(&None);
-        self.doubt_stall();
+        let mut memory = *read.as_ref().unwrap_or(&None);
+        memory.iter_mut().for_each(|memory| self.doubt_stall(memory));
+        self.memory = memory;
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
             if was_blind {
@@ -224,16 +225,17 @@ impl Daemon {
     /// A stall counts only where the machine is short of memory, not where a cgroup is that has a
     /// limit of its own.
     #[inline(never)]
-    fn doubt_stall(&mut self) {
-        let Some(memory) = &mut self.memory else { return };
+    fn doubt_stall(&mut self, memory: &mut Memory) {
         let limits = Limits::of(&self.config, memory);
-        // Of the memory of a cgroup its own pressure tells.
-        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
-            return;
-        }
         let now = clock::now();
-        if !limits.is_stall(memory) {
-            return self.reclaim.follow(&mut self.proc, now);
+        // Of the memory of a cgroup its own pressure tells.
+        let may_act = !memory.is_limited() && limits.stall.may_act_at(memory.available);
+        if !may_act || !limits.is_stall(memory) {
+            self.reclaim.forget_old(now);
+            if may_act {
+                self.reclaim.begin(&mut self.proc, now);
+            }
+            return;
         }
         match self.reclaim.short(&mut self.proc, now) {
             Short::Machine => {}

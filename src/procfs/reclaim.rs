@@ -50,10 +50,9 @@ impl Reclaim {
         }
     }
 
-    /// The same, or has counted for too long.
-    pub fn follow(&mut self, proc: &mut Proc, now: Moment) {
+    /// What has been counted for too long does not count any more.
+    pub fn forget_old(&mut self, now: Moment) {
         self.0 = self.0.filter(|(at, _)| now.since(*at) < MOST);
-        self.begin(proc, now);
     }
 
     /// Who was, since it is counted. Where nothing tells, the machine.
@@ -118,7 +117,7 @@ mod tests {
         let mut proc = fixture.open();
         let mut reclaim = Reclaim::default();
         fixture.write("vmstat", before);
-        reclaim.follow(&mut proc, at(0));
+        reclaim.begin(&mut proc, at(0));
         let told = later.iter().map(|(millis, text)| {
             fixture.write("vmstat", text);
             reclaim.short(&mut proc, at(*millis))
@@ -161,12 +160,16 @@ mod tests {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
         let mut reclaim = Reclaim::default();
+        let follow = |reclaim: &mut Reclaim, proc: &mut Proc, now| {
+            reclaim.forget_old(now);
+            reclaim.begin(proc, now);
+        };
         fixture.write("vmstat", vmstat(0, 0, 0, 0));
-        reclaim.follow(&mut proc, at(0));
+        follow(&mut reclaim, &mut proc, at(0));
         fixture.write("vmstat", vmstat(500, 0, 500, 0));
-        reclaim.follow(&mut proc, at(4999));
+        follow(&mut reclaim, &mut proc, at(4999));
         assert_eq!(reclaim.short(&mut proc, at(4999)), Short::Machine);
-        reclaim.follow(&mut proc, at(5000));
+        follow(&mut reclaim, &mut proc, at(5000));
         assert_eq!(reclaim.short(&mut proc, at(6000)), Short::Unknown);
         reclaim.restart();
         fixture.write("vmstat", vmstat(900, 0, 900, 0));
