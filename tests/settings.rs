@@ -856,8 +856,11 @@ impl Reread {
         reread
     }
 
+    /// In one go: a reading that still goes on sees all of the old text or all of this.
     fn write(&self, text: &str) {
-        fs::write(&self.path, text).expect("a file");
+        let whole = self.path.with_extension("whole");
+        fs::write(&whole, text).expect("a file");
+        fs::rename(&whole, &self.path).expect("the file");
     }
 
     fn options(&self) -> [&str; 2] {
