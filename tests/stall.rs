@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, FakePressure, Hog, Sandbox, PRESSURE,
+    bind_over, sandboxed, skip, wait_for, Amounts, FakeMemory, FakePressure, Guard, Hog, Sandbox,
+    PRESSURE,
 };
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -18,6 +19,26 @@ fn short() -> Amounts {
 
 fn hogs(sandbox: &Sandbox) -> (Hog, Hog) {
     (sandbox.hog(&["--size", "60M"]), sandbox.hog(&["--size", "100M"]))
+}
+
+/// A guard that has seen that memory is short, before anything stalls, and a hog to end for that.
+struct Scene {
+    memory: FakeMemory,
+    pressure: FakePressure,
+    hog: Hog,
+    guard: Guard,
+}
+
+impl Scene {
+    fn new(sandbox: &Sandbox, options: &[&str]) -> Option<Scene> {
+        let memory = FakeMemory::new(sandbox);
+        let pressure = FakePressure::new(sandbox)?;
+        let hog = sandbox.hog(&["--size", "100M"]);
+        let guard = sandbox.guard(options);
+        memory.set(short());
+        guard.make_look(3);
+        Some(Scene { memory, pressure, hog, guard })
+    }
 }
 
 #[test]
@@ -77,18 +98,14 @@ fn a_stall_with_memory_to_spare_or_with_the_rule_off_ends_nobody() {
 #[test]
 fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
     sandboxed(|sandbox| {
-        let memory = FakeMemory::new(sandbox);
-        let Some(pressure) = FakePressure::new(sandbox) else { return };
-        let (_, mut large) = hogs(sandbox);
-        let guard = sandbox.guard(&["-d"]);
-        memory.set(short());
-        guard.make_look(3);
+        let Some(scene) = Scene::new(sandbox, &["-d"]) else { return };
+        let Scene { pressure, mut hog, guard, .. } = scene;
         // Longer than it takes to tell.
         thread::sleep(Duration::from_millis(200));
         pressure.stalled_while_scanned(4000, 100, 10_000);
         guard.wait_for("a stall of 80.00% is that of a cgroup's limit");
         guard.make_look(20);
-        assert!(large.is_alive());
+        assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
         // The machine's turn.
         thread::sleep(Duration::from_millis(200));
@@ -96,7 +113,7 @@ fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
         pressure.stalled_while_scanned(4600, 10_100, 30_000);
-        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });
 }
@@ -104,12 +121,8 @@ fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
 #[test]
 fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
     sandboxed(|sandbox| {
-        let memory = FakeMemory::new(sandbox);
-        let Some(pressure) = FakePressure::new(sandbox) else { return };
-        let (_, mut large) = hogs(sandbox);
-        let guard = sandbox.guard(&["-d"]);
-        memory.set(short());
-        guard.make_look(3);
+        let Some(scene) = Scene::new(sandbox, &["-d"]) else { return };
+        let Scene { memory, pressure, mut hog, guard } = scene;
         memory.set(Amounts::available(700));
         guard.make_look(3);
         // Longer than it counts. Somebody reads files all the while.
@@ -123,7 +136,7 @@ fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
         thread::sleep(Duration::from_millis(200));
         pressure.stalled_while_scanned(4200, 1_000_000, 1_020_000);
         guard.wait_for("is that of a cgroup's limit");
-        assert!(large.is_alive());
+        assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
         guard.stop();
     });
@@ -132,18 +145,14 @@ fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
 #[test]
 fn a_stall_that_does_not_count_makes_no_sigkill_of_sigterm() {
     sandboxed(|sandbox| {
-        let memory = FakeMemory::new(sandbox);
-        let Some(pressure) = FakePressure::new(sandbox) else { return };
-        let (_, mut large) = hogs(sandbox);
-        let guard = sandbox.guard(&["-d", "--psi", "10,60"]);
-        memory.set(short());
-        guard.make_look(3);
+        let Some(scene) = Scene::new(sandbox, &["-d", "--psi", "10,60"]) else { return };
+        let Scene { memory, pressure, mut hog, guard } = scene;
         // The kernel looks for memory for nobody.
         pressure.stalled_while_scanned(4000, 0, 0);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
         memory.set(Amounts { available: 80, swap_free: 100, ..short() });
-        assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });
 }

@@ -138,12 +138,9 @@ impl Daemon {
         Court { proc, meminfo, cgroup, config, rules, judge }
     }
 
-    /// Memory as it is this moment, if it can be read. What was doubted is doubted still.
+    /// Memory as it is this moment, if it can be read.
     pub(super) fn fresh_memory(&mut self) -> Option<Memory> {
-        let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
-        let mut memory = read.ok().flatten();
-        memory.iter_mut().for_each(|memory| self.doubt_stall(memory));
-        memory
+        self.measure_memory().ok().flatten()
     }
 
     /// Takes hold of a candidate, has its command line read while it has one,

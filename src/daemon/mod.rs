@@ -203,10 +203,8 @@ impl Daemon {
             self.meminfo.take_tmpfs(held, self.shmem_asked);
         }
         let was_blind = self.memory.is_none();
-        let read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref());
-        let mut memory = *read.as_ref().unwrap_or(&None);
-        memory.iter_mut().for_each(|memory| self.doubt_stall(memory));
-        self.memory = memory;
+        let read = self.measure_memory();
+        self.memory = *read.as_ref().unwrap_or(&None);
         if let Some(memory) = &self.memory {
             self.rate.observe(memory.available, clock::now());
             if was_blind {
@@ -220,6 +218,16 @@ impl Daemon {
                 Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
             }
         }
+    }
+
+    /// Memory with the stall that counts.
+    #[inline(never)]
+    fn measure_memory(&mut self) -> io::Result<Option<Memory>> {
+        let mut read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref())?;
+        if let Some(memory) = &mut read {
+            self.doubt_stall(memory);
+        }
+        Ok(read)
     }
 
     /// A stall counts only where the machine is short of memory, not where a cgroup is that has a

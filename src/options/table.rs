@@ -80,7 +80,7 @@ pub static TABLE: &[Spec] = &[
         help:
             "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
                the window while available memory is at or below twice the level of -m (without \
-               swap four times); most hard work shows up to 7, thrashing 50 and more; 0: off",
+               swap four times); most hard work shows up to 9, thrashing 50 and more; 0: off",
     },
     Spec {
         spelled: "--psi-window",

@@ -111,6 +111,15 @@ measure() {
     must /rig/pulse $beats --idle "$idle" --for "$seconds" --tail "$tail" --fills "$fills" --cgroup "$hogs" $innocents $guard_pid -- "$@"
 }
 
+# limit_hogs SIZE: what is run stays in a box of that size.
+limit_hogs() {
+    box=/sys/fs/cgroup/box
+    hogs=$box/hog
+    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir -p "$box"
+    echo "$1" >"$box/memory.max"
+}
+
 # run COMMAND...
 run() {
     tidy
@@ -285,11 +294,7 @@ scenario_stuck() {
 # A container with less than half of the memory, with an init, a guard and a hog. What stands beside it is no business of the
 # guard's.
 scenario_container() {
-    box=/sys/fs/cgroup/box
-    hogs=$box/hog
-    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-    mkdir -p "$box"
-    echo 100M >"$box/memory.max"
+    limit_hogs 100M
     ordinary_processes
     # shellcheck disable=SC2016 # for that shell
     innocent /bin/sh -c 'echo 0 >"$0/cgroup.procs"; exec /usr/bin/unshare --cgroup --mount --pid --fork --kill-child \
@@ -364,11 +369,7 @@ scenario_healthy_wake() {
 
 # A container works beyond its limit, while the machine has what it needs.
 scenario_healthy_limit() {
-    box=/sys/fs/cgroup/box
-    hogs=$box/hog
-    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-    mkdir -p "$box"
-    echo 30M >"$box/memory.max"
+    limit_hogs 30M
     disk_swap
     innocent "$hog" --name browser --size 105M --noise
     begin
