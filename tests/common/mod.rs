@@ -431,6 +431,11 @@ impl Guard {
         all.iter().find(|process| process.parent == self.pid()).map(|process| process.pid)
     }
 
+    /// Whether it has nothing to do.
+    pub fn helper_waits(&self) -> bool {
+        self.helper().and_then(process).is_some_and(|helper| helper.state == b'S')
+    }
+
     pub fn signal(&self, signal: libc::c_int) {
         signal_to(self.pid(), signal);
     }
@@ -473,7 +478,12 @@ impl Drop for Guard {
         if thread::panicking() {
             eprintln!("the guard: {}", whereabouts(self.pid()));
             eprintln!("memory: {}", meminfo(&["MemAvailable:", "AnonPages:"]).join(", "));
-            eprintln!("the guard's messages:\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!(
+                "the guard's last messages:\n{}",
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            );
         }
     }
 }
