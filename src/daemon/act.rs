@@ -17,7 +17,7 @@ use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::KiB;
+use crate::units::{Identity, KiB};
 use crate::victim::Candidate;
 use std::os::fd::AsFd;
 
@@ -99,8 +99,12 @@ impl Daemon {
                 return;
             }
             let mut best = None;
-            if let Err(error) = self.find(memory, &mut best) {
-                return self.wait_in_vain("list /proc", error, memory);
+            let leaving = match self.find(memory, &mut best) {
+                Ok(leaving) => leaving,
+                Err(error) => return self.wait_in_vain("list /proc", error, memory),
+            };
+            if leaving.is_some_and(|id| self.awaits(id)) {
+                return;
             }
             let Some(candidate) = &mut best else {
                 // Somebody may have been spared only because the helper hangs.
@@ -132,6 +136,18 @@ impl Daemon {
         }
     }
 
+    /// Whether `id`, which leaves by itself, is waited for before anybody is ended.
+    #[inline(never)]
+    fn awaits(&mut self, id: Identity) -> bool {
+        // The search took its time.
+        let memory = self.fresh_memory();
+        let waits = memory.is_some_and(|now| self.machine.may_await(id, &now, clock::now()));
+        if waits && self.config.debug {
+            say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
+        }
+        waits
+    }
+
     #[inline(never)]
     fn wait_in_vain(&mut self, what: &str, error: io::Error, memory: &Memory) {
         let seconds = self.machine.alone(memory, clock::now()).as_secs();
@@ -150,10 +166,16 @@ impl Daemon {
     }
 
     #[inline(never)]
-    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    /// The first to go into `best`; returns one that leaves by itself.
+    pub(super) fn find(
+        &mut self,
+        memory: &Memory,
+        best: &mut Option<Candidate>,
+    ) -> io::Result<Option<Identity>> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
-        let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
+        let found = scan::find(proc, &rules, &mut judge, memory, best)?;
+        let scan::Found { seen, files, leaving } = found;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
             say!(
@@ -162,7 +184,7 @@ impl Daemon {
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(())
+        Ok(leaving)
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took

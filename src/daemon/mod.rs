@@ -183,7 +183,7 @@ impl Daemon {
             self.read_memory();
             let Some(memory) = self.memory else { return false };
             let limits = self.limits(&memory);
-            let victim_gone = self.machine.in_flight() && self.victim_is_gone();
+            let victim_gone = self.victim_is_gone();
             let look = Look { now: clock::now(), memory: &memory, limits: &limits, victim_gone };
             let step = self.machine.step(look);
             if step == Step::Wait {
@@ -331,7 +331,10 @@ impl Daemon {
 
     #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
-        let hand = self.victim.as_mut();
+        if let Some(id) = self.machine.awaited() {
+            return !self.proc.is_running(id).unwrap_or(true);
+        }
+        let hand = self.victim.as_mut().filter(|_| self.machine.in_flight());
         hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
     }
 

@@ -33,8 +33,9 @@ use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// For measuring how fast memory fills: a few milliseconds, on the slowest board too.
-const MEASURE: Duration = Duration::from_millis(5);
+/// For measuring how fast memory fills. Where that is slow, 5 ms were a piece or two, of which a
+/// disturbed one counted.
+const MEASURE: Duration = Duration::from_millis(20);
 const MEASURE_SIZE: KiB = KiB::from_mib(16);
 /// From a level to a signal, milliseconds: a look and a scan on a busy machine.
 const TOO_LATE: u64 = 10;

@@ -5,6 +5,8 @@
 //! |---|---|---|
 //! | watching | level SIGTERM, the cooldown over | choose, to ask |
 //! | watching | level SIGKILL | choose, to end |
+//! | watching | chosen, but somebody else leaves by itself | awaiting |
+//! | awaiting | gone, nothing comes back, or others take memory | choose after all |
 //! | in flight, asked | gone | settling |
 //! | in flight, asked | level SIGKILL, or the grace over and memory low | SIGKILL |
 //! | in flight, asked | the grace over, memory recovered | let off, watching |
@@ -17,6 +19,7 @@
 //!
 //! Pure: `daemon` does what a step says and reports back. `target` has the system calls.
 
+mod departure;
 pub mod settle;
 pub mod target;
 
@@ -27,6 +30,7 @@ use crate::procfs::status::Held;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
 use crate::victim::Remembered;
+use departure::Departure;
 use settle::{Settling, Verdict};
 use std::time::Duration;
 
@@ -51,7 +55,7 @@ pub struct Look<'a> {
     pub now: Moment,
     pub memory: &'a Memory,
     pub limits: &'a Limits,
-    /// Nothing of the victim in flight is left alive.
+    /// Nothing of the victim in flight is left alive, or of who is awaited.
     pub victim_gone: bool,
 }
 
@@ -72,8 +76,8 @@ impl Look<'_> {
 pub enum Step {
     /// Nothing before the next look.
     Wait,
-    /// Find a victim for this signal, then call `signalled`, `alone` or
-    /// `rehearsed`.
+    /// Find a victim for this signal, then call `signalled`, `alone`, `rehearsed` or
+    /// `may_await`.
     Choose(Deadly),
     /// SIGKILL to the victim in flight.
     Escalate(Urgency),
@@ -108,6 +112,8 @@ pub enum Attention {
 
 enum State {
     Watching,
+    /// The end of who leaves by itself.
+    Awaiting,
     InFlight(Flight),
     Settling(Settling),
     Pausing {
@@ -146,6 +152,8 @@ pub struct Machine {
     cool_at: Moment,
     alone: Backoff,
     useless: Backoff,
+    /// The last one that left by itself since memory got low.
+    departure: Option<Departure>,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Settling, Moment)>,
     let_off: Remembered,
@@ -161,6 +169,7 @@ impl Machine {
             cool_at: Moment::default(),
             alone: ALONE,
             useless: USELESS,
+            departure: None,
             last: None,
             let_off: Remembered::default(),
             left: Remembered::default(),
@@ -177,8 +186,18 @@ impl Machine {
     #[inline(never)]
     pub fn step(&mut self, look: Look<'_>) -> Step {
         let level = look.level();
+        if level == Level::Fine {
+            self.departure = None;
+        }
         match &mut self.state {
             State::Watching => {}
+            State::Awaiting => {
+                let worth =
+                    |departure: &mut Departure| departure.is_worth_waiting(look.memory, look.now);
+                if !look.victim_gone && self.departure.as_mut().is_some_and(worth) {
+                    return Step::Wait;
+                }
+            }
             State::InFlight(flight) => {
                 flight.settling.watch_flight(look.memory);
                 if look.victim_gone {
@@ -265,6 +284,7 @@ impl Machine {
     /// With `memory`, fresh anonymous memory ends the pause.
     fn pause(&mut self, until: Moment, memory: Option<&Memory>) {
         let taken_beyond = memory.map(fresh_beyond);
+        self.departure = None;
         self.state = State::Pausing { until, taken_beyond, useless_at: None };
     }
 
@@ -288,10 +308,28 @@ impl Machine {
     /// One that was signalled for another reason is the victim of this event as well; its
     /// clock runs on. `memory` is as it was at that signal.
     pub fn adopt(&mut self, adopted: Adopted, memory: &Memory) {
-        self.last = None;
+        (self.last, self.departure) = (None, None);
         let Adopted { id, signal, held, first, deadline } = adopted;
         let (available, settling) = (memory.available, Settling::expect(held, memory));
         self.state = State::InFlight(Flight { id, first, deadline, signal, available, settling });
+    }
+
+    /// True where nobody is to be signalled yet, since `id` leaves by itself, and its memory may be
+    /// what is missing.
+    pub fn may_await(&mut self, id: Identity, memory: &Memory, now: Moment) -> bool {
+        let departure = self.departure.get_or_insert(Departure::of(id, memory, now));
+        departure.id = id;
+        let waits = departure.is_worth_waiting(memory, now);
+        if waits {
+            self.state = State::Awaiting;
+        }
+        waits
+    }
+
+    /// Who is waited for without having been signalled.
+    pub fn awaited(&self) -> Option<Identity> {
+        let awaits = matches!(self.state, State::Awaiting);
+        self.departure.filter(|_| awaits).map(|departure| departure.id)
     }
 
     /// There was nobody to signal; returns how long the machine waits now.
@@ -350,7 +388,7 @@ impl Machine {
             State::Watching if level != Level::Fine && now >= self.cool_at => Attention::Closest,
             State::Watching | State::InFlight(_) => Attention::ByHeadroom,
             State::Settling(_) if level == Level::Fine => Attention::ByHeadroom,
-            State::Settling(_) => Attention::Closest,
+            State::Settling(_) | State::Awaiting => Attention::Closest,
             State::Pausing { taken_beyond: Some(_), .. } => Attention::NowAndThen,
             State::Pausing { taken_beyond: None, .. } => Attention::ByHeadroom,
         }
@@ -363,8 +401,8 @@ impl Machine {
     /// From which level on something can be done now.
     pub fn acts_at(&self, now: Moment) -> Option<Level> {
         match &self.state {
-            State::Watching if now >= self.cool_at => Some(Level::Term),
-            State::Watching => Some(Level::Kill),
+            State::Watching | State::Awaiting if now >= self.cool_at => Some(Level::Term),
+            State::Watching | State::Awaiting => Some(Level::Kill),
             State::InFlight(flight) if flight.signal == Deadly::Term => Some(Level::Kill),
             State::InFlight(_) | State::Settling(_) | State::Pausing { .. } => None,
         }
@@ -384,6 +422,7 @@ impl Machine {
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
         match &self.state {
             State::Watching => Some(self.cool_at).filter(|&at| at > now),
+            State::Awaiting => None,
             State::InFlight(flight) if flight.waits_for_memory(self.grace) => None,
             State::InFlight(flight) => Some(flight.deadline),
             State::Settling(settling) => Some(settling.until()),

@@ -381,6 +381,82 @@ fn a_dry_run_names_a_victim_once_a_second() {
     assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
 }
 
+impl World {
+    /// SIGTERM is due, and process 5 leaves by itself.
+    fn with_a_departure() -> World {
+        let mut world = World::new();
+        world.set(80, 0);
+        assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+        assert!(world.may_await(5));
+        assert_eq!(world.machine.awaited(), Some(id(5)));
+        world
+    }
+
+    fn may_await(&mut self, pid: i64) -> bool {
+        self.machine.may_await(id(pid), &self.memory, self.now)
+    }
+}
+
+#[test]
+fn who_leaves_by_itself_is_waited_for_while_memory_comes_back() {
+    let mut world = World::with_a_departure();
+    for available in [80, 84, 84, 88, 92] {
+        world.set(available, 0);
+        world.pass(60);
+        assert_eq!(world.step(false), Step::Wait, "{available}");
+    }
+    // Not available yet, but nobody has it any more.
+    world.memory.anon = KiB::from_mib(500);
+    world.pass(60);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(99);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.machine.awaited(), None);
+}
+
+#[test]
+fn once_memory_is_back_nobody_is_waited_for() {
+    let mut world = World::with_a_departure();
+    world.set(300, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(world.machine.is_idle());
+    // Another event, another one's end.
+    world.pass(5000);
+    world.set(80, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert!(world.may_await(6));
+}
+
+#[test]
+fn whoever_takes_memory_meanwhile_is_not_waited_for() {
+    let mut world = World::with_a_departure();
+    world.set(77, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(70, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert!(!world.may_await(5));
+    world.set(40, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+}
+
+#[test]
+fn many_who_leave_have_no_more_time_than_one() {
+    let mut world = World::with_a_departure();
+    for pid in 6..10 {
+        world.pass(24);
+        assert_eq!(world.step(true), Step::Choose(Deadly::Term));
+        assert!(world.may_await(pid));
+    }
+    world.pass(24);
+    assert_eq!(world.step(true), Step::Choose(Deadly::Term));
+    assert!(!world.may_await(10));
+    // After a kill it begins anew.
+    world.signal(20, Deadly::Term, 300);
+    assert!(world.may_await(11));
+}
+
 #[test]
 fn what_tmpfs_takes_killing_does_not_give_back() {
     let mut world = World::new();

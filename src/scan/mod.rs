@@ -14,16 +14,18 @@ use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::sys::io;
 use crate::sys::{errno, machine, process};
-use crate::units::{KiB, Pid};
+use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
 pub use shortlist::Shortlist;
 
-/// What one search cost.
-pub struct Cost {
+/// What one search found beside the victim.
+pub struct Found {
     /// Processes seen, kernel threads included.
     pub seen: u32,
     /// Files read.
     pub files: u32,
+    /// One that leaves by itself, and may take its memory along.
+    pub leaving: Option<Identity>,
 }
 
 /// What the patterns say of processes.
@@ -44,7 +46,7 @@ pub fn find(
     judge: &mut dyn Judge,
     memory: &Memory,
     best: &mut Option<Candidate>,
-) -> io::Result<Cost> {
+) -> io::Result<Found> {
     let mut search = Search::new(rules, judge, memory, best);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
@@ -56,8 +58,11 @@ pub fn find(
             if score > 0 || (score == 0 && !rules.zero_is_exempt()) {
                 list.add(score as u64, pid);
             }
+            if score == 0 {
+                search.see_leaving(proc, pid);
+            }
         })?;
-        search.files = seen;
+        search.files += seen;
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Score::Is(score as i32));
         }
@@ -70,7 +75,7 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    Ok(Cost { seen, files: search.files })
+    Ok(Found { seen, files: search.files, leaving: search.leaving })
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
@@ -150,6 +155,7 @@ struct Search<'a> {
     page: KiB,
     best: &'a mut Option<Candidate>,
     files: u32,
+    leaving: Option<Identity>,
 }
 
 impl<'a> Search<'a> {
@@ -160,7 +166,7 @@ impl<'a> Search<'a> {
         best: &'a mut Option<Candidate>,
     ) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search { rules, judge, swap_used, page: machine::page(), best, files: 0 }
+        Search { rules, judge, swap_used, page: machine::page(), best, files: 0, leaving: None }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -198,6 +204,7 @@ impl<'a> Search<'a> {
         if rules.protection(stat).is_some() {
             return Ok(());
         }
+        self.note_if_leaving(proc, stat);
         let rss = KiB::from_pages(stat.rss_pages, self.page);
         if by_rss {
             most = points_of(rss);
@@ -255,6 +262,27 @@ impl<'a> Search<'a> {
             self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
         Ok(())
+    }
+
+    /// Of one without a score. Mostly that is a kernel thread.
+    fn see_leaving(&mut self, proc: &mut Proc, pid: Pid) {
+        if self.leaving.is_none() {
+            self.files += 1;
+            if let Ok(stat) = &proc.stat_with_threads(pid) {
+                if self.rules.protection(stat).is_none() {
+                    self.note_if_leaving(proc, stat);
+                }
+            }
+        }
+    }
+
+    /// Who leaves has neither score nor size any more, while the kernel takes back what it had
+    /// (`exit_mm` in kernel/exit.c).
+    fn note_if_leaving(&mut self, proc: &mut Proc, stat: &Stat) {
+        let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
+        if leaves && self.rules.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat)) {
+            self.leaving = Some(stat.id);
+        }
     }
 
     /// Whether the best so far is, by one with so many points and that size.

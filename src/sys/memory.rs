@@ -141,25 +141,27 @@ pub enum Pages {
     Huge,
 }
 
-/// KiB that one processor fills in a second, at its best: of some runs over 2 MiB the
-/// shortest counts, since a disturbed one only looks slower. Takes up to `size` of memory,
-/// gives it back, and ends after `limit` at the latest. `None` if there is none.
+/// KiB that one processor fills in a second, at its best: of some pieces the one that took the
+/// shortest counts, since a disturbed one only looks slower. Takes up to `size` of memory, gives
+/// it back, and ends with the piece in which `limit` is over. `None` if there is none.
 pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
-    const RUN: usize = 2 << 20;
-    let runs = usize::try_from(size.0).ok()? * 1024 / RUN;
-    let fresh = FreshMemory::map((runs + 1) * RUN)?;
+    const HUGE: usize = 2 << 20;
+    // As large as one page is. Of plain ones so many that the clock does not count.
+    let piece = if pages == Pages::Huge { HUGE } else { HUGE / 8 };
+    let pieces = usize::try_from(size.0).ok()? * 1024 / piece;
+    let fresh = FreshMemory::map(pieces * piece + HUGE)?;
     if pages == Pages::Huge {
         fresh.ask_for_huge_pages();
     }
-    // Huge pages begin at multiples of their size; one run to spare makes room for that.
-    let first = (fresh.start + RUN - 1) & !(RUN - 1);
+    // Huge pages begin at multiples of their size; one is to spare for that.
+    let first = (fresh.start + HUGE - 1) & !(HUGE - 1);
     let begin = clock::now();
     let mut best: Option<u64> = None;
-    for run in 0..runs {
+    for number in 0..pieces {
         let before = clock::now();
-        for page in (0..RUN).step_by(PAGE_MIN) {
-            let byte = (first + run * RUN + page) as *mut u8;
-            // SAFETY: inside the fresh mapping, which `runs + 1` runs fit.
+        for page in (0..piece).step_by(PAGE_MIN) {
+            let byte = (first + number * piece + page) as *mut u8;
+            // SAFETY: inside the fresh mapping, which all pieces fit behind `first`.
             unsafe { byte.write_volatile(1) };
         }
         let after = clock::now();
@@ -169,7 +171,7 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             break;
         }
     }
-    Some(KiB(RUN as u64 / 1024 * 1_000_000_000 / best?.max(1)))
+    Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?.max(1)))
 }
 
 /// An anonymous private mapping, unmapped when dropped.
