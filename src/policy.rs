@@ -225,24 +225,21 @@ pub fn level(config: &Config, memory: &Memory) -> Level {
 /// How fast memory can fill on this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct FillRate {
-    /// KiB a second, as measured at the start, with `MARGIN`.
+    /// KiB a second, as measured at the start.
     measured: KiB,
     /// A faster fall that was seen, and until when it counts.
     raised: (KiB, Moment),
     last: (KiB, Moment),
+    /// By how much less was available than a look before.
+    fall: KiB,
 }
 
 /// A fall that outdoes the measured rate comes in bursts; a minute covers the next one.
 const RAISED_FOR: Duration = Duration::from_secs(60);
 
-/// In percent: it was measured in one moment, and what else went on then made it slower. Without it
-/// 100 MiB that fill in half a second were full before the next look, in two starts of seven.
-const MARGIN: u64 = 150;
-
 impl FillRate {
     pub fn new(measured: KiB) -> FillRate {
-        let measured = measured.scaled(KiB(MARGIN), KiB(100));
-        FillRate { measured, raised: Default::default(), last: Default::default() }
+        FillRate { measured, raised: Default::default(), last: Default::default(), fall: KiB::ZERO }
     }
 
     /// Takes note of what is available at `now`.
@@ -251,12 +248,17 @@ impl FillRate {
         // In less than that, a batch that the kernel brings to account looks like a flood.
         if now.since(then) >= CLOSEST {
             self.last = (available, now);
-            let nanos = now.0 - then.0;
-            let fall = before.less(available).scaled(KiB(1_000_000_000), KiB(nanos));
-            if fall > self.at(now) {
-                self.raised = (fall, now.after(RAISED_FOR));
+            self.fall = before.less(available);
+            let rate = self.fall.scaled(KiB(1_000_000_000), KiB(now.0 - then.0));
+            if rate > self.at(now) {
+                self.raised = (rate, now.after(RAISED_FOR));
             }
         }
+    }
+
+    /// Somebody is taking memory right now: more than the `noise` since the look before.
+    pub fn falls(&self, noise: KiB) -> bool {
+        self.fall > noise
     }
 
     /// KiB a second to reckon with.
@@ -297,9 +299,13 @@ impl Budget {
         self.cost = (self.cost * 7 + cost.as_nanos() as u64) / 8;
     }
 
-    /// The least time until the next look.
-    pub fn least_wait(&self) -> Duration {
-        Duration::from_nanos(self.cost * SHARE).clamp(CLOSEST, WIDEST)
+    /// The least time until the next look. While memory `falls` a look costs what it may: that
+    /// is over soon, one way or the other, and a tenth of 100 MiB fills within `WIDEST`.
+    pub fn least_wait(&self, falls: bool) -> Duration {
+        match falls {
+            true => CLOSEST,
+            false => Duration::from_nanos(self.cost * SHARE).clamp(CLOSEST, WIDEST),
+        }
     }
 }
 
@@ -524,24 +530,25 @@ mod tests {
 
     #[test]
     fn a_faster_fall_raises_the_rate_for_a_while() {
-        let mut rate = FillRate::new(KiB(800));
+        let mut rate = FillRate::new(KiB(1000));
         let at = |seconds: u64| Moment(seconds * 1_000_000_000);
         rate.observe(KiB(10_000), at(1));
         rate.observe(KiB(9_500), at(2));
-        assert_eq!(rate.at(at(2)), KiB(1200));
+        assert_eq!(rate.at(at(2)), KiB(1000));
+        assert!(rate.falls(KiB(499)) && !rate.falls(KiB(500)));
         rate.observe(KiB(4_500), at(3));
         assert_eq!(rate.at(at(3)), KiB(5000));
-        assert_eq!(rate.at(at(64)), KiB(1200));
+        assert_eq!(rate.at(at(64)), KiB(1000));
     }
 
     #[test]
     fn looks_stay_within_their_share() {
         let mut budget = Budget::new();
-        assert_eq!(budget.least_wait(), CLOSEST);
+        assert_eq!(budget.least_wait(false), CLOSEST);
         (0..100).for_each(|_| budget.spent(Duration::from_micros(100)));
-        let wait = budget.least_wait();
+        let wait = budget.least_wait(false);
         assert!(wait >= Duration::from_micros(9_900) && wait < Duration::from_millis(12));
         budget.spent(Duration::from_secs(5));
-        assert_eq!(budget.least_wait(), WIDEST);
+        assert_eq!(budget.least_wait(false), WIDEST);
     }
 }

@@ -5,10 +5,12 @@
 mod common;
 
 use common::*;
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -345,6 +347,64 @@ fn memory_that_is_given_back_late_costs_no_second_victim() {
         assert!(small.iter_mut().all(Hog::is_alive));
         assert_eq!(guard.count("useless kill"), 0);
         guard.stop();
+    });
+}
+
+/// A process that leaves and cannot finish: first in a namespace of its own, it waits there for one that has ended but
+/// whose parent, outside, takes no note of it. Returns its number, who waits for it, and that parent.
+fn one_that_leaves_for_ever() -> (u32, Child, Child) {
+    let child_of = |parent: u32| {
+        let mut found = None;
+        wait_for("a child", || {
+            found = processes().into_iter().find(|p| p.parent == parent && p.name == b"sleep");
+            found.is_some()
+        });
+        found.expect("found").pid
+    };
+    let mut waiting = Command::new("unshare");
+    let waiting = waiting.args(["--pid", "--fork", "sleep", "1000"]).spawn().expect("unshare");
+    let init = child_of(waiting.id());
+    let namespace = File::open(format!("/proc/{init}/ns/pid")).expect("the namespace");
+    let mut parent = Command::new("sh");
+    parent.args(["-c", "sleep 1000 & exec sleep 1000"]);
+    let enter = move || {
+        // SAFETY: takes a descriptor, which the closure keeps open, and a number.
+        match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { parent.pre_exec(enter) };
+    let parent = parent.spawn().expect("sh");
+    let member = child_of(parent.id());
+    signal_to(init, libc::SIGKILL);
+    wait_for("its end", || processes().iter().any(|p| p.pid == member && p.state == b'Z'));
+    (init, waiting, parent)
+}
+
+#[test]
+fn one_that_leaves_by_itself_is_waited_for_but_not_for_ever() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let (leaving, mut waiting, mut parent) = one_that_leaves_for_ever();
+        for options in [&["-d"][..], &["-d", "--sort-by-rss", "--dryrun"]] {
+            let guard = sandbox.guard(options);
+            memory.available(LOW);
+            let waits = format!("process {leaving} leaves by itself: waiting for it");
+            guard.wait_for(&waits);
+            guard.wait_for(&format!("SIGTERM to process {}", hog.pid()));
+            let log = guard.log();
+            let (before, _) = log.split_once(" to process ").expect("a signal");
+            assert_eq!(before.matches(&waits).count(), 1, "{log}");
+            memory.available(PLENTY);
+            guard.stop();
+            hog = sandbox.hog(&["--size", "60M"]);
+        }
+        parent.kill().expect("kill");
+        parent.wait().expect("wait");
+        waiting.wait().expect("wait");
     });
 }
 

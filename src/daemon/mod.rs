@@ -426,7 +426,7 @@ impl Daemon {
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };
-        let closest = now.after(self.budget.least_wait());
+        let closest = now.after(self.budget.least_wait(self.rate.falls(memory.noise())));
         if self.hurried {
             return closest.since(now);
         }
