@@ -17,7 +17,7 @@ use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::{Identity, KiB};
+use crate::units::KiB;
 use crate::victim::Candidate;
 use std::os::fd::AsFd;
 
@@ -99,11 +99,10 @@ impl Daemon {
                 return;
             }
             let mut best = None;
-            let leaving = match self.find(memory, &mut best) {
-                Ok(leaving) => leaving,
-                Err(error) => return self.wait_in_vain("list /proc", error, memory),
-            };
-            if leaving.is_some_and(|id| self.awaits(id)) {
+            if let Err(error) = self.find(memory, &mut best) {
+                return self.wait_in_vain("list /proc", error, memory);
+            }
+            if self.awaits_a_departure(memory) {
                 return;
             }
             let Some(candidate) = &mut best else {
@@ -136,12 +135,17 @@ impl Daemon {
         }
     }
 
-    /// Whether `id`, which leaves by itself, is waited for before anybody is ended.
+    /// Whether somebody leaves by itself and is waited for, before anybody is ended. Not while
+    /// memory still falls from what it was `before`: then there is no time to look for one.
     #[inline(never)]
-    fn awaits(&mut self, id: Identity) -> bool {
-        // The search took its time.
-        let memory = self.fresh_memory();
-        let waits = memory.is_some_and(|now| self.machine.may_await(id, &now, clock::now()));
+    fn awaits_a_departure(&mut self, before: &Memory) -> bool {
+        let Some(memory) = self.fresh_memory() else { return false };
+        if memory.available.plus(memory.noise()) < before.available {
+            return false;
+        }
+        let Court { proc, rules, .. } = self.court();
+        let Ok(Some(id)) = scan::leaving(proc, &rules) else { return false };
+        let waits = self.machine.may_await(id, &memory, clock::now());
         if waits && self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
         }
@@ -166,16 +170,10 @@ impl Daemon {
     }
 
     #[inline(never)]
-    /// The first to go into `best`; returns one that leaves by itself.
-    pub(super) fn find(
-        &mut self,
-        memory: &Memory,
-        best: &mut Option<Candidate>,
-    ) -> io::Result<Option<Identity>> {
+    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
-        let found = scan::find(proc, &rules, &mut judge, memory, best)?;
-        let scan::Found { seen, files, leaving } = found;
+        let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
             say!(
@@ -184,7 +182,7 @@ impl Daemon {
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(leaving)
+        Ok(())
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took

@@ -18,14 +18,12 @@ use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
 pub use shortlist::Shortlist;
 
-/// What one search found beside the victim.
-pub struct Found {
+/// What one search cost.
+pub struct Cost {
     /// Processes seen, kernel threads included.
     pub seen: u32,
     /// Files read.
     pub files: u32,
-    /// One that leaves by itself, and may take its memory along.
-    pub leaving: Option<Identity>,
 }
 
 /// What the patterns say of processes.
@@ -46,7 +44,7 @@ pub fn find(
     judge: &mut dyn Judge,
     memory: &Memory,
     best: &mut Option<Candidate>,
-) -> io::Result<Found> {
+) -> io::Result<Cost> {
     let mut search = Search::new(rules, judge, memory, best);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
@@ -58,11 +56,8 @@ pub fn find(
             if score > 0 || (score == 0 && !rules.zero_is_exempt()) {
                 list.add(score as u64, pid);
             }
-            if score == 0 {
-                search.see_leaving(proc, pid);
-            }
         })?;
-        search.files += seen;
+        search.files = seen;
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Score::Is(score as i32));
         }
@@ -75,7 +70,7 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    Ok(Found { seen, files: search.files, leaving: search.leaving })
+    Ok(Cost { seen, files: search.files })
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
@@ -111,6 +106,24 @@ pub fn above(
         }
     })?;
     Ok(list)
+}
+
+/// One that leaves by itself, and whose memory may be on its way back: there is nothing of it to be
+/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c).
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>) -> io::Result<Option<Identity>> {
+    let mut found = None;
+    proc.for_each(|proc, pid| {
+        if found.is_some() || !proc.resident_pages(pid).is_ok_and(|pages| pages == 0) {
+            return;
+        }
+        let Ok(stat) = &proc.stat_with_threads(pid) else { return };
+        let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
+        let is_within = |proc: &mut Proc| rules.cgroup.map_or(true, |own| own.holds(proc, stat));
+        if leaves && rules.protection(stat).is_none() && is_within(proc) {
+            found = Some(stat.id);
+        }
+    })?;
+    Ok(found)
 }
 
 /// Looks at one process again: `candidate` becomes what it is now. False if it is not the same,
@@ -155,7 +168,6 @@ struct Search<'a> {
     page: KiB,
     best: &'a mut Option<Candidate>,
     files: u32,
-    leaving: Option<Identity>,
 }
 
 impl<'a> Search<'a> {
@@ -166,7 +178,7 @@ impl<'a> Search<'a> {
         best: &'a mut Option<Candidate>,
     ) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search { rules, judge, swap_used, page: machine::page(), best, files: 0, leaving: None }
+        Search { rules, judge, swap_used, page: machine::page(), best, files: 0 }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -204,7 +216,6 @@ impl<'a> Search<'a> {
         if rules.protection(stat).is_some() {
             return Ok(());
         }
-        self.note_if_leaving(proc, stat);
         let rss = KiB::from_pages(stat.rss_pages, self.page);
         if by_rss {
             most = points_of(rss);
@@ -262,27 +273,6 @@ impl<'a> Search<'a> {
             self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
         Ok(())
-    }
-
-    /// Of one without a score. Mostly that is a kernel thread.
-    fn see_leaving(&mut self, proc: &mut Proc, pid: Pid) {
-        if self.leaving.is_none() {
-            self.files += 1;
-            if let Ok(stat) = &proc.stat_with_threads(pid) {
-                if self.rules.protection(stat).is_none() {
-                    self.note_if_leaving(proc, stat);
-                }
-            }
-        }
-    }
-
-    /// Who leaves has neither score nor size any more, while the kernel takes back what it had
-    /// (`exit_mm` in kernel/exit.c).
-    fn note_if_leaving(&mut self, proc: &mut Proc, stat: &Stat) {
-        let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
-        if leaves && self.rules.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat)) {
-            self.leaving = Some(stat.id);
-        }
     }
 
     /// Whether the best so far is, by one with so many points and that size.

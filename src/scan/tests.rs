@@ -46,12 +46,12 @@ impl World {
         act(&mut proc, &rules)
     }
 
-    fn find(&self) -> Search {
+    fn find(&self) -> Found {
         self.find_with(&mut ByName(Vec::new()))
     }
 
-    fn find_with(&self, judge: &mut dyn Judge) -> Search {
-        self.with_rules(|proc, rules| search(proc, rules, judge, &self.memory))
+    fn find_with(&self, judge: &mut dyn Judge) -> Found {
+        self.with_rules(|proc, rules| found(proc, rules, judge, &self.memory))
     }
 
     /// The victim's number, counted from `FIRST`.
@@ -60,17 +60,16 @@ impl World {
     }
 }
 
-struct Search {
+struct Found {
     best: Option<Candidate>,
     seen: u32,
     files: u32,
-    leaving: Option<i32>,
 }
 
-fn search(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Search {
+fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
     let mut best = None;
-    let Found { seen, files, leaving } = find(proc, rules, judge, memory, &mut best).unwrap();
-    Search { best, seen, files, leaving: leaving.map(|id| id.pid.number() - FIRST) }
+    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best).unwrap();
+    Found { best, seen, files }
 }
 
 /// What patterns would say, by name.
@@ -214,7 +213,7 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
             all.iter_mut().for_each(|(name, shown)| shown.verdict = verdicts[*name]);
             let mut judge = ByName(names.into_iter().zip(verdicts).collect());
             world.with_rules(|proc, rules| {
-                let found = search(proc, rules, &mut judge, &world.memory);
+                let found = found(proc, rules, &mut judge, &world.memory);
                 let standing = found.best.map(|best| best.standing);
                 let expected = first_of_all(all.iter().map(|(_, shown)| shown), rules);
                 assert_eq!(standing, expected, "round {round}, scores over {width}");
@@ -407,8 +406,15 @@ fn a_second_look_sees_another_process_under_the_same_number() {
     assert!(!again(&world));
 }
 
+impl World {
+    fn leaving(&self) -> Option<i32> {
+        let id = self.with_rules(|proc, rules| leaving(proc, rules).unwrap());
+        id.map(|id| id.pid.number() - FIRST)
+    }
+}
+
 #[test]
-fn one_that_leaves_by_itself_is_told_of_while_its_memory_may_come_back() {
+fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
     const EXITING: u32 = 0x4;
     const KERNEL: u32 = 0x0020_0000;
     for (state, flags, threads, expected) in [
@@ -419,19 +425,14 @@ fn one_that_leaves_by_itself_is_told_of_while_its_memory_may_come_back() {
         (b'R', EXITING | KERNEL, 1, None),
         (b'S', 0, 1, None),
     ] {
-        for by_rss in [false, true] {
-            let mut world = World::new();
-            world.settings.sort_by_rss = by_rss;
-            world.add(1, 700, LARGE);
-            world.add(2, 0, 0);
-            let line = |pid, state| stat_line(pid, b"x", state, flags, threads, 0);
-            let (leader, thread) = (FIRST + 2, FIRST + 3);
-            world.fixture.write(&format!("{leader}/stat"), line(leader, state));
-            world.fixture.write(&format!("{leader}/task/{thread}/stat"), line(thread, b'R'));
-            let found = world.find();
-            assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 1);
-            assert_eq!(found.leaving, expected, "{} {flags} {threads}", char::from(state));
-        }
+        let world = World::new();
+        world.add(1, 700, LARGE);
+        world.add(2, 0, 0);
+        let line = |pid, state| stat_line(pid, b"x", state, flags, threads, 0);
+        let (leader, thread) = (FIRST + 2, FIRST + 3);
+        world.fixture.write(&format!("{leader}/stat"), line(leader, state));
+        world.fixture.write(&format!("{leader}/task/{thread}/stat"), line(thread, b'R'));
+        assert_eq!(world.leaving(), expected, "{} {flags} {threads}", char::from(state));
     }
 }
 
@@ -443,7 +444,7 @@ fn a_leader_whose_threads_live_on_does_not_leave() {
     world.fixture.write(&format!("{leader}/stat"), stat_line(leader, b"x", b'Z', 4, 2, 0));
     let thread = stat_line(leader + 1, b"x", b'S', 0, 2, LARGE);
     world.fixture.write(&format!("{leader}/task/{}/stat", leader + 1), thread);
-    assert_eq!(world.find().leaving, None);
+    assert_eq!(world.leaving(), None);
 }
 
 #[test]
@@ -497,7 +498,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     let judge = &mut ByName(Vec::new());
     let within: Vec<_> = (1..=50).collect();
     with_cgroup(&world, &within, &mut |proc, rules| {
-        let found = search(proc, rules, judge, &world.memory);
+        let found = found(proc, rules, judge, &world.memory);
         let mut best = found.best.unwrap();
         assert_eq!(best.id().pid.number() - FIRST, 50);
         // It moves away between choice and signal.
@@ -507,7 +508,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
         assert_eq!(protection(proc, rules, judge, &best.stat), Some(Protection::Outside));
     });
     with_cgroup(&world, &[], &mut |proc, rules| {
-        assert!(search(proc, rules, judge, &world.memory).best.is_none());
+        assert!(found(proc, rules, judge, &world.memory).best.is_none());
     });
     // Outside, nobody's memory comes back within.
     world.add(3, 0, 0);
@@ -515,8 +516,8 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     world.fixture.write(&format!("{}/stat", FIRST + 3), exiting);
     for (within, expected) in [(vec![], None), (vec![3], Some(3))] {
         with_cgroup(&world, &within, &mut |proc, rules| {
-            let search = search(proc, rules, judge, &world.memory);
-            assert_eq!((search.best.is_some(), search.leaving), (false, expected));
+            let id = leaving(proc, rules).unwrap();
+            assert_eq!(id.map(|id| id.pid.number() - FIRST), expected);
         });
     }
     // One that stands out: each of all is read once, and of it `stat` and `cgroup`.
@@ -524,7 +525,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     (1..=50).for_each(|number| world.add(number, 700, LARGE));
     world.add(60, 900, 10 * LARGE);
     with_cgroup(&world, &[60], &mut |proc, rules| {
-        let found = search(proc, rules, judge, &world.memory);
+        let found = found(proc, rules, judge, &world.memory);
         assert_eq!((found.best.is_some(), found.files), (true, 51 + 2));
     });
 }
@@ -562,7 +563,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
             machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
         }
         let judge = &mut ByName(Vec::new());
-        let found = search(proc, rules, judge, &world.memory);
+        let found = found(proc, rules, judge, &world.memory);
         assert_eq!(counted::allocations(), before);
         assert_eq!(found.seen, 200);
     });
