@@ -11,7 +11,7 @@ use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan;
+use crate::scan::{self, Found};
 use crate::stats::Reason;
 use crate::sys::errno;
 use crate::sys::io;
@@ -99,10 +99,11 @@ impl Daemon {
                 return;
             }
             let mut best = None;
-            if let Err(error) = self.find(memory, &mut best) {
-                return self.wait_in_vain("list /proc", error, memory);
-            }
-            if self.awaits_a_departure(memory) {
+            let found = match self.find(memory, &mut best) {
+                Ok(found) => found,
+                Err(error) => return self.wait_in_vain("list /proc", error, memory),
+            };
+            if self.awaits_a_departure(&found, memory) {
                 return;
             }
             let Some(candidate) = &mut best else {
@@ -138,13 +139,13 @@ impl Daemon {
     /// Whether somebody leaves by itself and is waited for, before anybody is ended. Not while
     /// memory still falls from what it was `before`: then there is no time to look for one.
     #[inline(never)]
-    fn awaits_a_departure(&mut self, before: &Memory) -> bool {
+    fn awaits_a_departure(&mut self, found: &Found, before: &Memory) -> bool {
         let Some(memory) = self.fresh_memory() else { return false };
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
         let Court { proc, rules, .. } = self.court();
-        let Ok(Some(id)) = scan::leaving(proc, &rules) else { return false };
+        let Some(id) = scan::leaving(proc, &rules, found) else { return false };
         let waits = self.machine.may_await(id, &memory, clock::now());
         if waits && self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
@@ -170,19 +171,24 @@ impl Daemon {
     }
 
     #[inline(never)]
-    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    pub(super) fn find(
+        &mut self,
+        memory: &Memory,
+        best: &mut Option<Candidate>,
+    ) -> io::Result<Found> {
         let before = clock::now();
         let Court { proc, rules, mut judge, .. } = self.court();
-        let scan::Cost { seen, files } = scan::find(proc, &rules, &mut judge, memory, best)?;
+        let found = scan::find(proc, &rules, &mut judge, memory, best)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
+            let Found { seen, files, .. } = &found;
             say!(
                 self.helper,
                 Debug,
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took

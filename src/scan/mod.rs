@@ -5,6 +5,7 @@
 //! of it spared), a second pass reads `statm` of everyone, the cheapest file that tells a
 //! size. Never signals.
 
+mod empty;
 mod shortlist;
 
 use crate::filter::Verdict;
@@ -16,14 +17,16 @@ use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
+use empty::Empty;
 pub use shortlist::Shortlist;
 
-/// What one search cost.
-pub struct Cost {
+/// What one search tells beside the victim.
+pub struct Found {
     /// Processes seen, kernel threads included.
     pub seen: u32,
     /// Files read.
     pub files: u32,
+    empty: Empty,
 }
 
 /// What the patterns say of processes.
@@ -44,7 +47,7 @@ pub fn find(
     judge: &mut dyn Judge,
     memory: &Memory,
     best: &mut Option<Candidate>,
-) -> io::Result<Cost> {
+) -> io::Result<Found> {
     let mut search = Search::new(rules, judge, memory, best);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
@@ -55,6 +58,9 @@ pub fn find(
             let score = proc.oom_score(pid).unwrap_or(-1);
             if score > 0 || (score == 0 && !rules.zero_is_exempt()) {
                 list.add(score as u64, pid);
+            }
+            if score == 0 {
+                search.empty.add(pid);
             }
         })?;
         search.files = seen;
@@ -70,7 +76,7 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    Ok(Cost { seen, files: search.files })
+    Ok(Found { seen, files: search.files, empty: search.empty })
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
@@ -109,21 +115,17 @@ pub fn above(
 }
 
 /// One that leaves by itself, and whose memory may be on its way back: there is nothing of it to be
-/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c).
-pub fn leaving(proc: &mut Proc, rules: &Rules<'_>) -> io::Result<Option<Identity>> {
-    let mut found = None;
-    proc.for_each(|proc, pid| {
-        if found.is_some() || !proc.resident_pages(pid).is_ok_and(|pages| pages == 0) {
-            return;
-        }
-        let Ok(stat) = &proc.stat_with_threads(pid) else { return };
+/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c). Of those that the search
+/// found without memory.
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, found: &Found) -> Option<Identity> {
+    let mut empty = found.empty.pids().iter();
+    empty.find_map(|&pid| {
+        let stat = &proc.stat_with_threads(pid).ok()?;
         let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
-        let is_within = |proc: &mut Proc| rules.cgroup.map_or(true, |own| own.holds(proc, stat));
-        if leaves && rules.protection(stat).is_none() && is_within(proc) {
-            found = Some(stat.id);
-        }
-    })?;
-    Ok(found)
+        let may_be = leaves && rules.protection(stat).is_none();
+        let is_within = may_be && rules.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat));
+        is_within.then_some(stat.id)
+    })
 }
 
 /// Looks at one process again: `candidate` becomes what it is now. False if it is not the same,
@@ -168,6 +170,7 @@ struct Search<'a> {
     page: KiB,
     best: &'a mut Option<Candidate>,
     files: u32,
+    empty: Empty,
 }
 
 impl<'a> Search<'a> {
@@ -178,7 +181,15 @@ impl<'a> Search<'a> {
         best: &'a mut Option<Candidate>,
     ) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search { rules, judge, swap_used, page: machine::page(), best, files: 0 }
+        Search {
+            rules,
+            judge,
+            swap_used,
+            page: machine::page(),
+            best,
+            files: 0,
+            empty: Empty::new(),
+        }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -218,6 +229,9 @@ impl<'a> Search<'a> {
         }
         let rss = KiB::from_pages(stat.rss_pages, self.page);
         if by_rss {
+            if rss == KiB::ZERO {
+                self.empty.add(pid);
+            }
             most = points_of(rss);
         }
         let raised = most + most_bonus;

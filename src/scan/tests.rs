@@ -46,11 +46,11 @@ impl World {
         act(&mut proc, &rules)
     }
 
-    fn find(&self) -> Found {
+    fn find(&self) -> Outcome {
         self.find_with(&mut ByName(Vec::new()))
     }
 
-    fn find_with(&self, judge: &mut dyn Judge) -> Found {
+    fn find_with(&self, judge: &mut dyn Judge) -> Outcome {
         self.with_rules(|proc, rules| found(proc, rules, judge, &self.memory))
     }
 
@@ -60,16 +60,18 @@ impl World {
     }
 }
 
-struct Found {
+struct Outcome {
     best: Option<Candidate>,
     seen: u32,
     files: u32,
+    leaving: Option<i32>,
 }
 
-fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
+fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Outcome {
     let mut best = None;
-    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best).unwrap();
-    Found { best, seen, files }
+    let found = find(proc, rules, judge, memory, &mut best).unwrap();
+    let leaving = leaving(proc, rules, &found).map(|id| id.pid.number() - FIRST);
+    Outcome { best, seen: found.seen, files: found.files, leaving }
 }
 
 /// What patterns would say, by name.
@@ -406,13 +408,6 @@ fn a_second_look_sees_another_process_under_the_same_number() {
     assert!(!again(&world));
 }
 
-impl World {
-    fn leaving(&self) -> Option<i32> {
-        let id = self.with_rules(|proc, rules| leaving(proc, rules).unwrap());
-        id.map(|id| id.pid.number() - FIRST)
-    }
-}
-
 #[test]
 fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
     const EXITING: u32 = 0x4;
@@ -425,14 +420,19 @@ fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
         (b'R', EXITING | KERNEL, 1, None),
         (b'S', 0, 1, None),
     ] {
-        let world = World::new();
+        let mut world = World::new();
         world.add(1, 700, LARGE);
         world.add(2, 0, 0);
         let line = |pid, state| stat_line(pid, b"x", state, flags, threads, 0);
         let (leader, thread) = (FIRST + 2, FIRST + 3);
         world.fixture.write(&format!("{leader}/stat"), line(leader, state));
         world.fixture.write(&format!("{leader}/task/{thread}/stat"), line(thread, b'R'));
-        assert_eq!(world.leaving(), expected, "{} {flags} {threads}", char::from(state));
+        for by_rss in [false, true] {
+            world.settings.sort_by_rss = by_rss;
+            let found = world.find();
+            assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 1);
+            assert_eq!(found.leaving, expected, "{} {flags} {threads}", char::from(state));
+        }
     }
 }
 
@@ -444,7 +444,7 @@ fn a_leader_whose_threads_live_on_does_not_leave() {
     world.fixture.write(&format!("{leader}/stat"), stat_line(leader, b"x", b'Z', 4, 2, 0));
     let thread = stat_line(leader + 1, b"x", b'S', 0, 2, LARGE);
     world.fixture.write(&format!("{leader}/task/{}/stat", leader + 1), thread);
-    assert_eq!(world.leaving(), None);
+    assert_eq!(world.find().leaving, None);
 }
 
 #[test]
@@ -516,8 +516,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     world.fixture.write(&format!("{}/stat", FIRST + 3), exiting);
     for (within, expected) in [(vec![], None), (vec![3], Some(3))] {
         with_cgroup(&world, &within, &mut |proc, rules| {
-            let id = leaving(proc, rules).unwrap();
-            assert_eq!(id.map(|id| id.pid.number() - FIRST), expected);
+            assert_eq!(found(proc, rules, judge, &world.memory).leaving, expected);
         });
     }
     // One that stands out: each of all is read once, and of it `stat` and `cgroup`.
