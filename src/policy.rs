@@ -124,6 +124,12 @@ impl Limits {
         }
     }
 
+    /// Whether memory and swap may be low, but are not yet, after `limit` at `rate` KiB a second.
+    pub fn may_be_low_within(&self, limit: Duration, memory: &Memory, rate: KiB) -> bool {
+        let is_fine = self.level(memory.available, memory) == Level::Fine;
+        is_fine && self.quiet_by_amounts(memory, rate).is_some_and(|quiet| quiet <= limit)
+    }
+
     fn quiet_by_amounts(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
         let (mem, swap) = match self.level(memory.available, memory) {
             Level::Fine => (self.mem.term.max(self.mem.kill), self.swap.term.max(self.swap.kill)),

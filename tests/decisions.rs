@@ -513,6 +513,29 @@ fn a_pause_ends_when_memory_recovers_and_is_taken_anew() {
 // ---- the choice ----
 
 #[test]
+fn the_search_begins_before_memory_is_low_and_its_finding_is_not_trusted_blindly() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut first = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&["-d"]);
+        // A little above the level.
+        memory.available(105);
+        guard.look_slowly(1);
+        let found = format!("candidate: process {}", first.pid());
+        guard.wait_for(&found);
+        assert!(!guard.log().contains("low memory!"));
+        // Memory falls by what another one takes.
+        let mut second = sandbox.hog(&["--size", "90M"]);
+        memory.available(LOW);
+        assert_eq!(second.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        guard.wait_for("exited after");
+        assert!(first.is_alive());
+        assert_eq!(guard.signals_to(first.pid()).len(), 0);
+    });
+}
+
+#[test]
 fn resident_memory_ranks_when_that_is_asked_for() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

@@ -98,13 +98,15 @@ impl Daemon {
             if self.end_suspect(&mut swarm, None, memory) {
                 return;
             }
-            let mut best = None;
-            let found = match self.find(memory, &mut best) {
-                Ok(found) => found,
-                Err(error) => return self.wait_in_vain("list /proc", error, memory),
-            };
-            if self.awaits_a_departure(&found, memory) {
-                return;
+            let mut best = if swarm.is_none() { self.foreseen(memory) } else { None };
+            if best.is_none() {
+                let found = match self.find(memory, &mut best) {
+                    Ok(found) => found,
+                    Err(error) => return self.wait_in_vain("list /proc", error, memory),
+                };
+                if self.awaits_a_departure(&found, memory) {
+                    return;
+                }
             }
             let Some(candidate) = &mut best else {
                 // Somebody may have been spared only because the helper hangs.

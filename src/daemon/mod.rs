@@ -1,11 +1,13 @@
 //! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once
 //! the loop has begun.
 //!
-//! Here is the loop; `start` prepares it, `act` does what low memory asks for, `limit` what the
-//! limit for each process does, both by `hold`, `swarm` and `respawn` end what would come again
-//! and again, and `errands` what SIGHUP and SIGUSR1 ask for.
+//! Here is the loop; `start` prepares it, `act` does what low memory asks for, and `ahead` searches
+//! for it in time; `limit` does what the limit for each process asks for. All do it by `hold`.
+//! `swarm` and `respawn` end what would come again and again, and `errands` do what SIGHUP and
+//! SIGUSR1 ask for.
 
 mod act;
+mod ahead;
 mod errands;
 mod hold;
 mod limit;
@@ -34,6 +36,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::{KiB, Moment, Percent};
 use crate::victim::Scale;
+use ahead::Foreseen;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
@@ -91,6 +94,9 @@ pub struct Daemon {
     next_dry_hooks: Moment,
     offenders: Offenders,
     asked: Asked,
+    /// Who would go first if memory got low right now; and from when that may be asked again.
+    foreseen: Option<Foreseen>,
+    next_ahead: Moment,
     rate: FillRate,
     budget: Budget,
     /// As it was read last; `None` while it cannot be read, which was said then.
@@ -173,6 +179,7 @@ impl Daemon {
         let plain = self.guard_memory();
         self.hurried = self.enforce_limit();
         self.after_look();
+        self.hurried |= self.look_ahead();
         plain && !self.hurried
     }
 

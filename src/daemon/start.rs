@@ -137,6 +137,8 @@ impl Daemon {
             respawns: Respawns::default(),
             respawner: None,
             next_dry_hooks: Moment::default(),
+            foreseen: None,
+            next_ahead: now,
             rate: FillRate::new(rate),
             budget: Budget::new(),
             memory: Some(memory),
