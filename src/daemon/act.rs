@@ -11,7 +11,7 @@ use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan::{self, Found};
+use crate::scan;
 use crate::stats::Reason;
 use crate::sys::errno;
 use crate::sys::io;
@@ -100,11 +100,10 @@ impl Daemon {
             }
             let mut best = if swarm.is_none() { self.foreseen(memory) } else { None };
             if best.is_none() {
-                let found = match self.find(memory, &mut best) {
-                    Ok(found) => found,
-                    Err(error) => return self.wait_in_vain("list /proc", error, memory),
-                };
-                if self.awaits_a_departure(&found, memory) {
+                if let Err(error) = self.find(memory, &mut best) {
+                    return self.wait_in_vain("list /proc", error, memory);
+                }
+                if self.awaits_a_departure(memory) {
                     return;
                 }
             }
@@ -141,13 +140,13 @@ impl Daemon {
     /// Whether somebody leaves by itself and is waited for, before anybody is ended. Not while
     /// memory still falls from what it was `before`: then there is no time to look for one.
     #[inline(never)]
-    fn awaits_a_departure(&mut self, found: &Found, before: &Memory) -> bool {
+    fn awaits_a_departure(&mut self, before: &Memory) -> bool {
         let Some(memory) = self.fresh_memory() else { return false };
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
-        let Court { proc, rules, .. } = self.court();
-        let Some(id) = scan::leaving(proc, &rules, found) else { return false };
+        let Court { proc, rules, empty, .. } = self.court();
+        let Some(id) = scan::leaving(proc, &rules, empty) else { return false };
         let waits = self.machine.may_await(id, &memory, clock::now());
         if waits && self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
@@ -173,24 +172,20 @@ impl Daemon {
     }
 
     #[inline(never)]
-    pub(super) fn find(
-        &mut self,
-        memory: &Memory,
-        best: &mut Option<Candidate>,
-    ) -> io::Result<Found> {
+    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
-        let Court { proc, rules, mut judge, .. } = self.court();
-        let found = scan::find(proc, &rules, &mut judge, memory, best)?;
+        let Court { proc, rules, mut judge, empty, .. } = self.court();
+        let cost = scan::find(proc, &rules, &mut judge, memory, best, empty)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
-            let Found { seen, files, .. } = &found;
+            let scan::Cost { seen, files } = cost;
             say!(
                 self.helper,
                 Debug,
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took

@@ -16,7 +16,7 @@ use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
-use crate::scan::{self, Group, Judge};
+use crate::scan::{self, Empty, Group, Judge};
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
@@ -122,6 +122,8 @@ pub struct Court<'a> {
     pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
+    /// Who showed no memory at the last search.
+    pub empty: &'a mut Empty,
 }
 
 impl Daemon {
@@ -135,7 +137,7 @@ impl Daemon {
         let commands = Timed { helper: &mut self.helper, left: CHOICE };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
         let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
-        Court { proc, meminfo, cgroup, config, rules, judge }
+        Court { proc, meminfo, cgroup, config, rules, judge, empty: &mut self.empty }
     }
 
     /// Memory as it is this moment, if it can be read.

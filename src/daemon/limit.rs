@@ -216,7 +216,7 @@ impl Daemon {
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let Court { proc, meminfo, cgroup, config, rules, mut judge } = self.court();
+        let Court { proc, meminfo, cgroup, config, rules, mut judge, .. } = self.court();
         let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {

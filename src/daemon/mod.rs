@@ -27,6 +27,7 @@ use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::say;
+use crate::scan::Empty;
 use crate::sources::Sources;
 use crate::stats::{Number, Stats};
 use crate::sys::fd::{Waiter, Wish};
@@ -86,6 +87,7 @@ pub struct Daemon {
     helper: Helper,
     filter: Filter,
     machine: Machine,
+    empty: Empty,
     victim: Option<InHand>,
     respawns: Respawns,
     /// A parent that was asked to end, and when.

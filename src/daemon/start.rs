@@ -19,6 +19,7 @@ use crate::procfs::Proc;
 use crate::respawn::Respawns;
 use crate::rivals;
 use crate::say;
+use crate::scan::Empty;
 use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
@@ -137,6 +138,7 @@ impl Daemon {
             respawns: Respawns::default(),
             respawner: None,
             next_dry_hooks: Moment::default(),
+            empty: Empty::new(),
             foreseen: None,
             next_ahead: now,
             rate: FillRate::new(rate),

@@ -13,8 +13,12 @@ pub struct Empty {
 }
 
 impl Empty {
-    pub fn new() -> Empty {
+    pub const fn new() -> Empty {
         Empty { pids: [Pid::INIT; LEN], met: 0 }
+    }
+
+    pub fn clear(&mut self) {
+        self.met = 0;
     }
 
     pub fn add(&mut self, pid: Pid) {
@@ -41,5 +45,7 @@ mod tests {
         (10..1000).for_each(|number| empty.add(pid(number)));
         assert_eq!(empty.pids().len(), LEN);
         assert_eq!(empty.pids().iter().min(), Some(&pid(1000 - LEN as i64)));
+        empty.clear();
+        assert_eq!(empty.pids().len(), 0);
     }
 }

@@ -17,16 +17,15 @@ use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
 use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
-use empty::Empty;
+pub use empty::Empty;
 pub use shortlist::Shortlist;
 
-/// What one search tells beside the victim.
-pub struct Found {
+/// What one search cost.
+pub struct Cost {
     /// Processes seen, kernel threads included.
     pub seen: u32,
     /// Files read.
     pub files: u32,
-    empty: Empty,
 }
 
 /// What the patterns say of processes.
@@ -40,15 +39,18 @@ pub trait Judge {
     fn met(&mut self, candidate: &Candidate);
 }
 
-/// Who would go first now, into `best`.
+/// Who would go first now, into `best`, and those that show no memory, into `empty`.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     memory: &Memory,
     best: &mut Option<Candidate>,
-) -> io::Result<Found> {
+    empty: &mut Empty,
+) -> io::Result<Cost> {
+    empty.clear();
     let mut search = Search::new(rules, judge, memory, best);
+    search.empty = Some(empty);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
     if rules.ranking == Ranking::OomScore {
@@ -60,7 +62,7 @@ pub fn find(
                 list.add(score as u64, pid);
             }
             if score == 0 {
-                search.empty.add(pid);
+                search.note_empty(pid);
             }
         })?;
         search.files = seen;
@@ -76,7 +78,7 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    Ok(Found { seen, files: search.files, empty: search.empty })
+    Ok(Cost { seen, files: search.files })
 }
 
 /// Everyone with more than `limit` resident who may be ended, the largest first, and of those
@@ -115,11 +117,9 @@ pub fn above(
 }
 
 /// One that leaves by itself, and whose memory may be on its way back: there is nothing of it to be
-/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c). Of those that the search
-/// found without memory.
-pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, found: &Found) -> Option<Identity> {
-    let mut empty = found.empty.pids().iter();
-    empty.find_map(|&pid| {
+/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c).
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
+    empty.pids().iter().find_map(|&pid| {
         let stat = &proc.stat_with_threads(pid).ok()?;
         let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
         let may_be = leaves && rules.protection(stat).is_none();
@@ -170,7 +170,7 @@ struct Search<'a> {
     page: KiB,
     best: &'a mut Option<Candidate>,
     files: u32,
-    empty: Empty,
+    empty: Option<&'a mut Empty>,
 }
 
 impl<'a> Search<'a> {
@@ -181,15 +181,7 @@ impl<'a> Search<'a> {
         best: &'a mut Option<Candidate>,
     ) -> Search<'a> {
         let swap_used = memory.swap_used();
-        Search {
-            rules,
-            judge,
-            swap_used,
-            page: machine::page(),
-            best,
-            files: 0,
-            empty: Empty::new(),
-        }
+        Search { rules, judge, swap_used, page: machine::page(), best, files: 0, empty: None }
     }
 
     /// Reads of `pid` what is needed to tell whether it goes before the best so far, in
@@ -230,7 +222,7 @@ impl<'a> Search<'a> {
         let rss = KiB::from_pages(stat.rss_pages, self.page);
         if by_rss {
             if rss == KiB::ZERO {
-                self.empty.add(pid);
+                self.note_empty(pid);
             }
             most = points_of(rss);
         }
@@ -287,6 +279,12 @@ impl<'a> Search<'a> {
             self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
         Ok(())
+    }
+
+    fn note_empty(&mut self, pid: Pid) {
+        if let Some(empty) = &mut self.empty {
+            empty.add(pid);
+        }
     }
 
     /// Whether the best so far is, by one with so many points and that size.

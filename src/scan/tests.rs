@@ -46,11 +46,11 @@ impl World {
         act(&mut proc, &rules)
     }
 
-    fn find(&self) -> Outcome {
+    fn find(&self) -> Found {
         self.find_with(&mut ByName(Vec::new()))
     }
 
-    fn find_with(&self, judge: &mut dyn Judge) -> Outcome {
+    fn find_with(&self, judge: &mut dyn Judge) -> Found {
         self.with_rules(|proc, rules| found(proc, rules, judge, &self.memory))
     }
 
@@ -60,18 +60,18 @@ impl World {
     }
 }
 
-struct Outcome {
+struct Found {
     best: Option<Candidate>,
     seen: u32,
     files: u32,
     leaving: Option<i32>,
 }
 
-fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Outcome {
-    let mut best = None;
-    let found = find(proc, rules, judge, memory, &mut best).unwrap();
-    let leaving = leaving(proc, rules, &found).map(|id| id.pid.number() - FIRST);
-    Outcome { best, seen: found.seen, files: found.files, leaving }
+fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
+    let (mut best, mut empty) = (None, Empty::new());
+    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best, &mut empty).unwrap();
+    let leaving = leaving(proc, rules, &empty).map(|id| id.pid.number() - FIRST);
+    Found { best, seen, files, leaving }
 }
 
 /// What patterns would say, by name.
