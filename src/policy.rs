@@ -124,10 +124,10 @@ impl Limits {
         }
     }
 
-    /// Whether memory and swap may be low, but are not yet, after `limit` at `rate` KiB a second.
-    pub fn may_be_low_within(&self, limit: Duration, memory: &Memory, rate: KiB) -> bool {
+    /// After what time memory and swap may be low at `rate` KiB a second, if they are not yet.
+    pub fn time_to_low(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
         let is_fine = self.level(memory.available, memory) == Level::Fine;
-        is_fine && self.quiet_by_amounts(memory, rate).is_some_and(|quiet| quiet <= limit)
+        self.quiet_by_amounts(memory, rate).filter(|_| is_fine)
     }
 
     fn quiet_by_amounts(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
@@ -236,16 +236,25 @@ pub struct FillRate {
     /// A faster fall that was seen, and until when it counts.
     raised: (KiB, Moment),
     last: (KiB, Moment),
-    /// By how much less was available than a look before.
-    fall: KiB,
+    /// The most that was available since the moment, and in the time before.
+    peak: (KiB, Moment),
+    former_peak: KiB,
 }
 
 /// A fall that outdoes the measured rate comes in bursts; a minute covers the next one.
 const RAISED_FOR: Duration = Duration::from_secs(60);
+/// Over so long, or from one look to the next, memory falls or does not.
+const FALL: Duration = Duration::from_millis(50);
 
 impl FillRate {
     pub fn new(measured: KiB) -> FillRate {
-        FillRate { measured, raised: Default::default(), last: Default::default(), fall: KiB::ZERO }
+        FillRate {
+            measured,
+            raised: Default::default(),
+            last: Default::default(),
+            peak: Default::default(),
+            former_peak: KiB::ZERO,
+        }
     }
 
     /// Takes note of what is available at `now`.
@@ -254,17 +263,24 @@ impl FillRate {
         // In less than that, a batch that the kernel brings to account looks like a flood.
         if now.since(then) >= CLOSEST {
             self.last = (available, now);
-            self.fall = before.less(available);
-            let rate = self.fall.scaled(KiB(1_000_000_000), KiB(now.0 - then.0));
+            let fall = before.less(available);
+            let rate = fall.scaled(KiB(1_000_000_000), KiB(now.0 - then.0));
             if rate > self.at(now) {
                 self.raised = (rate, now.after(RAISED_FOR));
             }
         }
+        let (peak, since) = self.peak;
+        if now.since(since) >= FALL {
+            (self.peak, self.former_peak) = ((available, now), peak);
+        } else {
+            self.peak.0 = peak.max(available);
+        }
     }
 
-    /// Somebody is taking memory right now: more than the `noise` since the look before.
+    /// Somebody is taking memory right now: more than the `noise` since a moment ago.
     pub fn falls(&self, noise: KiB) -> bool {
-        self.fall > noise
+        let (available, _) = self.last;
+        self.peak.0.max(self.former_peak).less(available) > noise
     }
 
     /// KiB a second to reckon with.
@@ -278,7 +294,7 @@ impl FillRate {
     }
 }
 
-/// Keeps the looking within 1% of a processor.
+/// Keeps the looking within 1% of a processor, and within 10% while memory falls.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Nanoseconds that a look costs, smoothed.
@@ -305,13 +321,11 @@ impl Budget {
         self.cost = (self.cost * 7 + cost.as_nanos() as u64) / 8;
     }
 
-    /// The least time until the next look. While memory `falls` a look costs what it may: that
-    /// is over soon, one way or the other, and a tenth of 100 MiB fills within `WIDEST`.
+    /// The least time until the next look. While memory `falls` it may cost more: a tenth of
+    /// 100 MiB fills within `WIDEST`.
     pub fn least_wait(&self, falls: bool) -> Duration {
-        match falls {
-            true => CLOSEST,
-            false => Duration::from_nanos(self.cost * SHARE).clamp(CLOSEST, WIDEST),
-        }
+        let share = if falls { SHARE / 10 } else { SHARE };
+        Duration::from_nanos(self.cost * share).clamp(CLOSEST, WIDEST)
     }
 }
 
@@ -541,10 +555,30 @@ mod tests {
         rate.observe(KiB(10_000), at(1));
         rate.observe(KiB(9_500), at(2));
         assert_eq!(rate.at(at(2)), KiB(1000));
-        assert!(rate.falls(KiB(499)) && !rate.falls(KiB(500)));
+
         rate.observe(KiB(4_500), at(3));
         assert_eq!(rate.at(at(3)), KiB(5000));
         assert_eq!(rate.at(at(64)), KiB(1000));
+    }
+
+    #[test]
+    fn memory_falls_over_a_moment_or_from_look_to_look() {
+        let falls = |looks: &[(u64, u64)]| {
+            let mut rate = FillRate::new(KiB(1000));
+            for &(millis, available) in looks {
+                rate.observe(KiB(available), Moment((1000 + millis) * 1_000_000));
+            }
+            rate.falls(KiB(10))
+        };
+        assert!(!falls(&[(0, 500)]));
+        assert!(!falls(&[(0, 500), (1000, 490)]));
+        assert!(falls(&[(0, 500), (1000, 489)]));
+        assert!(!falls(&[(0, 500), (1000, 489), (2000, 489)]));
+        // Each step is less than the noise.
+        assert!(falls(&[(0, 500), (10, 496), (20, 492), (30, 488)]));
+        assert!(falls(&[(0, 500), (40, 495), (60, 494), (80, 489)]));
+        assert!(!falls(&[(0, 500), (40, 495), (60, 494), (80, 499)]));
+        assert!(!falls(&[(0, 500), (40, 490), (60, 490), (120, 490), (180, 490)]));
     }
 
     #[test]

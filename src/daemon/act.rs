@@ -103,7 +103,8 @@ impl Daemon {
                 if let Err(error) = self.find(memory, &mut best) {
                     return self.wait_in_vain("list /proc", error, memory);
                 }
-                if self.awaits_a_departure(memory) {
+                // Of a bomb always one or the other leaves.
+                if swarm.is_none() && self.awaits_a_departure(memory) {
                     return;
                 }
             }
@@ -145,8 +146,8 @@ impl Daemon {
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
-        let Court { proc, rules, empty, .. } = self.court();
-        let Some(id) = scan::leaving(proc, &rules, empty) else { return false };
+        let Court { proc, rules, empty, lingering, .. } = self.court();
+        let Some(id) = scan::leaving(proc, &rules, empty, lingering) else { return false };
         let waits = self.machine.may_await(id, &memory, clock::now());
         if waits && self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);

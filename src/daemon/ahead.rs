@@ -12,19 +12,76 @@ use crate::units::{KiB, Moment};
 use crate::victim::Candidate;
 use std::time::Duration;
 
-/// So near the search begins: it takes some 20 ms on a slow processor.
-const NEAR: Duration = Duration::from_millis(50);
+/// So near the search begins.
+const NEAR: Duration = Duration::from_millis(100);
 /// What was found longer ago is not used.
 const FRESH: Duration = Duration::from_millis(200);
 /// Of the time no more than one part in so many goes to such searches: memory may fall towards the
 /// level again and again without getting there.
 const ONE_IN: u32 = 100;
 
-/// Who would have gone first, when, and what was available then.
-pub struct Foreseen {
+/// What a search takes on a slow processor, until it is known.
+const COST: Duration = Duration::from_millis(20);
+
+/// What is searched for ahead.
+pub struct Ahead {
+    found: Option<Foreseen>,
+    /// No search before this.
+    next: Moment,
+    /// What the last one took; the next one is to be over in time.
+    cost: Duration,
+}
+
+/// Who would have gone first, when, and what was taken then.
+struct Foreseen {
     candidate: Candidate,
     at: Moment,
+    taken: Taken,
+}
+
+/// What tells how much is taken from one moment to the other.
+#[derive(Clone, Copy)]
+struct Taken {
     available: KiB,
+    /// In memory and swap.
+    held: KiB,
+}
+
+impl Taken {
+    fn of(memory: &Memory) -> Taken {
+        let held = memory.held_by_processes().plus(memory.swap_used());
+        Taken { available: memory.available, held }
+    }
+
+    fn since(self, before: Taken) -> KiB {
+        before.available.less(self.available).max(self.held.less(before.held))
+    }
+}
+
+/// Whether one that came first, and has `grown` since, still does: if of what was `taken` it took
+/// at least half, and more than memory moves by itself.
+fn still_comes_first(grown: KiB, taken: KiB, noise: KiB) -> bool {
+    grown > noise && grown.0 >= taken.0 / 2
+}
+
+impl Ahead {
+    pub fn new() -> Ahead {
+        Ahead { found: None, next: Moment::default(), cost: COST }
+    }
+
+    /// The time to the next look, while memory falls, with which a search can still be over before
+    /// `quiet` is.
+    pub fn wait(&self, quiet: Duration, now: Moment) -> Duration {
+        match now >= self.next && quiet > 2 * self.cost {
+            true => quiet - 2 * self.cost,
+            false => quiet,
+        }
+    }
+
+    /// Settings have changed, and with them who comes first.
+    pub fn forget(&mut self) {
+        self.found = None;
+    }
 }
 
 impl Daemon {
@@ -34,36 +91,81 @@ impl Daemon {
     pub(super) fn look_ahead(&mut self) -> bool {
         let (Some(memory), now) = (self.memory, clock::now()) else { return false };
         let waits = self.config.kernel_oom || !self.config.patterns.is_empty();
-        let may = self.machine.is_idle() && !waits && now >= self.next_ahead;
+        let may = self.machine.is_idle() && !waits && now >= self.ahead.next;
         if !may || !self.rate.falls(memory.noise()) {
             return false;
         }
-        let limits = Limits::of(&self.config, &memory);
-        if !limits.may_be_low_within(NEAR, &memory, self.rate.at(now)) {
+        let quiet = Limits::of(&self.config, &memory).time_to_low(&memory, self.rate.at(now));
+        if !quiet.is_some_and(|quiet| (self.ahead.cost..NEAR).contains(&quiet)) {
             return false;
         }
         let mut best = None;
-        let _ = self.find(&memory, &mut best);
-        let cost = clock::now().since(now);
-        self.next_ahead = clock::now().after(cost * ONE_IN);
-        let available = memory.available;
-        self.foreseen = best.map(|candidate| Foreseen { candidate, at: now, available });
+        let searched = self.find(&memory, &mut best);
+        let (end, taken) = (clock::now(), Taken::of(&memory));
+        self.ahead.cost = end.since(now);
+        self.ahead.next = end.after(self.ahead.cost * ONE_IN);
+        let found = best.filter(|_| searched.is_ok());
+        self.ahead.found = found.map(|candidate| Foreseen { candidate, at: now, taken });
         true
     }
 
-    /// That candidate as it is now, if it took at least half of what was taken since: then nobody
-    /// else can have come before it.
+    /// That candidate as it is now, if it still comes first.
     #[inline(never)]
     pub(super) fn foreseen(&mut self, memory: &Memory) -> Option<Candidate> {
-        let Foreseen { mut candidate, at, available } = self.foreseen.take()?;
-        let taken = available.less(memory.available);
-        if clock::now().since(at) > FRESH || taken == KiB::ZERO {
+        let Foreseen { mut candidate, at, taken } = self.ahead.found.take()?;
+        if clock::now().since(at) > FRESH {
             return None;
         }
         let before = candidate.standing.size;
         let Court { proc, rules, mut judge, .. } = self.court();
         let is_there = scan::again(proc, &rules, &mut judge, memory, &mut candidate);
         let grown = candidate.standing.size.less(before);
-        (is_there && grown.0 >= taken.0 / 2).then_some(candidate)
+        let taken = Taken::of(memory).since(taken);
+        (is_there && still_comes_first(grown, taken, memory.noise())).then_some(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(available: u64, anon: u64, swap_free: u64) -> Memory {
+        Memory {
+            available: KiB(available),
+            anon: KiB(anon),
+            swap_total: KiB(1000),
+            swap_free: KiB(swap_free),
+            user: KiB(2560),
+            ..Memory::default()
+        }
+    }
+
+    #[test]
+    fn a_look_comes_in_time_for_a_search() {
+        let mut ahead = Ahead::new();
+        let wait = |ahead: &Ahead, millis| {
+            ahead.wait(Duration::from_millis(millis), Moment(7)).as_millis()
+        };
+        assert_eq!([100, 41, 40, 3].map(|millis| wait(&ahead, millis)), [60, 1, 40, 3]);
+        ahead.next = Moment(8);
+        assert_eq!(wait(&ahead, 100), 100);
+    }
+
+    #[test]
+    fn what_went_to_swap_was_taken_too() {
+        let taken = |before: Memory, now: Memory| Taken::of(&now).since(Taken::of(&before));
+        assert_eq!(taken(memory(500, 300, 1000), memory(400, 400, 1000)), KiB(100));
+        assert_eq!(taken(memory(500, 300, 1000), memory(480, 310, 800)), KiB(210));
+        assert_eq!(taken(memory(500, 300, 1000), memory(400, 300, 1000)), KiB(100));
+        assert_eq!(taken(memory(500, 300, 1000), memory(520, 280, 1000)), KiB(0));
+    }
+
+    #[test]
+    fn one_that_took_half_and_more_than_noise_comes_first() {
+        for (grown, taken, expected) in
+            [(50, 100, true), (49, 100, false), (11, 0, true), (10, 0, false), (0, 1, false)]
+        {
+            assert_eq!(still_comes_first(KiB(grown), KiB(taken), KiB(10)), expected, "{grown}");
+        }
     }
 }

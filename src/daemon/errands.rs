@@ -202,6 +202,7 @@ impl Daemon {
         log::priority(&mut self.helper, refused);
         let now = clock::now();
         self.machine.reset(&config);
+        self.ahead.forget();
         self.offenders.reset(config.limit, config.dryrun, now);
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);

@@ -37,7 +37,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::{KiB, Moment, Percent};
 use crate::victim::Scale;
-use ahead::Foreseen;
+use ahead::Ahead;
 use errands::Asked;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
@@ -96,9 +96,7 @@ pub struct Daemon {
     next_dry_hooks: Moment,
     offenders: Offenders,
     asked: Asked,
-    /// Who would go first if memory got low right now; and from when that may be asked again.
-    foreseen: Option<Foreseen>,
-    next_ahead: Moment,
+    ahead: Ahead,
     rate: FillRate,
     budget: Budget,
     /// As it was read last; `None` while it cannot be read, which was said then.
@@ -435,7 +433,8 @@ impl Daemon {
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };
-        let closest = now.after(self.budget.least_wait(self.rate.falls(memory.noise())));
+        let falls = self.rate.falls(memory.noise());
+        let closest = now.after(self.budget.least_wait(falls));
         if self.hurried {
             return closest.since(now);
         }
@@ -444,7 +443,8 @@ impl Daemon {
             Attention::Closest => Some(Duration::ZERO),
             Attention::NowAndThen => Some(NOW_AND_THEN),
             Attention::ByHeadroom => {
-                limits.quiet_for(memory, self.rate.at(now), self.psi.is_some())
+                let quiet = limits.quiet_for(memory, self.rate.at(now), self.psi.is_some());
+                quiet.map(|quiet| if falls { self.ahead.wait(quiet, now) } else { quiet })
             }
         };
         let due = [

@@ -1,6 +1,7 @@
 //! Everything that is prepared while memory is plentiful: signals, priority, the helper,
 //! how fast memory fills here, and what a user should know from the start.
 
+use super::ahead::Ahead;
 use super::errands::{duty, Asked};
 use super::hold::Court;
 use super::limit::Offenders;
@@ -34,7 +35,7 @@ use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// For measuring how fast memory fills. While a machine starts, most of it is disturbed: a third of
+/// For measuring how fast memory fills, with each kind of pages. While a machine starts, most of it is disturbed: a third of
 /// the rate was found within 20 ms.
 const MEASURE: Duration = Duration::from_millis(100);
 const MEASURE_SIZE: KiB = KiB::from_mib(16);
@@ -139,8 +140,7 @@ impl Daemon {
             respawner: None,
             next_dry_hooks: Moment::default(),
             empty: Empty::new(),
-            foreseen: None,
-            next_ahead: now,
+            ahead: Ahead::new(),
             rate: FillRate::new(rate),
             budget: Budget::new(),
             memory: Some(memory),

@@ -10,33 +10,57 @@ use std::time::Duration;
 /// 90 MiB came back within that on an emulated board. An end that gives nothing back for so long
 /// is that of somebody small, or waits for a disk.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// What comes back slowly may have another reason.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What was seen of memory since the first one was seen to leave.
-#[derive(Clone, Copy)]
 pub struct Departure {
     /// The one that is waited for now.
     pub id: Identity,
+    first: Moment,
     until: Moment,
     available: KiB,
-    held: KiB,
+    taken: KiB,
+}
+
+/// What the wait for somebody's end has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hope {
+    /// Memory comes back, or may soon.
+    Left,
+    /// Nothing came back for too long.
+    Lost,
+    /// Somebody takes memory meanwhile.
+    Late,
 }
 
 impl Departure {
     pub fn of(id: Identity, memory: &Memory, now: Moment) -> Departure {
-        let (available, held) = (memory.available, memory.held_by_processes());
-        Departure { id, until: now.after(PATIENCE), available, held }
+        let (available, taken) = (memory.available, taken_by_processes(memory));
+        Departure { id, first: now, until: now.after(PATIENCE), available, taken }
     }
 
-    /// False once nothing comes back for too long, or somebody takes memory meanwhile. One end
-    /// may follow another: together they have no more time than one.
-    pub fn is_worth_waiting(&mut self, memory: &Memory, now: Moment) -> bool {
-        let (noise, held) = (memory.noise(), memory.held_by_processes());
+    /// One end may follow another: together they have no more time than one.
+    #[inline(never)]
+    pub fn hope(&mut self, memory: &Memory, now: Moment) -> Hope {
+        let (noise, taken) = (memory.noise(), taken_by_processes(memory));
         // What the process has no more is not always available at once.
-        if memory.available > self.available.plus(noise) || held.plus(noise) < self.held {
+        if memory.available > self.available.plus(noise) || taken.plus(noise) < self.taken {
             self.until = now.after(PATIENCE);
             self.available = self.available.max(memory.available);
-            self.held = self.held.min(held);
+            self.taken = self.taken.min(taken);
         }
-        memory.available.plus(noise) >= self.available && now < self.until
+        if memory.available.plus(noise) < self.available {
+            Hope::Late
+        } else if now < self.until && now.since(self.first) < LONGEST {
+            Hope::Left
+        } else {
+            Hope::Lost
+        }
     }
+}
+
+/// What is swapped out was given back by nobody.
+fn taken_by_processes(memory: &Memory) -> KiB {
+    memory.held_by_processes().plus(memory.swap_used())
 }

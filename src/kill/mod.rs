@@ -6,7 +6,8 @@
 //! | watching | level SIGTERM, the cooldown over | choose, to ask |
 //! | watching | level SIGKILL | choose, to end |
 //! | watching | chosen, but somebody else leaves by itself | awaiting |
-//! | awaiting | gone, nothing comes back, or others take memory | choose after all |
+//! | awaiting | memory recovered | watching |
+//! | awaiting | gone, nothing comes back, or others take memory | choose again |
 //! | in flight, asked | gone | settling |
 //! | in flight, asked | level SIGKILL, or the grace over and memory low | SIGKILL |
 //! | in flight, asked | the grace over, memory recovered | let off, watching |
@@ -30,7 +31,7 @@ use crate::procfs::status::Held;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
 use crate::victim::Remembered;
-use departure::Departure;
+use departure::{Departure, Hope};
 use settle::{Settling, Verdict};
 use std::time::Duration;
 
@@ -154,6 +155,7 @@ pub struct Machine {
     useless: Backoff,
     /// The last one that left by itself since memory got low.
     departure: Option<Departure>,
+    lingering: Remembered,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Settling, Moment)>,
     let_off: Remembered,
@@ -170,6 +172,7 @@ impl Machine {
             alone: ALONE,
             useless: USELESS,
             departure: None,
+            lingering: Remembered::default(),
             last: None,
             let_off: Remembered::default(),
             left: Remembered::default(),
@@ -192,9 +195,7 @@ impl Machine {
         match &mut self.state {
             State::Watching => {}
             State::Awaiting => {
-                let worth =
-                    |departure: &mut Departure| departure.is_worth_waiting(look.memory, look.now);
-                if !look.victim_gone && self.departure.as_mut().is_some_and(worth) {
+                if !look.victim_gone && self.hopes(look.memory, look.now) {
                     return Step::Wait;
                 }
             }
@@ -317,19 +318,34 @@ impl Machine {
     /// True where nobody is to be signalled yet, since `id` leaves by itself, and its memory may be
     /// what is missing.
     pub fn may_await(&mut self, id: Identity, memory: &Memory, now: Moment) -> bool {
-        let departure = self.departure.get_or_insert(Departure::of(id, memory, now));
-        departure.id = id;
-        let waits = departure.is_worth_waiting(memory, now);
-        if waits {
+        self.departure.get_or_insert(Departure::of(id, memory, now)).id = id;
+        let hopes = self.hopes(memory, now);
+        if hopes {
             self.state = State::Awaiting;
         }
-        waits
+        hopes
+    }
+
+    /// Whether the one that leaves is worth waiting for. One that takes too long is not so later
+    /// either.
+    fn hopes(&mut self, memory: &Memory, now: Moment) -> bool {
+        let Some(departure) = &mut self.departure else { return false };
+        let hope = departure.hope(memory, now);
+        if hope == Hope::Lost {
+            self.lingering.add(departure.id);
+        }
+        hope == Hope::Left
+    }
+
+    /// Those that were waited for in vain.
+    pub fn lingering(&self) -> &Remembered {
+        &self.lingering
     }
 
     /// Who is waited for without having been signalled.
     pub fn awaited(&self) -> Option<Identity> {
         let awaits = matches!(self.state, State::Awaiting);
-        self.departure.filter(|_| awaits).map(|departure| departure.id)
+        self.departure.as_ref().filter(|_| awaits).map(|departure| departure.id)
     }
 
     /// There was nobody to signal; returns how long the machine waits now.

@@ -442,6 +442,28 @@ fn whoever_takes_memory_meanwhile_is_not_waited_for() {
 }
 
 #[test]
+fn what_went_to_swap_did_not_come_back_and_no_wait_is_longer_than_a_second() {
+    let mut world = World::with_a_departure();
+    world.memory.swap_total = KiB::from_mib(1000);
+    for moved in 1..20 {
+        world.memory.anon = KiB::from_mib(920 - 10 * moved);
+        world.memory.swap_free = KiB::from_mib(1000 - 10 * moved);
+        world.pass(10);
+        let expected = if moved < 10 { Hope::Left } else { Hope::Lost };
+        let departure = world.machine.departure.as_mut().unwrap();
+        assert_eq!(departure.hope(&world.memory, world.now), expected, "{moved}");
+    }
+    let mut world = World::with_a_departure();
+    for given in 1..20 {
+        world.memory.anon = KiB::from_mib(920 - 10 * given);
+        world.pass(60);
+        let expected = if given < 17 { Step::Wait } else { Step::Choose(Deadly::Term) };
+        assert_eq!(world.step(false), expected, "{given}");
+    }
+    assert!(world.machine.lingering().contains(id(5)));
+}
+
+#[test]
 fn many_who_leave_have_no_more_time_than_one() {
     let mut world = World::with_a_departure();
     for pid in 6..10 {

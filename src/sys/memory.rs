@@ -135,7 +135,7 @@ fn touch_stack(pages: usize) {
 /// Which pages a measurement asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pages {
-    /// What the kernel gives unasked.
+    /// Small ones, also where the kernel would give huge ones unasked.
     Plain,
     /// Huge ones, where the kernel gives them to who asks.
     Huge,
@@ -146,13 +146,11 @@ pub enum Pages {
 /// it back, and ends with the piece in which `limit` is over. `None` if there is none.
 pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     const HUGE: usize = 2 << 20;
-    // As large as one page is. Of plain ones so many that the clock does not count.
+    // As large as one page is. Of plain ones so many that reading the clock does not count.
     let piece = if pages == Pages::Huge { HUGE } else { HUGE / 8 };
     let pieces = usize::try_from(size.0).ok()? * 1024 / piece;
     let fresh = FreshMemory::map(pieces * piece + HUGE)?;
-    if pages == Pages::Huge {
-        fresh.ask_for_huge_pages();
-    }
+    fresh.ask_for(pages);
     // Huge pages begin at multiples of their size; one is to spare for that.
     let first = (fresh.start + HUGE - 1) & !(HUGE - 1);
     let begin = clock::now();
@@ -165,13 +163,14 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             unsafe { byte.write_volatile(1) };
         }
         let after = clock::now();
-        let taken = after.0 - before.0;
-        best = Some(best.map_or(taken, |least| least.min(taken)));
+        // A coarse clock may stand still.
+        let taken = Some(after.0 - before.0).filter(|&taken| taken > 0);
+        best = best.into_iter().chain(taken).min();
         if after.since(begin) > limit {
             break;
         }
     }
-    Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?.max(1)))
+    Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?))
 }
 
 /// An anonymous private mapping, unmapped when dropped.
@@ -185,9 +184,13 @@ impl FreshMemory {
         Some(FreshMemory { start: map(len)?, len })
     }
 
-    fn ask_for_huge_pages(&self) {
+    fn ask_for(&self, pages: Pages) {
+        let advice = match pages {
+            Pages::Plain => libc::MADV_NOHUGEPAGE,
+            Pages::Huge => libc::MADV_HUGEPAGE,
+        };
         // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
-        unsafe { libc::madvise(self.start as *mut _, self.len, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(self.start as *mut _, self.len, advice) };
     }
 }
 
