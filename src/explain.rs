@@ -274,8 +274,8 @@ impl<'a> Explanation<'a> {
                     let _ = write!(text, ", {name} at {share}%");
                 }
             }
-            let _ = write!(text, " if mem avail <= {} MiB", stall_rule.mem.mib());
-            text.push('\n');
+            let surely = stall_rule.low.min(stall_rule.mem).mib();
+            let _ = writeln!(text, " if mem avail <= {surely} MiB{}", log::TwiceUpTo(stall_rule));
         }
         if config.kernel_oom {
             *text += "nobody would be killed by the guard: the kernel would choose\n";

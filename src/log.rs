@@ -159,18 +159,33 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 
 #[inline(never)]
 fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
-    let StallLimits { mem, share, window } = limits.stall;
+    let StallLimits { mem, low, share, window } = limits.stall;
+    let surely = low.min(mem);
     for &(name, share) in &[("SIGTERM", share.term), ("SIGKILL", share.kill)] {
         if let Some(share) = share {
             say!(
                 helper,
                 Info,
                 "        {name} also when mem avail <= {} MiB ({}%) and everything waits for memory \
-                 in {share}% of {} s",
-                mem.mib(),
-                Percent::share(mem, memory.user),
-                Seconds(window)
+                 in {share}% of {} s{}",
+                surely.mib(),
+                Percent::share(surely, memory.user),
+                Seconds(window),
+                TwiceUpTo(&limits.stall)
             );
+        }
+    }
+}
+
+/// Where more must stall, if there is such a place.
+pub struct TwiceUpTo<'a>(pub &'a StallLimits);
+
+impl fmt::Display for TwiceUpTo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StallLimits { mem, low, .. } = self.0;
+        match low < mem {
+            true => write!(f, " (twice that up to {} MiB)", mem.mib()),
+            false => Ok(()),
         }
     }
 }

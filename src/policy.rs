@@ -35,14 +35,19 @@ pub struct Limits {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StallLimits {
     pub mem: KiB,
+    /// While more than this is available, at twice these shares.
+    pub low: KiB,
     pub share: Levels<Option<Percent>>,
     pub window: Duration,
 }
 
 /// A machine may stall with memory to spare: what was swapped out long ago comes back, or a cgroup
 /// of its own is full. Ending somebody is no help then. Twice the level of `-m` is where thrashing
-/// begins, and half of user memory is never short of any.
+/// begins, and half of user memory is never short of any. Nor is it sure that it thrashes before that
+/// level itself is reached, while there is swap: all that did had 2 to 5% available, and a sort that
+/// makes room for its files stalls for up to a tenth of the time at 14%.
 const STALL_TIMES: u64 = 2;
+const SURELY: u32 = 2;
 /// Without swap only the files of programs can be thrashed, all of which are wanted, while the
 /// kernel counts half of them as available: that was seen to begin at 37% of 190 MiB. Where there
 /// is room for the code of all programs at once it is data that is read again and again, and a
@@ -72,14 +77,16 @@ impl Limits {
         }
         let mem = lower(mem, memory.user, mem_size);
         let times = |times| KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
-        let mut short = times(STALL_TIMES);
+        let (mut short, mut low) = (times(STALL_TIMES), times(1));
         if memory.swap_total == KiB::ZERO {
             short = short.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
+            low = short;
         }
         let known =
             |share| Some(share).filter(|&share| share > Percent::default() && config.memory);
         let stall = StallLimits {
             mem: short.min(STALL_MOST.of(memory.user)),
+            low,
             share: Levels { term: known(config.psi.term), kill: known(config.psi.kill) },
             window: config.psi_window,
         };
@@ -165,8 +172,9 @@ impl StallLimits {
     }
 
     fn level(&self, available: KiB, stall: Percent) -> Level {
+        let times = if available > self.low { SURELY } else { 1 };
         let at = |share: Option<Percent>| {
-            available <= self.mem && share.is_some_and(|share| stall >= share)
+            available <= self.mem && share.is_some_and(|share| stall >= share.times(times))
         };
         if at(self.share.kill) {
             Level::Kill
@@ -474,16 +482,20 @@ mod tests {
         let settings = Settings { psi, ..Settings::default() };
         for (available, stall, expected) in [
             (201, 100, Level::Fine),
-            (200, 9, Level::Fine),
-            (200, 10, Level::Term),
-            (200, 39, Level::Term),
-            (200, 40, Level::Kill),
+            (200, 19, Level::Fine),
+            (200, 20, Level::Term),
+            (101, 79, Level::Term),
+            (101, 80, Level::Kill),
+            (100, 9, Level::Fine),
+            (100, 10, Level::Term),
+            (100, 39, Level::Term),
+            (100, 40, Level::Kill),
         ] {
             let memory = stalled(stall, memory(available, 900, 1000));
             assert_eq!(level(&settings, memory), expected, "{available} {stall}");
             let limits = Limits::of(&config(settings.clone()), &memory);
             assert_eq!(limits.is_stall(&memory), expected > Level::Fine);
-            assert_eq!(limits.stall.may_act_at(memory.available), available == 200);
+            assert_eq!(limits.stall.may_act_at(memory.available), available <= 200);
             let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
             assert!(!limits.is_stall(&on_the_brink));
             let quiet = limits.stall.quiet_for(&on_the_brink, KiB(100), true);
@@ -512,7 +524,7 @@ mod tests {
     fn where_sigkill_by_a_stall_comes_first_it_is_what_the_brink_is_below() {
         let psi = parse_shares(b"60,10").unwrap();
         let settings = Settings { psi, ..Settings::default() };
-        let memory = stalled(1, memory(200, 900, 1000));
+        let memory = stalled(1, memory(100, 900, 1000));
         let limits = Limits::of(&config(settings.clone()), &memory);
         let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
         assert_eq!(level(&settings, on_the_brink), Level::Fine);

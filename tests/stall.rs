@@ -12,9 +12,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// 150 of 1000 MiB available: below twice the level, and swap that never runs out.
+/// 95 of 1000 MiB available: below the level, and swap that never runs out.
 fn short() -> Amounts {
-    Amounts { swap_total: 2000, swap_free: 1900, ..Amounts::available(150) }
+    Amounts { swap_total: 2000, swap_free: 1900, ..Amounts::available(95) }
+}
+
+/// Below twice the level.
+fn nearly_short() -> Amounts {
+    Amounts { available: 150, anon: 850, ..short() }
 }
 
 fn hogs(sandbox: &Sandbox) -> (Hog, Hog) {
@@ -54,14 +59,19 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
         pressure.stalled(400);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
+        memory.set(nearly_short());
+        guard.make_look(3);
         pressure.stalled(600);
+        guard.make_look(3);
+        assert_eq!(guard.signals().len(), 0);
+        memory.set(short());
         guard.make_look(1);
         assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
-        let said = guard.wait_for("low memory! everything waited for it in 12.00% of the last 5 s: mem 15.00%, swap 95.00%");
+        let said = guard.wait_for("low memory! everything waited for it in 12.00% of the last 5 s: mem 9.50%, swap 95.00%");
         assert!(!said.is_empty());
         guard.wait_for("exited after");
         // Nothing new has stalled since: whatever memory is, the next one is left alone.
-        memory.set(Amounts { available: 180, anon: 820, ..short() });
+        memory.set(Amounts { available: 98, anon: 902, ..short() });
         guard.make_look(20);
         assert!(small.is_alive());
         assert_eq!(guard.signals().len(), 1);
@@ -163,14 +173,16 @@ fn sigkill_by_a_stall_comes_only_where_it_was_asked_for() {
         let memory = FakeMemory::new(sandbox);
         let Some(pressure) = FakePressure::new(sandbox) else { return };
         let mut stalled = 0;
-        for (options, signal) in [
-            (&["--psi", "10"][..], libc::SIGTERM),
-            (&["--psi", "10,40"][..], libc::SIGKILL),
-            (&["--psi", "60", "--psi-window", "2"][..], libc::SIGTERM),
+        for (options, amounts, signal) in [
+            (&["--psi", "10"][..], short(), libc::SIGTERM),
+            (&["--psi", "10"], nearly_short(), libc::SIGTERM),
+            (&["--psi", "10,40"], short(), libc::SIGKILL),
+            (&["--psi", "10,40"], nearly_short(), libc::SIGTERM),
+            (&["--psi", "60", "--psi-window", "2"], short(), libc::SIGTERM),
         ] {
             let mut hog = sandbox.hog(&["--size", "100M"]);
             let guard = sandbox.guard(options);
-            memory.set(short());
+            memory.set(amounts);
             guard.make_look(3);
             stalled += 2500;
             pressure.stalled(stalled);

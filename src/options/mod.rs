@@ -94,9 +94,9 @@ pub struct Settings {
 }
 
 /// In five healthy workloads on a machine of 256 MiB with swap on an SD card all tasks stalled
-/// for at most 7% of 5 s while memory was short, and in machines that thrash for 54 to 74%
-/// (`scripts/rescue.sh`). A higher share would leave those frozen for longer: it takes half a
-/// second of nothing but waiting.
+/// for at most 11% of 5 s while memory was nearly short, and in machines that thrash for 54 to 74%
+/// while it was (`scripts/rescue.sh`). A higher share would leave those frozen for longer: it takes
+/// half a second of nothing but waiting, and at 12% a slow leak into zram took a second.
 const PSI: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(0) };
 /// Shorter, and one burst of swapping would do; longer, and it tells no more of thrashing.
 const PSI_WINDOW: Duration = Duration::from_secs(5);

@@ -79,8 +79,9 @@ pub static TABLE: &[Spec] = &[
         default: "10",
         help:
             "stall rule: act, whatever the swap, when all tasks wait for memory for that share of \
-               the window while available memory is at or below twice the level of -m (without \
-               swap four times); most hard work shows up to 9, thrashing 50 and more; 0: off",
+               the window while available memory is at or below the level of -m, or for twice that \
+               share up to twice that level (without swap four times the level); most hard work \
+               shows up to 9, thrashing 50 and more; 0: off",
     },
     Spec {
         spelled: "--psi-window",
