@@ -121,6 +121,8 @@ pub struct Candidate {
     pub standing: Standing,
     /// Which patterns raised or lowered it.
     pub verdict: Verdict,
+    /// Who came next by the kernel's badness, if that is known.
+    pub runner_up: Option<Pid>,
 }
 
 impl Candidate {

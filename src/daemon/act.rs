@@ -92,7 +92,7 @@ impl Daemon {
 
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             // Before the search, which reads a file of everyone while a bomb goes on.
             let mut swarm = self.suspect_swarm(memory);
             if self.end_suspect(&mut swarm, None, memory) {
@@ -124,9 +124,10 @@ impl Daemon {
                 return;
             }
             let pid = candidate.id().pid;
-            let (why, again) = match self.end(candidate, signal, memory) {
+            let (why, again) = match self.end(candidate, signal, memory, attempt == 1) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
+                Err(Miss::Overtaken) => ("does not come first any more", true),
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
             };
             if self.config.debug {
@@ -190,13 +191,15 @@ impl Daemon {
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
-    /// long enough for the world to change, and ends it.
+    /// long enough for the world to change, and ends it. If it `may_search_again`, not one that
+    /// another has outgrown meanwhile.
     #[inline(never)]
     fn end(
         &mut self,
         candidate: &mut Candidate,
         wanted: Deadly,
         before: &Memory,
+        may_search_again: bool,
     ) -> Result<(), Miss> {
         let id = candidate.id();
         let parent = self.parent_of(&candidate.stat);
@@ -219,6 +222,9 @@ impl Daemon {
         let Court { proc, rules, mut judge, .. } = self.court();
         if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
             return Err(Miss::Gone);
+        }
+        if may_search_again && scan::is_overtaken(proc, candidate) {
+            return Err(Miss::Overtaken);
         }
         let held = self.send(in_hand, candidate, signal, Some(&memory))?;
         let now = clock::now();

@@ -315,7 +315,13 @@ impl Daemon {
         }
         let score = proc.oom_score(pid).unwrap_or(0);
         let standing = rules.standing(rules.scale.points(score), rss);
-        Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
+        Some(Candidate {
+            stat: stat.clone(),
+            score,
+            standing,
+            verdict: Verdict::default(),
+            runner_up: None,
+        })
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:

@@ -93,7 +93,7 @@ impl Daemon {
             log::respawner_spared(&mut self.helper, &stat, child, why);
             return None;
         }
-        Some(Candidate { stat, score, standing, verdict: Verdict::default() })
+        Some(Candidate { stat, score, standing, verdict: Verdict::default(), runner_up: None })
     }
 
     /// Takes note of the end of one that was asked.

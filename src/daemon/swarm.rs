@@ -250,7 +250,8 @@ impl Daemon {
         let Court { rules, .. } = self.court();
         let standing = rules.standing(rules.scale.points(score), rss);
         let stat = largest.clone();
-        let candidate = Candidate { stat, score, standing, verdict: Verdict::default() };
+        let candidate =
+            Candidate { stat, score, standing, verdict: Verdict::default(), runner_up: None };
         self.event(&candidate, Deadly::Kill, self.reason(memory))
     }
 

@@ -69,6 +69,7 @@ pub fn find(
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Score::Is(score as i32));
         }
+        search.find_runner_up(&list);
         rest = list.dropped().map(|score| score as i32).filter(|&score| search.may_lose_to(score));
     }
     if let Some(most) = rest {
@@ -149,12 +150,22 @@ pub fn again(
     Search::new(rules, judge, memory, &mut now).consider(proc, pid, Score::AtMost(i32::MAX));
     match now {
         Some(now) if now.id() == candidate.id() => {
-            *candidate = now;
+            *candidate = Candidate { runner_up: candidate.runner_up, ..now };
             true
         }
         _ => false,
     }
 }
+
+/// Whether the one that came next goes before `candidate` by now: it takes memory so fast that
+/// search and signal lie too far apart.
+pub fn is_overtaken(proc: &mut Proc, candidate: &Candidate) -> bool {
+    let score = candidate.runner_up.and_then(|pid| proc.oom_score(pid).ok());
+    score.is_some_and(|score| score > candidate.score + CLEARLY)
+}
+
+/// In the kernel's badness: a hundredth of memory. Of two that are alike either may go.
+const CLEARLY: i32 = 10;
 
 /// The guard and its ancestors, as they are now.
 pub fn family(proc: &mut Proc, helper: Option<Pid>) -> Family {
@@ -282,10 +293,24 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let standing = rules.standing(points, size);
-        let candidate =
-            self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
+        let candidate = self.best.insert(Candidate {
+            stat: stat.clone(),
+            score,
+            standing,
+            verdict,
+            runner_up: None,
+        });
         self.judge.met(candidate);
         Ok(())
+    }
+
+    /// Those above it are spared.
+    fn find_runner_up(&mut self, list: &Shortlist) {
+        if let Some(best) = self.best {
+            let (own, most) = (best.stat.id.pid, best.score as u64);
+            let mut others = list.entries().iter().filter(|&&(_, pid)| pid != own);
+            best.runner_up = others.find(|&&(score, _)| score <= most).map(|&(_, pid)| pid);
+        }
     }
 
     fn note_empty(&mut self, pid: Pid) {

@@ -413,6 +413,34 @@ fn a_second_look_sees_another_process_under_the_same_number() {
 }
 
 #[test]
+fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
+    let world = World::new();
+    world.add(1, 700, 2 * LARGE);
+    world.add(2, 699, LARGE);
+    world.add(3, 650, LARGE);
+    let mut best = world.find().best.unwrap();
+    assert_eq!(best.runner_up.unwrap().number(), FIRST + 2);
+    for (number, score, expected) in
+        [(2, 710, false), (3, 900, false), (2, 711, true), (1, 701, false)]
+    {
+        world.add(number, score, 2 * LARGE);
+        world.with_rules(|proc, rules| {
+            assert!(again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best));
+            assert_eq!(is_overtaken(proc, &best), expected, "{number} {score}");
+        });
+    }
+    // Those above the first one are spared, and nobody comes next to one alone.
+    let spared = world.find_with(&mut ByName(vec![(b"x", IGNORED)]));
+    assert!(spared.best.is_none());
+    let world = World::new();
+    world.add(1, 700, LARGE);
+    assert!(world.find().best.unwrap().runner_up.is_none());
+    world.fixture.process(FIRST + 2, b"spared", 800, LARGE);
+    let judge = &mut ByName(vec![(b"spared", IGNORED)]);
+    assert!(world.find_with(judge).best.unwrap().runner_up.is_none());
+}
+
+#[test]
 fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
     const EXITING: u32 = 0x4;
     const KERNEL: u32 = 0x0020_0000;
