@@ -122,7 +122,14 @@ pub struct Candidate {
     /// Which patterns raised or lowered it.
     pub verdict: Verdict,
     /// Who came next by the kernel's badness, if that is known.
-    pub runner_up: Option<Pid>,
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// The next one, and by how much badness it was behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunnerUp {
+    pub pid: Pid,
+    pub behind: i32,
 }
 
 impl Candidate {

@@ -17,7 +17,7 @@ use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::KiB;
+use crate::units::{KiB, Pid};
 use crate::victim::Candidate;
 use std::os::fd::AsFd;
 
@@ -92,13 +92,18 @@ impl Daemon {
 
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
+        let mut outgrown_by = None;
         for attempt in 1..=ATTEMPTS {
             // Before the search, which reads a file of everyone while a bomb goes on.
             let mut swarm = self.suspect_swarm(memory);
             if self.end_suspect(&mut swarm, None, memory) {
                 return;
             }
-            let mut best = if swarm.is_none() { self.foreseen(memory) } else { None };
+            let mut best = match outgrown_by.take() {
+                Some(pid) => self.one(pid, memory),
+                None if swarm.is_none() => self.foreseen(memory),
+                None => None,
+            };
             if best.is_none() {
                 if let Err(error) = self.find(memory, &mut best) {
                     return self.wait_in_vain("list /proc", error, memory);
@@ -127,7 +132,10 @@ impl Daemon {
             let (why, again) = match self.end(candidate, signal, memory, attempt == 1) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
-                Err(Miss::Overtaken) => ("does not come first any more", true),
+                Err(Miss::Outgrown(by)) => {
+                    outgrown_by = Some(by);
+                    ("does not come first any more", true)
+                }
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
             };
             if self.config.debug {
@@ -190,16 +198,22 @@ impl Daemon {
         Ok(())
     }
 
+    #[inline(never)]
+    fn one(&mut self, pid: Pid, memory: &Memory) -> Option<Candidate> {
+        let Court { proc, rules, mut judge, .. } = self.court();
+        scan::one(proc, &rules, &mut judge, memory, pid)
+    }
+
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
-    /// long enough for the world to change, and ends it. If it `may_search_again`, not one that
-    /// another has outgrown meanwhile.
+    /// long enough for the world to change, and ends it. If it `may_be_another`, not one that
+    /// another outgrows.
     #[inline(never)]
     fn end(
         &mut self,
         candidate: &mut Candidate,
         wanted: Deadly,
         before: &Memory,
-        may_search_again: bool,
+        may_be_another: bool,
     ) -> Result<(), Miss> {
         let id = candidate.id();
         let parent = self.parent_of(&candidate.stat);
@@ -223,8 +237,8 @@ impl Daemon {
         if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
             return Err(Miss::Gone);
         }
-        if may_search_again && scan::is_overtaken(proc, candidate) {
-            return Err(Miss::Overtaken);
+        if let Some(by) = scan::outgrown_by(proc, candidate).filter(|_| may_be_another) {
+            return Err(Miss::Outgrown(by));
         }
         let held = self.send(in_hand, candidate, signal, Some(&memory))?;
         let now = clock::now();

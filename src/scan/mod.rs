@@ -16,7 +16,7 @@ use crate::procfs::Proc;
 use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Family, Protection, Ranking, Remembered, Rules};
+use crate::victim::{Candidate, Family, Protection, Ranking, Remembered, Rules, RunnerUp};
 pub use empty::Empty;
 pub use shortlist::Shortlist;
 
@@ -145,10 +145,7 @@ pub fn again(
     memory: &Memory,
     candidate: &mut Candidate,
 ) -> bool {
-    let mut now = None;
-    let pid = candidate.id().pid;
-    Search::new(rules, judge, memory, &mut now).consider(proc, pid, Score::AtMost(i32::MAX));
-    match now {
+    match one(proc, rules, judge, memory, candidate.id().pid) {
         Some(now) if now.id() == candidate.id() => {
             *candidate = Candidate { runner_up: candidate.runner_up, ..now };
             true
@@ -157,15 +154,30 @@ pub fn again(
     }
 }
 
-/// Whether the one that came next goes before `candidate` by now: it takes memory so fast that
-/// search and signal lie too far apart.
-pub fn is_overtaken(proc: &mut Proc, candidate: &Candidate) -> bool {
-    let score = candidate.runner_up.and_then(|pid| proc.oom_score(pid).ok());
-    score.is_some_and(|score| score > candidate.score + CLEARLY)
+/// The one that came next, if it grows so much faster than `candidate` that it is past it, or will
+/// be in a moment: of two that are nearly alike the one that fills memory is to go.
+pub fn outgrown_by(proc: &mut Proc, candidate: &Candidate) -> Option<Pid> {
+    let RunnerUp { pid, behind } = candidate.runner_up?;
+    let behind_now = candidate.score - proc.oom_score(pid).ok()?;
+    let gained = behind - behind_now;
+    (gained > 0 && behind_now < MOMENT * gained).then_some(pid)
 }
 
-/// In the kernel's badness: a hundredth of memory. Of two that are alike either may go.
-const CLEARLY: i32 = 10;
+/// So many times what has passed since the search.
+const MOMENT: i32 = 4;
+
+/// One that is to be looked at alone; nobody, if it may not be ended.
+pub fn one(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    memory: &Memory,
+    pid: Pid,
+) -> Option<Candidate> {
+    let mut found = None;
+    Search::new(rules, judge, memory, &mut found).consider(proc, pid, Score::AtMost(i32::MAX));
+    found
+}
 
 /// The guard and its ancestors, as they are now.
 pub fn family(proc: &mut Proc, helper: Option<Pid>) -> Family {
@@ -307,9 +319,12 @@ impl<'a> Search<'a> {
     /// Those above it are spared.
     fn find_runner_up(&mut self, list: &Shortlist) {
         if let Some(best) = self.best {
-            let (own, most) = (best.stat.id.pid, best.score as u64);
-            let mut others = list.entries().iter().filter(|&&(_, pid)| pid != own);
-            best.runner_up = others.find(|&&(score, _)| score <= most).map(|&(_, pid)| pid);
+            let own = best.stat.id.pid;
+            let others = list.entries().iter().filter(|&&(_, pid)| pid != own);
+            let mut others = others.map(|&(score, pid)| (best.score - score as i32, pid));
+            best.runner_up = others
+                .find(|&(behind, _)| behind >= 0)
+                .map(|(behind, pid)| RunnerUp { pid, behind });
         }
     }
 

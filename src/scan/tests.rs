@@ -11,7 +11,7 @@ use crate::procfs::fixture::{stat_line, Fixture};
 use crate::procfs::meminfo::MemInfo;
 use crate::sys::arena::counted;
 use crate::units::{Moment, Path};
-use crate::victim::{Remembered, Scale, Standing};
+use crate::victim::{Remembered, RunnerUp, Scale, Standing};
 
 /// Numbers that no process of the machine has on which the test runs.
 const FIRST: i32 = 4_150_000;
@@ -416,22 +416,29 @@ fn a_second_look_sees_another_process_under_the_same_number() {
 fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
     let world = World::new();
     world.add(1, 700, 2 * LARGE);
-    world.add(2, 699, LARGE);
+    world.add(2, 690, LARGE);
     world.add(3, 650, LARGE);
     let mut best = world.find().best.unwrap();
-    assert_eq!(best.runner_up.unwrap().number(), FIRST + 2);
-    for (number, score, expected) in
-        [(2, 710, false), (3, 900, false), (2, 711, true), (1, 701, false)]
-    {
-        world.add(number, score, 2 * LARGE);
+    let second = Pid::new((FIRST + 2).into()).unwrap();
+    assert_eq!(best.runner_up, Some(RunnerUp { pid: second, behind: 10 }));
+    for (first, second_score, expected) in [
+        (700, 690, false),
+        (700, 692, false),
+        (700, 693, true),
+        (700, 900, true),
+        (710, 700, false),
+        (704, 697, true),
+        (690, 680, false),
+    ] {
+        world.add(1, first, 2 * LARGE);
+        world.add(2, second_score, LARGE);
         world.with_rules(|proc, rules| {
             assert!(again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best));
-            assert_eq!(is_overtaken(proc, &best), expected, "{number} {score}");
+            let by = outgrown_by(proc, &best);
+            assert_eq!(by, Some(second).filter(|_| expected), "{first} {second_score}");
         });
     }
     // Those above the first one are spared, and nobody comes next to one alone.
-    let spared = world.find_with(&mut ByName(vec![(b"x", IGNORED)]));
-    assert!(spared.best.is_none());
     let world = World::new();
     world.add(1, 700, LARGE);
     assert!(world.find().best.unwrap().runner_up.is_none());
