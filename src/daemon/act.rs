@@ -100,7 +100,7 @@ impl Daemon {
                 return;
             }
             let mut best = match outgrown_by.take() {
-                Some(pid) => self.one(pid, memory),
+                Some(pid) => self.one(pid, memory).filter(|one| one.standing.large),
                 None if swarm.is_none() => self.foreseen(memory),
                 None => None,
             };
@@ -237,7 +237,8 @@ impl Daemon {
         if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
             return Err(Miss::Gone);
         }
-        if let Some(by) = scan::outgrown_by(proc, candidate).filter(|_| may_be_another) {
+        let by = scan::outgrown_by(proc, &rules, &judge, candidate);
+        if let Some(by) = by.filter(|_| may_be_another) {
             return Err(Miss::Outgrown(by));
         }
         let held = self.send(in_hand, candidate, signal, Some(&memory))?;

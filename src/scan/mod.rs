@@ -155,9 +155,16 @@ pub fn again(
 }
 
 /// The one that came next, if it grows so much faster than `candidate` that it is past it, or will
-/// be in a moment: of two that are nearly alike the one that fills memory is to go.
-pub fn outgrown_by(proc: &mut Proc, candidate: &Candidate) -> Option<Pid> {
-    let RunnerUp { pid, behind } = candidate.runner_up?;
+/// be in a moment: of two that are nearly alike the one that fills memory is to go. Only where the
+/// kernel's badness alone decides: else who was far behind by what was asked for might go.
+pub fn outgrown_by(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &dyn Judge,
+    candidate: &Candidate,
+) -> Option<Pid> {
+    let counts = judge.is_idle() && !rules.ignore_positive_adj;
+    let RunnerUp { pid, behind } = candidate.runner_up.filter(|_| counts)?;
     let behind_now = candidate.score - proc.oom_score(pid).ok()?;
     let gained = behind - behind_now;
     (gained > 0 && behind_now < MOMENT * gained).then_some(pid)

@@ -434,10 +434,18 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
         world.add(2, second_score, LARGE);
         world.with_rules(|proc, rules| {
             assert!(again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best));
-            let by = outgrown_by(proc, &best);
+            let by = outgrown_by(proc, rules, &ByName(Vec::new()), &best);
             assert_eq!(by, Some(second).filter(|_| expected), "{first} {second_score}");
         });
     }
+    // Where more than the score decides, the score tells nothing of who comes first.
+    let mut world = world;
+    world.add(2, 900, LARGE);
+    let avoided = ByName(vec![(b"y", AVOIDED)]);
+    world.with_rules(|proc, rules| assert!(outgrown_by(proc, rules, &avoided, &best).is_none()));
+    world.settings.ignore_positive_adj = true;
+    let none = ByName(Vec::new());
+    world.with_rules(|proc, rules| assert!(outgrown_by(proc, rules, &none, &best).is_none()));
     // Those above the first one are spared, and nobody comes next to one alone.
     let world = World::new();
     world.add(1, 700, LARGE);
