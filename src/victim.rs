@@ -125,10 +125,11 @@ pub struct Candidate {
     pub runner_up: Option<RunnerUp>,
 }
 
-/// The next one, and by how much badness it was behind.
+/// The next one as the search found it, and by how much badness it was behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunnerUp {
     pub pid: Pid,
+    pub score: i32,
     pub behind: i32,
 }
 

@@ -238,7 +238,8 @@ impl Daemon {
             return Err(Miss::Gone);
         }
         let by = scan::outgrown_by(proc, &rules, &judge, candidate);
-        if let Some(by) = by.filter(|_| may_be_another) {
+        // With a parent that was ended for it, it goes.
+        if let Some(by) = by.filter(|_| may_be_another && parent.is_none()) {
             return Err(Miss::Outgrown(by));
         }
         let held = self.send(in_hand, candidate, signal, Some(&memory))?;

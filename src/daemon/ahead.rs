@@ -19,7 +19,6 @@ const FRESH: Duration = Duration::from_millis(200);
 /// Of the time no more than one part in so many goes to such searches: memory may fall towards the
 /// level again and again without getting there.
 const ONE_IN: u32 = 100;
-
 /// What a search takes on a slow processor, until it is known.
 const COST: Duration = Duration::from_millis(20);
 
@@ -43,18 +42,17 @@ struct Foreseen {
 #[derive(Clone, Copy)]
 struct Taken {
     available: KiB,
-    /// In memory and swap.
-    held: KiB,
+    by_processes: KiB,
 }
 
 impl Taken {
     fn of(memory: &Memory) -> Taken {
-        let held = memory.held_by_processes().plus(memory.swap_used());
-        Taken { available: memory.available, held }
+        Taken { available: memory.available, by_processes: memory.taken_by_processes() }
     }
 
     fn since(self, before: Taken) -> KiB {
-        before.available.less(self.available).max(self.held.less(before.held))
+        let fall = before.available.less(self.available);
+        fall.max(self.by_processes.less(before.by_processes))
     }
 }
 

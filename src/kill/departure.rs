@@ -36,14 +36,14 @@ pub enum Hope {
 
 impl Departure {
     pub fn of(id: Identity, memory: &Memory, now: Moment) -> Departure {
-        let (available, taken) = (memory.available, taken_by_processes(memory));
+        let (available, taken) = (memory.available, memory.taken_by_processes());
         Departure { id, first: now, until: now.after(PATIENCE), available, taken }
     }
 
     /// One end may follow another: together they have no more time than one.
     #[inline(never)]
     pub fn hope(&mut self, memory: &Memory, now: Moment) -> Hope {
-        let (noise, taken) = (memory.noise(), taken_by_processes(memory));
+        let (noise, taken) = (memory.noise(), memory.taken_by_processes());
         // What the process has no more is not always available at once.
         if memory.available > self.available.plus(noise) || taken.plus(noise) < self.taken {
             self.until = now.after(PATIENCE);
@@ -58,9 +58,4 @@ impl Departure {
             Hope::Lost
         }
     }
-}
-
-/// What is swapped out was given back by nobody.
-fn taken_by_processes(memory: &Memory) -> KiB {
-    memory.held_by_processes().plus(memory.swap_used())
 }

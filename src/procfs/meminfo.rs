@@ -70,6 +70,11 @@ impl Memory {
         self.anon.plus(self.shmem.less(self.files)).plus(self.overhead)
     }
 
+    /// The same with what was swapped out, which is not given back by that.
+    pub fn taken_by_processes(&self) -> KiB {
+        self.held_by_processes().plus(self.swap_used())
+    }
+
     /// As much as its amounts move by themselves, in caches and per-processor counters: 1/256
     /// of user memory, 1 MiB of 256.
     pub fn noise(&self) -> KiB {

@@ -155,7 +155,7 @@ pub fn again(
 }
 
 /// The one that came next, if it grows so much faster than `candidate` that it is past it, or will
-/// be in a moment: of two that are nearly alike the one that fills memory is to go. Only where the
+/// be in a moment; that `candidate` shrinks is nothing to lay at its door. Of two that are nearly alike the one that fills memory is to go. Only where the
 /// kernel's badness alone decides: else who was far behind by what was asked for might go.
 pub fn outgrown_by(
     proc: &mut Proc,
@@ -164,9 +164,10 @@ pub fn outgrown_by(
     candidate: &Candidate,
 ) -> Option<Pid> {
     let counts = judge.is_idle() && !rules.ignore_positive_adj;
-    let RunnerUp { pid, behind } = candidate.runner_up.filter(|_| counts)?;
-    let behind_now = candidate.score - proc.oom_score(pid).ok()?;
-    let gained = behind - behind_now;
+    let RunnerUp { pid, score, behind } = candidate.runner_up.filter(|_| counts)?;
+    let score_now = proc.oom_score(pid).ok()?;
+    let behind_now = candidate.score - score_now;
+    let gained = (behind - behind_now).min(score_now - score);
     (gained > 0 && behind_now < MOMENT * gained).then_some(pid)
 }
 
@@ -328,10 +329,11 @@ impl<'a> Search<'a> {
         if let Some(best) = self.best {
             let own = best.stat.id.pid;
             let others = list.entries().iter().filter(|&&(_, pid)| pid != own);
-            let mut others = others.map(|&(score, pid)| (best.score - score as i32, pid));
-            best.runner_up = others
-                .find(|&(behind, _)| behind >= 0)
-                .map(|(behind, pid)| RunnerUp { pid, behind });
+            let next = |&(score, pid): &(u64, Pid)| {
+                let score = score as i32;
+                RunnerUp { pid, score, behind: best.score - score }
+            };
+            best.runner_up = others.map(next).find(|next| next.behind >= 0);
         }
     }
 

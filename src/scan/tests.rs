@@ -420,7 +420,7 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
     world.add(3, 650, LARGE);
     let mut best = world.find().best.unwrap();
     let second = Pid::new((FIRST + 2).into()).unwrap();
-    assert_eq!(best.runner_up, Some(RunnerUp { pid: second, behind: 10 }));
+    assert_eq!(best.runner_up, Some(RunnerUp { pid: second, score: 690, behind: 10 }));
     for (first, second_score, expected) in [
         (700, 690, false),
         (700, 692, false),
@@ -429,6 +429,10 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
         (710, 700, false),
         (704, 697, true),
         (690, 680, false),
+        // It grows by less than the first one shrinks, or not at all.
+        (690, 690, false),
+        (680, 690, false),
+        (696, 691, false),
     ] {
         world.add(1, first, 2 * LARGE);
         world.add(2, second_score, LARGE);
