@@ -91,6 +91,15 @@ impl Scale {
             Scale::Plain => score as i64,
         }
     }
+
+    /// By how much so many thousandths raise a score.
+    pub fn steps(self, thousandths: u64) -> i64 {
+        let thousandths = i64::try_from(thousandths).unwrap_or(i64::MAX / 2);
+        match self {
+            Scale::Shifted => thousandths / 3 * 2,
+            Scale::Plain => thousandths,
+        }
+    }
 }
 
 /// By what candidates are ranked first.
@@ -122,10 +131,14 @@ pub struct Candidate {
     /// Which patterns raised or lowered it.
     pub verdict: Verdict,
     /// Who came next by the kernel's badness, if that is known.
-    pub runner_up: Option<RunnerUp>,
+    pub next: Next,
 }
 
-/// The next one as the search found it, and by how much badness it was behind.
+/// Those that came next when it was searched for, the first one first. Of more that are nearly
+/// alike hardly one alone fills memory.
+pub type Next = [Option<RunnerUp>; 3];
+
+/// One of them: its score, and by how much it was behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunnerUp {
     pub pid: Pid,

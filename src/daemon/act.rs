@@ -237,7 +237,8 @@ impl Daemon {
         if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
             return Err(Miss::Gone);
         }
-        let by = scan::outgrown_by(proc, &rules, &judge, candidate);
+        let all = memory.machine.plus(memory.swap_total);
+        let by = scan::outgrown_by(proc, &rules, &judge, candidate, all, clock::ticks());
         // With a parent that was ended for it, it goes.
         if let Some(by) = by.filter(|_| may_be_another && parent.is_none()) {
             return Err(Miss::Outgrown(by));

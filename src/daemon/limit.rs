@@ -21,7 +21,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::Candidate;
+use crate::victim::{Candidate, Next};
 use std::time::Duration;
 
 /// Offenders that are waited for at a time. Each has a descriptor, of which a service may
@@ -320,7 +320,7 @@ impl Daemon {
             score,
             standing,
             verdict: Verdict::default(),
-            runner_up: None,
+            next: Next::default(),
         })
     }
 

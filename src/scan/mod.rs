@@ -6,6 +6,7 @@
 //! size. Never signals.
 
 mod empty;
+mod growth;
 mod shortlist;
 
 use crate::filter::Verdict;
@@ -16,8 +17,9 @@ use crate::procfs::Proc;
 use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Family, Protection, Ranking, Remembered, Rules, RunnerUp};
+use crate::victim::{Candidate, Family, Next, Protection, Ranking, Remembered, Rules};
 pub use empty::Empty;
+pub use growth::outgrown_by;
 pub use shortlist::Shortlist;
 
 /// What one search cost.
@@ -69,7 +71,9 @@ pub fn find(
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Score::Is(score as i32));
         }
-        search.find_runner_up(&list);
+        if let Some(best) = search.best {
+            best.next = growth::next_to(best, &list);
+        }
         rest = list.dropped().map(|score| score as i32).filter(|&score| search.may_lose_to(score));
     }
     if let Some(most) = rest {
@@ -147,32 +151,12 @@ pub fn again(
 ) -> bool {
     match one(proc, rules, judge, memory, candidate.id().pid) {
         Some(now) if now.id() == candidate.id() => {
-            *candidate = Candidate { runner_up: candidate.runner_up, ..now };
+            *candidate = Candidate { next: candidate.next, ..now };
             true
         }
         _ => false,
     }
 }
-
-/// The one that came next, if it grows so much faster than `candidate` that it is past it, or will
-/// be in a moment; that `candidate` shrinks is nothing to lay at its door. Of two that are nearly alike the one that fills memory is to go. Only where the
-/// kernel's badness alone decides: else who was far behind by what was asked for might go.
-pub fn outgrown_by(
-    proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &dyn Judge,
-    candidate: &Candidate,
-) -> Option<Pid> {
-    let counts = judge.is_idle() && !rules.ignore_positive_adj;
-    let RunnerUp { pid, score, behind } = candidate.runner_up.filter(|_| counts)?;
-    let score_now = proc.oom_score(pid).ok()?;
-    let behind_now = candidate.score - score_now;
-    let gained = (behind - behind_now).min(score_now - score);
-    (gained > 0 && behind_now < MOMENT * gained).then_some(pid)
-}
-
-/// So many times what has passed since the search.
-const MOMENT: i32 = 4;
 
 /// One that is to be looked at alone; nobody, if it may not be ended.
 pub fn one(
@@ -318,23 +302,10 @@ impl<'a> Search<'a> {
             score,
             standing,
             verdict,
-            runner_up: None,
+            next: Next::default(),
         });
         self.judge.met(candidate);
         Ok(())
-    }
-
-    /// Those above it are spared.
-    fn find_runner_up(&mut self, list: &Shortlist) {
-        if let Some(best) = self.best {
-            let own = best.stat.id.pid;
-            let others = list.entries().iter().filter(|&&(_, pid)| pid != own);
-            let next = |&(score, pid): &(u64, Pid)| {
-                let score = score as i32;
-                RunnerUp { pid, score, behind: best.score - score }
-            };
-            best.runner_up = others.map(next).find(|next| next.behind >= 0);
-        }
     }
 
     fn note_empty(&mut self, pid: Pid) {

@@ -15,6 +15,10 @@ use crate::victim::{Remembered, RunnerUp, Scale, Standing};
 
 /// Numbers that no process of the machine has on which the test runs.
 const FIRST: i32 = 4_150_000;
+/// A moment at which all of them have been there for long, in ticks.
+const LATER: u64 = 1 << 40;
+/// Memory and swap.
+const ALL: KiB = KiB::from_mib(24_000);
 /// Pages of 4 KiB in 100 MiB.
 const LARGE: u64 = 25_600;
 
@@ -419,8 +423,10 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
     world.add(2, 690, LARGE);
     world.add(3, 650, LARGE);
     let mut best = world.find().best.unwrap();
-    let second = Pid::new((FIRST + 2).into()).unwrap();
-    assert_eq!(best.runner_up, Some(RunnerUp { pid: second, score: 690, behind: 10 }));
+    let pid = |number: i32| Pid::new((FIRST + number).into()).unwrap();
+    let second = pid(2);
+    let next = |number, score| Some(RunnerUp { pid: pid(number), score, behind: 700 - score });
+    assert_eq!(best.next, [next(2, 690), next(3, 650), None]);
     for (first, second_score, expected) in [
         (700, 690, false),
         (700, 692, false),
@@ -438,7 +444,7 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
         world.add(2, second_score, LARGE);
         world.with_rules(|proc, rules| {
             assert!(again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best));
-            let by = outgrown_by(proc, rules, &ByName(Vec::new()), &best);
+            let by = outgrown_by(proc, rules, &ByName(Vec::new()), &best, ALL, LATER);
             assert_eq!(by, Some(second).filter(|_| expected), "{first} {second_score}");
         });
     }
@@ -446,17 +452,64 @@ fn one_that_another_outgrows_between_search_and_signal_is_told_of() {
     let mut world = world;
     world.add(2, 900, LARGE);
     let avoided = ByName(vec![(b"y", AVOIDED)]);
-    world.with_rules(|proc, rules| assert!(outgrown_by(proc, rules, &avoided, &best).is_none()));
+    world.with_rules(|proc, rules| {
+        assert!(outgrown_by(proc, rules, &avoided, &best, ALL, LATER).is_none())
+    });
     world.settings.ignore_positive_adj = true;
     let none = ByName(Vec::new());
-    world.with_rules(|proc, rules| assert!(outgrown_by(proc, rules, &none, &best).is_none()));
+    world.with_rules(|proc, rules| {
+        assert!(outgrown_by(proc, rules, &none, &best, ALL, LATER).is_none())
+    });
     // Those above the first one are spared, and nobody comes next to one alone.
     let world = World::new();
     world.add(1, 700, LARGE);
-    assert!(world.find().best.unwrap().runner_up.is_none());
+    assert_eq!(world.find().best.unwrap().next, Next::default());
     world.fixture.process(FIRST + 2, b"spared", 800, LARGE);
     let judge = &mut ByName(vec![(b"spared", IGNORED)]);
-    assert!(world.find_with(judge).best.unwrap().runner_up.is_none());
+    assert_eq!(world.find_with(judge).best.unwrap().next, Next::default());
+}
+
+#[test]
+fn one_that_was_started_a_moment_ago_shows_how_it_grows() {
+    const SECOND: u64 = 100;
+    let mut world = World::new();
+    let write = |world: &World, number: i32, parent: i32, age: u64, pages: u64| {
+        let (pid, start) = (FIRST + number, LATER - age);
+        let line = format!(
+            "{pid} (x) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {start} 1 {pages} 1\n"
+        );
+        world.fixture.write(&format!("{pid}/stat"), line);
+    };
+    let old = SECOND * 1_000_000;
+    // Steps behind on the kernel's scale since Linux 5.9, and before; ages of the first one and of
+    // the one behind it, and what its parent holds; 100 MiB are 4.2 thousandths.
+    for (shifted, plain, first, second, parent, expected) in [
+        (1, 3, old, SECOND, 0, true),
+        (2, 4, old, SECOND, 0, false),
+        (1, 1, old, 3 * SECOND, 0, false),
+        (9, 15, old, 1, 0, true),
+        (10, 16, old, SECOND / 4, 0, false),
+        // It has been growing as fast itself.
+        (0, 0, SECOND, SECOND, 0, false),
+        (0, 0, old, SECOND, 0, true),
+        // A fork of one that is as large.
+        (0, 0, old, 1, LARGE, false),
+    ] {
+        for (scale, behind) in [(Scale::Shifted, shifted), (Scale::Plain, plain)] {
+            world.scale = scale;
+            world.add(1, 700, LARGE);
+            world.add(2, 700 - behind, LARGE);
+            write(&world, 1, 1, first, LARGE);
+            write(&world, 2, FIRST + 3, second, LARGE);
+            write(&world, 3, 1, old, parent);
+            let found = world.find().best.unwrap();
+            world.with_rules(|proc, rules| {
+                let none = &ByName(Vec::new());
+                let by = outgrown_by(proc, rules, none, &found, ALL, LATER);
+                assert_eq!(by.is_some(), expected, "{scale:?} {behind} {first} {second} {parent}");
+            });
+        }
+    }
 }
 
 #[test]
