@@ -153,6 +153,29 @@ fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
 }
 
 #[test]
+fn what_stalled_before_the_kernel_takes_memory_back_does_not_count() {
+    sandboxed(|sandbox| {
+        let Some(scene) = Scene::new(sandbox, &["-d"]) else { return };
+        let Scene { pressure, mut hog, guard, .. } = scene;
+        // Programs are read again, as after their files were dropped from memory.
+        pressure.stalled_while_scanned(4000, 0, 0);
+        guard.make_look(3);
+        thread::sleep(Duration::from_millis(200));
+        pressure.stalled_while_scanned(4400, 1000, 1000);
+        guard.make_look(3);
+        thread::sleep(Duration::from_millis(200));
+        pressure.stalled_while_scanned(4450, 2000, 2000);
+        guard.make_look(3);
+        assert!(hog.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        pressure.stalled_while_scanned(4600, 3000, 3000);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.wait_for("everything waited for it in 12.00% of the last 5 s");
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_stall_that_does_not_count_makes_no_sigkill_of_sigterm() {
     sandboxed(|sandbox| {
         let Some(scene) = Scene::new(sandbox, &["-d", "--psi", "10,60"]) else { return };

@@ -237,14 +237,19 @@ impl Daemon {
         Ok(read)
     }
 
-    /// A stall counts only where the machine is short of memory, not where a cgroup is that has a
-    /// limit of its own.
+    /// A stall counts only from when the kernel takes memory back, and where the machine is short
+    /// of memory, not where a cgroup is that has a limit of its own.
     #[inline(never)]
     fn doubt_stall(&mut self, memory: &mut Memory) {
         let limits = Limits::of(&self.config, memory);
         let now = clock::now();
         // Of the memory of a cgroup its own pressure tells.
         let may_act = !memory.is_limited() && limits.stall.may_act_at(memory.available);
+        let is_stalled = may_act && memory.stall > Percent::default();
+        if is_stalled && self.reclaim.is_at_rest(&mut self.proc, now) {
+            memory.stall = Percent::default();
+            self.meminfo.forget_stalls();
+        }
         if !may_act || !limits.is_stall(memory) {
             self.reclaim.forget_old(now);
             if may_act {

@@ -21,7 +21,7 @@ const MOST: Duration = Duration::from_secs(5);
 const ONE_IN: u64 = 4;
 
 /// Pages since boot (`shrink_inactive_list` in mm/vmscan.c).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Scanned {
     for_machine: u64,
     /// Cgroups included; 0 where the kernel does not tell (before 5.8).
@@ -38,27 +38,42 @@ pub enum Short {
     Unknown,
 }
 
-/// Since when it is counted.
+/// Since when it is counted, and when the kernel was last seen to take memory back.
 #[derive(Default)]
-pub struct Reclaim(Option<(Moment, Scanned)>);
+pub struct Reclaim {
+    begun: Option<(Moment, Scanned)>,
+    last: Option<Scanned>,
+    at_work: Option<Moment>,
+}
 
 impl Reclaim {
     /// Counts from now on, unless it does already.
     pub fn begin(&mut self, proc: &mut Proc, now: Moment) {
-        if self.0.is_none() {
-            self.0 = proc.scanned().ok().map(|scanned| (now, scanned));
+        if self.begun.is_none() {
+            self.begun = self.scanned(proc, now).ok().map(|scanned| (now, scanned));
         }
     }
 
     /// What has been counted for too long does not count any more.
     pub fn forget_old(&mut self, now: Moment) {
-        self.0 = self.0.filter(|(at, _)| now.since(*at) < MOST);
+        self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
+    }
+
+    /// Whether the kernel has not taken memory back from anybody, for so long that it is not a
+    /// pause of it: who waits for memory then reads again what was given up without need.
+    pub fn is_at_rest(&mut self, proc: &mut Proc, now: Moment) -> bool {
+        let was_at_work =
+            |at_work: Option<Moment>, time| at_work.is_some_and(|at| now.since(at) < time);
+        if was_at_work(self.at_work, LEAST) {
+            return false;
+        }
+        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, MOST)
     }
 
     /// Who was, since it is counted. Where nothing tells, the machine.
-    pub fn short(&self, proc: &mut Proc, now: Moment) -> Short {
-        let Ok(scanned) = proc.scanned() else { return Short::Machine };
-        let Some((at, before)) = self.0 else { return Short::Unknown };
+    pub fn short(&mut self, proc: &mut Proc, now: Moment) -> Short {
+        let Ok(scanned) = self.scanned(proc, now) else { return Short::Machine };
+        let Some((at, before)) = self.begun else { return Short::Unknown };
         let for_machine = scanned.for_machine.saturating_sub(before.for_machine);
         let in_all = scanned.in_all.saturating_sub(before.in_all);
         if now.since(at) < LEAST || for_machine.max(in_all) == 0 {
@@ -72,7 +87,15 @@ impl Reclaim {
 
     /// What was does not count any more.
     pub fn restart(&mut self) {
-        self.0 = None;
+        self.begun = None;
+    }
+
+    fn scanned(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Scanned> {
+        let scanned = proc.scanned()?;
+        if self.last.replace(scanned).is_some_and(|last| last != scanned) {
+            self.at_work = Some(now);
+        }
+        Ok(scanned)
     }
 }
 
@@ -143,6 +166,30 @@ mod tests {
         use Short::*;
         let expected = [Unknown, Limited, Limited, Machine, Machine, Unknown];
         assert_eq!(told(&before, &later), expected);
+    }
+
+    #[test]
+    fn nobody_is_short_until_the_kernel_scans_nor_long_after() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let mut reclaim = Reclaim::default();
+        for (millis, scanned, expected) in [
+            (0, 500, true),
+            (50, 500, true),
+            (60, 501, false),
+            (70, 501, false),
+            // A pause.
+            (160, 501, false),
+            (5059, 501, false),
+            (5060, 501, true),
+            (5061, 502, false),
+        ] {
+            fixture.write("vmstat", vmstat(0, scanned, 0, scanned));
+            assert_eq!(reclaim.is_at_rest(&mut proc, at(millis)), expected, "{millis}");
+        }
+        // Where nothing tells it is believed.
+        fixture.write("vmstat", "");
+        assert!(!reclaim.is_at_rest(&mut proc, at(20_000)));
     }
 
     #[test]
