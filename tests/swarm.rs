@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use std::fs;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -175,6 +176,34 @@ fn a_bomb_that_holds_most_is_ended_before_anyone_else_is_searched_for() {
         guard.wait_for("processes ended after ");
         assert_eq!(guard.count("scan: "), 0);
         assert!(guard.count("many new processes: perhaps a fork bomb") > 0);
+        guard.stop();
+    });
+}
+
+/// State and niceness of a process (fields 3 and 19 of its `stat`).
+fn state_and_niceness(pid: u32) -> (String, String) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let mut fields = stat.rsplit(')').next().expect("numbers").split_whitespace();
+    let state = fields.next().expect("a state").to_owned();
+    (state, fields.nth(15).expect("a niceness").to_owned())
+}
+
+#[test]
+fn who_is_killed_of_a_bomb_leaves_the_processors_to_others() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let innocent = sandbox.hog(&["--size", "5M"]);
+        let guard = sandbox.guard(&[]);
+        let mut bomb = Bomb::start(sandbox, 100, &[]);
+        let first = bomb.0.id();
+        let before = state_and_niceness(first).1;
+        memory.available(JUST_LOW);
+        // Nobody but this test takes note of its end.
+        wait_for("its end", || state_and_niceness(first).0 == "Z");
+        assert_eq!(state_and_niceness(first).1, "19");
+        assert_eq!(state_and_niceness(innocent.pid()).1, before);
+        bomb.wait_for_end();
+        memory.available(PLENTY);
         guard.stop();
     });
 }
