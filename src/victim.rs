@@ -91,15 +91,6 @@ impl Scale {
             Scale::Plain => score as i64,
         }
     }
-
-    /// By how much so many thousandths raise a score.
-    pub fn steps(self, thousandths: u64) -> i64 {
-        let thousandths = i64::try_from(thousandths).unwrap_or(i64::MAX / 2);
-        match self {
-            Scale::Shifted => thousandths / 3 * 2,
-            Scale::Plain => thousandths,
-        }
-    }
 }
 
 /// By what candidates are ranked first.
@@ -130,20 +121,6 @@ pub struct Candidate {
     pub standing: Standing,
     /// Which patterns raised or lowered it.
     pub verdict: Verdict,
-    /// Who came next by the kernel's badness, if that is known.
-    pub next: Next,
-}
-
-/// Those that came next when it was searched for, the first one first. Of more that are nearly
-/// alike hardly one alone fills memory.
-pub type Next = [Option<RunnerUp>; 3];
-
-/// One of them: its score, and by how much it was behind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RunnerUp {
-    pub pid: Pid,
-    pub score: i32,
-    pub behind: i32,
 }
 
 impl Candidate {

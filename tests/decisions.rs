@@ -50,6 +50,24 @@ fn at_the_first_level_the_largest_process_gets_sigterm_and_nobody_else() {
 }
 
 #[test]
+fn of_two_nearly_alike_the_one_that_was_started_a_moment_ago_goes() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut old = sandbox.hog(&["--size", "100M"]);
+        thread::sleep(Duration::from_secs(2));
+        let guard = sandbox.guard(&["-d"]);
+        let mut new = sandbox.hog(&["--size", "99M"]);
+        memory.available(LOW);
+        assert_eq!(new.wait_for_end().signal(), Some(libc::SIGTERM));
+        memory.available(PLENTY);
+        // It was not the first one.
+        guard.wait_for(&format!("candidate: process {} \"hog\"", old.pid()));
+        assert!(old.is_alive());
+        guard.stop();
+    });
+}
+
+#[test]
 fn at_the_second_level_the_victim_gets_sigkill_at_once() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

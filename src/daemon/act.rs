@@ -17,7 +17,7 @@ use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
-use crate::units::{KiB, Pid};
+use crate::units::KiB;
 use crate::victim::Candidate;
 use std::os::fd::AsFd;
 
@@ -92,18 +92,13 @@ impl Daemon {
 
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
-        let mut outgrown_by = None;
-        for attempt in 1..=ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             // Before the search, which reads a file of everyone while a bomb goes on.
             let mut swarm = self.suspect_swarm(memory);
             if self.end_suspect(&mut swarm, None, memory) {
                 return;
             }
-            let mut best = match outgrown_by.take() {
-                Some(pid) => self.one(pid, memory).filter(|one| one.standing.large),
-                None if swarm.is_none() => self.foreseen(memory),
-                None => None,
-            };
+            let mut best = if swarm.is_none() { self.foreseen(memory) } else { None };
             if best.is_none() {
                 if let Err(error) = self.find(memory, &mut best) {
                     return self.wait_in_vain("list /proc", error, memory);
@@ -129,13 +124,9 @@ impl Daemon {
                 return;
             }
             let pid = candidate.id().pid;
-            let (why, again) = match self.end(candidate, signal, memory, attempt == 1) {
+            let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
-                Err(Miss::Outgrown(by)) => {
-                    outgrown_by = Some(by);
-                    ("does not come first any more", true)
-                }
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
             };
             if self.config.debug {
@@ -185,7 +176,7 @@ impl Daemon {
     pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, empty, .. } = self.court();
-        let cost = scan::find(proc, &rules, &mut judge, memory, best, empty)?;
+        let cost = scan::find(proc, &rules, &mut judge, memory, clock::ticks(), best, empty)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
             let scan::Cost { seen, files } = cost;
@@ -198,22 +189,14 @@ impl Daemon {
         Ok(())
     }
 
-    #[inline(never)]
-    fn one(&mut self, pid: Pid, memory: &Memory) -> Option<Candidate> {
-        let Court { proc, rules, mut judge, .. } = self.court();
-        scan::one(proc, &rules, &mut judge, memory, pid)
-    }
-
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
-    /// long enough for the world to change, and ends it. If it `may_be_another`, not one that
-    /// another outgrows.
+    /// long enough for the world to change, and ends it.
     #[inline(never)]
     fn end(
         &mut self,
         candidate: &mut Candidate,
         wanted: Deadly,
         before: &Memory,
-        may_be_another: bool,
     ) -> Result<(), Miss> {
         let id = candidate.id();
         let parent = self.parent_of(&candidate.stat);
@@ -236,12 +219,6 @@ impl Daemon {
         let Court { proc, rules, mut judge, .. } = self.court();
         if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
             return Err(Miss::Gone);
-        }
-        let all = memory.machine.plus(memory.swap_total);
-        let by = scan::outgrown_by(proc, &rules, &judge, candidate, all, clock::ticks());
-        // With a parent that was ended for it, it goes.
-        if let Some(by) = by.filter(|_| may_be_another && parent.is_none()) {
-            return Err(Miss::Outgrown(by));
         }
         let held = self.send(in_hand, candidate, signal, Some(&memory))?;
         let now = clock::now();

@@ -65,8 +65,6 @@ impl InHand {
 pub enum Miss {
     /// It is gone, or is no candidate any more: choose again.
     Gone,
-    /// Another one has grown beyond it meanwhile, or will in a moment.
-    Outgrown(Pid),
     /// Memory is fine again.
     Recovered,
     /// The guard may not, which was said; others are chosen from now on.

@@ -21,7 +21,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Next};
+use crate::victim::Candidate;
 use std::time::Duration;
 
 /// Offenders that are waited for at a time. Each has a descriptor, of which a service may
@@ -315,13 +315,7 @@ impl Daemon {
         }
         let score = proc.oom_score(pid).unwrap_or(0);
         let standing = rules.standing(rules.scale.points(score), rss);
-        Some(Candidate {
-            stat: stat.clone(),
-            score,
-            standing,
-            verdict: Verdict::default(),
-            next: Next::default(),
-        })
+        Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:

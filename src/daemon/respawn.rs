@@ -14,7 +14,7 @@ use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Next, Protection};
+use crate::victim::{Candidate, Protection};
 
 impl Daemon {
     /// Whose child it is. Init has whoever lost a parent, and may never be ended.
@@ -93,13 +93,7 @@ impl Daemon {
             log::respawner_spared(&mut self.helper, &stat, child, why);
             return None;
         }
-        Some(Candidate {
-            stat,
-            score,
-            standing,
-            verdict: Verdict::default(),
-            next: Next::default(),
-        })
+        Some(Candidate { stat, score, standing, verdict: Verdict::default() })
     }
 
     /// Takes note of the end of one that was asked.

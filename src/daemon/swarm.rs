@@ -22,7 +22,7 @@ use crate::sys::fd::Waiter;
 use crate::sys::process::{self, Deadly, Order};
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::{Candidate, Next, BONUS};
+use crate::victim::{Candidate, BONUS};
 use std::time::Duration;
 
 /// Whoever was told to stop makes no other process (`copy_process` in kernel/fork.c), but for the
@@ -250,8 +250,7 @@ impl Daemon {
         let Court { rules, .. } = self.court();
         let standing = rules.standing(rules.scale.points(score), rss);
         let stat = largest.clone();
-        let candidate =
-            Candidate { stat, score, standing, verdict: Verdict::default(), next: Next::default() };
+        let candidate = Candidate { stat, score, standing, verdict: Verdict::default() };
         self.event(&candidate, Deadly::Kill, self.reason(memory))
     }
 

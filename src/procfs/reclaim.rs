@@ -42,7 +42,7 @@ pub enum Short {
 #[derive(Default)]
 pub struct Reclaim {
     begun: Option<(Moment, Scanned)>,
-    last: Option<Scanned>,
+    last: Option<(Moment, Scanned)>,
     at_work: Option<Moment>,
 }
 
@@ -59,15 +59,15 @@ impl Reclaim {
         self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
     }
 
-    /// Whether the kernel has not taken memory back from anybody, for so long that it is not a
-    /// pause of it: who waits for memory then reads again what was given up without need.
-    pub fn is_at_rest(&mut self, proc: &mut Proc, now: Moment) -> bool {
+    /// Whether the kernel has not taken memory back from anybody in the last `window`, or in what
+    /// may be a pause of it, as far as was looked: what stalled then was before memory was short.
+    pub fn is_at_rest(&mut self, proc: &mut Proc, window: Duration, now: Moment) -> bool {
         let was_at_work =
-            |at_work: Option<Moment>, time| at_work.is_some_and(|at| now.since(at) < time);
+            |at_work: Option<Moment>, lately| at_work.is_some_and(|at| now.since(at) < lately);
         if was_at_work(self.at_work, LEAST) {
             return false;
         }
-        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, MOST)
+        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, window.max(MOST))
     }
 
     /// Who was, since it is counted. Where nothing tells, the machine.
@@ -92,7 +92,10 @@ impl Reclaim {
 
     fn scanned(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Scanned> {
         let scanned = proc.scanned()?;
-        if self.last.replace(scanned).is_some_and(|last| last != scanned) {
+        let before = self.last.replace((now, scanned));
+        // What was scanned since a long time ago may have been then.
+        let lately = before.filter(|(at, _)| now.since(*at) <= MOST);
+        if lately.is_some_and(|(_, before)| before != scanned) {
             self.at_work = Some(now);
         }
         Ok(scanned)
@@ -183,13 +186,21 @@ mod tests {
             (5059, 501, false),
             (5060, 501, true),
             (5061, 502, false),
+            // When that was is not known.
+            (20_000, 900, true),
+            (25_000, 901, false),
         ] {
             fixture.write("vmstat", vmstat(0, scanned, 0, scanned));
-            assert_eq!(reclaim.is_at_rest(&mut proc, at(millis)), expected, "{millis}");
+            let is_at_rest = reclaim.is_at_rest(&mut proc, Duration::from_secs(2), at(millis));
+            assert_eq!(is_at_rest, expected, "{millis}");
         }
+        // A longer window lasts longer.
+        let window = Duration::from_secs(30);
+        assert!(!reclaim.is_at_rest(&mut proc, window, at(54_999)));
+        assert!(reclaim.is_at_rest(&mut proc, window, at(55_000)));
         // Where nothing tells it is believed.
         fixture.write("vmstat", "");
-        assert!(!reclaim.is_at_rest(&mut proc, at(20_000)));
+        assert!(!reclaim.is_at_rest(&mut proc, window, at(99_000)));
     }
 
     #[test]

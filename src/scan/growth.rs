@@ -1,70 +1,107 @@
-//! Of those that are nearly alike, who fills memory: not always the largest when it is looked for.
+//! Of those that are nearly alike, who fills memory: that tells its pace, its size does not. On a
+//! small machine a hog is no larger than others when memory is low.
 
-use super::{Judge, Shortlist};
+use super::{protection, Search, Shortlist};
+use crate::filter::Verdict;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::sys::clock::HZ;
-use crate::sys::machine;
 use crate::units::{KiB, Pid};
-use crate::victim::{Candidate, Next, Rules, RunnerUp};
+use crate::victim::{Candidate, Ranking};
 
-/// So many times what was gained between search and signal counts as gained: that is a moment.
-const MOMENT: i32 = 4;
-/// What one holds that was started a moment ago tells how much it takes in a second, as long as its
-/// start itself does not weigh more.
-const LEAST_TICKS: u64 = HZ / 4;
+/// So many that come next are looked at, at some files each. Hardly ever are as many nearly as
+/// large as the largest, but where all are alike.
+const NEXT: usize = 3;
+/// Up to so many parts in a hundred smaller is nearly alike. Who is smaller than that gives back
+/// much less, and goes by its size.
+const ALIKE: u64 = 75;
+/// In ticks. In less time than that what is taken by the start itself weighs too much.
+const LEAST: u64 = HZ / 4;
 
-/// Those of `list` that come next to `best`. Who is above it is spared.
-pub fn next_to(best: &Candidate, list: &Shortlist) -> Next {
-    let mut next = Next::default();
-    let behind = |score: u64| best.score - score as i32;
-    let others = list
-        .entries()
-        .iter()
-        .filter(|(score, pid)| *pid != best.stat.id.pid && behind(*score) >= 0);
-    for (place, &(score, pid)) in next.iter_mut().zip(others) {
-        *place = Some(RunnerUp { pid, score: score as i32, behind: behind(score) });
+impl Search<'_> {
+    /// Who is nearly as large as the best so far, and at its pace will have passed it within a
+    /// second, goes in its place. Only where the kernel's badness alone decides: a pattern, or
+    /// another `oom_score_adj`, says more of who should go than growth does.
+    pub(super) fn prefer_growing(&mut self, proc: &mut Proc, list: &Shortlist, now: u64) {
+        let by_badness = self.rules.ranking == Ranking::OomScore;
+        if !by_badness || self.rules.ignore_positive_adj || !self.judge.is_idle() {
+            return;
+        }
+        let Some(best) = self.best.clone() else { return };
+        let own = best.id().pid;
+        let mut first = None;
+        // Those above it are spared.
+        let others = list.entries().iter().filter(|&&(_, pid)| pid != own);
+        let next = others.map(|&(score, pid)| (score as i32, pid));
+        for (score, pid) in next.filter(|&(score, _)| score <= best.score).take(NEXT) {
+            let Some(other) = self.one_like(&best, proc, pid, score) else { continue };
+            let first = first.get_or_insert_with(|| Pace::of(proc, &best, now));
+            let pace = Pace::of(proc, &other, now);
+            self.files += 3;
+            if pace.passes(first) {
+                *first = pace;
+                self.judge.met(self.best.insert(other));
+            }
+        }
     }
-    next
+
+    /// That process, if it may be ended, and is nearly of such a size.
+    fn one_like(
+        &mut self,
+        best: &Candidate,
+        proc: &mut Proc,
+        pid: Pid,
+        score: i32,
+    ) -> Option<Candidate> {
+        self.files += 1;
+        let stat = proc.stat_with_threads(pid).ok()?;
+        let rss = KiB::from_pages(stat.rss_pages, self.page);
+        let is_alike = |size: KiB| size >= best.standing.size.scaled(KiB(ALIKE), KiB(100));
+        if !is_alike(rss.plus(self.swap_used)) {
+            return None;
+        }
+        self.files += 4;
+        let size = rss.plus(proc.status(&stat).ok()?.swap);
+        let standing = self.rules.standing(self.rules.scale.points(score), size);
+        let may_be = standing.large
+            && is_alike(size)
+            && proc.oom_score_adj(pid).ok()? == proc.oom_score_adj(best.id().pid).ok()?
+            && protection(proc, self.rules, self.judge, &stat).is_none();
+        let verdict = Verdict::default();
+        may_be.then_some(Candidate { stat, score, standing, verdict })
+    }
 }
 
-/// Who came next to `candidate` and is past it by growing, or soon will be: in a moment, at the
-/// rate since the search, or within a second, at that of its life. What the other one would give
-/// back lasts no longer. On one processor nobody grows while the guard searches, so the first
-/// alone does not tell. Only where the kernel's badness alone decides: else who was far behind by
-/// what was asked for might go. `all` is memory and swap, `now` in ticks since boot.
-pub fn outgrown_by(
-    proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &dyn Judge,
-    candidate: &Candidate,
-    all: KiB,
-    now: u64,
-) -> Option<Pid> {
-    if !judge.is_idle() || rules.ignore_positive_adj {
-        return None;
-    }
-    let own_gain = gain(proc, &candidate.stat, now);
-    candidate.next.iter().flatten().find_map(|&RunnerUp { pid, score, behind }| {
-        let score_now = proc.oom_score(pid).ok()?;
-        let behind_now = candidate.score - score_now;
-        // That `candidate` shrinks is nothing to lay at its door.
-        let gained = (behind - behind_now).min(score_now - score);
-        let in_a_moment = gained > 0 && behind_now < MOMENT * gained;
-        let within_a_second = |proc: &mut Proc| {
-            let stat = &proc.stat_with_threads(pid).ok()?;
-            let thousandths = gain(proc, stat, now).less(own_gain).scaled(KiB(1000), all).0;
-            Some(i64::from(behind_now) < rules.scale.steps(thousandths) && thousandths > 0)
-        };
-        (in_a_moment || within_a_second(proc) == Some(true)).then_some(pid)
-    })
+/// How fast one grows.
+struct Pace {
+    /// In a second.
+    taken: KiB,
+    /// What it will hold in a second.
+    soon: KiB,
 }
 
-/// What it has taken in each second since it was started. What its parent holds, too, it may have
-/// had from the first moment on.
-fn gain(proc: &mut Proc, stat: &Stat, now: u64) -> KiB {
-    let parent = Pid::new(stat.ppid.into()).and_then(|parent| proc.stat(parent).ok());
-    let pages = stat.rss_pages.saturating_sub(parent.map_or(0, |parent| parent.rss_pages));
-    let ticks = now.saturating_sub(stat.id.start).max(LEAST_TICKS);
-    KiB::from_pages(pages, machine::page()).scaled(KiB(HZ), KiB(ticks))
+impl Pace {
+    fn of(proc: &mut Proc, candidate: &Candidate, now: u64) -> Pace {
+        let taken = taken_in_a_second(proc, &candidate.stat, now);
+        Pace { taken, soon: candidate.standing.size.plus(taken) }
+    }
+
+    fn passes(&self, other: &Pace) -> bool {
+        self.taken > other.taken && self.soon > other.soon
+    }
+}
+
+/// What a process has taken for itself in each second since it was started. What its parent holds,
+/// too, it may have had from the first moment on.
+fn taken_in_a_second(proc: &mut Proc, stat: &Stat, now: u64) -> KiB {
+    let own = |proc: &mut Proc, stat: &Stat| {
+        let held = proc.status(stat).unwrap_or_default().held();
+        held.anon.plus(held.swap)
+    };
+    let parent = Pid::new(stat.ppid.into()).and_then(|pid| proc.stat(pid).ok());
+    let inherited = parent.map_or(KiB::ZERO, |parent| own(proc, &parent));
+    // Later than now is a start by another clock.
+    let age = now.checked_sub(stat.id.start);
+    let taken = own(proc, stat).less(inherited);
+    age.map_or(KiB::ZERO, |age| taken.scaled(KiB(HZ), KiB(age.max(LEAST))))
 }

@@ -17,9 +17,8 @@ use crate::procfs::Proc;
 use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Family, Next, Protection, Ranking, Remembered, Rules};
+use crate::victim::{Candidate, Family, Protection, Ranking, Remembered, Rules};
 pub use empty::Empty;
-pub use growth::outgrown_by;
 pub use shortlist::Shortlist;
 
 /// What one search cost.
@@ -41,12 +40,14 @@ pub trait Judge {
     fn met(&mut self, candidate: &Candidate);
 }
 
-/// Who would go first now, into `best`, and those that show no memory, into `empty`.
+/// Who would go first now, into `best`, and those that show no memory, into `empty`. `now` is in
+/// ticks since boot.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     memory: &Memory,
+    now: u64,
     best: &mut Option<Candidate>,
     empty: &mut Empty,
 ) -> io::Result<Cost> {
@@ -55,8 +56,8 @@ pub fn find(
     search.empty = Some(empty);
     let mut seen = 0;
     let mut rest = Some(i32::MAX);
+    let mut list = Shortlist::new();
     if rules.ranking == Ranking::OomScore {
-        let mut list = Shortlist::new();
         proc.for_each(|proc, pid| {
             seen += 1;
             let score = proc.oom_score(pid).unwrap_or(-1);
@@ -71,9 +72,6 @@ pub fn find(
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Score::Is(score as i32));
         }
-        if let Some(best) = search.best {
-            best.next = growth::next_to(best, &list);
-        }
         rest = list.dropped().map(|score| score as i32).filter(|&score| search.may_lose_to(score));
     }
     if let Some(most) = rest {
@@ -83,6 +81,7 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
+    search.prefer_growing(proc, &list, now);
     Ok(Cost { seen, files: search.files })
 }
 
@@ -149,26 +148,16 @@ pub fn again(
     memory: &Memory,
     candidate: &mut Candidate,
 ) -> bool {
-    match one(proc, rules, judge, memory, candidate.id().pid) {
+    let mut now = None;
+    let pid = candidate.id().pid;
+    Search::new(rules, judge, memory, &mut now).consider(proc, pid, Score::AtMost(i32::MAX));
+    match now {
         Some(now) if now.id() == candidate.id() => {
-            *candidate = Candidate { next: candidate.next, ..now };
+            *candidate = now;
             true
         }
         _ => false,
     }
-}
-
-/// One that is to be looked at alone; nobody, if it may not be ended.
-pub fn one(
-    proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &mut dyn Judge,
-    memory: &Memory,
-    pid: Pid,
-) -> Option<Candidate> {
-    let mut found = None;
-    Search::new(rules, judge, memory, &mut found).consider(proc, pid, Score::AtMost(i32::MAX));
-    found
 }
 
 /// The guard and its ancestors, as they are now.
@@ -297,13 +286,8 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let standing = rules.standing(points, size);
-        let candidate = self.best.insert(Candidate {
-            stat: stat.clone(),
-            score,
-            standing,
-            verdict,
-            next: Next::default(),
-        });
+        let candidate =
+            self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
         Ok(())
     }

@@ -400,11 +400,11 @@ pub fn may_signal(pid: Pid) -> bool {
     !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
 }
 
-/// One that is to end goes behind all others: where many end at once, nobody else would get a
-/// processor until the last one is gone. Where that is refused, it goes in turn.
+/// One that is to end goes behind all others (its first thread): where many end at once, nobody
+/// else would get a processor until the last one is gone. Where that is refused, it goes in turn.
 pub fn go_last(pid: Pid) {
     const LAST: libc::c_int = 19;
-    // SAFETY: takes no pointer; `Pid` is above 0, so one process only is meant.
+    // SAFETY: takes no pointer; `Pid` is above 0, so this process is not meant.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, LAST) };
 }
 
