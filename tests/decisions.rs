@@ -56,7 +56,7 @@ fn of_two_nearly_alike_the_one_that_was_started_a_moment_ago_goes() {
         let mut old = sandbox.hog(&["--size", "100M"]);
         thread::sleep(Duration::from_secs(2));
         let guard = sandbox.guard(&["-d"]);
-        let mut new = sandbox.hog(&["--size", "99M"]);
+        let mut new = sandbox.hog(&["--size", "97M"]);
         memory.available(LOW);
         assert_eq!(new.wait_for_end().signal(), Some(libc::SIGTERM));
         memory.available(PLENTY);

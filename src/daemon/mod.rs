@@ -246,9 +246,9 @@ impl Daemon {
         // Of the memory of a cgroup its own pressure tells.
         let may_act = !memory.is_limited() && limits.stall.may_act_at(memory.available);
         let is_stalled = may_act && memory.stall > Percent::default();
-        if is_stalled && self.reclaim.is_at_rest(&mut self.proc, limits.stall.window, now) {
+        if is_stalled && self.reclaim.is_at_rest(&mut self.proc, now) {
             memory.stall = Percent::default();
-            self.meminfo.forget_stalls();
+            self.meminfo.count_stalls_from_here();
         }
         if !may_act || !limits.is_stall(memory) {
             self.reclaim.forget_old(now);

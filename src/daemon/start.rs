@@ -121,13 +121,13 @@ impl Daemon {
             stats: Stats::default(),
             asked: Asked::default(),
             psi: config.memory.then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
+            reclaim: Reclaim::over(config.psi_window),
             config,
             sources,
             inherited,
             on_terminal: parts.on_terminal,
             proc,
             meminfo,
-            reclaim: Reclaim::default(),
             cgroup,
             next_search: now,
             scale: parts.scale,
@@ -164,6 +164,7 @@ impl Daemon {
     /// none from now on; either is said.
     #[inline(never)]
     pub(super) fn watch_stalls(&mut self) {
+        self.reclaim = Reclaim::over(self.config.psi_window);
         let Daemon { config, meminfo, proc, cgroup, helper, .. } = self;
         let window = Some(config.psi_window).filter(|_| config.asks_for_stalls());
         let mut watched = meminfo.watch_stalls(proc, cgroup.as_ref(), window);

@@ -306,12 +306,11 @@ impl Daemon {
                 // What is on its way out needs nothing but time.
                 let leaves = stat.is_leaving() && stat.threads <= 1;
                 if !leaves && scan::protection(proc, &rules, &mut judge, stat).is_none() {
-                    let target = Target::open(proc, stat.id);
-                    if target.is_ok() {
-                        process::go_last(stat.id.pid);
-                    }
                     // Else it is gone meanwhile, or may not be signalled.
-                    let sent = target.and_then(|target| target.signal_one(proc, Deadly::Kill));
+                    let sent = Target::open(proc, stat.id).and_then(|target| {
+                        process::step_back(stat.id.pid);
+                        target.signal_one(proc, Deadly::Kill)
+                    });
                     count += u32::from(sent.is_ok());
                 }
             });

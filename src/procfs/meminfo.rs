@@ -244,6 +244,13 @@ impl MemInfo {
         }
     }
 
+    /// No stall up to the last reading does.
+    pub fn count_stalls_from_here(&mut self) {
+        if let Some(pressure) = &mut self.pressure {
+            pressure.restart_here();
+        }
+    }
+
     /// All tmpfs were seen to hold so much, while the machine's `Shmem` was that.
     pub fn take_tmpfs(&mut self, held: KiB, shmem: KiB) {
         self.tmpfs = Some((held, shmem));

@@ -68,6 +68,11 @@ impl Pressure {
     pub fn restart(&mut self) {
         self.meter.restart();
     }
+
+    /// What was up to the last reading does not.
+    pub fn restart_here(&mut self) {
+        self.meter.restart_here();
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::time::Duration;
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
 /// second was seen on an SD card).
 const LEAST: Duration = Duration::from_millis(100);
-/// What was before that says nothing of now: the default of `--psi-window`.
+/// What was before that says nothing of now: the default of `--psi-window`. Nor is it a pause where
+/// nothing was scanned for longer.
 const MOST: Duration = Duration::from_secs(5);
 /// Of what is scanned, one page in so many must be for the machine. Where only a limit was
 /// exceeded it was none, and where memory was short all; but the kernel makes room for files
@@ -39,14 +40,19 @@ pub enum Short {
 }
 
 /// Since when it is counted, and when the kernel was last seen to take memory back.
-#[derive(Default)]
 pub struct Reclaim {
+    /// Over how long stalls are measured.
+    window: Duration,
     begun: Option<(Moment, Scanned)>,
     last: Option<(Moment, Scanned)>,
     at_work: Option<Moment>,
 }
 
 impl Reclaim {
+    pub fn over(window: Duration) -> Reclaim {
+        Reclaim { window, begun: None, last: None, at_work: None }
+    }
+
     /// Counts from now on, unless it does already.
     pub fn begin(&mut self, proc: &mut Proc, now: Moment) {
         if self.begun.is_none() {
@@ -59,15 +65,15 @@ impl Reclaim {
         self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
     }
 
-    /// Whether the kernel has not taken memory back from anybody in the last `window`, or in what
-    /// may be a pause of it, as far as was looked: what stalled then was before memory was short.
-    pub fn is_at_rest(&mut self, proc: &mut Proc, window: Duration, now: Moment) -> bool {
+    /// Whether the kernel has not taken memory back from anybody in the window, or in what may be a
+    /// pause of it, as far as was looked: what stalled then was before memory was short.
+    pub fn is_at_rest(&mut self, proc: &mut Proc, now: Moment) -> bool {
         let was_at_work =
             |at_work: Option<Moment>, lately| at_work.is_some_and(|at| now.since(at) < lately);
         if was_at_work(self.at_work, LEAST) {
             return false;
         }
-        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, window.max(MOST))
+        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, self.window.max(MOST))
     }
 
     /// Who was, since it is counted. Where nothing tells, the machine.
@@ -93,8 +99,9 @@ impl Reclaim {
     fn scanned(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Scanned> {
         let scanned = proc.scanned()?;
         let before = self.last.replace((now, scanned));
-        // What was scanned since a long time ago may have been then.
-        let lately = before.filter(|(at, _)| now.since(*at) <= MOST);
+        // What was scanned since a long time ago may have been then. While something stalls, a
+        // window passes between two looks at most.
+        let lately = before.filter(|(at, _)| now.since(*at) < 2 * self.window.max(MOST));
         if lately.is_some_and(|(_, before)| before != scanned) {
             self.at_work = Some(now);
         }
@@ -141,7 +148,7 @@ mod tests {
     fn told(before: &str, later: &[(u64, &str)]) -> Vec<Short> {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
-        let mut reclaim = Reclaim::default();
+        let mut reclaim = Reclaim::over(Duration::from_secs(2));
         fixture.write("vmstat", before);
         reclaim.begin(&mut proc, at(0));
         let told = later.iter().map(|(millis, text)| {
@@ -175,7 +182,7 @@ mod tests {
     fn nobody_is_short_until_the_kernel_scans_nor_long_after() {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
-        let mut reclaim = Reclaim::default();
+        let mut reclaim = Reclaim::over(Duration::from_secs(2));
         for (millis, scanned, expected) in [
             (0, 500, true),
             (50, 500, true),
@@ -188,19 +195,18 @@ mod tests {
             (5061, 502, false),
             // When that was is not known.
             (20_000, 900, true),
-            (25_000, 901, false),
+            (29_999, 901, false),
         ] {
             fixture.write("vmstat", vmstat(0, scanned, 0, scanned));
-            let is_at_rest = reclaim.is_at_rest(&mut proc, Duration::from_secs(2), at(millis));
-            assert_eq!(is_at_rest, expected, "{millis}");
+            assert_eq!(reclaim.is_at_rest(&mut proc, at(millis)), expected, "{millis}");
         }
-        // A longer window lasts longer.
-        let window = Duration::from_secs(30);
-        assert!(!reclaim.is_at_rest(&mut proc, window, at(54_999)));
-        assert!(reclaim.is_at_rest(&mut proc, window, at(55_000)));
+        // In a longer window a stall lasts longer.
+        reclaim.window = Duration::from_secs(30);
+        assert!(!reclaim.is_at_rest(&mut proc, at(59_998)));
+        assert!(reclaim.is_at_rest(&mut proc, at(59_999)));
         // Where nothing tells it is believed.
         fixture.write("vmstat", "");
-        assert!(!reclaim.is_at_rest(&mut proc, window, at(99_000)));
+        assert!(!reclaim.is_at_rest(&mut proc, at(99_000)));
     }
 
     #[test]
@@ -217,7 +223,7 @@ mod tests {
     fn what_was_long_ago_does_not_count() {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
-        let mut reclaim = Reclaim::default();
+        let mut reclaim = Reclaim::over(Duration::from_secs(2));
         let follow = |reclaim: &mut Reclaim, proc: &mut Proc, now| {
             reclaim.forget_old(now);
             reclaim.begin(proc, now);

@@ -9,11 +9,11 @@ use crate::sys::clock::HZ;
 use crate::units::{KiB, Pid};
 use crate::victim::{Candidate, Ranking};
 
-/// So many that come next are looked at, at some files each. Hardly ever are as many nearly as
-/// large as the largest, but where all are alike.
-const NEXT: usize = 3;
-/// Up to so many parts in a hundred smaller is nearly alike. Who is smaller than that gives back
-/// much less, and goes by its size.
+/// So many that come next are looked at, at one file each: some may be small, and come there by
+/// their `oom_score_adj`, or lie outside the cgroup that counts.
+const NEXT: usize = 8;
+/// What is that many hundredths as large at least is nearly alike. Who is smaller gives back much
+/// less, and goes by its size.
 const ALIKE: u64 = 75;
 /// In ticks. In less time than that what is taken by the start itself weighs too much.
 const LEAST: u64 = HZ / 4;
@@ -35,8 +35,8 @@ impl Search<'_> {
         let next = others.map(|&(score, pid)| (score as i32, pid));
         for (score, pid) in next.filter(|&(score, _)| score <= best.score).take(NEXT) {
             let Some(other) = self.one_like(&best, proc, pid, score) else { continue };
-            let first = first.get_or_insert_with(|| Pace::of(proc, &best, now));
-            let pace = Pace::of(proc, &other, now);
+            let first = first.get_or_insert_with(|| Pace::at_most(proc, &best, now));
+            let pace = Pace::at_least(proc, &other, now);
             self.files += 3;
             if pace.passes(first) {
                 *first = pace;
@@ -81,27 +81,33 @@ struct Pace {
 }
 
 impl Pace {
-    fn of(proc: &mut Proc, candidate: &Candidate, now: u64) -> Pace {
-        let taken = taken_in_a_second(proc, &candidate.stat, now);
+    /// When in doubt, the one that comes first goes: of that one the most that may be, with what it
+    /// shares and what it may have from its parent.
+    fn at_most(proc: &mut Proc, first: &Candidate, now: u64) -> Pace {
+        let held = proc.status(&first.stat).unwrap_or_default().held();
+        Pace::of(first, held.anon.plus(held.swap).plus(held.shared), now)
+    }
+
+    /// And of others the least. What its parent holds, too, one may have had from the first moment.
+    fn at_least(proc: &mut Proc, other: &Candidate, now: u64) -> Pace {
+        let own = |proc: &mut Proc, stat: &Stat| {
+            let held = proc.status(stat).unwrap_or_default().held();
+            held.anon.plus(held.swap)
+        };
+        let parent = Pid::new(other.stat.ppid.into()).and_then(|pid| proc.stat(pid).ok());
+        let inherited = parent.map_or(KiB::ZERO, |parent| own(proc, &parent));
+        Pace::of(other, own(proc, &other.stat).less(inherited), now)
+    }
+
+    /// Of one that has taken so much since it was started.
+    fn of(candidate: &Candidate, taken: KiB, now: u64) -> Pace {
+        // Later than now is a start by another clock.
+        let age = now.checked_sub(candidate.stat.id.start);
+        let taken = age.map_or(KiB::ZERO, |age| taken.scaled(KiB(HZ), KiB(age.max(LEAST))));
         Pace { taken, soon: candidate.standing.size.plus(taken) }
     }
 
     fn passes(&self, other: &Pace) -> bool {
         self.taken > other.taken && self.soon > other.soon
     }
-}
-
-/// What a process has taken for itself in each second since it was started. What its parent holds,
-/// too, it may have had from the first moment on.
-fn taken_in_a_second(proc: &mut Proc, stat: &Stat, now: u64) -> KiB {
-    let own = |proc: &mut Proc, stat: &Stat| {
-        let held = proc.status(stat).unwrap_or_default().held();
-        held.anon.plus(held.swap)
-    };
-    let parent = Pid::new(stat.ppid.into()).and_then(|pid| proc.stat(pid).ok());
-    let inherited = parent.map_or(KiB::ZERO, |parent| own(proc, &parent));
-    // Later than now is a start by another clock.
-    let age = now.checked_sub(stat.id.start);
-    let taken = own(proc, stat).less(inherited);
-    age.map_or(KiB::ZERO, |age| taken.scaled(KiB(HZ), KiB(age.max(LEAST))))
 }

@@ -400,12 +400,14 @@ pub fn may_signal(pid: Pid) -> bool {
     !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
 }
 
-/// One that is to end goes behind all others (its first thread): where many end at once, nobody
-/// else would get a processor until the last one is gone. Where that is refused, it goes in turn.
-pub fn go_last(pid: Pid) {
-    const LAST: libc::c_int = 19;
+/// One that is to end steps behind others (its first thread does, and where the kernel shares
+/// processors out among sessions, behind those of its own): where many end at once, nobody else
+/// would get one until the last is gone. Where that is refused, it goes in turn.
+pub fn step_back(pid: Pid) {
+    // A tenth of the others' share, so that it ends soon enough beside those that never wait.
+    const BEHIND: libc::c_int = 10;
     // SAFETY: takes no pointer; `Pid` is above 0, so this process is not meant.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, LAST) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, BEHIND) };
 }
 
 /// This process runs before all ordinary ones.
