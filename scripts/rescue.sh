@@ -81,9 +81,13 @@ MOST_WAITED=10
 # ---- one machine ----
 
 # waits: how long the machine has waited for a processor of this one, in ms (schedstat of its threads, sched-stats.rst of the
-# kernel); 0 where that is not counted.
+# kernel), and this one, if it is a machine in another, for one of that (the steal time in /proc/stat, proc(5), in hundredths of
+# a second); 0 where that is not counted.
 waits() {
-    cat "/proc/$emulator/task/"*/schedstat 2>/dev/null | awk '{ sum += $2 } END { printf "%d\n", sum / 1e6 }'
+    {
+        cat "/proc/$emulator/task/"*/schedstat 2>/dev/null | awk '{ print $2 / 1e6 }'
+        awk '$1 == "cpu" { print $9 * 10 }' /proc/stat
+    } | awk '{ sum += $1 } END { printf "%d\n", sum }'
 }
 
 boot_once() {

@@ -200,7 +200,12 @@ fn who_is_killed_of_a_bomb_leaves_the_processors_to_others() {
         memory.available(JUST_LOW);
         // Nobody but this test takes note of its end.
         wait_for("its end", || state_and_niceness(first).0 == "Z");
-        assert_eq!(state_and_niceness(first).1, "10");
+        let said = guard.wait_for("processes ended after ");
+        let seconds = said.split(' ').rev().nth(1).and_then(|seconds| seconds.parse::<f64>().ok());
+        if seconds.expect("seconds") >= 1.0 {
+            return skip("a machine that is too busy to end a bomb in a second");
+        }
+        assert_eq!(state_and_niceness(first).1, "19");
         assert_eq!(state_and_niceness(innocent.pid()).1, before);
         bomb.wait_for_end();
         memory.available(PLENTY);

@@ -30,6 +30,9 @@ use std::time::Duration;
 const STOP: Duration = Duration::from_secs(1);
 /// To end takes longer: each has its memory to give back. Seen with 800 on a slow processor: 2 s.
 const END: Duration = Duration::from_secs(4);
+/// So long those that end leave the processors to others: at 800 ends nobody else would get one.
+/// Then they have their turns again, lest programs that never wait keep them from ending.
+const LAST: Duration = Duration::from_secs(1);
 /// For what was signalled to get its turn, at least and at most.
 const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(256);
@@ -297,8 +300,10 @@ impl Daemon {
     #[inline(never)]
     fn kill_all(&mut self, swarm: &Swarm) -> u32 {
         let mut pause = Pause::until(END);
+        let in_turn = clock::now().after(LAST);
         loop {
             let mut count = 0;
+            let niceness = if clock::now() < in_turn { process::LAST } else { process::IN_TURN };
             let Court { proc, rules, mut judge, .. } = self.court();
             let sessions = &process::session_of;
             // Where the walk fails midway, the next one goes on.
@@ -308,7 +313,7 @@ impl Daemon {
                 if !leaves && scan::protection(proc, &rules, &mut judge, stat).is_none() {
                     // Else it is gone meanwhile, or may not be signalled.
                     let sent = Target::open(proc, stat.id).and_then(|target| {
-                        process::step_back(stat.id.pid);
+                        process::renice(stat.id.pid, niceness);
                         target.signal_one(proc, Deadly::Kill)
                     });
                     count += u32::from(sent.is_ok());

@@ -400,14 +400,15 @@ pub fn may_signal(pid: Pid) -> bool {
     !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
 }
 
-/// One that is to end steps behind others (its first thread does, and where the kernel shares
-/// processors out among sessions, behind those of its own): where many end at once, nobody else
-/// would get one until the last is gone. Where that is refused, it goes in turn.
-pub fn step_back(pid: Pid) {
-    // A tenth of the others' share, so that it ends soon enough beside those that never wait.
-    const BEHIND: libc::c_int = 10;
+/// Niceness of who comes behind all others, and of most.
+pub const LAST: libc::c_int = 19;
+pub const IN_TURN: libc::c_int = 0;
+
+/// Of the first thread of a process; where the kernel shares processors out among sessions or
+/// cgroups, it counts among those of its own. Nothing changes where that is refused.
+pub fn renice(pid: Pid, niceness: libc::c_int) {
     // SAFETY: takes no pointer; `Pid` is above 0, so this process is not meant.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, BEHIND) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, niceness) };
 }
 
 /// This process runs before all ordinary ones.
