@@ -32,7 +32,7 @@ const STOP: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_secs(4);
 /// So long those that end leave the processors to others: at 800 ends nobody else would get one.
 /// Then they have their turns again, lest programs that never wait keep them from ending.
-const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(2);
 /// For what was signalled to get its turn, at least and at most.
 const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(256);
