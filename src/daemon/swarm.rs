@@ -32,7 +32,7 @@ const STOP: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_secs(4);
 /// So long those that end leave the processors to others: at 800 ends nobody else would get one.
 /// Then they have their turns again, lest programs that never wait keep them from ending.
-const LAST: Duration = Duration::from_secs(2);
+const BEHIND: Duration = Duration::from_secs(2);
 /// For what was signalled to get its turn, at least and at most.
 const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(256);
@@ -300,7 +300,7 @@ impl Daemon {
     #[inline(never)]
     fn kill_all(&mut self, swarm: &Swarm) -> u32 {
         let mut pause = Pause::until(END);
-        let in_turn = clock::now().after(LAST);
+        let in_turn = clock::now().after(BEHIND);
         loop {
             let mut count = 0;
             let niceness = if clock::now() < in_turn { process::LAST } else { process::IN_TURN };

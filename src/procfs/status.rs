@@ -26,9 +26,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// All that is its own; of one that has next to nothing of its own what it shares.
+    /// All that is its own.
+    pub fn own(self) -> KiB {
+        self.anon.plus(self.swap)
+    }
+
+    /// The same; of one that has next to nothing of its own what it shares.
     pub fn total(self) -> KiB {
-        let own = self.anon.plus(self.swap);
+        let own = self.own();
         if own.0 < self.shared.0 / 4 {
             self.shared
         } else {

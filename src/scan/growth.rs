@@ -3,7 +3,7 @@
 
 use super::{protection, Search, Shortlist};
 use crate::filter::Verdict;
-use crate::procfs::stat::Stat;
+use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::sys::clock::HZ;
 use crate::units::{KiB, Pid};
@@ -28,16 +28,15 @@ impl Search<'_> {
             return;
         }
         let Some(best) = self.best.clone() else { return };
-        let own = best.id().pid;
         let mut first = None;
         // Those above it are spared.
-        let others = list.entries().iter().filter(|&&(_, pid)| pid != own);
-        let next = others.map(|&(score, pid)| (score as i32, pid));
-        for (score, pid) in next.filter(|&(score, _)| score <= best.score).take(NEXT) {
-            let Some(other) = self.one_like(&best, proc, pid, score) else { continue };
+        let next = list.entries().iter().map(|&(score, pid)| (score as i32, pid));
+        let next = next.filter(|&(score, pid)| score <= best.score && pid != best.id().pid);
+        for (score, pid) in next.take(NEXT) {
+            let Some((other, held)) = self.one_like(&best, proc, pid, score) else { continue };
             let first = first.get_or_insert_with(|| Pace::at_most(proc, &best, now));
-            let pace = Pace::at_least(proc, &other, now);
-            self.files += 3;
+            let pace = Pace::at_least(proc, &other, held, now);
+            self.files += 2;
             if pace.passes(first) {
                 *first = pace;
                 self.judge.met(self.best.insert(other));
@@ -45,14 +44,14 @@ impl Search<'_> {
         }
     }
 
-    /// That process, if it may be ended, and is nearly of such a size.
+    /// That process, with what it holds, if it may be ended and is nearly as large as the best.
     fn one_like(
         &mut self,
         best: &Candidate,
         proc: &mut Proc,
         pid: Pid,
         score: i32,
-    ) -> Option<Candidate> {
+    ) -> Option<(Candidate, Held)> {
         self.files += 1;
         let stat = proc.stat_with_threads(pid).ok()?;
         let rss = KiB::from_pages(stat.rss_pages, self.page);
@@ -61,14 +60,15 @@ impl Search<'_> {
             return None;
         }
         self.files += 4;
-        let size = rss.plus(proc.status(&stat).ok()?.swap);
+        let held = proc.status(&stat).ok()?.held();
+        let size = rss.plus(held.swap);
         let standing = self.rules.standing(self.rules.scale.points(score), size);
         let may_be = standing.large
             && is_alike(size)
             && proc.oom_score_adj(pid).ok()? == proc.oom_score_adj(best.id().pid).ok()?
             && protection(proc, self.rules, self.judge, &stat).is_none();
         let verdict = Verdict::default();
-        may_be.then_some(Candidate { stat, score, standing, verdict })
+        may_be.then_some((Candidate { stat, score, standing, verdict }, held))
     }
 }
 
@@ -85,18 +85,14 @@ impl Pace {
     /// shares and what it may have from its parent.
     fn at_most(proc: &mut Proc, first: &Candidate, now: u64) -> Pace {
         let held = proc.status(&first.stat).unwrap_or_default().held();
-        Pace::of(first, held.anon.plus(held.swap).plus(held.shared), now)
+        Pace::of(first, held.own().plus(held.shared), now)
     }
 
     /// And of others the least. What its parent holds, too, one may have had from the first moment.
-    fn at_least(proc: &mut Proc, other: &Candidate, now: u64) -> Pace {
-        let own = |proc: &mut Proc, stat: &Stat| {
-            let held = proc.status(stat).unwrap_or_default().held();
-            held.anon.plus(held.swap)
-        };
+    fn at_least(proc: &mut Proc, other: &Candidate, held: Held, now: u64) -> Pace {
         let parent = Pid::new(other.stat.ppid.into()).and_then(|pid| proc.stat(pid).ok());
-        let inherited = parent.map_or(KiB::ZERO, |parent| own(proc, &parent));
-        Pace::of(other, own(proc, &other.stat).less(inherited), now)
+        let inherited = parent.and_then(|parent| proc.status(&parent).ok()).unwrap_or_default();
+        Pace::of(other, held.own().less(inherited.held().own()), now)
     }
 
     /// Of one that has taken so much since it was started.

@@ -480,7 +480,7 @@ fn who_may_not_be_ended_or_was_told_apart_does_not_go_for_growing() {
     }
     let mut patterns = ByName(vec![(b"y", AVOIDED)]);
     assert_eq!(scene().find_with(&mut patterns).best.unwrap().id().pid.number(), FIRST + 1);
-    // Who may not be ended, has a size of its own for swap, or is small.
+    // Who could not be ended before, is not within, or is small.
     let world = scene();
     world.with_rules(|proc, rules| {
         let stat = proc.stat(Pid::new((FIRST + 2).into()).unwrap()).unwrap();
