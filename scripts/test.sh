@@ -1,260 +1,180 @@
 #!/bin/sh
-# All checks of this checkout: formatting, lints, all tests as whoever calls it, as root the integration tests once more
-# as an ordinary user and with a static release, some of them with releases for other processors, and shellcheck on every
-# script. Call it from anywhere:
+# The tests of this checkout. Call it from anywhere:
 #
-#   scripts/test.sh
+#   scripts/test.sh          unit and integration tests; formatting, lints and shellcheck if these tools are there
+#   scripts/test.sh --all    everything: also as an ordinary user with a static release, with the oldest Rust, for other
+#                            processors, on machines with each init system, and rescue scenarios
 #
-# Where it is root on Debian or Alpine, it installs the tools that are missing; with all tools there it needs no network.
-# What it cannot do it skips, by name and with the reason. The last line is the total:
+# The first needs Rust 1.85 and cc, and installs nothing. The second installs what is missing if it is root on Debian or
+# Alpine; it says what before it does so. What cannot be done is skipped, by name and with the reason. Each step is a line with
+# the time that it took; its whole output is in target/test. The last line is the total:
 #
 #   12 passed, 0 failed, 1 skipped
 #
-# Each test function counts as one, and so does each of the other checks. Exit status: 0 nothing failed, 1 otherwise.
+# Each test function counts as one, and so does each of the other checks. Exit status: 0 nothing failed, 1 otherwise, 2 wrong
+# usage.
 set -u
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 cd "$top" || exit 1
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 # shellcheck source=scripts/count.sh
 . scripts/count.sh
 
+all=
+if [ "${1-}" = --all ]; then
+    all=1
+    shift
+fi
+[ $# -eq 0 ] || {
+    echo "usage: scripts/test.sh [--all]" >&2
+    exit 2
+}
+
+work=$(mktemp -d) || exit 1
+logs=$target/test
+rm -rf "$logs"
+mkdir -p "$logs" || exit 1
+background=
+clean() {
+    for clean_step in $background; do
+        kill "$clean_step" 2>/dev/null
+    done
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+began=$(date +%s)
+
 has() {
     command -v "$1" >/dev/null 2>&1
-}
-
-# The path of a program. Not `command -v`: a BusyBox shell may answer with its own applet, which can do less.
-path_of() {
-    path_left=$PATH:
-    while [ -n "$path_left" ]; do
-        if [ -x "${path_left%%:*}/$1" ]; then
-            echo "${path_left%%:*}/$1"
-            return
-        fi
-        path_left=${path_left#*:}
-    done
-    return 1
-}
-
-# A tool that can do what is needed here.
-is_there() {
-    case $1 in
-    # BusyBox has these two as well, without the options.
-    unshare | setpriv) "$(path_of "$1")" --version 2>/dev/null | grep -q util-linux ;;
-    busybox) busybox --list 2>/dev/null | grep -qx syslogd ;;
-    # A module; another Python may come first in PATH, without the distribution's packages.
-    prometheus_client)
-        { /usr/bin/python3 -c "import $1.parser" || python3 -c "import $1.parser"; } 2>/dev/null
-        ;;
-    # Of several Pythons, one that has it.
-    pip) { python3 -m pip --version || /usr/bin/python3 -m pip --version; } >/dev/null 2>&1 ;;
-    # The sources of the standard library, of which releases are built.
-    std-sources)
-        for is_there_rustc in rustc /usr/bin/rustc; do
-            [ -e "$($is_there_rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ] && return
-        done
-        return 1
-        ;;
-    *) has "$1" ;;
-    esac
 }
 
 is_root() {
     [ "$(id -u)" -eq 0 ]
 }
 
-# check NAME COMMAND...: one check that passes or fails as a whole.
-check() {
-    check_name=$1
+# ---- steps ----
+
+# log_of NAME: the file with what a step printed.
+log_of() {
+    echo "$logs/$(echo "$1" | tr ' /' '--').log"
+}
+
+# run NAME COMMAND...: its output goes to the log, its exit status and its seconds to a file beside it.
+run() {
+    run_log=$(log_of "$1")
+    run_began=$(date +%s)
     shift
-    heading "$check_name"
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        fail "$check_name"
-    fi
+    "$@" >"$run_log" 2>&1 </dev/null
+    echo "$? $(($(date +%s) - run_began))" >"$run_log.end"
 }
 
-# ---- tools ----
-
-# install_for TOOL DEBIAN_PACKAGES ALPINE_PACKAGES: does nothing where the tool is there or nobody may install it.
-install_for() {
-    is_there "$1" && return
-    is_root || return 0
-    if has apt-get; then
-        set -- "$1" "$2" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-remove --no-install-recommends
-        install_packages=$2
-        install_update="apt-get -qq update"
-    elif has apk; then
-        set -- "$1" "$3" apk add -q
-        install_packages=$2
-        install_update=true
-    else
-        return 0
-    fi
-    install_tool=$1
-    shift 2
-    echo "installing $install_packages for $install_tool"
-    # Without lists of packages, or with old ones, the first try fails. Unquoted on purpose: each may be several words.
-    # shellcheck disable=SC2086
-    "$@" $install_packages >"$work/install" 2>&1 ||
-        { $install_update && "$@" $install_packages; } >"$work/install" 2>&1 ||
-        { echo "could not install $install_packages:" && tail -n 3 "$work/install"; }
+# start NAME COMMAND...: the same in the background, beside what comes next; `finish` waits for it.
+start() {
+    echo "beside what follows: $1"
+    run "$@" &
+    background="$background $!"
 }
 
-heading tools
-install_for shellcheck shellcheck shellcheck
-install_for unshare util-linux util-linux-misc
-install_for setpriv util-linux setpriv
-install_for mandoc mandoc mandoc
-install_for cc "gcc libc6-dev" "gcc musl-dev"
-install_for busybox busybox busybox
-install_for logrotate logrotate logrotate
-install_for prometheus_client python3-prometheus-client py3-prometheus-client
-install_for dbus-monitor dbus dbus
-install_for dunst dunst dunst
-install_for Xvfb xvfb xvfb
-install_for dash dash dash
-install_for runsv runit runit
-install_for s6-supervise s6 s6
+finish() {
+    for finish_step in $background; do
+        wait "$finish_step"
+    done
+    background=
+}
+
+# tell KIND NAME: the line of a step that is over, and what it counts. KIND: a `check` passes or fails as a whole, `tests` are
+# test programs, a `script` ends with a total of its own.
+tell() {
+    tell_log=$(log_of "$2")
+    read -r tell_status tell_seconds <"$tell_log.end"
+    tell_passed=$passed tell_failed=$failed tell_skipped=$skipped
+    case $1 in
+    check) [ "$tell_status" -eq 0 ] && passed=$((passed + 1)) || failed=$((failed + 1)) ;;
+    tests) count_tests "$tell_log" "$2" "$tell_status" >/dev/null ;;
+    script) count_script "$tell_log" "$2" >/dev/null ;;
+    esac
+    tell_failed=$((failed - tell_failed))
+    printf '%-34s %5d passed %3d failed %3d skipped %5d s\n' "$2" \
+        $((passed - tell_passed)) "$tell_failed" $((skipped - tell_skipped)) "$tell_seconds"
+    # Each reason once. Behind the dots of other tests, a line of one that is skipped may begin anywhere.
+    sed -n 's/^.*skip: /    skipped: /p; s/^skipped: /    skipped: /p' "$tell_log" | sort -u
+    [ "$tell_failed" -eq 0 ] || tail -n 300 "$tell_log" | sed 's/^/    /'
+}
+
+# step KIND NAME COMMAND...
+step() {
+    step_kind=$1
+    shift
+    # On a terminal the line of a step that runs is overwritten when it is over.
+    [ ! -t 1 ] || printf '%s ...\r' "$1"
+    run "$@"
+    tell "$step_kind" "$1"
+}
+
+# ---- Rust ----
+
+if [ -n "$all" ]; then
+    scripts/tools.sh
+fi
 if ! has cargo; then
     # rustup puts it where a shell without the user's profile does not look.
     PATH=$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin
     export PATH
 fi
-has cargo || install_for cargo cargo cargo
-install_for std-sources "rustc-web rust-web-src cargo-web lld" rust-src
-install_for qemu-aarch64-static qemu-user-static "qemu-aarch64 qemu-arm"
-install_for qemu-system-x86_64 qemu-system-x86 qemu-system-x86_64
-install_for qemu-img qemu-utils qemu-img
-install_for debugfs e2fsprogs e2fsprogs-extra
-install_for pip python3-pip py3-pip
-# Machines with Debian's kernel are made on a Debian only.
-! has apt-get || install_for mmdebstrap mmdebstrap ""
-if ! has cargo; then
-    fail "no cargo: install Rust 1.70 or later"
-    total
+cargo --version 2>/dev/null | awk '{ split($2, part, "."); new = part[1] > 1 || part[2] >= 85 } END { exit !new }' || {
+    echo "test.sh: the tests need Rust 1.85 or later, but cargo says: $(cargo --version 2>&1 | head -n 1)" >&2
     exit 1
-fi
+}
+has cc || {
+    echo "test.sh: there is no cc, which Rust links with: install gcc and the C library's development files" >&2
+    exit 1
+}
 cargo --version
 
-# ---- formatting and lints ----
+# ---- the tests themselves ----
+
+# The paths of all test programs, one a line: unit tests first, since they are the quickest to tell of a mistake.
+list_programs() {
+    cargo test --no-run --quiet --message-format=json >"$work/build" || return 1
+    # One object a line; those of a test program name its kind and its path.
+    for list_kind in bin test; do
+        sed -n '/"profile":{[^}]*"test":true/!d; /"kind":\["'$list_kind'"\]/s/.*"executable":"\([^"]*\)".*/\1/p' "$work/build"
+    done >"$work/programs"
+    [ -s "$work/programs" ]
+}
+
+# target/debug/deps/NAME-HASH: the name.
+name_of() {
+    name_file=${1##*/}
+    echo "${name_file%-*}"
+}
+
+processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+
+# test_program COMMAND...: runs a test program, the last word. Most tests wait for processes: four for each processor take a
+# third of the time. Those that fill processors or memory would only disturb each other.
+test_program() {
+    for test_path in "$@"; do :; done
+    case $(name_of "$test_path") in
+    swarm | real_memory) test_threads=$processors ;;
+    *) test_threads=$((4 * processors)) ;;
+    esac
+    "$@" --quiet --test-threads="$test_threads"
+}
+
+lint() {
+    cargo clippy --quiet --all-targets -- -D warnings && cargo clippy --quiet --no-default-features -- -D warnings
+}
+
+step check "build the tests" list_programs
+[ "$failed" -eq 0 ] || { total && exit; exit 1; }
 
 if cargo fmt --version >/dev/null 2>&1; then
-    check "cargo fmt" cargo fmt --check
+    step check "cargo fmt" cargo fmt --check
 else
     skip "cargo fmt" "this Rust has no rustfmt"
-fi
-if cargo clippy --version >/dev/null 2>&1; then
-    check "cargo clippy" cargo clippy --quiet --all-targets -- -D warnings
-    check "cargo clippy without patterns" cargo clippy --quiet --no-default-features -- -D warnings
-else
-    skip "cargo clippy" "this Rust has no clippy"
-fi
-
-# ---- the release ----
-
-# For this processor. Tests of its size find it in target/dist, those as an ordinary user use it.
-release=$top/target/dist/oom_guard-linux-$(uname -m)
-# What lies there may be of other sources.
-rm -rf "$top/target/dist"
-heading "static release"
-if scripts/build-static.sh "$(uname -m)"; then
-    passed=$((passed + 1))
-elif is_there std-sources && has ld.lld; then
-    fail "static release"
-    release=
-else
-    skip "static release" "there is nothing to build it with"
-    release=
-fi
-
-# ---- tests ----
-
-heading "tests as $(id -un 2>/dev/null || id -u)"
-{
-    # One failing program must not hide the others.
-    cargo test --quiet --no-fail-fast 2>&1
-    echo $? >"$work/status"
-} | tee "$work/tests"
-count_tests "$work/tests" "cargo test" "$(cat "$work/status")"
-
-# The integration tests, the guard (as a release, where there is one) and the tools, copied to where anybody may go: the checkout may lie below a directory
-# that nobody else can enter.
-copy_for_user() {
-    mkdir -p "$1/tests" "$1/tools" "$1/tmp"
-    cargo test --no-run --message-format=json 2>/dev/null |
-        # One object a line; those of a test program name its kind and its path.
-        sed -n '/"kind":\["test"\]/s/.*"executable":"\([^"]*\)".*/\1/p' >"$1/list"
-    [ -s "$1/list" ] || return 1
-    while read -r copy_program; do
-        cp "$copy_program" "$1/tests/" || return 1
-    done <"$1/list"
-    # target/debug/deps/NAME lies two steps below the programs themselves.
-    copy_debug=$(dirname "$(dirname "$(head -n 1 "$1/list")")")
-    cp "${release:-$copy_debug/oom_guard}" "$1/oom_guard" || return 1
-    for copy_tool in "$copy_debug"/examples/*; do
-        case ${copy_tool##*/} in
-        # What cargo keeps for itself carries a hash or an ending.
-        *[-.]*) ;;
-        *) cp "$copy_tool" "$1/tools/" || return 1 ;;
-        esac
-    done
-    chmod -R a+rX "$work"
-    chmod 1777 "$1/tmp"
-}
-
-as_user() {
-    "$(path_of setpriv)" --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs "$@"
-}
-
-tests_as_user() {
-    user_status=0
-    for user_test in "$1"/tests/*; do
-        echo "running ${user_test##*/}"
-        as_user env TMPDIR="$1/tmp" HOME="$1/tmp" GUARD_BIN="$1/oom_guard" GUARD_TOOLS="$1/tools" \
-            "$user_test" --quiet 2>&1 || user_status=1
-    done
-    return "$user_status"
-}
-
-heading "integration tests as an ordinary user (uid 65534)"
-user_name="integration tests as an ordinary user"
-if ! is_root; then
-    skip "$user_name" "not root: the tests above ran as one"
-elif ! is_there setpriv; then
-    skip "$user_name" "no setpriv of util-linux"
-elif ! copy_for_user "$work/user"; then
-    skip "$user_name" "no built integration tests could be copied"
-else
-    if ! as_user test -r "$top/Cargo.toml"; then
-        # The path of the checkout is compiled into what reads its sources.
-        for user_source in $(cd tests && grep -l CARGO_MANIFEST_DIR ./*.rs); do
-            user_source=$(basename "$user_source" .rs)
-            rm -f "$work/user/tests/$user_source"-*
-            skip "tests/$user_source.rs as an ordinary user" "it reads the checkout, which that user cannot"
-        done
-    fi
-    {
-        (cd "$work/user/tmp" && tests_as_user "$work/user")
-        echo $? >"$work/status"
-    } | tee "$work/tests"
-    count_tests "$work/tests" "$user_name" "$(cat "$work/status")"
-fi
-
-# ---- other processors ----
-
-# What differs by processor is system calls, sizes and byte layouts: one program of tests for each, the ones that use most of
-# them in least time. All tests for all: scripts/emulate.sh.
-if is_there std-sources; then
-    scripts/emulate.sh aarch64:decisions armv7:messages i686:settings | tee "$work/emulate"
-    count_script "$work/emulate" "other processors"
-else
-    skip "other processors" "there is nothing to build releases with"
 fi
 
 # ---- scripts ----
@@ -278,41 +198,147 @@ shellcheck_scripts() {
     # The variables of a script for OpenRC or OpenWrt are set for it, and its functions are called by it; a recipe for
     # Alpine is also given some.
     shellcheck_failed=0
+    list_scripts >"$work/scripts"
     while read -r shellcheck_file; do
         case $shellcheck_file:$(head -n 1 "$shellcheck_file") in
         */APKBUILD:*) shellcheck -s sh -e SC2034,SC2154 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *openrc-run | *rc.common) shellcheck -s sh -e SC2034 "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         *) shellcheck -x "$shellcheck_file" </dev/null || shellcheck_failed=1 ;;
         esac
-    done <"$1"
-    [ "$shellcheck_failed" -eq 0 ] && echo "$(wc -l <"$1") scripts are clean"
+    done <"$work/scripts"
+    [ "$shellcheck_failed" -eq 0 ] && echo "$(wc -l <"$work/scripts") scripts are clean"
 }
 
 if has shellcheck; then
-    list_scripts >"$work/scripts"
-    check shellcheck shellcheck_scripts "$work/scripts"
+    step check shellcheck shellcheck_scripts
 else
     skip shellcheck "it is not installed"
 fi
 
-# ---- machines ----
+# ---- the static release ----
 
-# Last, since it takes longest.
-heading "machines of each init system"
-if is_there std-sources; then
-    scripts/boot.sh | tee "$work/boot"
-    count_script "$work/boot" machines
-else
-    skip machines "there is nothing to build releases with"
+# For this processor. Tests of its size find it in target/dist; those as an ordinary user use it, and so do machines.
+release=$target/dist/oom_guard-linux-$(uname -m)
+released=
+
+build_release() {
+    # What lies there may be of other sources.
+    rm -rf "$target/dist"
+    scripts/build-static.sh "$(uname -m)" && return
+    # That no toolchain here can do it, only trying shows.
+    scripts/tools.sh --release
+    scripts/build-static.sh "$(uname -m)"
+}
+
+# What needs a release and cannot have it; $1 is what.
+without_release() {
+    skip "$1" "there is no toolchain to build releases with"
+}
+
+if [ -n "$all" ]; then
+    run "static release" build_release
+    if [ -e "$release" ]; then
+        tell check "static release"
+        released=1
+    else
+        sed 's/^/    /' "$(log_of "static release")"
+        without_release "static release"
+    fi
 fi
 
-# Alone: a machine that has to wait for a processor shows late heartbeats.
-heading "rescue scenarios"
-if is_there std-sources; then
-    scripts/rescue.sh --short | tee "$work/rescue"
-    count_script "$work/rescue" "rescue scenarios"
+# ---- tests ----
+
+# Machines need a processor now and then, tests wait most of the time: both at once take little longer than one of them.
+if [ -n "$released" ]; then
+    start machines env BOOT_JOBS=1 scripts/boot.sh
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    start "cargo clippy" lint
 else
-    skip "rescue scenarios" "there is nothing to build releases with"
+    skip "cargo clippy" "this Rust has no clippy"
 fi
 
+while read -r program; do
+    step tests "$(name_of "$program")" test_program "$program"
+done <"$work/programs"
+
+# The integration tests, the guard (as a release, if there is one) and the tools, copied to where any user may go: the checkout
+# may lie below a directory that other users cannot enter.
+copy_for_user() {
+    mkdir -p "$1/tests" "$1/tools" "$1/tmp"
+    # target/debug/deps/NAME lies two steps below the programs themselves.
+    copy_debug=$(dirname "$(dirname "$(head -n 1 "$work/programs")")")
+    while read -r copy_program; do
+        cp "$copy_program" "$1/tests/" || return 1
+    done <"$work/programs"
+    # Unit tests start nothing, so they have nothing to do with users.
+    rm -f "$1/tests"/oom_guard-*
+    if [ -n "$released" ]; then cp "$release" "$1/oom_guard"; else cp "$copy_debug/oom_guard" "$1/oom_guard"; fi || return 1
+    for copy_tool in "$copy_debug"/examples/*; do
+        case ${copy_tool##*/} in
+        # What cargo keeps for itself carries a hash or an ending.
+        *[-.]*) ;;
+        *) cp "$copy_tool" "$1/tools/" || return 1 ;;
+        esac
+    done
+    chmod -R a+rX "$work"
+    chmod 1777 "$1/tmp"
+}
+
+as_user() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs "$@"
+}
+
+test_as_user() (
+    cd "$work/user/tmp" &&
+        test_program as_user env TMPDIR="$work/user/tmp" HOME="$work/user/tmp" GUARD_BIN="$work/user/oom_guard" \
+            GUARD_TOOLS="$work/user/tools" "$1"
+)
+
+user_name="as an ordinary user"
+if [ -z "$all" ]; then
+    :
+elif ! is_root; then
+    skip "$user_name" "not root: the tests above ran as one"
+elif ! as_user true; then
+    skip "$user_name" "no setpriv of util-linux"
+elif ! copy_for_user "$work/user"; then
+    fail "$user_name: the tests could not be copied"
+else
+    for user_program in "$work"/user/tests/*; do
+        user_test=$(name_of "$user_program")
+        # The path of the checkout is compiled into what reads its sources.
+        if grep -q CARGO_MANIFEST_DIR "tests/$user_test.rs" && ! as_user test -r "$top/Cargo.toml"; then
+            skip "$user_test $user_name" "it reads the checkout, which that user cannot"
+            continue
+        fi
+        step tests "$user_test, uid 65534" test_as_user "$user_program"
+    done
+fi
+
+finish
+if [ -e "$(log_of "cargo clippy").end" ]; then
+    tell check "cargo clippy"
+fi
+
+# ---- older, other and emulated ----
+
+if [ -n "$all" ]; then
+    step script "the oldest Rust" scripts/oldest.sh
+    step script "a fresh Debian 13" scripts/fresh.sh --no-tests debian-13
+    if [ -n "$released" ]; then
+        tell script machines
+        # What differs by processor is system calls, sizes and byte layouts: one program of tests for each, the ones that use
+        # most of them in least time. All tests for all: scripts/emulate.sh.
+        step script "other processors" scripts/emulate.sh aarch64:decisions armv7:messages i686:settings
+        # Alone: a machine that has to wait for a processor shows late heartbeats.
+        step script "rescue scenarios" scripts/rescue.sh --short
+    else
+        without_release machines
+        without_release "other processors"
+        without_release "rescue scenarios"
+    fi
+fi
+
+echo "it took $(($(date +%s) - began)) s; what was said in full: $logs"
 total
