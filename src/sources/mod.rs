@@ -101,8 +101,7 @@ fn unknown(tell: Tell<'_>, place: &str, nearest: Option<&str>) -> Option<Rc<Give
     match nearest {
         None => tell(format_args!("{place}: there is no such setting")),
         Some(key) => {
-            let key = format_args!("{PREFIX}{key}");
-            tell(format_args!("{place}: there is no such setting; did you mean {key}?"));
+            tell(format_args!("{place}: there is no such setting; did you mean {PREFIX}{key}?"));
         }
     }
     None
