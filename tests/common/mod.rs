@@ -1,13 +1,13 @@
 //! The real guard among real processes, in a world of their own.
 //!
-//! Each test runs in PID and mount namespaces that `unshare` makes for it, so the guard sees nothing but the processes
+//! Each test runs in PID and mount namespaces that are made for it, so the guard sees nothing but the processes
 //! of that test and can hit nothing else. The test runs itself once more in there: `sandboxed` is its outside and its
 //! inside. When the inside ends, in whatever way, the kernel ends all that it has started.
 
 // Each file of tests is a program of its own and uses only some of this.
 #![allow(dead_code)]
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +22,7 @@ use std::{env, mem, ptr, thread};
 /// What an event may take on a machine that is busy with other things. Nothing should take nearly as long; but a busy
 /// virtual machine was seen to need 20 s for an RCU grace period, for which every process waits that gives up a pressure
 /// trigger or a mount.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a whole test may take, before its world is ended.
 const LIFETIME: Duration = Duration::from_secs(180);
@@ -81,15 +81,15 @@ fn run_inside(test: &str) {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("permissions");
     let output = dir.path().join("output");
     let file = File::create(&output).expect("a file for the output");
-    let mut command = unshare();
+    let mut command = Command::new("sh");
     // A first process that waits for all there are: orphans do not stay as zombies.
-    command.args(["sh", "-c", "\"$@\"; exit $?", "sh"]).arg(env::current_exe().expect("own path"));
+    command.args(["-c", "\"$@\"; exit $?", "sh"]).arg(env::current_exe().expect("own path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, dir.path());
-    // Nobody at this machine's desktop is to hear of tests.
+    // A test must not be heard of on the desktop of this machine.
     command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("DBUS_SYSTEM_BUS_ADDRESS");
     command.stdin(Stdio::null()).stderr(file.try_clone().expect("output")).stdout(file);
-    die_with_parent(&mut command);
-    let mut child = command.spawn().expect("unshare");
+    isolate(&mut command);
+    let mut child = command.spawn().expect("a shell");
     let ended = wait_until(LIFETIME, || child.try_wait().expect("wait"));
     if ended.is_none() {
         // With it goes its namespace.
@@ -111,34 +111,101 @@ fn run_inside(test: &str) {
 /// Whether this machine lets the tests make namespaces; if not, why.
 fn namespaces() -> &'static Result<(), String> {
     static TRIED: OnceLock<Result<(), String>> = OnceLock::new();
-    TRIED.get_or_init(|| match unshare().arg("true").output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_string()),
-        Err(error) => Err(format!("unshare: {error}")),
+    TRIED.get_or_init(|| {
+        let mut command = Command::new("true");
+        isolate(&mut command);
+        match command.stdin(Stdio::null()).status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("a process in namespaces of its own: {status}")),
+            Err(error) => Err(format!("namespaces are refused: {error}")),
+        }
     })
 }
 
-fn unshare() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    // SAFETY: takes nothing, cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        command.args(["--user", "--map-root-user"]);
+/// Has `command` start as the first process of a PID and a mount namespace, where an ordinary user becomes root. All ends
+/// with that process, and that process with this one: a test that is interrupted leaves nothing behind.
+///
+/// Not by unshare(1): its options differ between util-linux and BusyBox, and not every BusyBox has it.
+fn isolate(command: &mut Command) {
+    // SAFETY: both take nothing and cannot fail.
+    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let (mut kinds, mut maps) = (libc::CLONE_NEWNS | libc::CLONE_NEWPID, Vec::new());
+    if user != 0 {
+        kinds |= libc::CLONE_NEWUSER;
+        // In this order; see user_namespaces(7).
+        maps.push((c"/proc/self/setgroups", "deny".to_string()));
+        maps.push((c"/proc/self/uid_map", format!("0 {user} 1")));
+        maps.push((c"/proc/self/gid_map", format!("0 {group} 1")));
     }
-    command
+    let enter = move || {
+        // SAFETY: takes a number.
+        succeed(unsafe { libc::unshare(kinds) })?;
+        maps.iter().try_for_each(|(path, text)| write_file(path, text))?;
+        die_with_parent()?;
+        // A PID namespace begins with the next child, which becomes the program.
+        // SAFETY: this process has one thread, as always between fork and exec.
+        match succeed(unsafe { libc::fork() })? {
+            0 => {}
+            first => end_with(first),
+        }
+        die_with_parent()?;
+        // No mount of the test is seen outside.
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        let (none, proc) = (c"none".as_ptr(), c"proc".as_ptr());
+        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        // SAFETY: all strings end with NUL; neither call wants data.
+        unsafe {
+            succeed(libc::mount(none, c"/".as_ptr(), ptr::null(), private, ptr::null()))?;
+            succeed(libc::mount(proc, c"/proc".as_ptr(), proc, flags, ptr::null()))?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(enter) };
 }
 
-/// A test that is interrupted leaves nothing behind.
-fn die_with_parent(command: &mut Command) {
-    let set = || {
-        // SAFETY: takes a number and no pointer.
-        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+/// What a system call has returned, with -1 as the error that it stands for.
+fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
+    match returned {
+        -1 => Err(io::Error::last_os_error()),
+        returned => Ok(returned),
+    }
+}
+
+/// Writes without allocating.
+fn write_file(path: &CStr, text: &str) -> io::Result<()> {
+    // SAFETY: `path` ends with NUL, and `text` has as many bytes as it says.
+    unsafe {
+        let file = succeed(libc::open(path.as_ptr(), libc::O_WRONLY))?;
+        let written = libc::write(file, text.as_ptr().cast(), text.len());
+        succeed(written as libc::c_int)?;
+        succeed(libc::close(file)).map(drop)
+    }
+}
+
+fn die_with_parent() -> io::Result<()> {
+    // SAFETY: takes a number and no pointer.
+    let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
+    succeed(set).map(drop)
+}
+
+/// More descriptors than a test program has open.
+const DESCRIPTORS: libc::c_int = 1024;
+
+/// Waits for a child, and ends with success if it did.
+fn end_with(child: libc::pid_t) -> ! {
+    let mut status = 0;
+    // Among them is the pipe that tells the parent, by being closed, that the program was started.
+    // SAFETY: all take numbers, but for `status`, which lives for the call. Nothing here is used again after the closing.
+    unsafe {
+        for descriptor in 0..DESCRIPTORS {
+            libc::close(descriptor);
         }
-    };
-    // SAFETY: the closure makes one system call and allocates nothing.
-    unsafe { command.pre_exec(set) };
+        while succeed(libc::waitpid(child, &mut status, 0))
+            .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+        {}
+        libc::_exit(if status == 0 { 0 } else { 1 })
+    }
 }
 
 // ---- waiting ----
