@@ -2,30 +2,24 @@
 //! shows; with the real binary.
 //!
 //! Nothing here can end a process: every command line is given `--dryrun` first, and one
-//! that goes on watching although it should not is ended after a few seconds.
+//! that goes on watching although it should not is ended after a while.
 //!
 //! `GUARD_BIN` names another guard to test, `GUARD_TOOLS` the directory of `hog`.
 
+mod common;
+
+use common::*;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-/// A faulty command line is answered within this, on a busy machine too.
-const AT_ONCE: Duration = Duration::from_secs(5);
-/// `--explain` reads all of `/proc`, and a namespace may take seconds to end, perhaps on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What a table may be wide.
 const COLUMNS: usize = 100;
-/// An ordinary user: nobody, on most systems.
-const ORDINARY: u32 = 65534;
 /// More than any machine has.
 const TOO_MUCH: &str = "8000000T";
 
@@ -425,7 +419,6 @@ struct Answer {
     status: Option<i32>,
     stdout: String,
     stderr: String,
-    took: Duration,
 }
 
 fn guard() -> PathBuf {
@@ -444,19 +437,17 @@ fn harmless(program: &Path, arguments: &[OsString]) -> Command {
     command
 }
 
-fn ask(arguments: &[OsString], limit: Duration) -> Answer {
-    finish(&mut harmless(&guard(), arguments), limit)
+fn ask(arguments: &[OsString]) -> Answer {
+    finish(&mut harmless(&guard(), arguments))
 }
 
-/// Runs `command` to its end, or ends it after `limit`.
-fn finish(command: &mut Command, limit: Duration) -> Answer {
-    let begin = Instant::now();
+/// Runs `command` to its end, or ends it after a while.
+fn finish(command: &mut Command) -> Answer {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = read_all(child.stdout.take().unwrap());
     let stderr = read_all(child.stderr.take().unwrap());
-    let status = wait(&mut child, limit);
-    let took = begin.elapsed();
-    Answer { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), took }
+    let status = wait(&mut child);
+    Answer { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
 /// Reads aside, since a full pipe would hold up who writes.
@@ -468,18 +459,14 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// The exit status, or `None` if the child had to be ended after `limit`.
-fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
-    let begin = Instant::now();
-    while begin.elapsed() < limit {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status.code().unwrap_or(-1));
-        }
-        thread::sleep(Duration::from_millis(1));
+/// The exit status, or `None` if the child had to be ended.
+fn wait(child: &mut Child) -> Option<i32> {
+    let ended = wait_until(PATIENCE, || child.try_wait().unwrap());
+    if ended.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    None
+    ended.map(|status| status.code().unwrap_or(-1))
 }
 
 /// A process that ends with the test.
@@ -490,51 +477,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The tool `hog`, if it was built.
-fn hog() -> Option<PathBuf> {
-    let tools = std::env::var_os("GUARD_TOOLS").map(PathBuf::from).or_else(|| {
-        let own = std::env::current_exe().ok()?;
-        Some(own.parent()?.parent()?.join("examples"))
-    });
-    let hog = tools?.join("hog");
-    if !hog.exists() {
-        println!("skipped: {} is not there (cargo build --examples makes it)", hog.display());
-        return None;
-    }
-    Some(hog)
-}
-
-/// Starts `hog` and waits until it is what it was asked to be.
-fn start_hog(command: &mut Command) -> Running {
-    let mut child = Running(command.stdout(Stdio::piped()).spawn().unwrap());
-    let mut said = String::new();
-    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "ready\n");
-    child
-}
-
-fn is_root() -> bool {
-    // SAFETY: takes nothing, cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
-
-/// `unshare` with what gives a namespace of its own for mounts, if that is granted.
-fn namespace(further: &[&str]) -> Option<Command> {
-    let unshared = || {
-        let mut command = Command::new("unshare");
-        command.args(if is_root() { &["--mount"][..] } else { &["--mount", "-U", "-r"] });
-        command.args(further).stdin(Stdio::null());
-        command
-    };
-    let mut attempt = unshared();
-    attempt.args(["sh", "-c", "mount -t tmpfs none /proc"]).stderr(Stdio::null());
-    if attempt.status().map_or(true, |status| !status.success()) {
-        println!("skipped: a mount namespace is refused, or there is no unshare");
-        return None;
-    }
-    Some(unshared())
 }
 
 // ---- judging ----
@@ -555,8 +497,6 @@ fn fault_in_refusal(answer: &Answer, said: &str, pointer: Pointer) -> Option<Str
         format!("status is {:?}", answer.status)
     } else if !answer.stdout.is_empty() {
         format!("stdout is {:?}", answer.stdout)
-    } else if answer.took > AT_ONCE {
-        format!("took {:?}", answer.took)
     } else {
         return None;
     };
@@ -575,7 +515,7 @@ fn all_are_refused(rows: impl IntoIterator<Item = (Vec<OsString>, String)>, poin
     let faults: Vec<_> = rows
         .into_iter()
         .filter_map(|(arguments, said)| {
-            let fault = fault_in_refusal(&ask(&arguments, AT_ONCE), &said, pointer)?;
+            let fault = fault_in_refusal(&ask(&arguments), &said, pointer)?;
             Some(format!("{arguments:?}: {fault}"))
         })
         .collect();
@@ -586,7 +526,7 @@ fn all_are_refused(rows: impl IntoIterator<Item = (Vec<OsString>, String)>, poin
 fn explained(arguments: &str) -> Answer {
     let mut line = vec![OsString::from("--explain")];
     line.extend(words(arguments));
-    let answer = ask(&line, PATIENCE);
+    let answer = ask(&line);
     assert_eq!(answer.status, Some(0), "{arguments}: {}", answer.stderr);
     answer
 }
@@ -686,7 +626,7 @@ fn a_pattern_as_long_as_a_book_is_refused_in_a_line_that_fits_a_screen() {
         ("a|".repeat(5_000), "the pattern is too large here (more than 4096 steps), at byte "),
         (format!("glob:{}", "?".repeat(64 << 10)), "the glob is too large (more than 4096 steps)"),
     ] {
-        let answer = ask(&["--prefer".into(), pattern.into()], AT_ONCE);
+        let answer = ask(&["--prefer".into(), pattern.into()]);
         let shown = answer.stderr.get(..200).unwrap_or(&answer.stderr);
         let fault = fault_in_refusal(&answer, "--prefer: ", Pointer::Must);
         assert!(
@@ -731,7 +671,7 @@ fn the_watch_says_the_same_warnings_and_ends_on_sigterm() {
         let told = read_all(stderr);
         // SAFETY: takes no pointer; the child was not waited for, so the number is its own.
         unsafe { libc::kill(child.0.id() as libc::pid_t, libc::SIGTERM) };
-        assert_eq!(wait(&mut child.0, PATIENCE), Some(0), "{line}");
+        assert_eq!(wait(&mut child.0), Some(0), "{line}");
         let told = told.join().unwrap();
         assert!(told.contains(said), "{line}: no {said:?} in:\n{told}");
     }
@@ -740,7 +680,7 @@ fn the_watch_says_the_same_warnings_and_ends_on_sigterm() {
 #[test]
 fn help_tells_every_option_on_stdout() {
     for spelling in ["--help", "-h", "-gh", "-h --version"] {
-        let answer = ask(&words(spelling), AT_ONCE);
+        let answer = ask(&words(spelling));
         assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{spelling}");
         for (option, _) in VALUED.iter().filter(|(option, _)| *option != "--set-priority") {
             assert!(answer.stdout.contains(option), "{option}");
@@ -756,7 +696,7 @@ fn help_tells_every_option_on_stdout() {
 #[test]
 fn the_version_is_one_line_on_stdout() {
     for spelling in ["--version", "-v", "-V", "-dv", "-v --help", "--version --explain"] {
-        let answer = ask(&words(spelling), AT_ONCE);
+        let answer = ask(&words(spelling));
         assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{spelling}");
         assert_eq!(answer.stdout, concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n"));
     }
@@ -766,58 +706,62 @@ fn the_version_is_one_line_on_stdout() {
 
 #[test]
 fn the_explanation_is_a_table_that_fits_and_one_verdict() {
-    for line in ["", "-d", "--sort-by-rss -d", "--ignore-root-user", "--min-rss 0", "-m 99"] {
-        let answer = explained(line);
-        assert_eq!(answer.stderr, "");
-        check_explanation(&answer.stdout);
-    }
-}
-
-#[test]
-fn where_all_are_spared_or_protected_the_explanation_says_it() {
-    check_explanation(&explained(&format!("--min-rss {TOO_MUCH}")).stdout);
+    sandboxed(|sandbox| {
+        let _hogs = [(); 3].map(|()| sandbox.hog(&["--size", "40M"]));
+        for line in ["", "-d", "--sort-by-rss -d", "--ignore-root-user", "--min-rss 0", "-m 99"] {
+            let answer = explained(line);
+            assert_eq!(answer.stderr, "");
+            check_explanation(&answer.stdout);
+        }
+        // All are spared.
+        check_explanation(&explained(&format!("--min-rss {TOO_MUCH}")).stdout);
+    });
 }
 
 #[test]
 fn names_that_processes_chose_break_no_line_and_no_column() {
-    let Some(hog) = hog() else { return };
-    let hogs: Vec<_> =
-        HOSTILE.iter().map(|name| start_hog(Command::new(&hog).args(["--name", name]))).collect();
-    let text = explained("-d").stdout;
-    for hog in &hogs {
-        let pid = hog.0.id().to_string();
-        let has_pid = |line: &&str| line.split_whitespace().nth(1) == Some(&pid);
-        assert_eq!(text.lines().filter(has_pid).count(), 1, "process {pid} in one line:\n{text}");
-    }
-    check_explanation(&text);
+    sandboxed(|sandbox| {
+        let hogs: Vec<_> = HOSTILE.iter().map(|name| sandbox.hog(&["--name", name])).collect();
+        let text = explained("-d").stdout;
+        for hog in &hogs {
+            let pid = hog.pid().to_string();
+            let has_pid = |line: &&str| line.split_whitespace().nth(1) == Some(&pid);
+            assert_eq!(
+                text.lines().filter(has_pid).count(),
+                1,
+                "process {pid} in one line:\n{text}"
+            );
+        }
+        check_explanation(&text);
+    });
 }
 
 #[test]
 fn users_with_large_numbers_stay_in_their_column() {
-    let Some(hog) = hog() else { return };
-    if !is_root() {
-        return println!("skipped: only root starts a process as another user");
-    }
-    let (_room, hog) = for_everyone(&hog);
-    let _hog = start_hog(Command::new(hog).uid(4_000_000_000).gid(4_000_000_000));
-    check_explanation(&explained("-d").stdout);
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let mut command = sandbox.hog_command(&[]);
+        command.uid(4_000_000_000).gid(4_000_000_000);
+        let _hog = Hog::start(command);
+        let text = explained("-d").stdout;
+        assert!(text.contains(" 4000000000 "), "{text}");
+        check_explanation(&text);
+    });
 }
 
 #[test]
 fn a_victim_with_a_hostile_name_leaves_the_verdict_one_line_that_fits() {
-    let Some(hog) = hog() else { return };
-    let own = ["--pid", "--fork", "--kill-child", "--mount-proc"];
-    let Some(mut command) = namespace(&own) else { return };
-    let room = tempfile::tempdir().unwrap();
-    // Alone with the guard, the hog is the one that would go, without being large.
-    let script = "\"$1\" --name \"$2\" --size 40M >\"$3/said\" & \
-                  until [ -s \"$3/said\" ]; do sleep 0.01; done; \"$4\" --dryrun --explain";
-    command.args(["sh", "-c", script, "sh"]).arg(hog);
-    command.arg(r"\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01");
-    let answer = finish(command.arg(room.path()).arg(guard()), PATIENCE);
-    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-    assert!(answer.stdout.contains("the only candidate"), "{}", answer.stdout);
-    check_explanation(&answer.stdout);
+    sandboxed(|sandbox| {
+        // Alone with the guard, the hog is the one that would go.
+        let name = r"\x01".repeat(15);
+        let _hog = sandbox.hog(&["--name", &name, "--size", "40M"]);
+        let answer = explained("");
+        assert_eq!(answer.stderr, "");
+        assert!(answer.stdout.contains("the only candidate"), "{}", answer.stdout);
+        check_explanation(&answer.stdout);
+    });
 }
 
 #[test]
@@ -829,48 +773,40 @@ fn a_reader_that_goes_away_early_is_no_failure() {
         let stdout = Stdio::from(std::os::fd::OwnedFd::from(theirs));
         let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = read_all(child.stderr.take().unwrap());
-        assert_eq!(wait(&mut child, PATIENCE), Some(0), "{line}");
+        assert_eq!(wait(&mut child), Some(0), "{line}");
         assert_eq!(stderr.join().unwrap(), "", "{line}");
     }
 }
 
-/// A copy of `program` where an ordinary user can run it. Another process writes it: what this one has open for writing,
-/// a child that another test is just starting has, too, and until that child's own exec nobody can run it (ETXTBSY).
-fn for_everyone(program: &Path) -> (tempfile::TempDir, PathBuf) {
-    let room = tempfile::tempdir().unwrap();
-    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = room.path().join("copy");
-    let mut install = Command::new("install");
-    assert!(install.args(["-m", "755"]).arg(program).arg(&copy).status().unwrap().success());
-    (room, copy)
-}
-
 #[test]
 fn an_ordinary_user_gets_an_explanation_too() {
-    let (_room, copy) = for_everyone(&guard());
-    let mut command = harmless(&copy, &words("--explain -d"));
-    if is_root() {
-        command.uid(ORDINARY).gid(ORDINARY);
-    }
-    let answer = finish(&mut command, PATIENCE);
-    assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-    check_explanation(&answer.stdout);
-    if is_root() {
-        let spares_root = |line: &str| line.contains(" 0 ") && line.ends_with("not permitted");
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let roots = sandbox.hog(&[]);
+        let command = harmless(&sandbox.path("oom_guard"), &words("--explain -d"));
+        let answer = finish(&mut sandbox.command_as_nobody(command));
+        assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
+        check_explanation(&answer.stdout);
+        let pid = roots.pid().to_string();
+        let spares_root = |line: &str| {
+            line.split_whitespace().nth(1) == Some(&pid) && line.ends_with("not permitted")
+        };
         assert!(answer.stdout.lines().any(spares_root), "{}", answer.stdout);
-    }
+    });
 }
 
 #[test]
 fn without_proc_it_says_so_and_ends_with_1() {
-    for line in ["--explain", ""] {
-        let Some(mut command) = namespace(&[]) else { return };
-        let script = "mount -t tmpfs none /proc && exec \"$0\" --dryrun \"$@\"";
-        command.args(["sh", "-c", script]).arg(guard()).args(words(line));
-        let answer = finish(&mut command, PATIENCE);
-        assert_eq!((answer.status, answer.stdout.as_str()), (Some(1), ""), "{}", answer.stderr);
-        assert!(answer.stderr.starts_with("oom_guard: cannot "), "{}", answer.stderr);
-        assert!(answer.stderr.contains("/proc"), "{}", answer.stderr);
-        assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
-    }
+    sandboxed(|_| {
+        mount(None, Path::new("/proc"), Some("tmpfs"), 0, None).expect("a tmpfs over /proc");
+        for line in ["--explain", ""] {
+            let answer = ask(&words(line));
+            assert_eq!((answer.status, answer.stdout.as_str()), (Some(1), ""), "{}", answer.stderr);
+            assert!(answer.stderr.starts_with("oom_guard: cannot "), "{}", answer.stderr);
+            assert!(answer.stderr.contains("/proc"), "{}", answer.stderr);
+            assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+        }
+    });
 }
