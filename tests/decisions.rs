@@ -374,13 +374,23 @@ fn one_that_leaves_for_ever() -> (u32, Child, Child) {
     let child_of = |parent: u32| {
         let mut found = None;
         wait_for("a child", || {
-            found = processes().into_iter().find(|p| p.parent == parent && p.name == b"sleep");
+            found = children(parent).pop();
             found.is_some()
         });
-        found.expect("found").pid
+        found.expect("found")
     };
-    let mut waiting = Command::new("unshare");
-    let waiting = waiting.args(["--pid", "--fork", "sleep", "1000"]).spawn().expect("unshare");
+    let mut waiting = Command::new("sh");
+    waiting.args(["-c", "sleep 1000 & wait"]);
+    let leave = || {
+        // SAFETY: takes a number.
+        match unsafe { libc::unshare(libc::CLONE_NEWPID) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { waiting.pre_exec(leave) };
+    let waiting = waiting.spawn().expect("sh");
     let init = child_of(waiting.id());
     let namespace = File::open(format!("/proc/{init}/ns/pid")).expect("the namespace");
     let mut parent = Command::new("sh");

@@ -1,11 +1,11 @@
 //! What a release takes: bytes on disk, and memory that it holds while it watches. Of the static binaries that
-//! `scripts/build-static.sh` has left; what is not there is skipped.
+//! `scripts/build-static.sh` has left; what is not there is skipped. `GUARD_DIST` names another directory of releases.
 
 mod common;
 
 use common::*;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What a release of a processor may take, in KiB. Others than x86_64 have 15% more: their instructions are of one size.
@@ -31,8 +31,12 @@ impl Limits {
 
 /// The release for a processor, if it is there.
 fn release(processor: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist");
-    let path = folder.join(format!("oom_guard-linux-{processor}"));
+    let beside = || {
+        let own = std::env::current_exe().expect("own path");
+        own.ancestors().nth(3).expect("target/PROFILE/deps").join("dist")
+    };
+    let dist = std::env::var_os("GUARD_DIST").map_or_else(beside, PathBuf::from);
+    let path = dist.join(format!("oom_guard-linux-{processor}"));
     path.exists().then_some(path)
 }
 

@@ -7,7 +7,7 @@
 mod common;
 
 use common::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -68,11 +68,12 @@ impl Release {
         let mut command = match shell {
             Shell::Dash => Command::new("dash"),
             Shell::Busybox => {
+                let busybox = program("busybox").expect("busybox");
                 let tools = self.path("applets");
                 if !tools.exists() {
-                    link_applets(&tools);
+                    link_applets(&busybox, &tools);
                 }
-                let mut command = Command::new("busybox");
+                let mut command = Command::new(busybox);
                 command.arg("sh").env("PATH", tools);
                 command
             }
@@ -143,29 +144,58 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-fn link_applets(dir: &Path) {
+/// A directory with a link for each applet. Not every BusyBox lists itself.
+fn link_applets(busybox: &Path, dir: &Path) {
     fs::create_dir(dir).unwrap();
-    let busybox = program("busybox").expect("busybox");
-    let list = Command::new(&busybox).arg("--list").output().expect("busybox").stdout;
-    for applet in String::from_utf8(list).unwrap().lines() {
-        symlink(&busybox, dir.join(applet)).unwrap();
+    let list = Command::new(busybox).arg("--list").output().expect("busybox").stdout;
+    let applets = String::from_utf8(list).unwrap();
+    let applets: BTreeSet<_> = applets.lines().chain(["busybox"]).collect();
+    for applet in applets {
+        symlink(busybox, dir.join(applet)).unwrap();
     }
 }
 
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let mut all = std::env::split_paths(&path).chain(more).map(|folder| folder.join(name));
-    all.find(|file| file.is_file())
-}
+/// What the script asks of its tools.
+const TOOLS: &str = r#"set -e
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+echo a/b >one
+cp one two
+chmod 644 two
+cmp -s one two
+mv -f two three
+ln -s three link
+[ "$(readlink link)" = three ]
+[ "$(readlink -f link)" = "$(readlink -f three)" ]
+grep -qxF a/b three
+[ "$(grep -v '^#' three | sed 's|a/|c/|g' | tr / _)" = c_b ]
+[ -z "$(tail -c 1 three)" ]
+mkdir -p deep/down
+rmdir deep/down
+id -u >/dev/null
+uname -m >/dev/null
+dirname "$work" >/dev/null
+printf '%s' "$(cat three)" >/dev/null
+"#;
 
-/// The shells that are there; a line for each that is not.
+/// The shells that can be had with the tools that the script needs; a line for each that cannot.
 fn shells(test: &str) -> Vec<Shell> {
     let mut shells = Vec::new();
     for (shell, name) in [(Shell::Dash, "dash"), (Shell::Busybox, "busybox")] {
-        match program(name) {
-            Some(_) => shells.push(shell),
-            None => skip(&format!("{test} with {name}: it is not installed")),
+        if program(name).is_none() {
+            skip(&format!("{test} with {name}: it is not installed"));
+            continue;
+        }
+        let release = Release::new();
+        fs::write(release.path("tools"), TOOLS).unwrap();
+        let output = release.command_of(shell, &release.path("tools")).output().expect("a shell");
+        match output.status.success() {
+            true => shells.push(shell),
+            false => {
+                let why = String::from_utf8_lossy(&output.stderr);
+                skip(&format!("{test} with {name}: a tool is missing or too old: {}", why.trim()));
+            }
         }
     }
     shells
@@ -656,9 +686,10 @@ fn the_script_for_sysvinit_starts_reloads_brings_back_and_stops_the_guard() {
             let place = dir.join("oom_guard");
             fs::rename(script, &place).unwrap();
             let call = |verb: &str| {
-                // Which ignores SIGHUP, as a service may be started from anywhere.
-                let mut command = Command::new("nohup");
-                command.args(shell.iter()).arg(&place).arg(verb).stdin(Stdio::null());
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).arg(&place).arg(verb).stdin(Stdio::null());
+                // A service may be started from anywhere.
+                ignore_hangup(&mut command);
                 command.output().expect("the shell").status.code()
             };
             settings(sandbox, "");
