@@ -91,16 +91,6 @@ fn show_stat(sandbox: &Sandbox, pid: u32, field: usize, change: impl FnOnce(u64)
     bind_over(&sandbox.path("stat"), Path::new(&place));
 }
 
-fn has_available(mib: u64) -> bool {
-    let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
-    let available = line.map_or(0, |line| number_after(line, ":") >> 10);
-    if available < mib {
-        skip(&format!("only {available} MiB are available"));
-    }
-    available >= mib
-}
-
 // ---- memory-monitor's own case ----
 
 /// Two above the limit, the smaller of which ignores SIGTERM, and one on the whitelist.

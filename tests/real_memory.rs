@@ -30,21 +30,19 @@ fn one_at_a_time<F: FnOnce(&Sandbox)>(body: F) {
     sandboxed(body);
 }
 
-fn available_mib() -> u64 {
+fn exactly_available_mib() -> u64 {
     // Folds what each processor has counted by itself, which else lags behind for seconds. Only root may, others wait.
     let _ = fs::read("/proc/sys/vm/stat_refresh");
-    let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
-    number_after(line.expect("MemAvailable"), ":") >> 10
+    available_mib()
 }
 
 /// What is available once the memory of those who ended before has come back: a level below that which comes after it
 /// might never be reached.
 fn steady_available_mib() -> u64 {
-    let mut before = available_mib();
+    let mut before = exactly_available_mib();
     let steady = wait_until(Duration::from_secs(10), || {
         thread::sleep(Duration::from_millis(200));
-        let now = available_mib();
+        let now = exactly_available_mib();
         let rise = now.saturating_sub(before);
         before = now;
         (rise < STEADY_MIB).then_some(now)

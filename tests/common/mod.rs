@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, mem, ptr, thread};
 
@@ -76,6 +76,7 @@ fn run_inside(test: &str) {
     if let Err(why) = namespaces() {
         return skip(&format!("{test}: {why}"));
     }
+    let _turn = Turn::take();
     let dir = tempfile::tempdir().expect("a directory for the test");
     // Guards and hogs of other users must get there, too.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("permissions");
@@ -106,6 +107,50 @@ fn run_inside(test: &str) {
     });
     let passed = said.contains("test result: ok. 1 passed");
     assert!(passed && ended.is_some_and(|status| status.success()), "{ended:?} inside:\n{said}");
+}
+
+/// What the processes of one test hold at most. A test that wants more asks for it by `has_available`.
+const TEST_MIB: u64 = 500;
+
+/// So many tests at a time as there is room for, and one at least: else the hogs of all would fill a small machine.
+struct Turn;
+
+static RUNNING: Mutex<u64> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Turn {
+        static AT_ONCE: OnceLock<u64> = OnceLock::new();
+        let at_once = *AT_ONCE.get_or_init(|| (available_mib() / TEST_MIB).max(1));
+        let running = RUNNING.lock().expect("no test panics with it");
+        let mut running = ENDED
+            .wait_while(running, |running| *running >= at_once)
+            .expect("no test panics with it");
+        *running += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().expect("no test panics with it") -= 1;
+        ENDED.notify_one();
+    }
+}
+
+pub fn available_mib() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
+    line.map_or(0, |line| number_after(line, ":") >> 10)
+}
+
+/// Whether so much is available; says it as the reason for skipping, if not. Of no use once there is a `FakeMemory`.
+pub fn has_available(mib: u64) -> bool {
+    let available = available_mib();
+    if available < mib {
+        skip(&format!("only {available} MiB are available"));
+    }
+    available >= mib
 }
 
 /// Whether this machine lets the tests make namespaces; if not, why.
