@@ -9,17 +9,26 @@
 #   --tools   not the program, but hog and pulse of tests/tools, for machines without a C library; in target/tools
 #
 # Results in target/dist: the binaries, oom_guard-VERSION-TARGET-linux-musl.tar.gz, and SHA256SUMS over all of them.
+# CARGO_TARGET_DIR is used instead of target/ if it is set.
 #
-# Besides a Rust toolchain it needs, for --size: the standard library's sources (rustup's component rust-src, or Debian's
-# packages rustc-web, rust-web-src and cargo-web), and for the C library rustup's target or Debian's musl-dev, which for other
-# architectures is fetched and unpacked below target/. A linker of any architecture comes with rustup; else it is Debian's lld.
-# What is missing is told; nothing is installed.
+# For --size it needs Rust 1.85 or later with the standard library's sources: rustup's component rust-src, Debian's packages
+# rustc-web, rust-web-src and cargo-web (in Debian 13 rustc, rust-src and cargo), or Alpine's rust, rust-src and cargo. The C
+# library is that of rustup's target, of Alpine's musl-dev, or of Debian's, which is fetched and unpacked below target/ if it is
+# not installed. The linker comes with rustup; else it is the package lld. What is missing is told; nothing is installed.
+#
+# Exit status: 0 all is built, 1 a build failed, 2 wrong usage, 3 no toolchain here can build for a target.
 set -eu
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 cd "$top"
-dist=$top/target/dist
+dist=$CARGO_TARGET_DIR/dist
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 die() {
     echo "build-static.sh: $*" >&2
@@ -57,46 +66,37 @@ use_toolchain() {
     debian) cargo=/usr/bin/cargo RUSTC=/usr/bin/rustc ;;
     esac
     export RUSTC
-    command -v "$cargo" >/dev/null && command -v "$RUSTC" >/dev/null
-}
-
-sysroot() {
-    "$RUSTC" --print sysroot
-}
-
-# Unstable options in a stable compiler: Rust's own way to build a standard library (as its bootstrap does).
-knows_immediate_abort() {
-    RUSTC_BOOTSTRAP=1 "$RUSTC" -Zunstable-options -Cpanic=immediate-abort --print sysroot >/dev/null 2>&1
-}
-
-has_sources() {
-    [ -e "$(sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ] && knows_immediate_abort
-}
-
-# rustup's target, compiled as it comes; its C library lies beside it.
-has_target() {
-    [ -e "$(sysroot)/lib/rustlib/$triple/lib/self-contained/libc.a" ]
-}
-
-first_toolchain_that() {
-    for toolchain in path debian; do
-        use_toolchain "$toolchain" && "$1" && return
-    done
+    command -v "$cargo" >/dev/null && command -v "$RUSTC" >/dev/null && return
+    echo "error: there is none" >&2
     return 1
 }
 
-# The linker that links for every architecture.
+# Prints the linker that links for every architecture.
 find_linker() {
-    for linker in "$(sysroot)"/lib/rustlib/*/bin/rust-lld "$(command -v rust-lld)" "$(command -v ld.lld)"; do
-        [ -x "$linker" ] && return
+    for linker_found in "$sysroot"/lib/rustlib/*/bin/rust-lld "$(command -v rust-lld)" "$(command -v ld.lld)"; do
+        [ -x "$linker_found" ] && echo "$linker_found" && return
     done
-    die "no linker for other architectures: install lld"
+    echo "error: no linker for other architectures: install lld" >&2
+    return 1
 }
 
 # ---- the C library ----
 
-# Directory with musl's libc.a and crt1.o of Debian architecture $1; what is not there is fetched, unpacked and kept. A package
-# manager with lists of its own needs no root, and this machine's architectures stay as they are.
+# Prints the directory of musl's libc.a and crt1.o for $target: of rustup's target, of this machine if it is an Alpine, or of
+# Debian's musl-dev.
+find_musl() {
+    musl_found=$sysroot/lib/rustlib/$triple/lib/self-contained
+    case $(cc -dumpmachine 2>/dev/null | sed 's/^i[345]86/i686/') in
+    "$target"-*-musl*) musl_found=$(dirname "$(cc -print-file-name=libc.a)") ;;
+    esac
+    if ! [ -e "$musl_found/libc.a" ] && ! { [ -n "$debian" ] && debian_musl "$debian"; }; then
+        echo "error: no C library: rustup target add $triple, or musl-dev of Debian's ${debian:-(which has none)}" >&2
+        return 1
+    fi
+    echo "$musl_found"
+}
+
+# Sets `musl_found` for Debian's architecture $1. What is not there is fetched, unpacked and kept.
 debian_musl() {
     case $1 in
     amd64) musl_name=x86_64-linux-musl ;;
@@ -105,89 +105,120 @@ debian_musl() {
     i386) musl_name=i386-linux-musl ;;
     *) musl_name=$1-linux-musl ;;
     esac
-    musl_from=/usr/lib/$musl_name
-    [ -e "$musl_from/libc.a" ] && return
-    musl_apt=$top/target/musl-dev/$1
-    musl_from=$musl_apt/root/usr/lib/$musl_name
-    [ -e "$musl_from/libc.a" ] && return
+    musl_found=/usr/lib/$musl_name
+    [ -e "$musl_found/libc.a" ] && return
+    musl_apt=$CARGO_TARGET_DIR/musl-dev/$1
+    musl_found=$musl_apt/root/usr/lib/$musl_name
+    [ -e "$musl_found/libc.a" ] && return
     command -v apt-get >/dev/null || return 1
     echo "fetching musl-dev for $1" >&2
-    mkdir -p "$musl_apt/lists/partial" "$musl_apt/archives/partial"
-    : >"$musl_apt/status"
-    set -- -qq -o "APT::Architecture=$1" -o "APT::Architectures=$1" -o "Dir::State::Lists=$musl_apt/lists" \
-        -o "Dir::State::Status=$musl_apt/status" -o "Dir::Cache=$musl_apt" -o APT::Sandbox::User=root
     # A source that does not know the architecture is no reason to stop.
-    apt-get "$@" update >/dev/null 2>&1 || true
-    (cd "$musl_apt" && apt-get "$@" download musl-dev >/dev/null 2>&1) || return 1
+    own_apt "$musl_apt" "$1" update >/dev/null 2>&1 || true
+    (cd "$musl_apt" && own_apt "$musl_apt" "$1" download musl-dev >/dev/null 2>&1) || return 1
     dpkg -x "$musl_apt"/musl-dev_*.deb "$musl_apt/root"
     rm -rf "$musl_apt/lists" "$musl_apt"/*.deb
-    [ -e "$musl_from/libc.a" ]
+    [ -e "$musl_found/libc.a" ]
 }
 
-# Sets `musl`, the option that names the C library; without it, it lies beside rustup's target. The unwinder and gcc's crtbegin
-# are for exceptions and destructors, of which there are none; a linker takes an empty script in their place. An unwinder that
-# is there leaves parts of the C library behind.
-find_musl() {
-    musl=$top/target/musl-dev/link-$triple
-    mkdir -p "$musl"
-    for musl_file in crtbegin.o crtend.o libunwind.a; do
-        echo '/* nothing is needed of it */' >"$musl/$musl_file"
+# Prints a directory with what a program is linked with. The unwinder and gcc's crtbegin are for exceptions and destructors, of
+# which there are none; a linker takes an empty script in their place. A real unwinder would leave parts of the C library behind.
+link_musl() {
+    link_from=$(find_musl) || return
+    link_dir=$CARGO_TARGET_DIR/musl-dev/link-$triple
+    mkdir -p "$link_dir"
+    for link_file in crtbegin.o crtend.o libunwind.a; do
+        echo '/* nothing is needed of it */' >"$link_dir/$link_file"
     done
-    if ! has_target; then
-        [ -n "$debian" ] && debian_musl "$debian" || return 1
-        for musl_file in crt1.o crti.o crtn.o libc.a; do
-            ln -sf "$musl_from/$musl_file" "$musl/$musl_file"
-        done
-    fi
-    musl="-L native=$musl"
+    for link_file in crt1.o crti.o crtn.o libc.a; do
+        ln -sf "$link_from/$link_file" "$link_dir/$link_file"
+    done
+    echo "$link_dir"
 }
 
 # ---- build ----
 
-# The program with a standard library made for it: a panic ends the process at once, without text or tables for unwinding.
-# Each at its own address: a position-independent static binary would have to relocate, and so own, pages that are now shared.
-build_with_std() {
-    find_linker
-    export RUSTC_BOOTSTRAP=1
-    # shellcheck disable=SC2086 # one word an option
-    RUSTFLAGS="-C linker=$linker -C linker-flavor=ld.lld -C link-self-contained=yes -C relocation-model=static $musl $features \
-        -Zunstable-options -Cpanic=immediate-abort -C force-unwind-tables=no -Zlocation-detail=none" \
-        "$cargo" build --quiet --profile size --target "$triple" $what \
-        -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
-    built=$top/target/$triple/size/$made
+# Prints its arguments as cargo takes flags that may hold blanks.
+joined() {
+    IFS=$(printf '\037')
+    echo "$*"
 }
 
-build_as_it_comes() {
-    find_linker
+# A standard library made for the program: a panic ends the process at once, without text or tables for unwinding.
+# Each at its own address: a position-independent static binary would have to relocate, and so own, pages that are now shared.
+set_up_sources() {
+    # Unstable options in a stable compiler: Rust's own way to build a standard library (as its bootstrap does).
+    export RUSTC_BOOTSTRAP=1
+    abort='-Zunstable-options -Cpanic=immediate-abort'
+    std=optimize_for_size
     # shellcheck disable=SC2086 # one word an option
-    RUSTFLAGS="-C linker=$linker -C linker-flavor=ld.lld -C relocation-model=static" \
-        "$cargo" build --quiet --profile "$1" --target "$triple" $what
-    built=$top/target/$triple/$1/$made
+    if ! "$RUSTC" $abort --print sysroot >/dev/null 2>&1; then
+        # Older compilers have it as a feature of std.
+        abort=
+        std=$std,panic_immediate_abort
+    fi
+    std="-Zbuild-std=std,panic_abort -Zbuild-std-features=$std"
+    musl=$(link_musl) || return
+    # shellcheck disable=SC2086
+    CARGO_ENCODED_RUSTFLAGS=$(joined -C "linker=$linker" -C linker-flavor=ld.lld -C link-self-contained=yes \
+        -C relocation-model=static -L "native=$musl" $features $abort -C force-unwind-tables=no -Zlocation-detail=none)
+    export CARGO_ENCODED_RUSTFLAGS
+}
+
+# rustup's target, as it comes; its C library lies beside it.
+set_up_target() {
+    unset RUSTC_BOOTSTRAP
+    std=
+    CARGO_ENCODED_RUSTFLAGS=$(joined -C "linker=$linker" -C linker-flavor=ld.lld -C relocation-model=static)
+    export CARGO_ENCODED_RUSTFLAGS
+}
+
+compile() {
+    # shellcheck disable=SC2086 # one word an option
+    "$cargo" build --quiet --profile "$cargo_profile" --target "$triple" $std "$@"
+}
+
+# can_build TOOLCHAIN WAY: it has built a program that does nothing. The standard library that was compiled for it serves the
+# real one, too: profile, flags and directory are the same.
+can_build() {
+    use_toolchain "$1" || return
+    sysroot=$("$RUSTC" --print sysroot) && linker=$(find_linker) && "set_up_$2" || return
+    mkdir -p "$trial/src"
+    echo 'fn main() {}' >"$trial/src/main.rs"
+    {
+        printf '[package]\nname = "trial"\nedition = "2021"\n\n[workspace]\n\n'
+        sed -n '/^\[profile\.\(release\|size\)\]/,/^$/p' Cargo.toml
+    } >"$trial/Cargo.toml"
+    compile --manifest-path "$trial/Cargo.toml"
+}
+
+# What loads another file is no static binary: its program headers would name that file's loader.
+is_static() {
+    ! tr -d '\0' <"$1" | grep -q 'ld-musl-\|ld-linux'
 }
 
 build() {
-    unset RUSTC_BOOTSTRAP
-    if [ "$profile" = plain ]; then
-        first_toolchain_that has_target || die "$1: no standard library: rustup target add $triple"
-        build_as_it_comes release
-    elif [ "$profile" = tools ] && first_toolchain_that has_target; then
-        # Nobody counts their bytes.
-        build_as_it_comes size
-    elif first_toolchain_that has_sources; then
-        find_musl || die "$1: no C library: rustup target add $triple, or musl-dev of Debian's ${debian:-(which has none)}"
-        build_with_std
-    elif first_toolchain_that has_target; then
-        echo "build-static.sh: $1: without the standard library's sources this binary is larger than a release:" >&2
-        echo "    rustup component add rust-src, or Debian's packages rustc-web, rust-web-src and cargo-web" >&2
-        build_as_it_comes size
-    else
-        die "$1: no standard library: rustup component add rust-src and rustup target add $triple," \
-            "or install Debian's packages rustc-web, rust-web-src, cargo-web, lld and musl-dev"
-    fi
-    # What loads another file is no static binary: its program headers would name that file's loader.
-    if tr -d '\0' <"$built" | grep -q 'ld-musl-\|ld-linux'; then
-        die "$1: $built is not static"
-    fi
+    : >"$work/errors"
+    for way in $ways; do
+        for toolchain in path debian; do
+            if can_build "$toolchain" "$way" 2>"$work/trial"; then
+                if [ "$profile $way" = 'size target' ]; then
+                    echo "build-static.sh: $1: without the standard library's sources this binary is larger than a release:" >&2
+                    cat "$work/errors" >&2
+                fi
+                # shellcheck disable=SC2086 # one word an option
+                compile $what || die "$1: it could not be built"
+                built=$CARGO_TARGET_DIR/$triple/$cargo_profile/$made
+                is_static "$built" || die "$1: $built is not static"
+                return
+            fi
+            grep -m 1 '^error' "$work/trial" | sed "s|^|    $cargo, $way: |" >>"$work/errors"
+        done
+    done
+    echo "build-static.sh: $1: no toolchain here can build it" >&2
+    cat "$work/errors" >&2
+    echo "    install Rust 1.85 or later with its sources: rustup component add rust-src, or Debian's rustc-web, rust-web-src," \
+        "cargo-web and lld; for --plain: rustup target add $triple" >&2
+    exit 3
 }
 
 # ---- results ----
@@ -212,15 +243,23 @@ pack() {
 }
 
 profile=size
+cargo_profile=size
+ways='sources target'
 what='--bin oom_guard'
 made=oom_guard
 targets=
 for argument in "$@"; do
     case $argument in
     --size) profile=size ;;
-    --plain) profile=plain ;;
+    --plain)
+        profile=plain
+        cargo_profile=release
+        ways=target
+        ;;
     --tools)
         profile=tools
+        # Nobody counts their bytes.
+        ways='target sources'
         what='--example hog --example pulse'
         made=examples/hog
         ;;
@@ -232,19 +271,20 @@ for argument in "$@"; do
     esac
 done
 
+trial=$CARGO_TARGET_DIR/trial
 mkdir -p "$dist"
 for target in ${targets:-x86_64 aarch64 armv7 i686}; do
     describe "$target"
     build "$target"
     if [ "$profile" = tools ]; then
-        mkdir -p "$top/target/tools/$target"
-        cp "${built%/*}/hog" "${built%/*}/pulse" "$top/target/tools/$target/"
+        mkdir -p "$CARGO_TARGET_DIR/tools/$target"
+        cp "${built%/*}/hog" "${built%/*}/pulse" "$CARGO_TARGET_DIR/tools/$target/"
         continue
     fi
     # The names under which releases have always been found, for either C library: a static binary runs with both.
     cp "$built" "$dist/oom_guard-linux-$target"
     cp "$built" "$dist/oom_guard-linux-$target-musl"
     pack "$target"
-    echo "$target: $(wc -c <"$built") bytes, target/dist/oom_guard-linux-$target and target/dist/$pack_name.tar.gz"
+    echo "$target: $(wc -c <"$built") bytes, $dist/oom_guard-linux-$target and $dist/$pack_name.tar.gz"
 done
 [ "$profile" = tools ] || (cd "$dist" && sha256sum oom_guard-* >SHA256SUMS)
