@@ -338,8 +338,9 @@ fn sigterm_waits_for_a_slow_hook_200_ms_at_most() {
         let pre = sandbox.script("pre", SLEEP_FOR_EVER);
         let guard = sandbox.guard(&["-P", &pre, "--hook-timeout", "30"]);
         let mut hog = sandbox.hog(&["--size", "60M"]);
+        let sleeps = guard.sleeps();
         memory.available(LOW);
-        let (slept, took) = follow_to_end(&guard, &mut hog);
+        let (slept, took) = follow_to_end(&guard, &mut hog, sleeps);
         note(&format!("SIGTERM after {took:?}, {slept} sleeps"));
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         assert!(slept <= SLEEPS_FOR_HOOK, "{slept} sleeps, {took:?}");
@@ -374,9 +375,9 @@ fn memory_that_falls_to_the_level_of_sigkill_ends_the_wait_for_a_hook() {
         let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
         memory.available(LOW);
         wait_for("the hook", || sandbox.path("began").exists());
-        let before = guard.sleeps();
+        let sleeps = guard.sleeps();
         memory.available(VERY_LOW);
-        guard.expect_kill(&mut hog, before, 2 * FEW_SLEEPS);
+        guard.expect_kill(&mut hog, sleeps, 2 * FEW_SLEEPS);
         guard.stop();
     });
 }
@@ -484,9 +485,9 @@ fn one_that_was_let_off_gets_sigkill_the_next_time_which_waits_for_no_hook() {
         let guard = sandbox.guard(&options);
         let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
         let_off(&memory, &guard, &hog);
-        let before = guard.sleeps();
+        let sleeps = guard.sleeps();
         memory.available(LOW);
-        guard.expect_kill(&mut hog, before, 2 * FEW_SLEEPS);
+        guard.expect_kill(&mut hog, sleeps, 2 * FEW_SLEEPS);
         memory.recover(&guard);
         let ran = sandbox.path("pre.ran");
         wait_for("both", || lines_of(&ran).len() == 2);
@@ -532,9 +533,9 @@ fn low_memory_ends_the_wait_of_the_limit_for_a_hook() {
         let options = ["--process-limit=40M", "--interval=1000", "--hook-timeout=30"];
         let guard = sandbox.guard(&[&["-P", &pre][..], &options].concat());
         wait_for("the hook", || sandbox.path("began").exists());
-        let before = guard.sleeps();
+        let sleeps = guard.sleeps();
         memory.available(VERY_LOW);
-        guard.expect_kill(&mut hog, before, 2 * FEW_SLEEPS);
+        guard.expect_kill(&mut hog, sleeps, 2 * FEW_SLEEPS);
         guard.stop();
     });
 }
@@ -636,8 +637,9 @@ fn expect_borne_with(
     let before = Before::of(&guard);
 
     let mut first = sandbox.hog(&["--size", "60M"]);
+    let sleeps = guard.sleeps();
     memory.available(LOW);
-    let (slept, took) = follow_to_end(&guard, &mut first);
+    let (slept, took) = follow_to_end(&guard, &mut first, sleeps);
     note(&format!("SIGTERM after {took:?}, {slept} sleeps"));
     assert!(slept <= SLEEPS_FOR_HOOK, "{slept} sleeps, {took:?}");
     memory.recover(&guard);
@@ -923,8 +925,9 @@ fn where_no_process_may_be_started_that_costs_the_hook_and_never_the_kill() {
         }
         // SIGTERM waits for no hook that does not run.
         let mut hog = Hog::start(as_other(sandbox.hog_command(&["--size", "60M"])));
+        let sleeps = guard.sleeps();
         memory.available(LOW);
-        let (slept, took) = follow_to_end(&guard, &mut hog);
+        let (slept, took) = follow_to_end(&guard, &mut hog, sleeps);
         assert!(slept <= 2 * FEW_SLEEPS, "{slept} sleeps, {took:?}");
         memory.recover(&guard);
         guard.wait_for_many("not run: cannot start it: ", 4);
@@ -1335,8 +1338,9 @@ fn sigterm_waits_for_a_hook_that_a_hung_helper_does_not_start_200_ms_at_most() {
         let guard = sandbox.guard(&["-P", &pre]);
         signal_to(guard.helper().expect("a helper"), libc::SIGSTOP);
         let mut hog = sandbox.hog(&["--size", "60M"]);
+        let sleeps = guard.sleeps();
         memory.available(LOW);
-        let (slept, took) = follow_to_end(&guard, &mut hog);
+        let (slept, took) = follow_to_end(&guard, &mut hog, sleeps);
         note(&format!("SIGTERM after {took:?}, {slept} sleeps"));
         assert!(slept <= SLEEPS_FOR_HOOK, "{slept} sleeps, {took:?}");
         memory.recover(&guard);

@@ -415,7 +415,7 @@ fn tools() -> PathBuf {
 }
 
 /// Messages without the warning that only a fast machine gets.
-fn whatever_the_speed(said: String) -> String {
+pub fn whatever_the_speed(said: String) -> String {
     let depends = |line: &&str| line.contains(" can fill in less time than it takes to act");
     said.split_inclusive('\n').filter(|line| !depends(line)).collect()
 }
@@ -502,18 +502,9 @@ impl Guard {
     }
 
     /// Waits for the hog's end by SIGKILL, and sees that the guard slept at most `most` times for it since it had slept
-    /// `before` times. Counts until the hog was last seen alive: what the guard does between the end and the test's
-    /// notice of it is another matter.
+    /// `before` times.
     pub fn expect_kill(&self, hog: &mut Hog, before: u64, most: u64) {
-        let mut slept = 0;
-        wait_for("the hog's end", || {
-            let sleeps = self.sleeps();
-            let alive = hog.is_alive();
-            if alive {
-                slept = sleeps - before;
-            }
-            !alive
-        });
+        let (slept, _) = follow_to_end(self, hog, before);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
         assert!(slept <= most, "the kill came after {slept} sleeps");
     }
@@ -905,22 +896,41 @@ pub fn mount(
 
 // ---- kills on time ----
 
-/// How often the guard slept until the process was last seen alive, and how long that took.
-pub fn follow_to_end(guard: &Guard, hog: &mut Hog) -> (u64, Duration) {
-    let (before, began) = (guard.sleeps(), Instant::now());
-    let mut slept = 0;
+/// Waits for the hog's end. How often the guard has slept until the hog was last seen without a signal, since it had slept
+/// `before` times, and how long that took: what the kernel takes to end a process, and the test to see that, is another
+/// matter.
+pub fn follow_to_end(guard: &Guard, hog: &mut Hog, before: u64) -> (u64, Duration) {
+    let (began, mut last) = (Instant::now(), (0, Duration::ZERO));
     wait_for("the hog's end", || {
         let sleeps = guard.sleeps();
         let alive = hog.is_alive();
-        if alive {
-            slept = sleeps - before;
+        if alive && !is_dying(hog.pid()) {
+            last = (sleeps - before, began.elapsed());
         }
         !alive
     });
-    (slept, began.elapsed())
+    last
 }
 
-/// From low memory to the victim's end. It sleeps once before it sees, once for the helper's answer, and now and then
+/// `PF_EXITING` of the kernel, in the ninth field of `/proc/PID/stat`.
+const EXITING: u64 = 4;
+
+/// Whether it has got a signal that ends it: until it takes note of that, SIGKILL is pending.
+fn is_dying(pid: u32) -> bool {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (stat, status) = (read("stat"), read("status"));
+    let (stat, status) = (String::from_utf8_lossy(&stat), String::from_utf8_lossy(&status));
+    // The name, which is the second field, may hold anything.
+    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse().ok());
+    let pending = |key| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(key));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    let killed = (pending("SigPnd:") | pending("ShdPnd:")) >> (libc::SIGKILL - 1) & 1;
+    killed == 1 || flags.unwrap_or(0) & EXITING != 0
+}
+
+/// From low memory to the signal. It sleeps once before it sees, once for the helper's answer, and now and then
 /// once more until the end is over; 3 is the most that was seen.
 pub const FEW_SLEEPS: u64 = 6;
 
