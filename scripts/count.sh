@@ -2,13 +2,6 @@
 # What scripts that run tests share: how they count, and how they say it. They read this file; it does nothing by itself.
 # `work` is a directory of the script's own.
 
-# Where cargo builds, and below which all that scripts make goes. Cargo takes a relative one from where it runs: the checkout.
-case ${CARGO_TARGET_DIR:=target} in
-/*) target=$CARGO_TARGET_DIR ;;
-*) target=$top/$CARGO_TARGET_DIR ;;
-esac
-export CARGO_TARGET_DIR="$target"
-
 passed=0
 failed=0
 skipped=0

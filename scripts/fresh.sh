@@ -12,6 +12,8 @@
 set -u
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 cd "$top" || exit 1
 # shellcheck source=scripts/count.sh
 . scripts/count.sh
@@ -65,7 +67,8 @@ make_debian() {
     make_main=$(mirror "^${VERSION_CODENAME-}\$")
     make_security=$(mirror "^${VERSION_CODENAME-}-security\$")
     [ -n "$make_main" ] || { why="apt has no source of this machine's Debian" && return 1; }
-    mmdebstrap -q --mode=root --variant=essential --include=apt,ca-certificates "$1" "$root" \
+    mmdebstrap -q --mode=root --variant=essential --include=apt,ca-certificates \
+        --aptopt='APT::Install-Recommends "false"' "$1" "$root" \
         "deb $make_main $1 main" ${make_security:+"deb $make_security $1-security main"} ||
         { why="no root could be made of it" && return 1; }
 }
@@ -157,7 +160,7 @@ for argument in "$@"; do
     esac
 done
 
-logs=$target/fresh
+logs=$CARGO_TARGET_DIR/fresh
 mkdir -p "$logs" || exit 1
 work=$(mktemp -d "$logs/root.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT

@@ -16,6 +16,8 @@
 set -u
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 cd "$top" || exit 1
 # shellcheck source=scripts/count.sh
 . scripts/count.sh
@@ -31,7 +33,7 @@ fi
 }
 
 work=$(mktemp -d) || exit 1
-logs=$target/test
+logs=$CARGO_TARGET_DIR/test
 rm -rf "$logs"
 mkdir -p "$logs" || exit 1
 background=
@@ -218,16 +220,21 @@ fi
 # ---- the static release ----
 
 # For this processor. Tests of its size find it in target/dist; those as an ordinary user use it, and so do machines.
-release=$target/dist/oom_guard-linux-$(uname -m)
+release=$CARGO_TARGET_DIR/dist/oom_guard-linux-$(uname -m)
 released=
 
 build_release() {
     # What lies there may be of other sources.
-    rm -rf "$target/dist"
-    scripts/build-static.sh "$(uname -m)" && return
-    # That no toolchain here can do it, only trying shows.
-    scripts/tools.sh --release
+    rm -rf "$CARGO_TARGET_DIR/dist"
     scripts/build-static.sh "$(uname -m)"
+    build_status=$?
+    # No toolchain here can do it, which only trying shows.
+    if [ "$build_status" -eq 3 ]; then
+        scripts/tools.sh --release
+        scripts/build-static.sh "$(uname -m)"
+        build_status=$?
+    fi
+    return "$build_status"
 }
 
 # What needs a release and cannot have it; $1 is what.
@@ -237,12 +244,12 @@ without_release() {
 
 if [ -n "$all" ]; then
     run "static release" build_release
-    if [ -e "$release" ]; then
-        tell check "static release"
-        released=1
-    else
+    if read -r build_status _ <"$(log_of "static release").end" && [ "$build_status" -eq 3 ]; then
         sed 's/^/    /' "$(log_of "static release")"
         without_release "static release"
+    else
+        tell check "static release"
+        [ "$build_status" -ne 0 ] || released=1
     fi
 fi
 
