@@ -404,8 +404,8 @@ idle_in_vm() {
         skip "$vm_name" "no busybox"
         return
     }
-    if ! vm_fetch_kernel "$target/bench-vm"; then
-        skip "$vm_name" "no kernel in $target/bench-vm/boot, and none to be had by apt-get"
+    if ! vm_fetch_kernel "$CARGO_TARGET_DIR/bench-vm"; then
+        skip "$vm_name" "no kernel in $CARGO_TARGET_DIR/bench-vm/boot, and none to be had by apt-get"
         return
     fi
 
@@ -539,7 +539,8 @@ done
 
 started_s=$(date +%s)
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
-target=${CARGO_TARGET_DIR:-$top/target}
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 IDLE_SECONDS=${IDLE_SECONDS:-60}
 
 namespaces="--mount --pid --fork --kill-child --mount-proc"
@@ -566,17 +567,17 @@ if [ -n "${GUARD_BIN-}" ] && [ -n "${GUARD_TOOLS-}" ]; then
     BENCH_TOOLS=$GUARD_TOOLS
 else
     (cd "$top" && cargo build --quiet --release --bins --examples) || die "the build failed"
-    BENCH_GUARD=$target/release/oom_guard
-    BENCH_TOOLS=$target/release/examples
-    BENCH_PLAIN=$target/without-patterns/release/oom_guard
-    BENCH_RELEASE=$top/target/dist/oom_guard-linux-$(uname -m)
+    BENCH_GUARD=$CARGO_TARGET_DIR/release/oom_guard
+    BENCH_TOOLS=$CARGO_TARGET_DIR/release/examples
+    BENCH_PLAIN=$CARGO_TARGET_DIR/without-patterns/release/oom_guard
+    BENCH_RELEASE=$CARGO_TARGET_DIR/dist/oom_guard-linux-$(uname -m)
     case $parts in
     *size*)
         if ! "$top/scripts/build-static.sh" "$(uname -m)"; then
             skip "the size of a release" "it could not be built"
             BENCH_RELEASE=$BENCH_GUARD
         fi
-        (cd "$top" && cargo build --quiet --release --no-default-features --features dbus-notify --target-dir "$target/without-patterns") ||
+        (cd "$top" && cargo build --quiet --release --no-default-features --features dbus-notify --target-dir "$CARGO_TARGET_DIR/without-patterns") ||
             die "the build without patterns failed"
         ;;
     esac

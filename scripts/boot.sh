@@ -72,7 +72,7 @@ run_machine() {
 $(row "$machine")
 EOF
     tarball=$(tarball_for "$arch")
-    [ -n "$tarball" ] || { skip "boot $machine" "no tarball for $arch below target/dist" && return; }
+    [ -n "$tarball" ] || { skip "boot $machine" "no tarball for $arch in $CARGO_TARGET_DIR/dist" && return; }
     find_image "boot $machine" "$machine" "$packages" "$log" || return
     make_disk || { fail "boot $machine: no disk could be made" && return; }
     mkdir "$dir/tar"

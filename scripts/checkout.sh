@@ -17,5 +17,6 @@ own_apt() {
     mkdir -p "$own_apt_dir/lists/partial" "$own_apt_dir/archives/partial"
     [ -e "$own_apt_dir/status" ] || : >"$own_apt_dir/status"
     apt-get -qq -o "APT::Architecture=$own_apt_arch" -o "APT::Architectures=$own_apt_arch" -o APT::Sandbox::User=root \
-        -o "Dir::State::Lists=$own_apt_dir/lists" -o "Dir::State::Status=$own_apt_dir/status" -o "Dir::Cache=$own_apt_dir" "$@"
+        -o "Dir::State::Lists=$own_apt_dir/lists" -o "Dir::State::Status=$own_apt_dir/status" -o "Dir::Cache=$own_apt_dir" \
+        -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }

@@ -789,6 +789,12 @@ runs_here() {
 
 # Prints the path of the program; builds it where that is left.
 find_program() {
+    # Where cargo puts what it builds.
+    find_built=${CARGO_TARGET_DIR:-$top/target}
+    case $find_built in
+    /*) ;;
+    *) find_built=$PWD/$find_built ;;
+    esac
     # Beside this script in a release. For another machine, --destdir may be meant.
     if [ -f "$top/oom_guard" ]; then
         if [ -n "$live" ] && ! runs_here "$top/oom_guard"; then
@@ -797,8 +803,8 @@ find_program() {
         echo "$top/oom_guard"
         return
     fi
-    for find_one in "$top/target/dist/oom_guard-linux-$(machine)-musl" "$top/target/dist/oom_guard-linux-$(machine)"* \
-        "$top/target/release/oom_guard"; do
+    for find_one in "$find_built/dist/oom_guard-linux-$(machine)-musl" "$find_built/dist/oom_guard-linux-$(machine)"* \
+        "$find_built/release/oom_guard"; do
         if runs_here "$find_one"; then
             echo "$find_one"
             return
@@ -809,15 +815,15 @@ find_program() {
 oom_guard-VERSION-$(machine)-linux-musl.tar.gz"
     fi
     if ! has cargo; then
-        die "there is neither a built program nor Rust to build it. Take a release for $(machine), or install Rust 1.70 or \
+        die "there is neither a built program nor Rust to build it. Take a release for $(machine), or install Rust 1.78 or \
 later by your distribution's package (cargo) or from https://rustup.rs, run 'cargo build --release', and call this again"
     fi
     echo "building: cargo build --release" >&2
     if [ -z "$dry" ]; then
-        (cd "$top" && cargo build --release) >&2 || die "it could not be built"
-        runs_here "$top/target/release/oom_guard" || die "cargo has left no target/release/oom_guard that runs"
+        (cd "$top" && cargo build --release --target-dir "$find_built") >&2 || die "it could not be built"
+        runs_here "$find_built/release/oom_guard" || die "cargo has left no $find_built/release/oom_guard that runs"
     fi
-    echo "$top/target/release/oom_guard"
+    echo "$find_built/release/oom_guard"
 }
 
 put_program() {

@@ -7,6 +7,8 @@
 # has a processor of `arch` and `memory` MiB, and is made of `image`.
 # shellcheck disable=SC2034,SC2154 # what one side sets for the other
 
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 # shellcheck source=scripts/count.sh
 . "$top/scripts/count.sh"
 
@@ -31,7 +33,7 @@ wrong_usage() {
 
 # Sets `logs`, a directory for what is told, `work`, one that goes with the script, and `processors`, how many there are.
 set_up() {
-    logs=$top/target/$script
+    logs=$CARGO_TARGET_DIR/$script
     mkdir -p "$logs" || exit 1
     BOOT_CACHE=${BOOT_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/oom_guard-boot}
     export BOOT_CACHE
@@ -88,18 +90,20 @@ worker() {
 # tarball_for ARCH: the newest, or nothing.
 tarball_for() {
     # shellcheck disable=SC2012 # names of our own making
-    ls -t "$top/target/dist/oom_guard-"*"-$1-linux-musl.tar.gz" 2>/dev/null | head -n 1
+    ls -t "$CARGO_TARGET_DIR/dist/oom_guard-"*"-$1-linux-musl.tar.gz" 2>/dev/null | head -n 1
 }
 
-# build WHAT ARGUMENT...: what scripts/build-static.sh makes of the arguments. False if it cannot, which counts.
+# build WHAT ARGUMENT...: what scripts/build-static.sh makes of the arguments. False if not, which counts.
 build() {
     build_what=$1
     shift
-    "$top/scripts/build-static.sh" "$@" >"$logs/build.log" 2>&1 || {
-        tail -n 5 "$logs/build.log"
-        fail "$script: no $build_what could be made"
-        return 1
-    }
+    "$top/scripts/build-static.sh" "$@" >"$logs/build.log" 2>&1
+    case $? in
+    0) return ;;
+    3) skip "$script" "nothing here can build a $build_what" ;;
+    *) tail -n 5 "$logs/build.log" && fail "$script: no $build_what could be made" ;;
+    esac
+    return 1
 }
 
 # Makes the tarball for x86_64, unless it is that of this checkout.

@@ -5,6 +5,8 @@
 set -eu
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 cd "$top"
 # Whole or not at all.
 trap 'rm -f init/oom_guard.8.new' EXIT

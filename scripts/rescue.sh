@@ -127,8 +127,8 @@ run_machine() {
 $(row "$scenario")
 EOT
     mkdir "$dir/tar"
-    cp "$top/tests/rescue/guest.sh" "$top/target/tools/x86_64/"* "$dir/tar/"
-    cp "$top/target/dist/oom_guard-linux-x86_64" "$dir/tar/oom_guard"
+    cp "$top/tests/rescue/guest.sh" "$CARGO_TARGET_DIR/tools/x86_64/"* "$dir/tar/"
+    cp "$CARGO_TARGET_DIR/dist/oom_guard-linux-x86_64" "$dir/tar/oom_guard"
     for word in scenario guard seconds fills idle; do
         eval "echo \"\$$word\"" >"$dir/tar/$word"
     done
@@ -332,7 +332,7 @@ done
 
 set_up
 arch=x86_64
-if ! find_image rescue rescue "$packages" "$logs/image.log" || ! make_tarball || ! build tools --tools x86_64; then
+if ! find_image rescue rescue "$packages" "$logs/image.log" || ! make_tarball || ! build "set of tools" --tools x86_64; then
     total
     exit
 fi

@@ -78,7 +78,7 @@ impl Release {
                 command
             }
         };
-        command.arg(script).stdin(Stdio::null());
+        command.arg(script).stdin(Stdio::null()).env_remove("CARGO_TARGET_DIR");
         command
     }
 
@@ -522,16 +522,25 @@ fn without_a_program_and_without_rust_it_says_how_to_get_either() {
 fn a_checkout_installs_what_was_built_in_it() {
     with_each_shell("a checkout", |shell, release| {
         let checkout = release.path("checkout");
-        fs::create_dir_all(checkout.join("target/release")).unwrap();
-        fs::create_dir(checkout.join("scripts")).unwrap();
+        fs::create_dir_all(checkout.join("scripts")).unwrap();
         copy_tree(&release.path("top/init"), &checkout.join("init"));
         fs::copy(release.path("top/install.sh"), checkout.join("scripts/install.sh")).unwrap();
-        fs::copy(release.path("top/oom_guard"), checkout.join("target/release/oom_guard")).unwrap();
-        let mut command = release.command_of(shell, &checkout.join("scripts/install.sh"));
-        command.arg("--destdir").arg(release.path("root")).args(["--init", "none"]);
-        let output = command.output().expect("the shell");
-        assert!(output.status.success(), "{output:?}");
-        assert!(release.has("/usr/local/bin/oom_guard"));
+        let elsewhere = release.path("built elsewhere");
+        for (built, told) in [
+            (checkout.join("target"), None),
+            (elsewhere.clone(), Some(elsewhere.as_path())),
+            (release.path("built here"), Some(Path::new("built here"))),
+        ] {
+            fs::create_dir_all(built.join("release")).unwrap();
+            fs::copy(release.path("top/oom_guard"), built.join("release/oom_guard")).unwrap();
+            let mut command = release.command_of(shell, &checkout.join("scripts/install.sh"));
+            command.arg("--destdir").arg(release.path("root")).args(["--init", "none"]);
+            command.current_dir(release.path("")).envs(told.map(|told| ("CARGO_TARGET_DIR", told)));
+            let output = command.output().expect("the shell");
+            assert!(output.status.success(), "{told:?}: {output:?}");
+            fs::remove_file(release.root("/usr/local/bin/oom_guard")).expect("what was installed");
+            fs::remove_dir_all(built).unwrap();
+        }
     });
 }
 

@@ -11,7 +11,9 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
-dir=$top/target/package/alpine
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
+dir=$CARGO_TARGET_DIR/package/alpine
 
 rm -rf "$dir"
 tarball=$("$here/source.sh" "$dir")
@@ -21,7 +23,7 @@ cd "$dir"
 printf '\nsha512sums="\n%s\n"\n' "$(sha512sum "${tarball##*/}")" >>APKBUILD
 
 if ! command -v abuild >/dev/null; then
-    echo "there is no abuild here: take target/package/alpine to an Alpine, and call \"abuild -r\" in it"
+    echo "there is no abuild here: take $dir to an Alpine, and call \"abuild -r\" in it"
     exit
 fi
 [ $# -gt 0 ] || set -- -r

@@ -16,7 +16,9 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
-dir=$top/target/package/debian
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
+dir=$CARGO_TARGET_DIR/package/debian
 
 profiles=nocheck
 if [ "${1-}" = --static ]; then

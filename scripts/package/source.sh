@@ -8,8 +8,10 @@
 set -eu
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
-mkdir -p "${1:-$top/target/package}"
-dir=$(CDPATH='' cd -- "${1:-$top/target/package}" && pwd)
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
+mkdir -p "${1:-$CARGO_TARGET_DIR/package}"
+dir=$(CDPATH='' cd -- "${1:-$CARGO_TARGET_DIR/package}" && pwd)
 name=oom_guard-$(sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -n 1)
 
 work=$(mktemp -d)
@@ -22,7 +24,8 @@ if [ -e .git ]; then
     git ls-files >"$work/list"
 else
     # Unpacked sources: all but what a build has left.
-    find . \( -path ./target -o -path ./tests/fuzz/target \) -prune -o \( -type f -o -type l \) -print >"$work/list"
+    find . \( -path ./target -o -path ./tests/fuzz/target -o -path ".${CARGO_TARGET_DIR#"$top"}" \) -prune -o \
+        \( -type f -o -type l \) -print >"$work/list"
 fi
 mkdir "$work/$name"
 tar -cf - -T "$work/list" | tar -xf - -C "$work/$name"
