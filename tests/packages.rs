@@ -42,6 +42,30 @@ fn recipes_have_the_version_of_the_program() {
 }
 
 #[test]
+fn all_ask_for_the_same_rust() {
+    // scripts/oldest.sh builds with it.
+    let oldest = after(MANIFEST, "rust-version = ").trim_matches('"');
+    let control = include_str!("../scripts/package/debian/control");
+    for package in ["cargo", "cargo-web", "rustc", "rustc-web"] {
+        let line = format!(" {package}:native (>= {oldest}~)");
+        assert!(control.contains(&line), "debian/control does not ask for{line}");
+    }
+    let oldest = format!("Rust {oldest}");
+    for text in [
+        include_str!("../README.md"),
+        include_str!("../scripts/install.sh"),
+        include_str!("../scripts/package/debian.sh"),
+    ] {
+        assert!(text.contains(&oldest), "no {oldest:?} in {text}");
+        for asked in paths(text, "Rust 1.").iter().map(|minor| minor.trim_end_matches('.')) {
+            let asked = format!("Rust 1.{asked}");
+            // Tests and releases need a newer one.
+            assert!(asked == oldest || asked == "Rust 1.85", "{asked}");
+        }
+    }
+}
+
+#[test]
 fn what_recipes_install_is_there() {
     let fitted = |mode| paths(BUILDROOT, mode);
     let services = [fitted("FITTED,0644,"), fitted("FITTED,0755,"), paths(OPENWRT, ")/init/")];

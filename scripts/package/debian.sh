@@ -10,7 +10,8 @@
 # The package comes to target/package/debian. debian/ has to lie at the top of the sources that are built, so they are
 # copied there with it; the checkout stays as it is.
 #
-# It needs dpkg-dev, debhelper, and Rust 1.70 or later: rustup's, or Debian's packages (bookworm: cargo-web and rustc-web).
+# It needs dpkg-dev, debhelper, and Rust 1.78 or later (with --static 1.85): rustup's, or Debian's packages (bookworm: cargo-web
+# and rustc-web).
 # cargo fetches two crates unless it has them.
 set -eu
 
