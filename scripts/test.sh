@@ -299,7 +299,7 @@ as_user() {
 test_as_user() (
     cd "$work/user/tmp" &&
         test_program as_user env TMPDIR="$work/user/tmp" HOME="$work/user/tmp" GUARD_BIN="$work/user/oom_guard" \
-            GUARD_TOOLS="$work/user/tools" "$1"
+            GUARD_TOOLS="$work/user/tools" GUARD_DIST="$CARGO_TARGET_DIR/dist" "$1"
 )
 
 user_name="as an ordinary user"
