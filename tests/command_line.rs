@@ -430,10 +430,11 @@ fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
-/// The guard with `arguments` and nothing of this environment; it cannot kill.
+/// The guard with `arguments` and none of this machine's settings; it cannot kill.
 fn harmless(program: &Path, arguments: &[OsString]) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().current_dir("/").arg("--dryrun").args(arguments).stdin(Stdio::null());
+    command.env_clear().current_dir("/").args(["--dryrun", "-c", "none"]).args(arguments);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -776,9 +776,9 @@ fn a_hook_that_fills_the_standard_error_of_the_guard_costs_no_kill_and_no_line()
 #[test]
 fn a_daemon_that_a_hook_has_started_lives_on() {
     sandboxed(|sandbox| {
-        let script = sandbox.script("hook", "sleep 1000 &");
+        let script = sandbox.script("hook", "$dir/hog --name daemon &");
         expect_borne(sandbox, &script, LATE, None, leave);
-        assert_eq!(living("sleep").len(), 4);
+        wait_for("all four", || living("daemon").len() == 4);
     });
 }
 

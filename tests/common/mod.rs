@@ -85,9 +85,14 @@ fn run_inside(test: &str) {
     let mut command = Command::new("sh");
     // A first process that waits for all there are: orphans do not stay as zombies.
     command.args(["-c", "\"$@\"; exit $?", "sh"]).arg(env::current_exe().expect("own path"));
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, dir.path());
-    // A test must not be heard of on the desktop of this machine.
-    command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("DBUS_SYSTEM_BUS_ADDRESS");
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    // Neither settings of the guard nor addresses of a desktop or of a supervisor.
+    let kept = |name: &OsStr| {
+        let begins = ["GUARD_", "RUST_", "PATH", "TMPDIR"];
+        begins.iter().any(|begin| name.as_bytes().starts_with(begin.as_bytes()))
+    };
+    command.env_clear().envs(env::vars_os().filter(|(name, _)| kept(name)));
+    command.env(INSIDE, dir.path());
     command.stdin(Stdio::null()).stderr(file.try_clone().expect("output")).stdout(file);
     isolate(&mut command);
     let mut child = command.spawn().expect("a shell");
@@ -287,6 +292,11 @@ pub struct Sandbox {
 impl Sandbox {
     /// Copies the programs, since another user may not get to where they were built.
     fn enter(dir: PathBuf) -> Sandbox {
+        // A machine may have a guard of its own.
+        let empty = dir.join("empty");
+        File::create(&empty).expect("an empty file");
+        let settings = ["/etc/oom_guard.conf", "/etc/memory-monitor.conf"].map(Path::new);
+        settings.iter().filter(|path| path.exists()).for_each(|path| bind_over(&empty, path));
         let guard = env::var_os("GUARD_BIN")
             .map_or(PathBuf::from(env!("CARGO_BIN_EXE_oom_guard")), PathBuf::from);
         let guard = copy(&guard, dir.join("oom_guard"));
