@@ -6,6 +6,7 @@
 mod common;
 
 use common::*;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
@@ -118,13 +119,18 @@ struct Told {
 }
 
 fn told(mut command: Command) -> Told {
-    let output = command.output().expect("the program that tells");
-    let said = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(output.status.success(), "{}, {said}", output.status);
-    for line in said.lines() {
-        assert!(line.ends_with("descriptors 0, children 0"), "{line}");
-    }
-    assert_eq!(living("notify"), [0; 0]);
+    let mut once = || {
+        let output = command.output().expect("the program that tells");
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success(), "{}, {said}", output.status);
+        said
+    };
+    // On a busy machine, a messenger that was killed may take longer to end than it is waited for.
+    let leaves_none = |said: &str| said.lines().all(|line| line.ends_with(", children 0"));
+    let said = (0..5).map(|_| once()).find(|said| leaves_none(said));
+    let said = said.expect("messengers are left each time");
+    assert!(said.lines().all(|line| line.contains(", descriptors 0,")), "{said}");
+    wait_for("the end of all messengers", || living("notify").is_empty());
     let line = said.lines().last().expect("a line").to_string();
     let (users, millis) = (number_after(&line, "users "), number_after(&line, "ms "));
     assert!(millis <= BOUND, "{line}");
@@ -318,9 +324,16 @@ fn a_messenger_that_its_user_stops_is_ended() {
             fs::read_to_string(format!("/proc/{pid}/status"))
                 .is_ok_and(|status| status.contains(&format!("Uid:\t{NOBODY}\t")))
         };
-        wait_for("a messenger", || living("notify").iter().any(is_of_nobody));
-        let messengers: Vec<_> = living("notify").into_iter().filter(is_of_nobody).collect();
-        messengers.iter().for_each(|&pid| signal_to(pid, libc::SIGSTOP));
+        let mut stopped = BTreeSet::new();
+        wait_for("the end of the telling", || {
+            for messenger in living("notify").into_iter().filter(is_of_nobody) {
+                if stopped.insert(messenger) {
+                    signal_to(messenger, libc::SIGSTOP);
+                }
+            }
+            teller.is_finished()
+        });
+        assert!(!stopped.is_empty());
         teller.join().expect("told").expect(0, Some((NOBODY, "Silent")));
     });
 }
