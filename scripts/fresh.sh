@@ -7,7 +7,8 @@
 #
 # Each system is a minimal root below the target directory, made anew, with nothing in it but what the distribution calls
 # essential and what the README's table of Rust packages says. It runs in namespaces of its own. Each command of the README is
-# a line; what it printed is in target/fresh. What cannot be had is skipped, by name and with the reason. The last line is the
+# a line; what it printed is in target/fresh. What cannot be had is skipped, by name and with the reason; if that is Rust, the
+# static release does what needs none. The last line is the
 # total, as of scripts/test.sh. Exit status: 0 nothing failed, 1 otherwise, 2 wrong usage.
 set -u
 
@@ -29,6 +30,9 @@ wrong_usage() {
 }
 
 # ---- what the README says ----
+
+# What its commands start the program with.
+README_PROGRAM="cargo run --release --"
 
 # The commands of its first blocks, one a line, without comments.
 commands() {
@@ -103,19 +107,28 @@ attempt() {
     [ "$attempt_end" = ok ]
 }
 
-# What a command of the README has to do to count as done.
+# What a command of the README has to do to count as done. $program is what it starts the program with.
 try_command() {
     case $1 in
-    *--dryrun)
+    "$README_PROGRAM --dryrun")
         # It runs until it is ended, and calls that a good end. Not on a terminal, it reports memory but once.
-        attempt "$1" "timeout $MOST_S ${1%% -- *} -- --version && timeout -s INT $RUN_S $1 >/tmp/said 2>&1
+        attempt "$1" "timeout $MOST_S $program --version && timeout -s INT $RUN_S $program --dryrun >/tmp/said 2>&1
             cat /tmp/said && grep -q 'mem avail:' /tmp/said && tail -n 1 /tmp/said | grep -q 'stopped by a signal'"
         ;;
-    *--explain) attempt "$1" "timeout $MOST_S $1 >/tmp/said; grep rank /tmp/said && tail -n 1 /tmp/said" ;;
+    "$README_PROGRAM --explain")
+        attempt "$1" "timeout $MOST_S $program --explain >/tmp/said; grep rank /tmp/said && tail -n 1 /tmp/said"
+        ;;
     "scripts/test.sh") [ -z "$tests" ] || attempt "$1" "timeout $MOST_S $1" ;;
     "scripts/test.sh --all") ;;
     *) fail "fresh $system: the README has a command that this script does not know: $1" ;;
     esac
+}
+
+# The static release in place of what Rust would build there.
+use_release() {
+    scripts/build-static.sh x86_64 >>"$logs/$system.log" 2>&1 || return
+    tar -xzf "$CARGO_TARGET_DIR"/dist/oom_guard-*-x86_64-linux-musl.tar.gz -C "$root/root" || return
+    program=$(cd "$root" && echo /root/oom_guard-*-linux-musl/oom_guard)
 }
 
 try_system() {
@@ -126,6 +139,7 @@ try_system() {
     alpine) named=Alpine maker=make_alpine ;;
     esac
     root=$work/$system
+    program=$README_PROGRAM
     $maker >"$logs/$system.log" 2>&1 || {
         skip "fresh $system" "$why"
         return
@@ -138,11 +152,16 @@ try_system() {
         fail "fresh $system: the README does not say how to install Rust there"
         return
     }
-    if ! inside "$rust" >>"$logs/$system.log" 2>&1; then
-        skip "fresh $system" "\"$rust\" failed: $(tail -n 1 "$logs/$system.log")"
-        return
-    fi
     commands >"$work/commands"
+    if ! inside "$rust" >>"$logs/$system.log" 2>&1; then
+        skip "fresh $system: what needs Rust" "\"$rust\" failed: $(tail -n 1 "$logs/$system.log")"
+        grep -v '^scripts/' "$work/commands" >"$work/without" && mv "$work/without" "$work/commands"
+        use_release || {
+            skip "fresh $system" "no static release could be built here"
+            return
+        }
+        echo "with the static release:"
+    fi
     while read -r command; do
         try_command "$command"
     done <"$work/commands"

@@ -100,8 +100,16 @@ tell() {
     tell_failed=$((failed - tell_failed))
     printf '%-34s %5d passed %3d failed %3d skipped %5d s\n' "$2" \
         $((passed - tell_passed)) "$tell_failed" $((skipped - tell_skipped)) "$tell_seconds"
-    # Each reason once. Behind the dots of other tests, a line of one that is skipped may begin anywhere.
-    sed -n 's/^.*skip: /    skipped: /p; s/^skipped: /    skipped: /p' "$tell_log" | sort -u
+    # Behind the dots of other tests, a line of one that is skipped may begin anywhere. A reason that holds for many is told once.
+    sed -n 's/^.*skip: //p; s/^skipped: //p' "$tell_log" | sort -u |
+        awk -F ': ' '
+            { why = substr($0, length($1) + 3); which[why] = $1; if (!times[why]++) reasons[++count] = why }
+            END {
+                for (i = 1; i <= count; i++) {
+                    why = reasons[i]
+                    print "    skipped: " (times[why] > 1 ? times[why] " tests" : which[why]) ": " why
+                }
+            }'
     [ "$tell_failed" -eq 0 ] || tail -n 300 "$tell_log" | sed 's/^/    /'
 }
 

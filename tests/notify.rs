@@ -74,6 +74,11 @@ impl World<'_> {
         self.start(command, "ready\n")
     }
 
+    /// A name of its own for an abstract socket: those are the whole machine's.
+    fn abstract_name(&self) -> String {
+        self.sandbox.dir.to_str().expect("a plain path").replace('/', "-")
+    }
+
     /// The directory that a login gives to a user.
     fn log_in(&self, user: u32) -> String {
         let home = format!("/run/user/{user}");
@@ -232,7 +237,7 @@ fn a_session_that_only_its_processes_know_is_found() {
         let place = format!("/run/user/{NOBODY}/a, b");
         world.log_in(NOBODY);
         let by_path = world.listen(NOBODY, "good", &place);
-        let name = format!("oom_guard-test-{}", std::process::id());
+        let name = world.abstract_name();
         let by_name = world.listen(NOBODY, "good", &format!("@{name}"));
         let path = format!("unix:path=/nowhere;unix:path=/run/user/{NOBODY}/a%2c%20b");
         let by_number = format!("{path},guid=00");
@@ -250,7 +255,7 @@ fn a_session_is_looked_for_where_the_login_has_no_bus_or_one_that_is_left() {
     sandboxed(|sandbox| {
         let Some(world) = World::with_users(sandbox) else { return };
         let place = world.log_in(NOBODY);
-        let name = format!("oom_guard-test-{}", std::process::id());
+        let name = world.abstract_name();
         let bus = world.listen(NOBODY, "good", &format!("@{name}"));
         let _process = world.process_with(NOBODY, format!("unix:abstract={name}"));
         world.tell().expect(1, None);
@@ -344,7 +349,7 @@ fn a_messenger_that_its_user_stops_is_ended() {
 fn nobody_is_told_at_anothers_socket() {
     sandboxed(|sandbox| {
         let Some(world) = World::with_users(sandbox) else { return };
-        let name = format!("oom_guard-test-{}", std::process::id());
+        let name = world.abstract_name();
         let trap = world.listen(OTHER, "good", &format!("@{name}"));
         // A shell that became root, or another user, by `su` keeps the address.
         let [_root, _nobody] =
@@ -370,7 +375,7 @@ fn addresses_that_lead_nowhere_do_no_harm() {
     sandboxed(|sandbox| {
         let Some(world) = World::with_users(sandbox) else { return };
         let long = |byte: &str, len: usize| format!("unix:path=/{}", byte.repeat(len));
-        let name = format!("oom_guard-test-{}", std::process::id());
+        let name = world.abstract_name();
         let mut addresses: Vec<Vec<u8>> = [
             long("x", 107),
             long("%41", 300),

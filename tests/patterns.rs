@@ -431,9 +431,10 @@ fn a_group_that_holds_an_ignored_process_loses_only_the_victim() {
             assert_eq!(leader.wait_for_end().signal(), Some(libc::SIGTERM));
             memory.available(PLENTY);
             let said = guard.wait_for("only the process is signalled");
-            // On a busy machine a command line comes late: until then the process is perhaps ignored.
-            let holds = format!("holds process {} (protected: ", member.pid());
-            assert!(said.contains(&holds) && said.contains("ignored)"), "{said}");
+            let holds = |why| format!("holds process {} (protected: {why})", member.pid());
+            // On a busy machine a command line comes late.
+            let perhaps = pattern.starts_with("cmd:") && said.contains(&holds("perhaps ignored"));
+            assert!(said.contains(&holds("ignored")) || perhaps, "{said}");
             guard.wait_for("exited after");
             assert!(member.is_alive(), "{pattern}");
             guard.stop();
