@@ -115,7 +115,9 @@ debian_musl() {
     # A source that does not know the architecture is no reason to stop.
     own_apt "$musl_apt" "$1" update >/dev/null 2>&1 || true
     (cd "$musl_apt" && own_apt "$musl_apt" "$1" download musl-dev >/dev/null 2>&1) || return 1
-    dpkg -x "$musl_apt"/musl-dev_*.deb "$musl_apt/root"
+    mkdir -p "$musl_apt/root"
+    # BusyBox's dpkg cannot unpack, its dpkg-deb can.
+    dpkg-deb -x "$musl_apt"/musl-dev_*.deb "$musl_apt/root"
     rm -rf "$musl_apt/lists" "$musl_apt"/*.deb
     [ -e "$musl_found/libc.a" ]
 }

@@ -33,10 +33,10 @@ cannot() {
 # ---- the compiler ----
 
 fetch() {
-    for fetch_tool in apt-get dpkg; do
+    for fetch_tool in apt-get apt-config dpkg-deb; do
         command -v "$fetch_tool" >/dev/null || cannot "no $fetch_tool"
     done
-    architecture=$(dpkg --print-architecture)
+    eval "$(apt-config shell architecture APT::Architecture)"
     mirror=${OLDEST_MIRROR:-$(own_mirror)}
     [ -n "$mirror" ] || cannot "no mirror of Debian is known"
     # What comes with any C compiler need not be downloaded.
@@ -57,8 +57,10 @@ EOF
     { own_apt "$@" update && own_apt "$@" install -y --no-install-recommends --download-only rustc-web cargo-web; } \
         >"$dir/log" 2>&1 || cannot "Debian 11's Rust could not be downloaded: $(tail -n 1 "$dir/log")"
     rm -rf "$dir/unpacked"
+    mkdir "$dir/unpacked"
     for package in "$dir"/archives/*.deb; do
-        dpkg -x "$package" "$dir/unpacked" || cannot "$package could not be unpacked"
+        # BusyBox's dpkg cannot unpack, its dpkg-deb can.
+        dpkg-deb -x "$package" "$dir/unpacked" || cannot "$package could not be unpacked"
     done
     rm -rf "$dir/archives" "$dir/lists"
     mv "$dir/unpacked" "$dir/root"
