@@ -265,7 +265,7 @@ fi
 
 # Machines need a processor now and then, tests wait most of the time: both at once take little longer than one of them.
 if [ -n "$released" ]; then
-    start machines env BOOT_JOBS=1 scripts/boot.sh
+    start machines scripts/boot.sh
 fi
 if cargo clippy --version >/dev/null 2>&1; then
     start "cargo clippy" lint
