@@ -50,8 +50,12 @@ fn fits_on_disk(processor: &str) {
 }
 
 #[test]
-fn a_release_fits_on_a_small_disk() {
+fn a_release_for_x86_64_fits_on_a_small_disk() {
     fits_on_disk("x86_64");
+}
+
+#[test]
+fn a_release_for_aarch64_fits_on_a_small_disk() {
     fits_on_disk("aarch64");
 }
 

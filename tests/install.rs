@@ -184,7 +184,7 @@ fn shells(test: &str) -> Vec<Shell> {
     let mut shells = Vec::new();
     for (shell, name) in [(Shell::Dash, "dash"), (Shell::Busybox, "busybox")] {
         if program(name).is_none() {
-            skip(&format!("{test} with {name}: it is not installed"));
+            skip(&format!("{test}: {name} is not installed"));
             continue;
         }
         let release = Release::new();

@@ -154,7 +154,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Incoming<'_>, usize)>, Garbage> {
     let mut head = Reader { bytes, at: 1, is_big };
     let Some([kind, body, fields]) = head.head() else { return Ok(None) };
     let fields_end = HEAD as u64 + u64::from(fields);
-    let whole = (fields_end + 7) / 8 * 8 + u64::from(body);
+    let whole = fields_end.div_ceil(8) * 8 + u64::from(body);
     if bytes[3] != 1 || whole > MESSAGE as u64 {
         return Err(Garbage);
     }

@@ -73,7 +73,7 @@ fn serve_well(mut stream: UnixStream) -> std::io::Result<()> {
         stream.read_exact(&mut head)?;
         let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4"));
         let (body, serial, fields) = (number(4), number(8), number(12));
-        let mut rest = vec![0; (fields as usize + 7) / 8 * 8 + body as usize];
+        let mut rest = vec![0; (fields as usize).div_ceil(8) * 8 + body as usize];
         stream.read_exact(&mut rest)?;
         let texts = rest.split(|&byte| byte < b' ').filter(|text| text.len() > 1);
         let texts: Vec<_> = texts.map(String::from_utf8_lossy).collect();
