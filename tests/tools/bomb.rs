@@ -124,7 +124,7 @@ impl Bomb {
         unsafe { libc::alarm(SECONDS) };
         if self.odd && number == 7 {
             // SAFETY: the name ends with NUL.
-            unsafe { libc::prctl(libc::PR_SET_NAME, b"odd\0".as_ptr()) };
+            unsafe { libc::prctl(libc::PR_SET_NAME, c"odd".as_ptr()) };
             sleep_ms(1000 * SECONDS);
         }
         if self.style == Style::Exec {
@@ -159,7 +159,7 @@ impl Bomb {
 }
 
 fn c_again() -> &'static std::ffi::CStr {
-    std::ffi::CStr::from_bytes_with_nul(b"--again\0").expect("ends with NUL")
+    c"--again"
 }
 
 fn parse(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Bomb> {
