@@ -130,7 +130,7 @@ impl Bomb {
         if self.style == Style::Exec {
             let arguments: Vec<CString> = env::args_os()
                 .map(|text| CString::new(text.as_bytes()).expect("no NUL"))
-                .chain([CString::from(c_again())])
+                .chain([c"--again".to_owned()])
                 .collect();
             let mut pointers: Vec<_> = arguments.iter().map(|text| text.as_ptr()).collect();
             pointers.push(ptr::null());
@@ -156,10 +156,6 @@ impl Bomb {
             exit(0);
         }
     }
-}
-
-fn c_again() -> &'static std::ffi::CStr {
-    c"--again"
 }
 
 fn parse(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Bomb> {

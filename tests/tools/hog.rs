@@ -388,7 +388,7 @@ impl Mapping {
             // SAFETY: the path ends with a NUL.
             Some(path) => unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) },
             // SAFETY: so does the name.
-            None if options.memfd => unsafe { libc::memfd_create(b"hog\0".as_ptr().cast(), 0) },
+            None if options.memfd => unsafe { libc::memfd_create(c"hog".as_ptr(), 0) },
             None => -1,
         };
         let is_file = options.map.is_some() || options.memfd;

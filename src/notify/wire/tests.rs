@@ -52,7 +52,7 @@ impl Forged {
     }
 
     fn align(&mut self) {
-        self.bytes.resize((self.bytes.len() + 7) / 8 * 8, 0);
+        self.bytes.resize(self.bytes.len().div_ceil(8) * 8, 0);
     }
 
     fn head(is_big: bool, kind: u8, body: u32, fields: u32) -> Forged {
