@@ -36,6 +36,7 @@ fetch() {
     for fetch_tool in apt-get apt-config dpkg-deb; do
         command -v "$fetch_tool" >/dev/null || cannot "no $fetch_tool"
     done
+    architecture=
     eval "$(apt-config shell architecture APT::Architecture)"
     mirror=${OLDEST_MIRROR:-$(own_mirror)}
     [ -n "$mirror" ] || cannot "no mirror of Debian is known"
