@@ -53,8 +53,8 @@ struct Row<'a> {
 }
 
 /// The greater first: whether it is a large candidate, a small one or protected, and for those
-/// of a kind points (of candidates alone), size and, turned round, number.
-type Order = [i64; 4];
+/// of a kind points (of candidates alone), size, start and number.
+type Order = [i64; 5];
 
 const PROTECTED: i64 = 0;
 const SMALL: i64 = 1;
@@ -160,7 +160,7 @@ impl<'a> Explanation<'a> {
         };
         let size = rss.plus(swap);
         let by_pattern = judge.reason(&verdict);
-        let is_large = rules.standing(points, size).large;
+        let is_large = rules.standing(points, size, stat.id).large;
         let (class, why) = match protection {
             Some(Protection::Gone) => return Ok(()),
             Some(Protection::KernelThread) => {
@@ -175,7 +175,8 @@ impl<'a> Explanation<'a> {
         if class == PROTECTED {
             points = 0;
         }
-        let order = [class, points, size.0 as i64, -i64::from(pid.number())];
+        let number = i64::from(pid.number());
+        let order = [class, points, size.0 as i64, stat.id.start as i64, number];
         let (points, name) = (shown, stat.comm);
         self.rows.push(Row { pid, uid, points, score, adj, rss, swap, name, why, order });
         Ok(())
@@ -186,7 +187,7 @@ impl<'a> Explanation<'a> {
     fn next(&self, candidates: bool, before: Order) -> Option<&Row<'a>> {
         let mut next: Option<&Row<'a>> = None;
         for row in &self.rows {
-            let is_first = row.order > next.map_or([i64::MIN; 4], |next| next.order);
+            let is_first = row.order > next.map_or([i64::MIN; 5], |next| next.order);
             if row.is_candidate() == candidates && row.order < before && is_first {
                 next = Some(row);
             }
@@ -319,12 +320,12 @@ impl<'a> Explanation<'a> {
             Ranking::OomScore if differs(1) => "most points",
             Ranking::Rss if differs(1) => "most resident memory",
             _ if differs(2) => "largest of equals",
-            _ => "first of equals",
+            _ => "youngest of equals",
         }
     }
 }
 
-const BEFORE_ALL: Order = [i64::MAX; 4];
+const BEFORE_ALL: Order = [i64::MAX; 5];
 
 /// How far an amount is from its threshold.
 fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {

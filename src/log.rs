@@ -13,7 +13,6 @@ use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
-use crate::respawn::{SECONDS, VICTIMS};
 use crate::swarm::Swarm;
 use crate::sys::clock::{self, HZ};
 use crate::sys::io;
@@ -503,31 +502,4 @@ pub fn swarm_ended(helper: &mut Helper, ended: u32, left: u32, after: Duration) 
 pub fn swarm_spared(helper: &mut Helper, recovered: bool) {
     let why = if recovered { "memory has recovered" } else { "it is no fork bomb after all" };
     say!(helper, Notice, "processes that were stopped go on: {why}");
-}
-
-#[inline(never)]
-pub fn respawner(helper: &mut Helper, parent: &Stat, child: &Stat) {
-    say!(helper, Warning, "{}: ending it with that", Respawner(parent, child));
-}
-
-#[inline(never)]
-pub fn respawner_spared(helper: &mut Helper, parent: &Stat, child: &Stat, why: &str) {
-    say!(helper, Notice, "{}, but is left alone: {why}", Respawner(parent, child));
-}
-
-struct Respawner<'a>(&'a Stat, &'a Stat);
-
-impl fmt::Display for Respawner<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Respawner(parent, child) = self;
-        write!(
-            f,
-            "process {} \"{}\" has started a new hog after each of {VICTIMS} victims in \
-             {SECONDS} s, now process {} \"{}\"",
-            parent.id.pid,
-            Escaped(parent.comm.as_bytes()),
-            child.id.pid,
-            Escaped(child.comm.as_bytes())
-        )
-    }
 }

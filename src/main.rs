@@ -42,8 +42,6 @@ mod swarm;
 
 mod kill;
 
-mod respawn;
-
 mod stats;
 
 mod event;

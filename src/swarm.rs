@@ -345,32 +345,6 @@ impl Tally {
     }
 }
 
-/// Whose children most of a swarm are, if more than half are one's (Boyer and Moore's majority
-/// vote): counted in one go.
-#[derive(Default)]
-pub struct Parents {
-    pid: i32,
-    lead: u32,
-}
-
-impl Parents {
-    pub fn add(&mut self, ppid: i32) {
-        if self.lead == 0 {
-            self.pid = ppid;
-        }
-        if self.pid == ppid {
-            self.lead += 1;
-        } else {
-            self.lead -= 1;
-        }
-    }
-
-    /// Where none is everybody's, one that is some's.
-    pub fn most(&self) -> Option<Pid> {
-        Pid::new(self.pid.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -647,13 +621,5 @@ mod tests {
         for_each(&mut proc, kind, NOW - 200, &sessions, &mut |_, stat| met.push(stat.id.pid))
             .unwrap();
         assert_eq!(met.len(), 50);
-    }
-
-    #[test]
-    fn the_parent_of_more_than_half_is_found() {
-        let mut parents = Parents::default();
-        assert_eq!(parents.most(), None);
-        [5, 6, 5, 7, 5, 8, 5, 5].iter().for_each(|&ppid| parents.add(ppid));
-        assert_eq!(parents.most(), Pid::new(5));
     }
 }

@@ -102,8 +102,8 @@ pub enum Ranking {
     Rss,
 }
 
-/// Who goes first: the greater one. Fields in the order in which they decide; of two that
-/// are alike in all, the one met first.
+/// A candidate's place in the order: the greater one goes first. Fields in the order in which they
+/// decide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Standing {
     /// Not spared for being small.
@@ -111,6 +111,9 @@ pub struct Standing {
     pub points: i64,
     /// RSS plus swap.
     pub size: KiB,
+    /// The younger of equals, and of those started in the same tick the one with the higher number.
+    pub start: u64,
+    pub pid: Pid,
 }
 
 /// A process that may be ended.
@@ -219,8 +222,9 @@ impl<'a> Rules<'a> {
         self.bonus * sign
     }
 
-    pub fn standing(&self, points: i64, size: KiB) -> Standing {
-        Standing { large: size >= self.min_size, points, size }
+    pub fn standing(&self, points: i64, size: KiB, id: Identity) -> Standing {
+        let Identity { pid, start } = id;
+        Standing { large: size >= self.min_size, points, size, start, pid }
     }
 }
 
@@ -374,15 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn large_goes_before_points_before_size() {
+    fn large_goes_before_points_before_size_before_the_younger() {
         let (family, left) = (Family::trace(pid(5), None, &mut |_| None), Remembered::default());
         let rules = rules(family, &left);
-        let standing = |points, mib| rules.standing(points, KiB::from_mib(mib));
+        let id = |start, number| Identity { pid: pid(number), start };
+        let standing = |points, mib| rules.standing(points, KiB::from_mib(mib), id(7, 9));
         let (editor, hog) = (standing(400, 5), standing(200, 5000));
         assert!(hog > editor);
         assert!(standing(201, 30) > hog);
         assert!(standing(200, 5001) > hog);
         assert!(standing(401, 4) > editor);
+        let started = |start, number| rules.standing(200, KiB::from_mib(50), id(start, number));
+        assert!(started(8, 1) > started(7, 9));
+        assert!(started(7, 10) > started(7, 9));
     }
 
     #[test]

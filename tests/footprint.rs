@@ -18,8 +18,8 @@ struct Limits {
 }
 
 /// What it takes now, and a page or two to spare: it may become less, not more, unless it can do more. The aim is 128, 160
-/// and 240. Stalls and the accounts of memory took 9 KiB, fork bombs and hogs that come back 15, cgroups 10, the search
-/// ahead, who leaves anyway and who grows 5.
+/// and 240. Stalls and the accounts of memory took 9 KiB, fork bombs 15, cgroups 10, the search ahead
+/// and who leaves anyway 4.
 const X86_64: Limits = Limits { binary: 200, rss: 340, pss: 420 };
 
 /// The oldest Rust that is known to compile `-Cpanic=immediate-abort`. With 1.85, which does it as a feature of the standard

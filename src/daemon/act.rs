@@ -48,7 +48,6 @@ impl Daemon {
                 self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
                     let target = &hand.target;
-                    self.respawns.ended(target.id, clock::ticks());
                     log::exited(&mut self.helper, target.id.pid, target.group, after);
                     self.ended(&hand.event);
                 }
@@ -176,7 +175,7 @@ impl Daemon {
     pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, empty, .. } = self.court();
-        let cost = scan::find(proc, &rules, &mut judge, memory, clock::ticks(), best, empty)?;
+        let cost = scan::find(proc, &rules, &mut judge, memory, best, empty)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
             let scan::Cost { seen, files } = cost;
@@ -199,10 +198,6 @@ impl Daemon {
         before: &Memory,
     ) -> Result<(), Miss> {
         let id = candidate.id();
-        let parent = self.parent_of(&candidate.stat);
-        if let Some(parent) = parent {
-            self.end_respawner(parent, &candidate.stat, id.start, wanted, before);
-        }
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
         let reason = self.reason(before);
@@ -226,7 +221,6 @@ impl Daemon {
             self.machine.rehearsed(now);
         } else {
             self.machine.signalled(id, signal, held, &memory, now);
-            self.respawns.signalled(id, parent, clock::ticks());
             self.victim = hand;
             self.offenders.forget(id);
         }

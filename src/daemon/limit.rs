@@ -314,7 +314,7 @@ impl Daemon {
             return None;
         }
         let score = proc.oom_score(pid).unwrap_or(0);
-        let standing = rules.standing(rules.scale.points(score), rss);
+        let standing = rules.standing(rules.scale.points(score), rss, stat.id);
         Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
     }
 

@@ -3,15 +3,13 @@
 //!
 //! Here is the loop; `start` prepares it, `act` does what low memory asks for, and `ahead` searches
 //! for it in time; `limit` does what the limit for each process asks for. All do it by `hold`.
-//! `swarm` and `respawn` end what would come again and again, and `errands` do what SIGHUP and
-//! SIGUSR1 ask for.
+//! `swarm` ends fork bombs, and `errands` do what SIGHUP and SIGUSR1 ask for.
 
 mod act;
 mod ahead;
 mod errands;
 mod hold;
 mod limit;
-mod respawn;
 mod start;
 mod swarm;
 
@@ -25,7 +23,6 @@ use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
-use crate::respawn::Respawns;
 use crate::say;
 use crate::scan::Empty;
 use crate::sources::Sources;
@@ -89,9 +86,6 @@ pub struct Daemon {
     machine: Machine,
     empty: Empty,
     victim: Option<InHand>,
-    respawns: Respawns,
-    /// A parent that was asked to end, and when.
-    respawner: Option<(InHand, Moment)>,
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
     offenders: Offenders,
@@ -185,7 +179,6 @@ impl Daemon {
 
     fn guard_memory(&mut self) -> bool {
         let mut plain = true;
-        self.follow_respawner();
         for _ in 0..STEPS {
             self.read_memory();
             let Some(memory) = self.memory else { return false };
@@ -407,7 +400,7 @@ impl Daemon {
     #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
-        let mut waiter = Waiter::<{ 5 + FLIGHTS }>::new();
+        let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
@@ -417,9 +410,6 @@ impl Daemon {
         }
         if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
             waiter.add(errand, Wish::Readable);
-        }
-        if let Some(pidfd) = self.respawner.as_ref().and_then(|(hand, _)| hand.target.pidfd()) {
-            waiter.add(pidfd, Wish::Readable);
         }
         self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
@@ -467,9 +457,7 @@ impl Daemon {
             next = next.min(*at);
         }
         next = next.max(closest);
-        let parent = self.respawner.as_ref().map(|(hand, _)| hand);
-        let mut hands = self.victim.iter().chain(parent);
-        let follows = hands.any(|hand| hand.target.needs_looking());
+        let follows = self.victim.as_ref().is_some_and(|hand| hand.target.needs_looking());
         if follows || self.offenders.needs_looking() {
             next = next.min(now.after(FOLLOW));
         }

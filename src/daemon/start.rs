@@ -17,7 +17,6 @@ use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::reclaim::Reclaim;
 use crate::procfs::Proc;
-use crate::respawn::Respawns;
 use crate::rivals;
 use crate::say;
 use crate::scan::Empty;
@@ -136,8 +135,6 @@ impl Daemon {
             helper,
             filter,
             victim: None,
-            respawns: Respawns::default(),
-            respawner: None,
             next_dry_hooks: Moment::default(),
             empty: Empty::new(),
             ahead: Ahead::new(),

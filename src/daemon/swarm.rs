@@ -17,11 +17,11 @@ use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
 use crate::scan;
-use crate::swarm::{self, Herd, Parents, Swarm};
+use crate::swarm::{self, Herd, Swarm};
 use crate::sys::fd::Waiter;
 use crate::sys::process::{self, Deadly, Order};
 use crate::sys::{clock, machine};
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{KiB, Moment, Pid};
 use crate::victim::{Candidate, BONUS};
 use std::time::Duration;
 
@@ -51,11 +51,10 @@ pub(super) struct Suspect {
     has_leader: bool,
 }
 
-/// Who stands for all, and who has started them.
+/// Who stands for all.
 #[derive(Default)]
 struct Roll {
     largest: Option<Stat>,
-    parents: Parents,
 }
 
 impl Daemon {
@@ -203,19 +202,12 @@ impl Daemon {
         let largest = roll.largest.as_ref()?;
         log::low(&mut self.helper, &self.config, memory, Deadly::Kill);
         log::swarm(&mut self.helper, swarm, largest, false);
-        let parent = self.source(swarm, roll);
-        if let Some(parent) = parent {
-            self.end_respawner(parent, largest, swarm.since, Deadly::Kill, memory);
-        }
         let event = self.event_of(largest, memory);
         if self.may_run_hooks() && self.config.hooks.pre_kill.is_some() {
             self.helper.run_hook(When::Before, &event);
         }
         let left = self.kill_all(swarm);
         self.note_swarm(swarm, &event);
-        if let Some(parent) = parent {
-            self.respawns.note(parent, swarm.since, clock::ticks());
-        }
         Some(left)
     }
 
@@ -251,7 +243,7 @@ impl Daemon {
         let score = self.proc.oom_score(largest.id.pid).unwrap_or(0);
         let rss = KiB::from_pages(largest.rss_pages, machine::page());
         let Court { rules, .. } = self.court();
-        let standing = rules.standing(rules.scale.points(score), rss);
+        let standing = rules.standing(rules.scale.points(score), rss, largest.id);
         let stat = largest.clone();
         let candidate = Candidate { stat, score, standing, verdict: Verdict::default() };
         self.event(&candidate, Deadly::Kill, self.reason(memory))
@@ -324,18 +316,10 @@ impl Daemon {
             }
         }
     }
-
-    /// Who has started most of it and is none of it.
-    fn source(&mut self, swarm: &Swarm, roll: &Roll) -> Option<Identity> {
-        let parent = self.proc.stat(roll.parents.most()?).ok()?;
-        let is_member = parent.session == swarm.kind.session && parent.id.start >= swarm.since;
-        (!is_member && parent.id.pid != Pid::INIT).then_some(parent.id)
-    }
 }
 
 impl Roll {
     fn add(&mut self, stat: &Stat) {
-        self.parents.add(stat.ppid);
         let is_larger = |largest: &Stat| stat.rss_pages > largest.rss_pages;
         if self.largest.as_ref().map_or(true, is_larger) {
             self.largest = Some(stat.clone());

@@ -6,7 +6,6 @@
 //! size. Never signals.
 
 mod empty;
-mod growth;
 mod shortlist;
 
 use crate::filter::Verdict;
@@ -40,14 +39,12 @@ pub trait Judge {
     fn met(&mut self, candidate: &Candidate);
 }
 
-/// Who would go first now, into `best`, and those that show no memory, into `empty`. `now` is in
-/// ticks since boot.
+/// The process that would go first now, into `best`, and those that show no memory, into `empty`.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
     judge: &mut dyn Judge,
     memory: &Memory,
-    now: u64,
     best: &mut Option<Candidate>,
     empty: &mut Empty,
 ) -> io::Result<Cost> {
@@ -81,12 +78,11 @@ pub fn find(
             search.consider(proc, pid, Score::AtMost(most));
         })?;
     }
-    search.prefer_growing(proc, &list, now);
     Ok(Cost { seen, files: search.files })
 }
 
-/// Everyone with more than `limit` resident who may be ended, the largest first, and of those
-/// alike the lower number, marked by KiB; of them, those behind `last`. Ends early, with what
+/// All processes with more than `limit` resident that may be ended, the largest first, and of equals
+/// the higher number, marked by KiB; of them, those behind `last`. Ends early, with what
 /// was found, once `go_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
@@ -112,7 +108,7 @@ pub fn above(
         let Ok(pages) = proc.exact_resident_pages(stat) else { return };
         let rss = KiB::from_pages(pages, page);
         let comes =
-            last.map_or(true, |(least, last)| rss.0 < least || (rss.0 == least && pid > last));
+            last.map_or(true, |(least, last)| rss.0 < least || (rss.0 == least && pid < last));
         if is_above(pages) && comes && protection(proc, rules, judge, stat).is_none() {
             list.add(rss.0, pid);
         }
@@ -212,7 +208,7 @@ impl<'a> Search<'a> {
         // The most points and the most size that it can have, as far as is known.
         let mut most = if by_rss { MOST } else { rules.scale.points(score) };
         let most_bonus = self.most_bonus();
-        if !self.is_beaten_by(most + most_bonus, KiB(u64::MAX)) {
+        if !self.is_beaten_by(most + most_bonus, KiB(u64::MAX), YOUNGEST) {
             return Ok(());
         }
         // Where a name may raise it, its size alone settles nothing.
@@ -221,7 +217,7 @@ impl<'a> Search<'a> {
             let rss = KiB::from_pages(proc.resident_pages(pid)?, self.page);
             let points = if by_rss { points_of(rss) } else { most };
             // Kernel threads show nothing, but so does a leader whose threads hold a lot.
-            if rss > KiB::ZERO && !self.is_beaten_by(points, rss.plus(swap_used)) {
+            if rss > KiB::ZERO && !self.is_beaten_by(points, rss.plus(swap_used), YOUNGEST) {
                 return Ok(());
             }
         }
@@ -239,12 +235,12 @@ impl<'a> Search<'a> {
         }
         let raised = most + most_bonus;
         let mut size = rss.plus(swap_used);
-        if swap_used > KiB::ZERO && self.is_beaten_by(raised, size) {
+        if swap_used > KiB::ZERO && self.is_beaten_by(raised, size, stat.id) {
             self.files += 1;
             size = rss.plus(proc.status(stat)?.swap);
         }
         // Before the patterns are asked: some of what they look at costs more than a file.
-        if !self.is_beaten_by(raised, size) {
+        if !self.is_beaten_by(raised, size, stat.id) {
             return Ok(());
         }
         if let Some(cgroup) = rules.cgroup {
@@ -258,7 +254,7 @@ impl<'a> Search<'a> {
             verdict = self.judge.judge(proc, stat);
         }
         let bonus = rules.bonus_for(&verdict);
-        if verdict.spared.is_some() || !self.is_beaten_by(most + bonus, size) {
+        if verdict.spared.is_some() || !self.is_beaten_by(most + bonus, size, stat.id) {
             return Ok(());
         }
         if !is_known {
@@ -279,13 +275,13 @@ impl<'a> Search<'a> {
                 points -= i64::from(adj.max(0));
             }
         }
-        if !self.is_beaten_by(points, size)
+        if !self.is_beaten_by(points, size, stat.id)
             || !process::may_signal(pid)
             || (rules.ignore_root_user && proc.owner(pid)? == 0)
         {
             return Ok(());
         }
-        let standing = rules.standing(points, size);
+        let standing = rules.standing(points, size, stat.id);
         let candidate =
             self.best.insert(Candidate { stat: stat.clone(), score, standing, verdict });
         self.judge.met(candidate);
@@ -298,10 +294,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether the best so far is, by one with so many points and that size.
+    /// Whether a process with so many points and that size goes before the best so far.
     #[inline(never)]
-    fn is_beaten_by(&self, points: i64, size: KiB) -> bool {
-        let standing = self.rules.standing(points, size);
+    fn is_beaten_by(&self, points: i64, size: KiB, id: Identity) -> bool {
+        let standing = self.rules.standing(points, size, id);
         self.best.as_ref().map_or(true, |best| standing > best.standing)
     }
 
@@ -321,6 +317,9 @@ impl<'a> Search<'a> {
         })
     }
 }
+
+/// Stands for a process as long as its start was not read: younger than any.
+const YOUNGEST: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
 
 /// More than any process holds, and a bonus can be added.
 const MOST: i64 = i64::MAX / 2;

@@ -5,7 +5,8 @@ use crate::units::Pid;
 /// Everyone alike is a longer list than any; this covers those that stand out.
 pub const LEN: usize = 64;
 
-/// The highest marks met, in falling order; of those alike, the one met first.
+/// The highest marks met, in falling order; of equals, the one met last, which is as a rule the
+/// youngest.
 pub struct Shortlist {
     entries: [(u64, Pid); LEN],
     len: usize,
@@ -22,13 +23,13 @@ impl Shortlist {
         if self.len == LEN {
             let lowest = self.entries[LEN - 1].0;
             self.dropped = self.dropped.max(Some(lowest.min(mark)));
-            if mark <= lowest {
+            if mark < lowest {
                 return;
             }
             self.len -= 1;
         }
         let mut at = self.len;
-        while at > 0 && self.entries[at - 1].0 < mark {
+        while at > 0 && self.entries[at - 1].0 <= mark {
             self.entries[at] = self.entries[at - 1];
             at -= 1;
         }
@@ -60,6 +61,9 @@ mod tests {
         assert_eq!((list.entries()[0], list.dropped()), ((100, pid(2)), Some(1)));
         list.add(2, pid(3));
         assert_eq!(list.dropped(), Some(2));
+        assert_eq!(list.entries()[LEN - 1], (2, pid(3)));
+        list.add(1, pid(4));
+        assert_eq!(list.entries()[LEN - 1], (2, pid(3)));
         assert_eq!(list.entries().len(), LEN);
         assert!(list.entries().windows(2).all(|pair| pair[0].0 >= pair[1].0));
     }

@@ -15,8 +15,6 @@ use crate::victim::{Remembered, Scale, Standing};
 
 /// Numbers that no process of the machine has on which the test runs.
 const FIRST: i32 = 4_150_000;
-/// A moment at which all of them have been there for long, in ticks.
-const LATER: u64 = 1 << 40;
 /// Pages of 4 KiB in 100 MiB.
 const LARGE: u64 = 25_600;
 
@@ -71,8 +69,7 @@ struct Found {
 
 fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
     let (mut best, mut empty) = (None, Empty::new());
-    let Cost { seen, files } =
-        find(proc, rules, judge, memory, LATER, &mut best, &mut empty).unwrap();
+    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best, &mut empty).unwrap();
     let mut lingering = Remembered::default();
     let id = leaving(proc, rules, &empty, &lingering);
     id.into_iter().for_each(|id| lingering.add(id));
@@ -150,6 +147,7 @@ fn a_preferred_one_is_found_among_many_alike() {
 
 /// What a process shows, and what patterns say of its name.
 struct Shown {
+    id: Identity,
     score: i32,
     adj: i32,
     rss: KiB,
@@ -169,7 +167,8 @@ fn first_of_all<'a>(all: impl Iterator<Item = &'a Shown>, rules: &Rules<'_>) -> 
             Ranking::OomScore => rules.scale.points(shown.score) - raise,
             Ranking::Rss => points_of(shown.rss),
         };
-        rules.standing(points + rules.bonus_for(&shown.verdict), shown.rss.plus(shown.swap))
+        let points = points + rules.bonus_for(&shown.verdict);
+        rules.standing(points, shown.rss.plus(shown.swap), shown.id)
     };
     all.filter(|shown| !exempt(shown)).map(standing).max()
 }
@@ -205,7 +204,9 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
             world.fixture.write(&format!("{pid}/oom_score_adj"), format!("{adj}\n"));
             world.fixture.write(&format!("{pid}/status"), format!("VmSwap:\t{} kB\n", swap.0));
             let rss = KiB::from_pages(pages, machine::page());
-            let shown = Shown { score, adj, rss, swap, verdict: Verdict::default() };
+            // As the fixture has it.
+            let id = Identity { pid: Pid::new(pid.into()).unwrap(), start: pid as u64 * 10 };
+            let shown = Shown { id, score, adj, rss, swap, verdict: Verdict::default() };
             all.push((name, shown));
         }
         world.memory.swap_total = if has_swap { KiB(10_000) } else { KiB::ZERO };
@@ -252,11 +253,12 @@ fn one_that_stands_out_costs_one_file_a_process() {
 }
 
 #[test]
-fn where_all_are_alike_the_largest_of_all_goes_at_two_files_a_process() {
+fn where_all_score_alike_the_largest_of_all_goes_at_two_files_a_process() {
     for largest in [1, 150, 300] {
         let world = World::new();
+        // The first of the others is the largest of them.
         for number in 1..=300 {
-            world.add(number, 666, if number == largest { 200 } else { 100 });
+            world.add(number, 666, if number == largest { 800 } else { 700 - number as u64 });
         }
         assert_eq!(world.victim(), Some(largest));
         let found = world.find();
@@ -264,6 +266,22 @@ fn where_all_are_alike_the_largest_of_all_goes_at_two_files_a_process() {
         let limit = 2 * 300 + shortlist::LEN as u32 + 20;
         assert!(found.files <= limit, "{} files", found.files);
     }
+}
+
+#[test]
+fn of_equals_the_youngest_goes_at_one_more_file_each() {
+    let world = World::new();
+    (1..=300).for_each(|number| world.add(number, 666, 100));
+    let found = world.find();
+    assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 300);
+    let limit = 3 * 300 + shortlist::LEN as u32 + 20;
+    assert!(found.files <= limit, "{} files", found.files);
+    // Numbers have begun anew: the youngest has a low one.
+    let line = String::from_utf8(stat_line(FIRST + 7, b"x", b'S', 0, 1, 100)).unwrap();
+    let start = |pid: i32| format!(" {} ", pid * 10);
+    let later = line.replace(&start(FIRST + 7), &start(FIRST + 301));
+    world.fixture.write(&format!("{}/stat", FIRST + 7), later);
+    assert_eq!(world.victim(), Some(7));
 }
 
 #[test]
@@ -415,113 +433,6 @@ fn a_second_look_sees_another_process_under_the_same_number() {
     assert!(!again(&world));
 }
 
-/// A process of parent `parent` that was started `age` ticks before `LATER`.
-fn add_aged(world: &World, number: i32, score: i32, pages: u64, age: u64, parent: i32) {
-    world.add(number, score, pages);
-    let (pid, start) = (FIRST + number, LATER - age);
-    let zeros = "0 ".repeat(8);
-    let line = format!("{pid} (x) S {parent} 1 1 0 -1 0 {zeros}20 0 1 0 {start} 1 {pages} 1\n");
-    world.fixture.write(&format!("{pid}/stat"), line);
-}
-
-const SECOND: u64 = 100;
-const OLD: u64 = 1_000_000 * SECOND;
-
-#[test]
-fn of_those_nearly_alike_the_one_that_fills_memory_goes() {
-    // Age of the first one, and what the others are: size in parts of it, age.
-    for (first, others, expected) in [
-        (OLD, &[(96, OLD)][..], 1),
-        (OLD, &[(96, 20 * SECOND)], 2),
-        (OLD, &[(96, 25 * SECOND)], 1),
-        (OLD, &[(75, 2 * SECOND)], 2),
-        // Much smaller, whatever its pace.
-        (OLD, &[(74, 1)], 1),
-        // Its start weighs no more than a quarter of a second.
-        (21, &[(99, 1)], 1),
-        // As fast, or nearly.
-        (SECOND, &[(96, SECOND)], 1),
-        (2 * SECOND, &[(96, SECOND)], 2),
-        // The fastest; nobody who comes much later.
-        (OLD, &[(99, 9 * SECOND), (98, SECOND), (97, 3 * SECOND)], 3),
-        (OLD, &[(1, 1), (2, 1), (97, OLD), (1, 1), (99, SECOND)], 6),
-        (OLD, &[(1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (99, 1)], 1),
-    ] {
-        let world = World::new();
-        add_aged(&world, 1, 700, 100 * LARGE, first, 1);
-        for (number, &(size, age)) in (2..).zip(others) {
-            add_aged(&world, number, 700 - number, size * LARGE, age, 1);
-        }
-        assert_eq!(world.victim(), Some(expected), "{first} {others:?}");
-    }
-}
-
-#[test]
-fn who_may_not_be_ended_or_was_told_apart_does_not_go_for_growing() {
-    let scene = || {
-        let world = World::new();
-        add_aged(&world, 1, 700, 100 * LARGE, OLD, 1);
-        add_aged(&world, 2, 690, 96 * LARGE, SECOND, 1);
-        world
-    };
-    assert_eq!(scene().victim(), Some(2));
-    for adj in ["-1000\n", "1\n"] {
-        let world = scene();
-        world.fixture.write(&format!("{}/oom_score_adj", FIRST + 2), adj);
-        assert_eq!(world.victim(), Some(1), "{adj}");
-    }
-    for change in [
-        |settings: &mut Settings| settings.ignore_positive_adj = true,
-        |settings: &mut Settings| settings.sort_by_rss = true,
-    ] {
-        let mut world = scene();
-        change(&mut world.settings);
-        assert_eq!(world.victim(), Some(1));
-    }
-    let mut patterns = ByName(vec![(b"y", AVOIDED)]);
-    assert_eq!(scene().find_with(&mut patterns).best.unwrap().id().pid.number(), FIRST + 1);
-    // Who could not be ended before, is not within, or is small.
-    let world = scene();
-    world.with_rules(|proc, rules| {
-        let stat = proc.stat(Pid::new((FIRST + 2).into()).unwrap()).unwrap();
-        let mut left = Remembered::default();
-        left.add(stat.id);
-        let rules = &Rules { left: &left, ..Rules { family: family(proc, None), ..*rules } };
-        let best = found(proc, rules, &mut ByName(Vec::new()), &world.memory).best.unwrap();
-        assert_eq!(best.id().pid.number(), FIRST + 1);
-    });
-    with_cgroup(&scene(), &[1], &mut |proc, rules| {
-        let best = found(proc, rules, &mut ByName(Vec::new()), &scene().memory).best.unwrap();
-        assert_eq!(best.id().pid.number(), FIRST + 1);
-    });
-    let mut world = scene();
-    world.settings.min_rss = Some(KiB::from_mib(9_700));
-    assert_eq!(world.victim(), Some(1));
-    // What it shares may be what the first one takes.
-    let world = scene();
-    add_aged(&world, 1, 700, 100 * LARGE, SECOND, 1);
-    let status = |anon, shmem| {
-        format!("Uid:\t1000\t1000\t1000\t1000\nRssAnon:\t{anon} kB\nRssShmem:\t{shmem} kB\nVmSwap:\t0 kB\n")
-    };
-    world.fixture.write(&format!("{}/status", FIRST + 1), status(10, 400 * LARGE));
-    assert_eq!(world.victim(), Some(1));
-    // A fork of one that is as large.
-    let world = scene();
-    add_aged(&world, 2, 690, 96 * LARGE, SECOND, FIRST + 3);
-    add_aged(&world, 3, 0, 95 * LARGE, OLD, 1);
-    assert_eq!(world.victim(), Some(1));
-    // Started by another clock.
-    let world = scene();
-    add_aged(&world, 2, 690, 96 * LARGE, 0, 1);
-    assert_eq!(world.victim(), Some(2));
-    world.add(2, 690, 96 * LARGE);
-    let line = stat_line(FIRST + 2, b"x", b'S', 0, 1, 96 * LARGE);
-    let start = format!(" {} ", (FIRST + 2) * 10);
-    let later = String::from_utf8(line).unwrap().replace(&start, &format!(" {} ", LATER + 1));
-    world.fixture.write(&format!("{}/stat", FIRST + 2), later);
-    assert_eq!(world.victim(), Some(1));
-}
-
 #[test]
 fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
     const EXITING: u32 = 0x4;
@@ -639,7 +550,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     world.add(60, 900, 10 * LARGE);
     with_cgroup(&world, &[60], &mut |proc, rules| {
         let found = found(proc, rules, judge, &world.memory);
-        assert_eq!((found.best.is_some(), found.files), (true, 51 + 10));
+        assert_eq!((found.best.is_some(), found.files), (true, 51 + 2));
     });
 }
 
