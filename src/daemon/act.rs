@@ -137,21 +137,23 @@ impl Daemon {
         }
     }
 
-    /// Whether somebody leaves by itself and is waited for, before anybody is ended. Not while
-    /// memory still falls from what it was `before`: then there is no time to look for one.
+    /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
+    /// still falls from what it was `before`: then there is no time to look for one.
     #[inline(never)]
     fn awaits_a_departure(&mut self, before: &Memory) -> bool {
-        let Some(memory) = self.fresh_memory() else { return false };
+        let Some(memory) = self.fresh_memory().filter(|_| self.machine.may_await()) else {
+            return false;
+        };
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
-        let Court { proc, rules, empty, lingering, .. } = self.court();
-        let Some(id) = scan::leaving(proc, &rules, empty, lingering) else { return false };
-        let waits = self.machine.may_await(id, &memory, clock::now());
-        if waits && self.config.debug {
+        let Court { proc, rules, empty, .. } = self.court();
+        let Some(id) = scan::leaving(proc, &rules, empty) else { return false };
+        self.machine.await_exit(&memory, clock::now());
+        if self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
         }
-        waits
+        true
     }
 
     #[inline(never)]

@@ -4,6 +4,7 @@
 
 use super::hold::Court;
 use super::Daemon;
+use crate::kill::aftermath::Baseline;
 use crate::policy::Limits;
 use crate::procfs::meminfo::Memory;
 use crate::scan;
@@ -31,29 +32,11 @@ pub struct Ahead {
     cost: Duration,
 }
 
-/// Who would have gone first, when, and what was taken then.
+/// The process that would have gone first, when, and how memory was then.
 struct Foreseen {
     candidate: Candidate,
     at: Moment,
-    taken: Taken,
-}
-
-/// What tells how much is taken from one moment to the other.
-#[derive(Clone, Copy)]
-struct Taken {
-    available: KiB,
-    by_processes: KiB,
-}
-
-impl Taken {
-    fn of(memory: &Memory) -> Taken {
-        Taken { available: memory.available, by_processes: memory.taken_by_processes() }
-    }
-
-    fn since(self, before: Taken) -> KiB {
-        let fall = before.available.less(self.available);
-        fall.max(self.by_processes.less(before.by_processes))
-    }
+    memory: Baseline,
 }
 
 /// Whether one that came first, and has `grown` since, still does: if of what was `taken` it took
@@ -99,18 +82,18 @@ impl Daemon {
         }
         let mut best = None;
         let searched = self.find(&memory, &mut best);
-        let (end, taken) = (clock::now(), Taken::of(&memory));
+        let (end, memory) = (clock::now(), Baseline::of(&memory));
         self.ahead.cost = end.since(now);
         self.ahead.next = end.after(self.ahead.cost * ONE_IN);
         let found = best.filter(|_| searched.is_ok());
-        self.ahead.found = found.map(|candidate| Foreseen { candidate, at: now, taken });
+        self.ahead.found = found.map(|candidate| Foreseen { candidate, at: now, memory });
         true
     }
 
     /// That candidate as it is now, if it still comes first.
     #[inline(never)]
     pub(super) fn foreseen(&mut self, memory: &Memory) -> Option<Candidate> {
-        let Foreseen { mut candidate, at, taken } = self.ahead.found.take()?;
+        let Foreseen { mut candidate, at, memory: then } = self.ahead.found.take()?;
         if clock::now().since(at) > FRESH {
             return None;
         }
@@ -118,7 +101,7 @@ impl Daemon {
         let Court { proc, rules, mut judge, .. } = self.court();
         let is_there = scan::again(proc, &rules, &mut judge, memory, &mut candidate);
         let grown = candidate.standing.size.less(before);
-        let taken = Taken::of(memory).since(taken);
+        let taken = Baseline::of(memory).taken_since(then);
         (is_there && still_comes_first(grown, taken, memory.noise())).then_some(candidate)
     }
 }
@@ -126,17 +109,6 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn memory(available: u64, anon: u64, swap_free: u64) -> Memory {
-        Memory {
-            available: KiB(available),
-            anon: KiB(anon),
-            swap_total: KiB(1000),
-            swap_free: KiB(swap_free),
-            user: KiB(2560),
-            ..Memory::default()
-        }
-    }
 
     #[test]
     fn a_look_comes_in_time_for_a_search() {
@@ -147,15 +119,6 @@ mod tests {
         assert_eq!([100, 41, 40, 3].map(|millis| wait(&ahead, millis)), [60, 1, 40, 3]);
         ahead.next = Moment(8);
         assert_eq!(wait(&ahead, 100), 100);
-    }
-
-    #[test]
-    fn what_went_to_swap_was_taken_too() {
-        let taken = |before: Memory, now: Memory| Taken::of(&now).since(Taken::of(&before));
-        assert_eq!(taken(memory(500, 300, 1000), memory(400, 400, 1000)), KiB(100));
-        assert_eq!(taken(memory(500, 300, 1000), memory(480, 310, 800)), KiB(210));
-        assert_eq!(taken(memory(500, 300, 1000), memory(400, 300, 1000)), KiB(100));
-        assert_eq!(taken(memory(500, 300, 1000), memory(520, 280, 1000)), KiB(0));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
 use crate::units::{Identity, Moment, Pid};
-use crate::victim::{Candidate, Protection, Remembered, Rules};
+use crate::victim::{Candidate, Protection, Rules};
 use std::time::Duration;
 
 /// How long all command lines together that patterns ask for are waited for in one choice.
@@ -122,10 +122,8 @@ pub struct Court<'a> {
     pub config: &'a Config,
     pub rules: Rules<'a>,
     pub judge: PatternJudge<'a>,
-    /// Who showed no memory at the last search.
+    /// Processes that showed no memory at the last search.
     pub empty: &'a mut Empty,
-    /// Who was waited for in vain.
-    pub lingering: &'a Remembered,
 }
 
 impl Daemon {
@@ -139,8 +137,8 @@ impl Daemon {
         let commands = Timed { helper: &mut self.helper, left: CHOICE };
         let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
         let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
-        let (empty, lingering) = (&mut self.empty, self.machine.lingering());
-        Court { proc, meminfo, cgroup, config, rules, judge, empty, lingering }
+        let empty = &mut self.empty;
+        Court { proc, meminfo, cgroup, config, rules, judge, empty }
     }
 
     /// Memory as it is this moment, if it can be read.

@@ -336,9 +336,6 @@ impl Daemon {
 
     #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
-        if let Some(id) = self.machine.awaited() {
-            return !self.proc.is_running(id).unwrap_or(true);
-        }
         let hand = self.victim.as_mut().filter(|_| self.machine.in_flight());
         hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
     }
@@ -436,7 +433,10 @@ impl Daemon {
         let limits = Limits::of(&self.config, memory);
         let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
             Attention::Closest => Some(Duration::ZERO),
-            Attention::NowAndThen => Some(NOW_AND_THEN),
+            Attention::NowAndThen => {
+                let quiet = limits.quiet_for(memory, self.rate.at(now), self.psi.is_some());
+                Some(quiet.unwrap_or(NOW_AND_THEN).min(NOW_AND_THEN))
+            }
             Attention::ByHeadroom => {
                 let quiet = limits.quiet_for(memory, self.rate.at(now), self.psi.is_some());
                 quiet.map(|quiet| if falls { self.ahead.wait(quiet, now) } else { quiet })

@@ -1,27 +1,25 @@
-//! A victim in flight, as a state machine: what the next step is, given what memory and
-//! the victim look like.
+//! The kill in progress as a state machine: what the next step is, given what memory and the victim
+//! look like. The rows apply from top to bottom.
 //!
 //! | state | what is seen | next |
 //! |---|---|---|
-//! | watching | level SIGTERM, the cooldown over | choose, to ask |
-//! | watching | level SIGKILL | choose, to end |
-//! | watching | chosen, but somebody else leaves by itself | awaiting |
-//! | awaiting | memory recovered | watching |
-//! | awaiting | gone, nothing comes back, or others take memory | choose again |
-//! | in flight, asked | gone | settling |
-//! | in flight, asked | level SIGKILL, or the grace over and memory low | SIGKILL |
-//! | in flight, asked | the grace over, memory recovered | let off, watching |
-//! | in flight, ended | gone | settling |
-//! | in flight, ended | 2 s over, no memory coming back | stuck: left alone, watching |
-//! | settling | memory given back, or taken by others | watching |
-//! | settling | nothing given back | useless: pausing |
-//! | watching | memory low, and tmpfs took what was given back | useless: pausing |
-//! | pausing | the time over, or fresh memory taken | watching |
+//! | watching | memory low, and tmpfs took what the last kill gave back | useless: pausing |
+//! | watching | level SIGTERM, the cooldown over; level SIGKILL | choose |
+//! | watching | chosen, but another process exits by itself | settling, once an event |
+//! | asked | gone | settling |
+//! | asked | level SIGKILL, or the grace over and memory low | killed |
+//! | asked | the grace over, memory recovered | let off, watching |
+//! | killed | gone | settling |
+//! | killed | 2 s without memory coming back, or 10 s over | unkillable: watching |
+//! | settling | done (`aftermath`) | watching |
+//! | settling | useless (`aftermath`) | pausing |
+//! | pausing | memory taken anew, or a worse level than at its start | watching |
+//! | pausing | the time over, but files in tmpfs hold as much as before | pausing on |
+//! | pausing | the time over | watching |
 //!
 //! Pure: `daemon` does what a step says and reports back. `target` has the system calls.
 
-mod departure;
-pub mod settle;
+pub mod aftermath;
 pub mod target;
 
 use crate::config::Config;
@@ -31,14 +29,18 @@ use crate::procfs::status::Held;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
 use crate::victim::Remembered;
-use departure::{Departure, Hope};
-use settle::{Settling, Verdict};
+use aftermath::{Aftermath, Baseline, Change, Verdict};
 use std::time::Duration;
 
 /// A process in uninterruptible sleep can take this long to notice SIGKILL on a busy
-/// disk; one that takes longer will not go, and others must. While it gives memory back,
-/// it is going: that of a very large one takes longer.
+/// disk; one that takes longer will not go, and others must. As long as memory comes back it is
+/// going: that of a very large one takes longer.
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// By then other causes make memory come back.
+const STUCK_AT_LAST: Duration = Duration::from_secs(10);
+/// When the kernel chooses, nothing tells the end of its victim. Asked again meanwhile, it would
+/// end another process.
+const DELEGATED: Duration = Duration::from_millis(300);
 /// With `--grace 0`, when memory has recovered: by then SIGTERM has done what it will.
 pub const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 /// A candidate may appear (a process that was spared grows); looking costs a scan.
@@ -56,7 +58,7 @@ pub struct Look<'a> {
     pub now: Moment,
     pub memory: &'a Memory,
     pub limits: &'a Limits,
-    /// Nothing of the victim in flight is left alive, or of who is awaited.
+    /// Nothing of the victim in flight is left alive.
     pub victim_gone: bool,
 }
 
@@ -77,8 +79,7 @@ impl Look<'_> {
 pub enum Step {
     /// Nothing before the next look.
     Wait,
-    /// Find a victim for this signal, then call `signalled`, `alone`, `rehearsed` or
-    /// `may_await`.
+    /// Find a victim for this signal, then call `signalled`, `alone`, `rehearsed` or `await_exit`.
     Choose(Deadly),
     /// SIGKILL to the victim in flight.
     Escalate(Urgency),
@@ -107,22 +108,30 @@ pub enum Attention {
     ByHeadroom,
     /// Every change matters: is the memory coming back, or taken by others?
     Closest,
-    /// Nothing will be done soon, unless somebody takes memory anew.
+    /// Nothing will be done soon, unless memory is taken anew or the level gets worse.
     NowAndThen,
 }
 
 enum State {
     Watching,
-    /// The end of who leaves by itself.
-    Awaiting,
     InFlight(Flight),
-    Settling(Settling),
-    Pausing {
-        until: Moment,
-        taken_beyond: Option<KiB>,
-        /// What was available when the last kill was found to be useless.
-        useless_at: Option<KiB>,
-    },
+    Settling(Aftermath),
+    Pausing(Pause),
+}
+
+struct Pause {
+    until: Moment,
+    /// `None`: only time ends it.
+    since: Option<Since>,
+}
+
+/// How memory was at the start of a pause.
+struct Since {
+    /// With the least that processes have held since then.
+    baseline: Baseline,
+    level: Level,
+    /// What was available, if the pause follows a useless kill.
+    useless_at: Option<KiB>,
 }
 
 /// A process that was signalled, and when something must be done about it.
@@ -140,24 +149,23 @@ struct Flight {
     /// What ends this stage by time: the grace, or the wait for SIGKILL to work.
     deadline: Moment,
     signal: Deadly,
-    /// What was available when the deadline was set.
-    available: KiB,
-    settling: Settling,
+    /// When SIGKILL was sent.
+    killed: Moment,
+    aftermath: Aftermath,
 }
 
 pub struct Machine {
     state: State,
     grace: Option<Duration>,
     cooldown: Duration,
-    /// No SIGTERM before this.
+    /// No SIGTERM before this. Above the level, nothing is left of it.
     cool_at: Moment,
     alone: Backoff,
     useless: Backoff,
-    /// The last one that left by itself since memory got low.
-    departure: Option<Departure>,
-    lingering: Remembered,
+    /// A process that exits by itself was waited for since memory got low, or since the last kill.
+    has_awaited: bool,
     /// What the last victim gave back, and until when that may tell something.
-    last: Option<(Settling, Moment)>,
+    last: Option<(Aftermath, Moment)>,
     let_off: Remembered,
     left: Remembered,
 }
@@ -171,8 +179,7 @@ impl Machine {
             cool_at: Moment::default(),
             alone: ALONE,
             useless: USELESS,
-            departure: None,
-            lingering: Remembered::default(),
+            has_awaited: false,
             last: None,
             let_off: Remembered::default(),
             left: Remembered::default(),
@@ -189,39 +196,34 @@ impl Machine {
     #[inline(never)]
     pub fn step(&mut self, look: Look<'_>) -> Step {
         let level = look.level();
-        if level == Level::Fine {
-            self.departure = None;
+        if look.level_but_for_noise() == Level::Fine {
+            // The event is over.
+            (self.cool_at, self.has_awaited) = (Moment::default(), false);
         }
         match &mut self.state {
             State::Watching => {}
-            State::Awaiting => {
-                if !look.victim_gone && self.hopes(look.memory, look.now) {
-                    return Step::Wait;
-                }
-            }
             State::InFlight(flight) => {
-                flight.settling.watch_flight(look.memory);
+                let change = flight.aftermath.observe(look.memory);
                 if look.victim_gone {
                     let after = look.now.since(flight.first);
                     self.cool_at = look.now.after(self.cooldown);
-                    self.state = State::Settling(flight.settling.begin(look.now, look.memory));
+                    self.state = State::Settling(flight.aftermath.begin(look.now));
                     return Step::Ended { after };
+                }
+                if flight.signal == Deadly::Kill && change == Change::Risen {
+                    flight.wait_on(look.now);
                 }
                 let late = look.now >= flight.deadline;
                 return match (flight.signal, level) {
-                    (Deadly::Term, Level::Kill) => flight.escalate(look, Urgency::Level),
+                    (Deadly::Term, Level::Kill) => flight.escalate(look.now, Urgency::Level),
                     (Deadly::Term, Level::Term) if late && self.grace.is_some() => {
-                        flight.escalate(look, Urgency::Grace)
+                        flight.escalate(look.now, Urgency::Grace)
                     }
                     (Deadly::Term, Level::Fine) if late => {
                         let id = flight.id;
                         self.let_off.add(id);
                         self.state = State::Watching;
                         Step::LetOff { id }
-                    }
-                    (Deadly::Kill, _) if late && flight.gives_back(look) => {
-                        flight.kill(look);
-                        Step::Wait
                     }
                     (Deadly::Kill, _) if late => {
                         let id = flight.id;
@@ -231,28 +233,24 @@ impl Machine {
                     _ => Step::Wait,
                 };
             }
-            State::Settling(settling) => match settling.verdict(look) {
+            State::Settling(aftermath) => match aftermath.verdict(look) {
                 Verdict::Wait => return Step::Wait,
-                Verdict::Over => self.last = Some((*settling, look.now.after(FLOWS_ON))),
-                Verdict::Useless { gained, expected } => {
+                Verdict::Done if aftermath.expected() == KiB::ZERO => {}
+                Verdict::Done => self.last = Some((*aftermath, look.now.after(FLOWS_ON))),
+                Verdict::Useless { gained } => {
+                    let expected = aftermath.expected();
                     return self.useless(look, gained, expected, KiB::ZERO);
                 }
             },
-            State::Pausing { until, taken_beyond, useless_at } => {
-                // What processes take anew is where killing does reach.
-                let held = look.memory.held_by_processes();
-                let taken = taken_beyond.is_some_and(|beyond| held > beyond);
-                // What was given back meanwhile can be taken anew, too.
-                let beyond_now = fresh_beyond(look.memory);
-                *taken_beyond = taken_beyond.map(|beyond| beyond.min(beyond_now));
-                if look.now < *until && !taken {
-                    return Step::Wait;
-                }
-                let still = useless_at.is_some_and(|at| is_still_with_files(look.memory, at));
-                let is_low = look.level_but_for_noise() != Level::Fine;
-                if is_low && level != Level::Kill && still && !taken {
-                    *until = look.now.after(self.useless.next(look.now));
-                    return Step::Wait;
+            State::Pausing(pause) => {
+                if !pause.is_broken(look) {
+                    if look.now < pause.until {
+                        return Step::Wait;
+                    }
+                    if pause.is_needed(look) {
+                        pause.until = look.now.after(self.useless.next(look.now));
+                        return Step::Wait;
+                    }
                 }
             }
         }
@@ -275,18 +273,13 @@ impl Machine {
     fn useless(&mut self, look: Look<'_>, gained: KiB, expected: KiB, taken: KiB) -> Step {
         self.last = None;
         let pause = self.useless.next(look.now);
-        self.pause(look.now.after(pause), Some(look.memory));
-        if let State::Pausing { useless_at, .. } = &mut self.state {
-            *useless_at = Some(look.memory.available);
-        }
+        let since = Since {
+            baseline: Baseline::of(look.memory),
+            level: look.level_but_for_noise(),
+            useless_at: Some(look.memory.available),
+        };
+        self.state = State::Pausing(Pause { until: look.now.after(pause), since: Some(since) });
         Step::Useless { gained, expected, taken, pause }
-    }
-
-    /// With `memory`, fresh anonymous memory ends the pause.
-    fn pause(&mut self, until: Moment, memory: Option<&Memory>) {
-        let taken_beyond = memory.map(fresh_beyond);
-        self.departure = None;
-        self.state = State::Pausing { until, taken_beyond, useless_at: None };
     }
 
     /// `signal` was sent to the victim, which holds `held`.
@@ -309,62 +302,44 @@ impl Machine {
     /// One that was signalled for another reason is the victim of this event as well; its
     /// clock runs on. `memory` is as it was at that signal.
     pub fn adopt(&mut self, adopted: Adopted, memory: &Memory) {
-        (self.last, self.departure) = (None, None);
+        (self.last, self.has_awaited) = (None, false);
         let Adopted { id, signal, held, first, deadline } = adopted;
-        let (available, settling) = (memory.available, Settling::expect(held, memory));
-        self.state = State::InFlight(Flight { id, first, deadline, signal, available, settling });
+        let (killed, aftermath) = (first, Aftermath::of(held, memory));
+        self.state = State::InFlight(Flight { id, first, deadline, signal, killed, aftermath });
     }
 
-    /// True where nobody is to be signalled yet, since `id` leaves by itself, and its memory may be
-    /// what is missing.
-    pub fn may_await(&mut self, id: Identity, memory: &Memory, now: Moment) -> bool {
-        self.departure.get_or_insert(Departure::of(id, memory, now)).id = id;
-        let hopes = self.hopes(memory, now);
-        if hopes {
-            self.state = State::Awaiting;
-        }
-        hopes
+    /// Whether a process that exits by itself may be waited for.
+    pub fn may_await(&self) -> bool {
+        !self.has_awaited
     }
 
-    /// Whether the one that leaves is worth waiting for. One that takes too long is not so later
-    /// either.
-    fn hopes(&mut self, memory: &Memory, now: Moment) -> bool {
-        let Some(departure) = &mut self.departure else { return false };
-        let hope = departure.hope(memory, now);
-        if hope == Hope::Lost {
-            self.lingering.add(departure.id);
-        }
-        hope == Hope::Left
-    }
-
-    /// Those that were waited for in vain.
-    pub fn lingering(&self) -> &Remembered {
-        &self.lingering
-    }
-
-    /// Who is waited for without having been signalled.
-    pub fn awaited(&self) -> Option<Identity> {
-        let awaits = matches!(self.state, State::Awaiting);
-        self.departure.as_ref().filter(|_| awaits).map(|departure| departure.id)
+    /// A process exits by itself, and its memory may be what is missing: none is signalled as long
+    /// as memory comes back.
+    pub fn await_exit(&mut self, memory: &Memory, now: Moment) {
+        self.has_awaited = true;
+        self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
     }
 
     /// There was nobody to signal; returns how long the machine waits now.
     pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
         let wait = self.alone.next(now);
-        self.pause(now.after(wait), Some(memory));
+        // At a worse level there is nobody either.
+        let (baseline, level) = (Baseline::of(memory), Level::Kill);
+        let since = Some(Since { baseline, level, useless_at: None });
+        self.state = State::Pausing(Pause { until: now.after(wait), since });
         wait
     }
 
     /// A victim was named in a dry run.
     pub fn rehearsed(&mut self, now: Moment) {
-        self.pause(now.after(DRY), None);
+        self.state = State::Pausing(Pause { until: now.after(DRY), since: None });
     }
 
     /// The kernel was asked to choose: nobody in flight, but memory is expected.
     pub fn delegated(&mut self, expected: Held, memory: &Memory, now: Moment) {
         self.cool_at = now.after(self.cooldown);
-        let mut settling = Settling::expect(expected, memory);
-        self.state = State::Settling(settling.begin(now, memory));
+        let aftermath = Aftermath::of(expected, memory);
+        self.state = State::Settling(aftermath.begin(now.after(DELEGATED)));
     }
 
     /// The process in flight is protected by now, or may not be signalled.
@@ -403,10 +378,10 @@ impl Machine {
             // Something to do, and it was not done: a victim vanished, again and again.
             State::Watching if level != Level::Fine && now >= self.cool_at => Attention::Closest,
             State::Watching | State::InFlight(_) => Attention::ByHeadroom,
-            State::Settling(_) if level == Level::Fine => Attention::ByHeadroom,
-            State::Settling(_) | State::Awaiting => Attention::Closest,
-            State::Pausing { taken_beyond: Some(_), .. } => Attention::NowAndThen,
-            State::Pausing { taken_beyond: None, .. } => Attention::ByHeadroom,
+            State::Settling(_) => Attention::Closest,
+            State::Pausing(Pause { since: None, .. }) => Attention::ByHeadroom,
+            State::Pausing(_) if level == Level::Kill => Attention::Closest,
+            State::Pausing(_) => Attention::NowAndThen,
         }
     }
 
@@ -417,16 +392,16 @@ impl Machine {
     /// From which level on something can be done now.
     pub fn acts_at(&self, now: Moment) -> Option<Level> {
         match &self.state {
-            State::Watching | State::Awaiting if now >= self.cool_at => Some(Level::Term),
-            State::Watching | State::Awaiting => Some(Level::Kill),
+            State::Watching if now >= self.cool_at => Some(Level::Term),
+            State::Watching => Some(Level::Kill),
             State::InFlight(flight) if flight.signal == Deadly::Term => Some(Level::Kill),
-            State::InFlight(_) | State::Settling(_) | State::Pausing { .. } => None,
+            State::InFlight(_) | State::Settling(_) | State::Pausing(_) => None,
         }
     }
 
     /// Nothing will be done for a while, whatever memory is.
     pub fn is_pausing(&self) -> bool {
-        matches!(self.state, State::Pausing { .. })
+        matches!(self.state, State::Pausing(_))
     }
 
     /// Nothing is going on, and the machine has time for other things.
@@ -438,42 +413,52 @@ impl Machine {
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
         match &self.state {
             State::Watching => Some(self.cool_at).filter(|&at| at > now),
-            State::Awaiting => None,
             State::InFlight(flight) if flight.waits_for_memory(self.grace) => None,
             State::InFlight(flight) => Some(flight.deadline),
-            State::Settling(settling) => Some(settling.until()),
-            State::Pausing { until, .. } => Some(*until),
+            State::Settling(aftermath) => Some(aftermath.until()),
+            State::Pausing(pause) => Some(pause.until),
         }
     }
 }
 
-/// Files in tmpfs hold most of what is in use, and nobody takes the rest: there were `available`
-/// when that was seen first. Ending those who happen to run would not change it.
-fn is_still_with_files(memory: &Memory, available: KiB) -> bool {
-    let in_use = memory.total.less(memory.available);
-    memory.files.0 >= in_use.0 / 2 && memory.available.plus(memory.noise()) >= available
-}
+impl Pause {
+    /// Killing may help again: processes have taken memory anew, or more is at stake.
+    fn is_broken(&mut self, look: Look<'_>) -> bool {
+        let Some(since) = &mut self.since else { return false };
+        let now = Baseline::of(look.memory);
+        let (taken, returned) = (now.held_since(since.baseline), since.baseline.held_since(now));
+        // What came back meanwhile can be taken anew, too.
+        if returned > KiB::ZERO {
+            since.baseline = now;
+        }
+        // What starts and ends all the time on any machine is not that.
+        let most = look.memory.noise().max(look.memory.step());
+        taken > most || look.level() > since.level
+    }
 
-/// What processes hold beyond this has been taken anew.
-fn fresh_beyond(memory: &Memory) -> KiB {
-    memory.held_by_processes().plus(memory.noise())
+    /// After a useless kill files in tmpfs hold most of what is in use, and there is no less
+    /// available than then: ending others would not change it.
+    fn is_needed(&self, look: Look<'_>) -> bool {
+        let useless_at = self.since.as_ref().and_then(|since| since.useless_at);
+        let (memory, level) = (look.memory, look.level());
+        let in_use = memory.total.less(memory.available);
+        useless_at.is_some_and(|at| memory.available.plus(memory.noise()) >= at)
+            && memory.files.0 >= in_use.0 / 2
+            && level != Level::Kill
+            && look.level_but_for_noise() != Level::Fine
+    }
 }
 
 impl Flight {
-    fn escalate(&mut self, look: Look<'_>, urgency: Urgency) -> Step {
-        self.kill(look);
+    fn escalate(&mut self, now: Moment, urgency: Urgency) -> Step {
+        (self.signal, self.killed) = (Deadly::Kill, now);
+        self.wait_on(now);
         Step::Escalate(urgency)
     }
 
-    /// SIGKILL is sent, or given more time.
-    fn kill(&mut self, look: Look<'_>) {
-        self.signal = Deadly::Kill;
-        self.deadline = look.now.after(STUCK_AFTER);
-        self.available = look.memory.available;
-    }
-
-    fn gives_back(&self, look: Look<'_>) -> bool {
-        look.memory.available > self.available.plus(look.memory.noise())
+    /// SIGKILL was sent, or memory comes back.
+    fn wait_on(&mut self, now: Moment) {
+        self.deadline = now.after(STUCK_AFTER).min(self.killed.after(STUCK_AT_LAST));
     }
 
     /// Without a grace only memory decides about a process that was asked.

@@ -25,12 +25,17 @@ impl World {
         World { machine: Machine::new(&config), config, memory, now: Moment(1_000_000_000_000) }
     }
 
-    /// Nothing came back of what was ended, while tmpfs took 120 MiB: it pauses at 60 MiB.
     fn after_a_useless_kill() -> World {
-        let mut world = World::new();
+        World::new().useless()
+    }
+
+    /// What was ended gave back 100 MiB and tmpfs took 120: it pauses at 60 MiB.
+    fn useless(self) -> World {
+        let mut world = self;
         world.set(80, 500);
         world.kill(9, 100);
         world.set(60, 620);
+        world.settle(100);
         assert!(matches!(world.step(false), Step::Useless { .. }));
         world
     }
@@ -46,6 +51,14 @@ impl World {
         let limits = Limits::of(&self.config, &self.memory);
         let look = Look { now: self.now, memory: &self.memory, limits: &limits, victim_gone };
         self.machine.step(look)
+    }
+
+    /// Nothing is done before that many milliseconds are over.
+    fn settle(&mut self, millis: u64) {
+        assert_eq!(self.step(false), Step::Wait);
+        self.pass(millis - 1);
+        assert_eq!(self.step(false), Step::Wait);
+        self.pass(1);
     }
 
     fn pass(&mut self, millis: u64) {
@@ -147,45 +160,154 @@ fn without_grace_time_alone_kills_nobody() {
 }
 
 #[test]
-fn memory_that_comes_back_late_is_waited_for() {
+fn above_the_level_the_event_is_over_and_so_is_the_cooldown() {
     let mut world = World::new();
     world.set(80, 0);
     world.kill(9, 300);
-    for _ in 0..900 {
-        world.pass(10);
-        assert_eq!(world.step(false), Step::Wait);
-    }
-    world.set(380, 0);
+    world.set(110, 0);
     assert_eq!(world.step(false), Step::Wait);
     assert!(world.machine.is_idle());
-}
-
-#[test]
-fn credit_holds_at_the_level_of_sigkill_too() {
-    let mut world = World::new();
-    world.set(49, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-    world.signal(9, Deadly::Kill, 300);
     world.pass(10);
-    world.step(true);
-    world.pass(9_000);
-    assert_eq!(world.step(false), Step::Wait);
+    world.set(90, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
 }
 
 #[test]
-fn a_further_fall_overrides_the_credit() {
+fn a_little_above_the_level_it_is_not() {
+    let mut world = World::new();
+    world.set(80, 0);
+    world.kill(9, 40);
+    world.set(102, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(!world.machine.is_idle());
+    world.pass(200);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(world.machine.is_idle());
+    world.set(99, 0);
+    assert_eq!(world.step(false), Step::Wait, "the cooldown still holds");
+}
+
+#[test]
+fn what_is_taken_meanwhile_ends_the_wait() {
+    type Take = fn(&mut World);
+    let takes: [Take; 4] = [
+        |world| world.set(49, 0),
+        |world| world.memory.swap_free = KiB::from_mib(8),
+        |world| {
+            // 30 MiB of zram for 90 of swap.
+            world.memory.swap_free = KiB::ZERO;
+            world.memory.compressed = KiB::from_mib(30);
+        },
+        |world| world.memory.anon = KiB::from_mib(960),
+    ];
+    for (number, take) in takes.iter().enumerate() {
+        let mut world = World::new();
+        world.memory.swap_total = KiB::from_mib(1000);
+        world.memory.swap_free = KiB::from_mib(10);
+        world.set(50, 0);
+        assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+        world.signal(9, Deadly::Kill, 400);
+        world.pass(10);
+        world.step(true);
+        world.pass(1);
+        assert_eq!(world.step(false), Step::Wait);
+        take(&mut world);
+        assert_eq!(world.step(false), Step::Choose(Deadly::Kill), "{number}");
+    }
+}
+
+#[test]
+fn the_next_sigterm_waits_for_the_cooldown_and_sigkill_never_does() {
     let mut world = World::new();
     world.set(80, 0);
     world.kill(9, 300);
     world.pass(100);
     world.set(70, 0);
-    assert_eq!(world.step(false), Step::Wait, "the cooldown still holds");
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(899);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    world.kill(10, 300);
+    world.pass(100);
     world.set(50, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill), "SIGKILL never waits for it");
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
 }
 
 #[test]
-fn credit_counts_no_more_than_was_held() {
+fn while_memory_rises_it_is_waited_for_but_no_longer_than_a_second() {
+    let mut world = World::new();
+    world.set(20, 0);
+    world.step(false);
+    world.signal(9, Deadly::Kill, 150);
+    world.pass(10);
+    world.step(true);
+    for available in 21..70 {
+        world.pass(20);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Wait, "{available}");
+        assert!(!world.machine.is_idle());
+    }
+    // At the level of SIGTERM by now, and in the same event.
+    world.pass(20);
+    world.set(70, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn once_nothing_rises_memory_is_judged_as_it_is() {
+    for (available, quiet, signal) in [(40, 30, Deadly::Kill), (80, 100, Deadly::Term)] {
+        let mut world = World::new();
+        world.machine.cooldown = Duration::ZERO;
+        world.set(available - 20, 0);
+        world.step(false);
+        world.signal(9, Deadly::Kill, 60);
+        world.pass(10);
+        world.step(true);
+        // A third of it comes back.
+        world.set(available, 0);
+        world.settle(quiet);
+        assert_eq!(world.step(false), Step::Choose(signal));
+    }
+}
+
+#[test]
+fn what_comes_back_before_the_end_is_told_counts() {
+    let mut world = World::new();
+    world.machine.cooldown = Duration::ZERO;
+    world.set(50, 0);
+    world.step(false);
+    world.signal(9, Deadly::Kill, 60);
+    world.pass(5);
+    world.set(90, 0);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(5);
+    world.step(true);
+    world.settle(100);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn what_others_took_of_a_victim_while_it_ended_has_come_back() {
+    let mut world = World::new();
+    world.machine.cooldown = Duration::ZERO;
+    world.set(90, 0);
+    world.step(false);
+    world.signal(9, Deadly::Term, 100);
+    // They take 30 MiB, and 30 come back with its end.
+    for available in [80, 70, 60] {
+        world.pass(100);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    world.set(90, 0);
+    world.step(true);
+    world.settle(100);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+}
+
+#[test]
+fn a_victim_that_gave_all_back_was_not_useless_however_little_that_was() {
     let mut world = World::new();
     world.set(60, 0);
     world.kill(9, 20);
@@ -193,20 +315,6 @@ fn credit_counts_no_more_than_was_held() {
     world.pass(999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-}
-
-#[test]
-fn the_next_sigterm_waits_for_the_cooldown() {
-    let mut world = World::new();
-    world.set(80, 0);
-    world.kill(9, 300);
-    world.set(380, 0);
-    world.pass(20);
-    world.step(false);
-    world.set(90, 0);
-    assert_eq!(world.step(false), Step::Wait);
-    world.pass(980);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
 }
 
@@ -221,9 +329,7 @@ fn a_kill_that_gives_nothing_back_is_useless_and_pauses_double() {
         world.signal(pause as i64, Deadly::Term, 60);
         world.pass(10);
         assert!(matches!(world.step(true), Step::Ended { .. }));
-        world.pass(9_999);
-        assert_eq!(world.step(false), Step::Wait);
-        world.pass(1);
+        world.settle(30);
         let expected = KiB::from_mib(60);
         let pause = Duration::from_secs(pause);
         assert_eq!(
@@ -236,13 +342,20 @@ fn a_kill_that_gives_nothing_back_is_useless_and_pauses_double() {
 }
 
 #[test]
+fn a_quarter_is_enough_not_to_be_useless() {
+    for (gained, is_useless) in [(24, true), (25, false)] {
+        let mut world = World::new();
+        world.set(60, 0);
+        world.kill(9, 100);
+        world.set(60 + gained, 0);
+        world.settle(100);
+        assert_eq!(matches!(world.step(false), Step::Useless { .. }), is_useless, "{gained}");
+    }
+}
+
+#[test]
 fn what_tmpfs_takes_of_a_kill_makes_it_useless() {
-    let mut world = World::new();
-    world.memory.user = KiB::from_mib(1000);
-    world.set(80, 500);
-    world.kill(9, 100);
-    world.set(60, 620);
-    assert!(matches!(world.step(false), Step::Useless { .. }));
+    World::after_a_useless_kill();
 }
 
 #[test]
@@ -258,12 +371,43 @@ fn what_others_take_of_a_kill_does_not_make_it_useless() {
 }
 
 #[test]
-fn fresh_anonymous_memory_ends_a_pause() {
+fn memory_that_processes_take_anew_ends_a_pause_wherever_it_shows() {
+    type Take = fn(&mut World);
+    let takes: [(Take, bool); 4] = [
+        (|world| world.set(52, 620), true),
+        // Swapped out to a disk or to zram, and as much is taken anew.
+        (|world| world.memory.swap_free = KiB::from_mib(40), true),
+        // A little less than what starts and ends all the time.
+        (|world| world.set(57, 620), false),
+        (|world| world.set(52, 628), false),
+    ];
+    for (number, (take, ends)) in takes.iter().enumerate() {
+        let mut world = World::new();
+        world.memory.swap_total = KiB::from_mib(1000);
+        world.memory.swap_free = KiB::from_mib(48);
+        let mut world = world.useless();
+        world.pass(1_000);
+        assert_eq!(world.step(false), Step::Wait);
+        take(&mut world);
+        let expected = if *ends { Step::Choose(Deadly::Term) } else { Step::Wait };
+        assert_eq!(world.step(false), expected, "{number}");
+    }
+}
+
+#[test]
+fn a_worse_level_ends_a_pause_and_the_same_one_does_not() {
     let mut world = World::after_a_useless_kill();
     world.pass(1_000);
+    world.set(51, 629);
     assert_eq!(world.step(false), Step::Wait);
-    world.set(40, 620);
+    world.set(50, 630);
     assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    world.signal(10, Deadly::Kill, 60);
+    world.step(true);
+    world.settle(30);
+    assert!(matches!(world.step(false), Step::Useless { .. }));
+    world.set(10, 670);
+    assert_eq!(world.step(false), Step::Wait);
 }
 
 #[test]
@@ -298,7 +442,8 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
 
 #[test]
 fn the_end_of_one_that_had_a_file_in_tmpfs_open_is_useless() {
-    for at_last in [99, 102] {
+    // A little above the level, or at it.
+    for available in [102, 97] {
         let mut world = World::new();
         world.set(95, 600);
         assert_eq!(world.step(false), Step::Choose(Deadly::Term));
@@ -306,15 +451,9 @@ fn the_end_of_one_that_had_a_file_in_tmpfs_open_is_useless() {
         world.machine.signalled(id(9), Deadly::Term, held, &world.memory, world.now);
         world.pass(10);
         assert!(matches!(world.step(true), Step::Ended { .. }));
-        // A little above the level, and then at it again.
-        for (millis, available) in [(10, 102), (2_000, 99), (7_900, 99)] {
-            world.pass(millis);
-            world.set(available, 600);
-            assert_eq!(world.step(false), Step::Wait, "{available}");
-        }
-        world.pass(200);
-        world.set(at_last, 600);
-        assert!(matches!(world.step(false), Step::Useless { .. }), "{at_last}");
+        world.set(available, 600);
+        world.settle(100);
+        assert!(matches!(world.step(false), Step::Useless { .. }), "{available}");
     }
 }
 
@@ -342,18 +481,31 @@ fn the_doubling_starts_anew_after_some_quiet() {
 }
 
 #[test]
-fn one_that_gives_memory_back_is_not_stuck_yet() {
+fn a_victim_whose_memory_comes_back_is_waited_for_up_to_ten_seconds() {
     let mut world = World::new();
-    world.set(40, 0);
+    world.set(10, 0);
     world.step(false);
     world.signal(9, Deadly::Kill, 900);
-    for available in [45, 60, 90] {
-        world.pass(2_000);
+    for available in [11, 12, 13] {
+        world.pass(1_999);
         world.set(available, 0);
         assert_eq!(world.step(false), Step::Wait);
     }
-    world.pass(2_000);
+    world.pass(1_999);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
     assert_eq!(world.step(false), Step::Stuck { id: id(9) });
+    // The next one never stops giving memory back.
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    world.signal(8, Deadly::Kill, 900);
+    for available in 14..23 {
+        world.pass(1_000);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    world.pass(1_000);
+    world.set(23, 0);
+    assert_eq!(world.step(false), Step::Stuck { id: id(8) });
 }
 
 #[test]
@@ -381,102 +533,59 @@ fn a_dry_run_names_a_victim_once_a_second() {
     assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
 }
 
-impl World {
-    /// SIGTERM is due, and process 5 leaves by itself.
-    fn with_a_departure() -> World {
-        let mut world = World::new();
-        world.set(80, 0);
-        assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-        assert!(world.may_await(5));
-        assert_eq!(world.machine.awaited(), Some(id(5)));
-        world
-    }
-
-    fn may_await(&mut self, pid: i64) -> bool {
-        self.machine.may_await(id(pid), &self.memory, self.now)
-    }
-}
-
 #[test]
-fn who_leaves_by_itself_is_waited_for_while_memory_comes_back() {
-    let mut world = World::with_a_departure();
-    for available in [80, 84, 84, 88, 92] {
+fn a_process_that_exits_by_itself_is_waited_for_as_long_as_memory_rises() {
+    let mut world = World::new();
+    world.set(80, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert!(world.machine.may_await());
+    world.machine.await_exit(&world.memory, world.now);
+    for available in [84, 88, 92] {
+        world.pass(99);
         world.set(available, 0);
-        world.pass(60);
         assert_eq!(world.step(false), Step::Wait, "{available}");
     }
-    // Not available yet, but nobody has it any more.
-    world.memory.anon = KiB::from_mib(500);
-    world.pass(60);
-    assert_eq!(world.step(false), Step::Wait);
     world.pass(99);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    assert_eq!(world.machine.awaited(), None);
-}
-
-#[test]
-fn once_memory_is_back_nobody_is_waited_for() {
-    let mut world = World::with_a_departure();
+    // Once in an event, however many there are.
+    assert!(!world.machine.may_await());
     world.set(300, 0);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(world.machine.is_idle());
-    // Another event, another one's end.
-    world.pass(5000);
+    assert!(world.machine.may_await());
+}
+
+#[test]
+fn what_is_taken_meanwhile_ends_the_wait_for_one_that_exits() {
+    let mut world = World::new();
     world.set(80, 0);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    assert!(world.may_await(6));
-}
-
-#[test]
-fn whoever_takes_memory_meanwhile_is_not_waited_for() {
-    let mut world = World::with_a_departure();
-    world.set(77, 0);
-    assert_eq!(world.step(false), Step::Wait);
-    world.set(70, 0);
+    world.machine.await_exit(&world.memory, world.now);
+    world.set(79, 0);
     assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    assert!(!world.may_await(5));
-    world.set(40, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-}
-
-#[test]
-fn what_went_to_swap_did_not_come_back_and_no_wait_is_longer_than_a_second() {
-    let mut world = World::with_a_departure();
-    world.memory.swap_total = KiB::from_mib(1000);
-    for moved in 1..20 {
-        world.memory.anon = KiB::from_mib(920 - 10 * moved);
-        world.memory.swap_free = KiB::from_mib(1000 - 10 * moved);
-        world.pass(10);
-        let expected = if moved < 10 { Hope::Left } else { Hope::Lost };
-        let departure = world.machine.departure.as_mut().unwrap();
-        assert_eq!(departure.hope(&world.memory, world.now), expected, "{moved}");
-    }
-    let mut world = World::with_a_departure();
-    for given in 1..20 {
-        world.memory.anon = KiB::from_mib(920 - 10 * given);
-        world.pass(60);
-        let expected = if given < 17 { Step::Wait } else { Step::Choose(Deadly::Term) };
-        assert_eq!(world.step(false), expected, "{given}");
-    }
-    assert!(world.machine.lingering().contains(id(5)));
-}
-
-#[test]
-fn many_who_leave_have_no_more_time_than_one() {
-    let mut world = World::with_a_departure();
-    for pid in 6..10 {
-        world.pass(24);
-        assert_eq!(world.step(true), Step::Choose(Deadly::Term));
-        assert!(world.may_await(pid));
-    }
-    world.pass(24);
-    assert_eq!(world.step(true), Step::Choose(Deadly::Term));
-    assert!(!world.may_await(10));
+    assert!(!world.machine.may_await());
     // After a kill it begins anew.
     world.signal(20, Deadly::Term, 300);
-    assert!(world.may_await(11));
+    assert!(world.machine.may_await());
+}
+
+#[test]
+fn the_kernels_victim_has_a_moment_to_end() {
+    let mut world = World::new();
+    world.set(40, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    let held = Held { anon: KiB::from_mib(60), ..Held::default() };
+    world.machine.delegated(held, &world.memory, world.now);
+    for available in [38, 36, 34] {
+        world.pass(99);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    world.pass(3);
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(30, 0);
+    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
 }
 
 #[test]
@@ -526,11 +635,11 @@ fn files_that_grew_while_a_hog_did_are_not_to_blame() {
 
 #[test]
 fn shared_memory_that_a_process_takes_anew_ends_a_pause_and_files_do_not() {
-    for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(Deadly::Kill))] {
+    for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(Deadly::Term))] {
         let mut world = World::after_a_useless_kill();
         world.memory.shmem = KiB::from_mib(620);
         world.pass(1000);
-        world.memory.available = KiB::from_mib(40);
+        world.memory.available = KiB::from_mib(55);
         world.memory.shmem = KiB::from_mib(shmem);
         world.memory.files = KiB::from_mib(files);
         assert_eq!(world.step(false), step);

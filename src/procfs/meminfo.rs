@@ -70,7 +70,7 @@ impl Memory {
         self.anon.plus(self.shmem.less(self.files)).plus(self.overhead)
     }
 
-    /// The same with what was swapped out, which is not given back by that.
+    /// The same with what was swapped out.
     pub fn taken_by_processes(&self) -> KiB {
         self.held_by_processes().plus(self.swap_used())
     }
@@ -79,6 +79,12 @@ impl Memory {
     /// of user memory, 1 MiB of 256.
     pub fn noise(&self) -> KiB {
         KiB(self.user.0 / 256)
+    }
+
+    /// A smaller change than this from one look to the next may be chance: 1 MiB, or 1/1000 of user
+    /// memory where that is more.
+    pub fn step(&self) -> KiB {
+        KiB(self.user.0 / 1000).max(KiB::from_mib(1))
     }
 
     pub(super) fn count_user_memory(&mut self) {

@@ -16,7 +16,7 @@ use crate::procfs::Proc;
 use crate::sys::io;
 use crate::sys::{errno, machine, process};
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Candidate, Family, Protection, Ranking, Remembered, Rules};
+use crate::victim::{Candidate, Family, Protection, Ranking, Rules};
 pub use empty::Empty;
 pub use shortlist::Shortlist;
 
@@ -116,20 +116,14 @@ pub fn above(
     Ok(list)
 }
 
-/// One that leaves by itself, and whose memory may be on its way back: there is nothing of it to be
-/// seen any more while the kernel takes it (`exit_mm` in kernel/exit.c). None of the `lingering`
-/// ones. Costs a file of each of the `empty` ones.
-pub fn leaving(
-    proc: &mut Proc,
-    rules: &Rules<'_>,
-    empty: &Empty,
-    lingering: &Remembered,
-) -> Option<Identity> {
+/// A process that exits by itself, and whose memory may be on its way back: there is nothing of it
+/// to be seen any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
+/// of the `empty` ones.
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
     empty.pids().iter().find_map(|&pid| {
         let stat = &proc.stat_with_threads(pid).ok()?;
         let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
-        let is_new = leaves && !lingering.contains(stat.id);
-        let may_be = is_new && rules.protection(stat).is_none();
+        let may_be = leaves && rules.protection(stat).is_none();
         let is_within = may_be && rules.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat));
         is_within.then_some(stat.id)
     })

@@ -70,11 +70,7 @@ struct Found {
 fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
     let (mut best, mut empty) = (None, Empty::new());
     let Cost { seen, files } = find(proc, rules, judge, memory, &mut best, &mut empty).unwrap();
-    let mut lingering = Remembered::default();
-    let id = leaving(proc, rules, &empty, &lingering);
-    id.into_iter().for_each(|id| lingering.add(id));
-    assert_eq!(leaving(proc, rules, &empty, &lingering), None);
-    let leaving = id.map(|id| id.pid.number() - FIRST);
+    let leaving = leaving(proc, rules, &empty).map(|id| id.pid.number() - FIRST);
     Found { best, seen, files, leaving }
 }
 
