@@ -6,15 +6,13 @@
 use crate::bytes::Escaped;
 use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
+use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
-use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
-use crate::swarm::Swarm;
-use crate::sys::clock::{self, HZ};
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
@@ -353,11 +351,13 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Why only the victim is signalled although `-g` was given.
+/// Why a process group is not signalled as a whole.
 pub enum Alone {
     NoGroup,
     OwnGroup,
     Holds(Pid, Protection),
+    /// A process that does not belong to a fork bomb.
+    HoldsOther(Pid),
     Unknown,
 }
 
@@ -367,6 +367,9 @@ impl fmt::Display for Alone {
             Alone::NoGroup => "is out of sight",
             Alone::OwnGroup => "is the guard's own",
             Alone::Unknown => "could not be read",
+            Alone::HoldsOther(pid) => {
+                return write!(f, "holds process {pid}, which is none of them")
+            }
             Alone::Holds(pid, why) => return write!(f, "holds process {pid} ({})", why.text()),
         })
     }
@@ -471,35 +474,36 @@ pub fn nobody(helper: &mut Helper, wait: Duration) {
     );
 }
 
-/// A fork bomb; one process stands for all.
+/// A fork bomb, and why its group was not signalled as a whole.
 #[inline(never)]
-pub fn swarm(helper: &mut Helper, swarm: &Swarm, of: &Stat, dryrun: bool) {
-    let Swarm { kind, since, count, held } = swarm;
-    let seconds = clock::ticks().saturating_sub(*since).saturating_add(HZ - 1) / HZ;
+pub fn bomb(helper: &mut Helper, bomb: &Bomb, alone: Option<&Alone>, dryrun: bool) {
+    let Bomb { kind, count, held, largest } = bomb;
     say!(
         helper,
         Warning,
-        "fork bomb: {count} processes \"{}\" of uid {} in session {}, all started within {seconds} s, \
-         hold {} MiB: {} them together",
-        Escaped(of.comm.as_bytes()),
+        "fork bomb: {count} processes \"{}\" of uid {} in process group {} hold {} MiB: {} SIGKILL to {}",
+        Escaped(largest.comm.as_bytes()),
         kind.user,
-        kind.session,
+        kind.group,
         held.mib(),
-        if dryrun { "would stop and kill" } else { "stopping and killing" }
+        if dryrun { "would send" } else { "sending" },
+        Whole(alone)
     );
 }
 
-#[inline(never)]
-pub fn swarm_ended(helper: &mut Helper, ended: u32, left: u32, after: Duration) {
-    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
-    say!(helper, Notice, "fork bomb: {ended} processes ended after {seconds}.{millis:03} seconds");
-    if left > 0 {
-        say!(helper, Warning, "fork bomb: {left} processes have not ended yet");
+struct Whole<'a>(Option<&'a Alone>);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("the group"),
+            Some(why) => write!(f, "each of them, because the group {why}"),
+        }
     }
 }
 
 #[inline(never)]
-pub fn swarm_spared(helper: &mut Helper, recovered: bool) {
-    let why = if recovered { "memory has recovered" } else { "it is no fork bomb after all" };
-    say!(helper, Notice, "processes that were stopped go on: {why}");
+pub fn bomb_ended(helper: &mut Helper, count: u32, after: Duration) {
+    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
+    say!(helper, Notice, "fork bomb: {count} processes ended after {seconds}.{millis:03} seconds");
 }

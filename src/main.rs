@@ -38,7 +38,7 @@ mod victim;
 
 mod scan;
 
-mod swarm;
+mod forkbomb;
 
 mod kill;
 

@@ -134,7 +134,7 @@ impl Candidate {
 
 /// Thousandths of memory that `--prefer` adds and `--avoid` takes: what earlyoom's users know
 /// as 300 points, before Linux 5.9 made 450 of it.
-pub const BONUS: i64 = 300;
+const BONUS: i64 = 300;
 
 /// The rules of one choice.
 pub struct Rules<'a> {
@@ -262,11 +262,6 @@ impl Family {
         // Helpers that were replaced end some time later. Of init everyone may be a child.
         let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
         stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
-    }
-
-    /// As far as its number tells.
-    pub fn includes(&self, pid: Pid) -> bool {
-        pid == Pid::INIT || pid == self.own || self.helper == Some(pid) || self.has_ancestor(pid)
     }
 
     fn has_ancestor(&self, pid: Pid) -> bool {

@@ -1,6 +1,6 @@
 //! What low memory asks for: choosing a victim, ending it, and what follows.
 
-use super::hold::{Court, Miss, HOOK};
+use super::hold::{Court, InHand, Miss, HOOK};
 use super::limit::Flight;
 use super::Daemon;
 use crate::event::Event;
@@ -34,11 +34,10 @@ impl Daemon {
                 Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
-            // The one in flight may have been chosen before the bomb could be told.
-            Step::Escalate(_) if self.end_swarm(memory) => {
-                self.victim = None;
-                // Where nobody was ended after all, nobody is waited for either.
-                if self.machine.in_flight() {
+            // The victim may have been chosen before the bomb could be told.
+            Step::Escalate(_) if self.end_bomb(memory) => {
+                if !self.victim.as_ref().is_some_and(|hand| hand.bomb.is_some()) {
+                    self.victim = None;
                     self.machine.spare();
                 }
             }
@@ -47,9 +46,12 @@ impl Daemon {
                 // What stalled for its sake is not to be laid at the next one's door.
                 self.meminfo.forget_stalls();
                 if let Some(hand) = self.victim.take() {
-                    let target = &hand.target;
-                    log::exited(&mut self.helper, target.id.pid, target.group, after);
-                    self.ended(&hand.event);
+                    let InHand { target, bomb, event, .. } = &hand;
+                    match bomb {
+                        Some(ending) => log::bomb_ended(&mut self.helper, ending.count, after),
+                        None => log::exited(&mut self.helper, target.id.pid, target.group, after),
+                    }
+                    self.ended(event);
                 }
             }
             Step::LetOff { id } => {
@@ -65,13 +67,12 @@ impl Daemon {
             Step::Stuck { id } => {
                 log::stuck(&mut self.helper, id.pid);
                 if let Some(hand) = self.victim.take() {
+                    hand.bomb.iter().for_each(|ending| self.bombs.leave(ending));
                     self.notify(Word::Stuck, &hand.event);
                 }
             }
             Step::Useless { gained, expected, taken, pause } => {
                 log::useless(&mut self.helper, memory, [gained, expected, taken], pause);
-                // Of a bomb of which it was one.
-                self.end_swarm(memory);
             }
         }
     }
@@ -92,18 +93,16 @@ impl Daemon {
     #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
-            // Before the search, which reads a file of everyone while a bomb goes on.
-            let mut swarm = self.suspect_swarm(memory);
-            if self.end_suspect(&mut swarm, None, memory) {
+            // Before the search, which reads a file of each process while a bomb goes on.
+            if self.end_bomb(memory) {
                 return;
             }
-            let mut best = if swarm.is_none() { self.foreseen(memory) } else { None };
+            let mut best = self.foreseen(memory);
             if best.is_none() {
                 if let Err(error) = self.find(memory, &mut best) {
                     return self.wait_in_vain("list /proc", error, memory);
                 }
-                // Of a bomb always one or the other leaves.
-                if swarm.is_none() && self.awaits_a_departure(memory) {
+                if self.awaits_a_departure(memory) {
                     return;
                 }
             }
@@ -119,9 +118,6 @@ impl Daemon {
                 log::nobody(&mut self.helper, wait);
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
-            if self.end_suspect(&mut swarm, Some(candidate), memory) {
-                return;
-            }
             let pid = candidate.id().pid;
             let (why, again) = match self.end(candidate, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,

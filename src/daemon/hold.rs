@@ -1,6 +1,7 @@
 //! A process in hand, for whatever reason: judged by the patterns, taken hold of with its
 //! group, signalled, and spoken of.
 
+use super::forkbomb::Ending;
 use super::Daemon;
 use crate::config::Config;
 use crate::event::Event;
@@ -22,6 +23,7 @@ use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
 use crate::units::{Identity, Moment, Pid};
 use crate::victim::{Candidate, Protection, Rules};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// How long all command lines together that patterns ask for are waited for in one choice.
@@ -49,10 +51,21 @@ pub struct InHand {
     pub target: Target,
     pub event: Event,
     /// Hooks run for it.
-    with_hooks: bool,
+    pub with_hooks: bool,
+    /// It stands for all members of a fork bomb.
+    pub bomb: Option<Ending>,
 }
 
 impl InHand {
+    /// What tells its end.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.target.pidfd().filter(|_| self.bomb.is_none())
+    }
+
+    pub fn needs_looking(&self) -> bool {
+        self.bomb.is_some() || self.target.needs_looking()
+    }
+
     /// Is this process, or of the group that goes with it.
     pub fn includes(&self, id: Identity, pgid: i32) -> bool {
         let in_group = self.target.group.is_some_and(|leader| leader.number() == pgid);
@@ -171,7 +184,7 @@ impl Daemon {
                 self.wait_for_hook(hook_until, hurry);
             }
         }
-        Some(InHand { target, event, with_hooks })
+        Some(InHand { target, event, with_hooks, bomb: None })
     }
 
     /// In a dry run they are rare.

@@ -3,15 +3,15 @@
 //!
 //! Here is the loop; `start` prepares it, `act` does what low memory asks for, and `ahead` searches
 //! for it in time; `limit` does what the limit for each process asks for. All do it by `hold`.
-//! `swarm` ends fork bombs, and `errands` do what SIGHUP and SIGUSR1 ask for.
+//! `forkbomb` ends fork bombs, and `errands` do what SIGHUP and SIGUSR1 ask for.
 
 mod act;
 mod ahead;
 mod errands;
+mod forkbomb;
 mod hold;
 mod limit;
 mod start;
-mod swarm;
 
 use crate::config::Config;
 use crate::filter::Filter;
@@ -36,6 +36,7 @@ use crate::units::{KiB, Moment, Percent};
 use crate::victim::Scale;
 use ahead::Ahead;
 use errands::Asked;
+use forkbomb::Bombs;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
 use start::psi_trigger;
@@ -86,6 +87,7 @@ pub struct Daemon {
     machine: Machine,
     empty: Empty,
     victim: Option<InHand>,
+    bombs: Bombs,
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
     offenders: Offenders,
@@ -337,7 +339,11 @@ impl Daemon {
     #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
         let hand = self.victim.as_mut().filter(|_| self.machine.in_flight());
-        hand.map_or(true, |hand| hand.target.is_gone(&mut self.proc))
+        match hand {
+            Some(InHand { bomb: Some(_), .. }) => self.bomb_is_gone(),
+            Some(hand) => hand.target.is_gone(&mut self.proc),
+            None => true,
+        }
     }
 
     #[inline(never)]
@@ -367,6 +373,7 @@ impl Daemon {
         let calm = policy::level(&self.config, &memory) == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.calm();
+            self.bombs.forget();
         }
         self.run_errands(calm || self.machine.is_pausing());
         if calm && self.helper.needs_reviving(now) {
@@ -402,7 +409,7 @@ impl Daemon {
         let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
         let seeing = self.victim.as_ref().filter(|_| self.memory.is_some());
-        if let Some(pidfd) = seeing.and_then(|hand| hand.target.pidfd()) {
+        if let Some(pidfd) = seeing.and_then(InHand::pidfd) {
             waiter.add(pidfd, Wish::Readable);
         }
         if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
@@ -457,7 +464,7 @@ impl Daemon {
             next = next.min(*at);
         }
         next = next.max(closest);
-        let follows = self.victim.as_ref().is_some_and(|hand| hand.target.needs_looking());
+        let follows = self.victim.as_ref().is_some_and(InHand::needs_looking);
         if follows || self.offenders.needs_looking() {
             next = next.min(now.after(FOLLOW));
         }

@@ -3,6 +3,7 @@
 
 use super::ahead::Ahead;
 use super::errands::{duty, Asked};
+use super::forkbomb::Bombs;
 use super::hold::Court;
 use super::limit::Offenders;
 use super::Daemon;
@@ -135,6 +136,7 @@ impl Daemon {
             helper,
             filter,
             victim: None,
+            bombs: Bombs::default(),
             next_dry_hooks: Moment::default(),
             empty: Empty::new(),
             ahead: Ahead::new(),

@@ -5,7 +5,7 @@ use crate::sys::clock;
 use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
-use crate::sys::process::{self, Deadly, Order};
+use crate::sys::process::{self, Deadly};
 use crate::units::{Identity, Moment, Pid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -66,14 +66,9 @@ impl Target {
         }
     }
 
-    /// To itself, whatever its group.
-    pub fn signal_one(&self, proc: &mut Proc, order: impl Into<Order>) -> io::Result<()> {
-        self.order(proc, order.into())
-    }
-
-    fn order(&self, proc: &mut Proc, order: Order) -> io::Result<()> {
+    fn signal_one(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
         if let Some(pidfd) = &self.pidfd {
-            match process::pidfd_send(pidfd.as_fd(), order) {
+            match process::pidfd_send(pidfd.as_fd(), signal) {
                 // A filter may know pidfd_open and not this call.
                 Err(error) if errno::is_missing_call(error) => {}
                 result => return result,
@@ -83,7 +78,7 @@ impl Target {
         if !proc.is_running(self.id)? {
             return Err(errno::gone());
         }
-        process::send(self.id.pid, order)
+        process::send(self.id.pid, signal)
     }
 
     /// Its own end is known by now, if not that of its group.

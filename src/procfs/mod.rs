@@ -14,7 +14,7 @@ pub mod status;
 mod tmpfs;
 mod walk;
 
-use crate::bytes::{self, Buf};
+use crate::bytes::Buf;
 use crate::sys::c_path;
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access, Owner};
@@ -67,13 +67,6 @@ impl Proc {
     /// One read of a whole small file that belongs to no process.
     pub fn read_file(&mut self, path: &[u8]) -> io::Result<&[u8]> {
         self.read(Path::from_bytes(path))
-    }
-
-    /// The number that a process was given last (`loadavg`, proc(5)): the next ones get those
-    /// above it, and behind the highest the lowest that are free.
-    pub fn last_pid(&mut self) -> io::Result<Pid> {
-        let last = bytes::fields(self.read_file(b"loadavg")?).nth(4);
-        last.and_then(bytes::parse_i64).and_then(Pid::new).ok_or_else(gone)
     }
 
     /// The effective user id of a process: the owner of its directory, which, other than

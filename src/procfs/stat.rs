@@ -18,8 +18,6 @@ pub struct Stat {
     pub ppid: i32,
     /// Field 5; 0 if it lies outside the PID namespace.
     pub pgid: i32,
-    /// Field 6; 0 if it lies outside the PID namespace.
-    pub session: i32,
     /// Field 9: `PF_KTHREAD` and others (include/linux/sched.h).
     pub flags: u64,
     /// Field 20, this thread included.
@@ -68,7 +66,7 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     let (mut number, mut field) = ([0; 25], 4);
     while field < number.len() {
         let text = rest.next()?;
-        if matches!(field, 4 | 5 | 6 | 9 | 20 | 22 | 24) {
+        if matches!(field, 4 | 5 | 9 | 20 | 22 | 24) {
             number[field] = bytes::parse_i64(text)?;
         }
         field += 1;
@@ -83,7 +81,6 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
         state,
         ppid: number[4] as i32,
         pgid: number[5] as i32,
-        session: number[6] as i32,
         flags: amount(9),
         threads: amount(20),
         rss_pages: amount(24),
@@ -102,7 +99,7 @@ mod tests {
         let stat = parse(line).unwrap();
         assert_eq!(stat.id, Identity { pid: Pid::new(1689).unwrap(), start: 11843 });
         assert_eq!((stat.comm.as_bytes(), stat.state), (&b"cat"[..], b'R'));
-        assert_eq!((stat.ppid, stat.pgid, stat.session), (1685, 1685, 1063));
+        assert_eq!((stat.ppid, stat.pgid), (1685, 1685));
         assert_eq!((stat.threads, stat.rss_pages), (1, 424));
         assert!(!stat.is_kernel_thread() && !stat.is_ended());
     }

@@ -9,7 +9,6 @@ use super::signal;
 use crate::units::Pid;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two signals that end a process. (Numbers in `libc` differ by architecture; these
 /// two happen not to.)
@@ -32,22 +31,6 @@ impl Deadly {
             Deadly::Term => "SIGTERM",
             Deadly::Kill => "SIGKILL",
         }
-    }
-}
-
-/// A signal as the kernel numbers it here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Order(libc::c_int);
-
-impl Order {
-    /// What nobody can ignore, and what undoes it.
-    pub const STOP: Order = Order(libc::SIGSTOP);
-    pub const GO_ON: Order = Order(libc::SIGCONT);
-}
-
-impl From<Deadly> for Order {
-    fn from(signal: Deadly) -> Order {
-        Order(signal.number())
     }
 }
 
@@ -138,7 +121,6 @@ fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     if pid.is_none() {
         // A parent that ignores it must not hide the ends of the child's own children.
         signal::treat(libc::SIGCHLD, libc::SIG_DFL);
-        go_in_turn();
         close_all_but(kept);
     }
     Ok(pid)
@@ -287,7 +269,6 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     // child does not return from here.
     unsafe {
         libc::setpgid(0, 0);
-        go_in_turn();
         libc::setpriority(libc::PRIO_PROCESS, 0, inherited.niceness.max(0));
         if let Ok(file) = fd::open(super::c_path(b"/proc/self/oom_score_adj\0"), Access::Write) {
             let _ = fd::write(file.as_fd(), adj.as_bytes());
@@ -346,9 +327,9 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Linux 5.1; pidfd_send_signal(2).
-pub fn pidfd_send(pidfd: BorrowedFd<'_>, order: Order) -> io::Result<()> {
+pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: Deadly) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
-    let (fd, signal) = (pidfd.as_raw_fd(), order.0);
+    let (fd, signal) = (pidfd.as_raw_fd(), signal.number());
     // SAFETY: a null siginfo means the same as kill(2).
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }).map(drop)
 }
@@ -364,26 +345,17 @@ pub fn release_memory(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::syscall(SYS_PROCESS_MRELEASE, pidfd.as_raw_fd(), 0) }).map(drop)
 }
 
-pub fn send(pid: Pid, order: impl Into<Order>) -> io::Result<()> {
-    let Order(signal) = order.into();
+pub fn send(pid: Pid, signal: Deadly) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, so one process only is meant.
-    check(unsafe { libc::kill(pid.number(), signal) }.into()).map(drop)
+    check(unsafe { libc::kill(pid.number(), signal.number()) }.into()).map(drop)
 }
 
-/// The session of a process, 0 for one out of sight. `None` where nobody has that number, where
-/// a thread has it that is no process, and where this one may not signal it. Opens no file: of
-/// those under `/proc`, each costs the kernel memory when it is opened for the first time.
-#[inline(never)]
-pub fn session_of(pid: Pid) -> Option<i32> {
-    let number = pid.number();
+/// The group of a process, 0 for one out of sight. `None` if there is none with that number. Opens no
+/// file: of those under `/proc`, each costs the kernel memory when it is opened for the first time.
+pub fn group_of(pid: Pid) -> Option<i32> {
     // SAFETY: takes no pointer.
-    let session = unsafe { libc::getsid(number) };
-    // Signal 0 checks and sends nothing; it reaches who is first of the threads that are named by
-    // the first number (`do_send_specific` in kernel/signal.c).
-    // SAFETY: takes no pointer.
-    let is_process =
-        session >= 0 && unsafe { libc::syscall(libc::SYS_tgkill, number, number, 0) } == 0;
-    is_process.then_some(session)
+    let group = unsafe { libc::getpgid(pid.number()) };
+    (group >= 0).then_some(group)
 }
 
 /// To every process of the group `leader`; succeeds if one at least could be signalled.
@@ -398,49 +370,6 @@ pub fn may_signal(pid: Pid) -> bool {
     // SAFETY: signal 0 checks and sends nothing.
     let checked = check(unsafe { libc::kill(pid.number(), 0) }.into());
     !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
-}
-
-/// Niceness of who comes behind all others, and of most.
-pub const LAST: libc::c_int = 19;
-pub const IN_TURN: libc::c_int = 0;
-
-/// Of the first thread of a process; where the kernel shares processors out among sessions or
-/// cgroups, it counts among those of its own. Nothing changes where that is refused.
-pub fn renice(pid: Pid, niceness: libc::c_int) {
-    // SAFETY: takes no pointer; `Pid` is above 0, so this process is not meant.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.number() as libc::id_t, niceness) };
-}
-
-/// This process runs before all ordinary ones.
-static IS_FIRST: AtomicBool = AtomicBool::new(false);
-
-/// Lets this process, if it is an ordinary one, run before all such (sched(7)), until it goes
-/// `in_turn` again. Children that it has meanwhile go in turn. Nothing changes where that is
-/// refused.
-pub fn go_first() {
-    // Above it are only other real-time processes, which lose nothing.
-    const LEAST: libc::c_int = 1;
-    // SAFETY: takes no pointer; 0 means this process.
-    let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) });
-    let is_ordinary = policy.is_ok_and(|policy| policy as libc::c_int == libc::SCHED_OTHER);
-    if is_ordinary && schedule(libc::SCHED_FIFO, LEAST).is_ok() {
-        IS_FIRST.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Undoes that. Its niceness was kept.
-pub fn go_in_turn() {
-    if IS_FIRST.swap(false, Ordering::Relaxed) {
-        // What may be raised may always be lowered.
-        let _ = schedule(libc::SCHED_OTHER, 0);
-    }
-}
-
-fn schedule(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
-    // The kernel's `struct sched_param` is this one number; musl's own call does nothing.
-    let at = &priority as *const libc::c_int;
-    // SAFETY: `at` points to a `sched_param` that lives for the call; 0 means this process.
-    check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, at) }).map(drop)
 }
 
 /// Sets the niceness of this process, -20 to 19.

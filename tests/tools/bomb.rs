@@ -1,7 +1,7 @@
 //! A fork bomb that cannot hurt the machine, for the integration tests: it counts itself, and ends by itself.
 //!
 //! ```text
-//! bomb FILE [--style STYLE] [--total N] [--alive N] [--size SIZE] [--life MILLISECONDS] [--ignore-term] [--odd]
+//! bomb FILE [--style STYLE] [--total N] [--alive N] [--size SIZE] [--life MILLISECONDS] [--ignore-term] [--odd] [--new-group]
 //! ```
 //!
 //! | option | what it does |
@@ -10,12 +10,14 @@
 //! | `--style fork` | each forks on and on |
 //! | `--style exec` | the same, and each child becomes the program anew |
 //! | `--style chain` | each forks two and exits, as `:(){ :\|:& };:` does |
+//! | `--style shared` | the first fills the memory, and its children only share it |
 //! | `--style jobs` | the first has as many children as may be alive, each of which lives for `--life`, as a build has |
 //! | `--total N` | so many in all, at most 4000; 200 unless told otherwise |
 //! | `--alive N` | so many at a time, at most 400; 200 unless told otherwise |
 //! | `--size SIZE` | anonymous memory that each child fills: KiB |
 //! | `--ignore-term` | ignores SIGTERM |
 //! | `--odd` | one of them has the name `odd`, and no children |
+//! | `--new-group` | begins a process group, as a shell with job control does for it |
 //!
 //! Each ends after 90 seconds, whatever happens. Exit status: 1 something was refused, 2 wrong usage.
 
@@ -45,6 +47,7 @@ enum Style {
     Fork,
     Exec,
     Chain,
+    Shared,
     Jobs,
 }
 
@@ -57,6 +60,7 @@ struct Bomb {
     life_ms: u32,
     ignore_term: bool,
     odd: bool,
+    new_group: bool,
     /// Became this program anew.
     again: bool,
 }
@@ -72,8 +76,12 @@ fn main() {
         // SAFETY: takes no pointer but the one that stands for "ignore".
         unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
     }
+    if bomb.new_group && !bomb.again {
+        // SAFETY: takes no pointer.
+        unsafe { libc::setpgid(0, 0) };
+    }
     let counts = counts(&bomb.file, !bomb.again);
-    if bomb.again {
+    if bomb.again || bomb.style == Style::Shared {
         bomb.live(counts);
     }
     bomb.go_on(counts)
@@ -127,6 +135,9 @@ impl Bomb {
             unsafe { libc::prctl(libc::PR_SET_NAME, c"odd".as_ptr()) };
             sleep_ms(1000 * SECONDS);
         }
+        if self.style == Style::Shared {
+            sleep_ms(1000 * SECONDS);
+        }
         if self.style == Style::Exec {
             let arguments: Vec<CString> = env::args_os()
                 .map(|text| CString::new(text.as_bytes()).expect("no NUL"))
@@ -168,6 +179,7 @@ fn parse(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Bomb> {
         life_ms: 200,
         ignore_term: false,
         odd: false,
+        new_group: false,
         again: false,
     };
     while let Some(option) = args.next() {
@@ -179,12 +191,14 @@ fn parse(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Bomb> {
             "--life" => bomb.life_ms = number()?,
             "--ignore-term" => bomb.ignore_term = true,
             "--odd" => bomb.odd = true,
+            "--new-group" => bomb.new_group = true,
             "--again" => bomb.again = true,
             "--style" => {
                 bomb.style = match args.next()?.to_str()? {
                     "fork" => Style::Fork,
                     "exec" => Style::Exec,
                     "chain" => Style::Chain,
+                    "shared" => Style::Shared,
                     "jobs" => Style::Jobs,
                     _ => return None,
                 }

@@ -1,0 +1,507 @@
+//! Fork bombs: when a process group counts as one candidate. Never signals.
+//!
+//! One process of a bomb holds next to nothing, and others come faster than they could be ended one
+//! by one. While that goes on, each file that is opened under `/proc` costs the kernel memory: groups
+//! are counted without any, and of most members only `stat` is read.
+
+use crate::filter::Spared;
+use crate::policy::{Level, Limits};
+use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::{Comm, Stat};
+use crate::procfs::Proc;
+use crate::scan::{self, Judge};
+use crate::sys::clock::HZ;
+use crate::sys::io;
+use crate::units::{Identity, KiB, Pid};
+use crate::victim::{Protection, Rules};
+
+/// Fewer can be ended one by one.
+const LEAST: u32 = 32;
+/// A build has a compiler or two running on each.
+const LEAST_FOR_EACH_PROCESSOR: u32 = 4;
+/// In ticks: longer than it takes to fill memory, or swap on an SD card.
+const OLD: u64 = 60 * HZ;
+/// What has come to rest for so long is no bomb.
+const RECENT: u64 = 10 * HZ;
+/// Groups whose numbers leave the same remainder are counted together at first.
+const PLACES: usize = 512;
+/// So many members are read in full, and then one of so many.
+const READ: u32 = 32;
+/// Programs of large groups to tell apart. As a rule there is one.
+const KINDS: usize = 8;
+
+/// How many members a bomb has at least.
+pub fn least(processors: u32) -> u32 {
+    processors.saturating_mul(LEAST_FOR_EACH_PROCESSOR).max(LEAST)
+}
+
+/// What the members of a bomb have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kind {
+    pub group: i32,
+    /// Effective.
+    pub user: u32,
+    /// Stands for the path of the executable.
+    program: u64,
+    /// No member was started before, in ticks since boot.
+    since: u64,
+}
+
+impl Kind {
+    /// `None` for a process whose program cannot be told.
+    fn of(proc: &mut Proc, stat: &Stat, since: u64) -> Option<Kind> {
+        let program = proc.program_mark(stat).ok()?;
+        Some(Kind { group: stat.pgid, user: proc.owner(stat.id.pid).ok()?, program, since })
+    }
+
+    fn may_include(&self, stat: &Stat) -> bool {
+        stat.pgid == self.group && stat.id.start >= self.since
+    }
+
+    /// Whether a process is a member.
+    pub fn includes(&self, proc: &mut Proc, stat: &Stat) -> bool {
+        self.may_include(stat) && Kind::of(proc, stat, self.since) == Some(*self)
+    }
+}
+
+/// A process group that counts as one candidate.
+pub struct Bomb {
+    pub kind: Kind,
+    pub count: u32,
+    /// Shared memory counts once.
+    pub held: KiB,
+    pub largest: Stat,
+}
+
+/// The members of one kind, as they are met.
+struct Tally {
+    kind: Kind,
+    name: Comm,
+    count: u32,
+    recent: u32,
+    /// Members of which all was read, and what is theirs alone.
+    read: u32,
+    sum: KiB,
+    largest: (KiB, Identity),
+}
+
+impl Tally {
+    /// As far as `stat` tells.
+    fn seems_to_include(&self, stat: &Stat) -> bool {
+        self.kind.may_include(stat) && self.name.as_bytes() == stat.comm.as_bytes()
+    }
+
+    /// Those that were read stand for all.
+    fn held(&self) -> KiB {
+        self.sum.scaled(KiB(self.count.into()), KiB(self.read.into()))
+    }
+
+    fn count(&mut self, stat: &Stat, recent: u64) {
+        self.count += 1;
+        self.recent += u32::from(stat.id.start >= recent);
+    }
+
+    fn is_bomb(&self, least: u32) -> bool {
+        self.count >= least && self.recent * 2 >= self.count
+    }
+}
+
+/// Tells the group of a process without a file (`group_of` in sys/process.rs).
+pub type Groups<'a> = &'a dyn Fn(Pid) -> Option<i32>;
+
+/// The bomb that goes before all other candidates, if there is one. It has at least so many members;
+/// `now` is in ticks since boot.
+#[inline(never)]
+pub fn find(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    groups: Groups<'_>,
+    (memory, limits): (&Memory, &Limits),
+    (least, now): (u32, u64),
+) -> io::Result<Option<Bomb>> {
+    let Some(tally) = largest_crowd(proc, rules, judge, groups, (least, now))? else {
+        return Ok(None);
+    };
+    let others = Others::of(proc, rules, judge, &tally)?;
+    let held = tally.held().min(others.rest(memory));
+    let (own, id) = tally.largest;
+    // Memory that is above the level by less than it moves by itself is at that level.
+    let then = memory.available.plus(own).less(memory.noise());
+    let one_will_do = limits.level(then, memory) == Level::Fine;
+    if held <= others.largest || one_will_do {
+        return Ok(None);
+    }
+    let largest = proc.stat(id.pid).ok().filter(|stat| stat.id == id);
+    let (kind, count) = (tally.kind, tally.count);
+    Ok(largest.map(|largest| Bomb { kind, count, held, largest }))
+}
+
+/// Of all that are enough, young and recent enough, the kind whose members hold most.
+#[inline(never)]
+fn largest_crowd(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    groups: Groups<'_>,
+    (least, now): (u32, u64),
+) -> io::Result<Option<Tally>> {
+    let place_of = |pid| groups(pid).map(|group| group as usize % PLACES);
+    let mut crowds = [0u16; PLACES];
+    proc.for_each(|_, pid| {
+        if let Some(place) = place_of(pid) {
+            crowds[place] = crowds[place].saturating_add(1);
+        }
+    })?;
+    let is_enough = |pid| place_of(pid).is_some_and(|place| u32::from(crowds[place]) >= least);
+    if crowds.iter().all(|&count| u32::from(count) < least) {
+        return Ok(None);
+    }
+    const NONE: Option<Tally> = None;
+    let mut tallies = [NONE; KINDS];
+    let (since, recent) = (now.saturating_sub(OLD), now.saturating_sub(RECENT));
+    proc.for_each(|proc, pid| {
+        let Some(Ok(stat)) = is_enough(pid).then(|| proc.stat(pid)) else { return };
+        if !lives(&stat) || stat.id.start < since {
+            return;
+        }
+        let known = tallies.iter_mut().flatten().find(|tally| tally.seems_to_include(&stat));
+        match known {
+            Some(tally) if tally.count >= READ && tally.count % READ != 0 => {
+                tally.count(&stat, recent)
+            }
+            _ => {
+                let place = read_in_full(proc, rules, judge, &stat, since, &mut tallies);
+                place.into_iter().for_each(|tally| tally.count(&stat, recent));
+            }
+        }
+    })?;
+    Ok(tallies.into_iter().flatten().filter(|tally| tally.is_bomb(least)).max_by_key(Tally::held))
+}
+
+/// The tally of a process that may be ended, with what that holds.
+fn read_in_full<'a>(
+    proc: &mut Proc,
+    rules: &Rules<'_>,
+    judge: &mut dyn Judge,
+    stat: &Stat,
+    since: u64,
+    tallies: &'a mut [Option<Tally>],
+) -> Option<&'a mut Tally> {
+    // No process is ended yet: what takes too long to be told counts.
+    match scan::protection(proc, rules, judge, stat) {
+        None | Some(Protection::Spared(Spared::Ignored(None))) => {}
+        Some(_) => return None,
+    }
+    let kind = Kind::of(proc, stat, since)?;
+    let own = proc.status(stat).ok()?.held().own();
+    let is_it =
+        |place: &&mut Option<Tally>| place.as_ref().map_or(true, |tally| tally.kind == kind);
+    let name = stat.comm.clone();
+    let largest = (KiB::ZERO, stat.id);
+    let new = || Tally { kind, name, count: 0, recent: 0, read: 0, sum: KiB::ZERO, largest };
+    let tally = tallies.iter_mut().find(is_it)?.get_or_insert_with(new);
+    tally.read += 1;
+    tally.sum = tally.sum.plus(own);
+    if own >= tally.largest.0 {
+        tally.largest = (own, stat.id);
+    }
+    Some(tally)
+}
+
+/// Not when it is on its way out with all its threads.
+pub fn lives(stat: &Stat) -> bool {
+    let leaves = stat.is_leaving() && stat.threads <= 1;
+    !stat.is_gone() && !stat.is_kernel_thread() && !leaves
+}
+
+/// What all processes but the members hold.
+struct Others {
+    /// RSS and swap of the largest that may be ended, and what is its own of that.
+    largest: KiB,
+    own: KiB,
+    /// Their own of all.
+    all: KiB,
+}
+
+impl Others {
+    #[inline(never)]
+    fn of(
+        proc: &mut Proc,
+        rules: &Rules<'_>,
+        judge: &mut dyn Judge,
+        bomb: &Tally,
+    ) -> io::Result<Others> {
+        let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
+        proc.for_each(|proc, pid| {
+            let Ok(stat) = &proc.stat_with_threads(pid) else { return };
+            if stat.is_gone() || stat.is_kernel_thread() || bomb.seems_to_include(stat) {
+                return;
+            }
+            let Ok(status) = proc.status(stat) else { return };
+            if rules.cgroup.is_some_and(|cgroup| !cgroup.holds(proc, stat)) {
+                return;
+            }
+            let (own, size) = (status.held().own(), status.rss.plus(status.swap));
+            others.all = others.all.plus(own);
+            if size > others.largest && scan::protection(proc, rules, judge, stat).is_none() {
+                (others.largest, others.own) = (size, own);
+            }
+        })?;
+        Ok(others)
+    }
+
+    /// What is left of all memory that no file backs for the members, each page of it counted once.
+    fn rest(&self, memory: &Memory) -> KiB {
+        // Some containers do not tell.
+        if memory.anon == KiB::ZERO {
+            return KiB(u64::MAX);
+        }
+        let held = memory.anon.plus(memory.swap_used());
+        // More than there is: they share much of it among themselves.
+        held.less(if self.all <= held { self.all } else { self.own })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::filter::Verdict;
+    use crate::options::Settings;
+    use crate::procfs::fixture::Fixture;
+    use crate::victim::{Candidate, Family, Remembered, Scale};
+
+    /// Numbers that no process of the machine has on which the test runs.
+    const FIRST: i32 = 4_150_000;
+    const GROUP: i32 = 4_140_000;
+    /// Ticks since boot.
+    const NOW: u64 = 1_000_000;
+    /// KiB that each process holds unless a test says otherwise.
+    const EACH: u64 = 1000;
+
+    struct World {
+        fixture: Fixture,
+        memory: Memory,
+        /// The group of each process, from `FIRST` on.
+        groups: Vec<i32>,
+        /// Protected by a pattern.
+        spared: Vec<i32>,
+        least: u32,
+    }
+
+    /// Processes that are alike.
+    #[derive(Clone, Copy)]
+    struct Crowd {
+        count: i32,
+        group: i32,
+        name: &'static str,
+        age: u64,
+        state: char,
+        anon: u64,
+        swap: u64,
+    }
+
+    const BOMB: Crowd =
+        Crowd { count: 40, group: GROUP, name: "bomb", age: 500, state: 'S', anon: EACH, swap: 0 };
+
+    impl World {
+        /// 10 MiB below the level, with room for 100 MiB of all these.
+        fn new() -> World {
+            let fixture = Fixture::new();
+            fixture.write("meminfo", "");
+            let mib = KiB::from_mib;
+            let memory = Memory {
+                total: mib(1000),
+                user: mib(1000),
+                available: mib(90),
+                anon: mib(100),
+                ..Memory::default()
+            };
+            World { fixture, memory, groups: Vec::new(), spared: Vec::new(), least: 32 }
+        }
+
+        fn with(all: &[Crowd]) -> World {
+            let mut world = World::new();
+            all.iter().for_each(|some| world.add(*some));
+            world
+        }
+
+        fn add(&mut self, some: Crowd) {
+            let Crowd { count, group, name, age, state, anon, swap } = some;
+            for _ in 0..count {
+                let pid = FIRST + self.groups.len() as i32;
+                self.groups.push(group);
+                let (start, zeros) = (NOW - age, "0 ".repeat(8));
+                let stat = format!(
+                    "{pid} ({name}) {state} 1 {group} 1 0 -1 0 {zeros}20 0 1 0 {start} 1 9 1\n"
+                );
+                let status =
+                    format!("VmRSS:\t{anon} kB\nRssAnon:\t{anon} kB\nVmSwap:\t{swap} kB\n");
+                self.fixture.process(pid, b"x", 700, 9);
+                self.fixture.write(&format!("{pid}/stat"), stat);
+                self.fixture.write(&format!("{pid}/status"), status);
+                self.fixture.link(&format!("{pid}/exe"), &format!("/bin/{name}"));
+            }
+        }
+
+        fn find(&self) -> Option<Bomb> {
+            let config = Config::resolve(Settings::default(), false).unwrap();
+            let (left, total) = (Remembered::default(), self.memory.total);
+            let family = Family::trace(Pid::INIT, None, &mut |_| None);
+            let rules = Rules::new(&config, total, Scale::Shifted, family, &left);
+            let limits = Limits::of(&config, &self.memory);
+            let groups = |pid: Pid| self.groups.get((pid.number() - FIRST) as usize).copied();
+            let (judge, seen) = (&mut Spares(&self.spared), (&self.memory, &limits));
+            let proc = &mut self.fixture.open();
+            find(proc, &rules, judge, &groups, seen, (self.least, NOW)).unwrap()
+        }
+
+        /// How many there are, and what they hold in KiB.
+        fn bomb(&self) -> Option<(u32, u64)> {
+            self.find().map(|bomb| (bomb.count, bomb.held.0))
+        }
+    }
+
+    struct Spares<'a>(&'a [i32]);
+
+    impl Judge for Spares<'_> {
+        fn is_idle(&self) -> bool {
+            false
+        }
+
+        fn may_prefer(&self) -> bool {
+            false
+        }
+
+        fn judge(&mut self, _: &mut Proc, stat: &Stat) -> Verdict {
+            let number = stat.id.pid.number() - FIRST;
+            let spared = self.0.contains(&number).then_some(Spared::Ignored(Some(0)));
+            Verdict { spared, ..Verdict::default() }
+        }
+
+        fn met(&mut self, _: &Candidate) {}
+    }
+
+    #[test]
+    fn a_group_of_many_young_ones_is_one_candidate() {
+        let bomb = World::with(&[BOMB]).find().unwrap();
+        assert_eq!((bomb.count, bomb.held), (40, KiB(40 * EACH)));
+        assert_eq!((bomb.kind.group, bomb.kind.since), (GROUP, NOW - OLD));
+        assert!(bomb.largest.id.pid.number() >= FIRST);
+        let few = |count| World::with(&[Crowd { count, ..BOMB }]).bomb().is_some();
+        assert_eq!([31, 32].map(few), [false, true]);
+        assert_eq!([1, 8, 9, 64].map(least), [32, 32, 36, 256]);
+        // What is on its way out, or has ended, is none of them.
+        let dead = Crowd { count: 40, state: 'Z', ..BOMB };
+        assert_eq!(World::with(&[Crowd { count: 31, ..BOMB }, dead]).bomb(), None);
+    }
+
+    #[test]
+    fn half_of_them_must_be_recent_and_none_counts_that_is_old() {
+        let with = |recent, older, age| {
+            World::with(&[
+                Crowd { count: recent, age: RECENT, ..BOMB },
+                Crowd { count: older, age, ..BOMB },
+            ])
+            .bomb()
+        };
+        assert_eq!(with(20, 20, OLD), Some((40, 40 * EACH)));
+        assert_eq!(with(20, 21, OLD), None);
+        // Older ones may be in its group.
+        assert_eq!(with(40, 5, OLD + 1), Some((40, 40 * EACH)));
+        assert_eq!(with(31, 5, OLD + 1), None);
+        assert_eq!(with(0, 40, RECENT + 1), None);
+    }
+
+    #[test]
+    fn each_group_and_each_program_counts_by_itself() {
+        let of = |group, name| Crowd { count: 31, group, name, ..BOMB };
+        assert_eq!(World::with(&[of(GROUP, "a"), of(GROUP, "b")]).bomb(), None);
+        // Counted together at first.
+        let alike = GROUP + PLACES as i32;
+        assert_eq!(World::with(&[of(GROUP, "a"), of(alike, "a")]).bomb(), None);
+        assert!(World::with(&[of(GROUP, "a"), of(alike, "a"), BOMB]).bomb().is_some());
+        // The one that holds most.
+        let larger = Crowd { group: GROUP + 1, anon: 2 * EACH, ..BOMB };
+        let found = World::with(&[BOMB, larger]).find();
+        assert_eq!(found.map(|bomb| bomb.kind.group), Some(GROUP + 1));
+        // Groups out of sight, and init's, may be everybody's, and a bomb's among them.
+        assert!(World::with(&[Crowd { group: 0, ..BOMB }]).bomb().is_some());
+    }
+
+    #[test]
+    fn protected_ones_do_not_count() {
+        let mut world = World::with(&[BOMB]);
+        world.spared = (0..8).collect();
+        assert_eq!(world.bomb(), Some((32, 32 * EACH)));
+        world.spared = (0..9).collect();
+        assert_eq!(world.bomb(), None);
+    }
+
+    #[test]
+    fn of_many_only_some_are_read_in_full() {
+        let world = World::with(&[Crowd { count: 200, anon: 200, ..BOMB }]);
+        assert_eq!(world.bomb(), Some((200, 200 * 200)));
+        // Read in full, all of these would not count.
+        (0..100).for_each(|number| world.fixture.remove(&format!("{}/exe", FIRST + number)));
+        assert!(world.bomb().is_some_and(|(count, _)| count > 100));
+    }
+
+    #[test]
+    fn it_must_hold_more_than_any_other_candidate() {
+        let other = |anon, swap| {
+            let hog =
+                Crowd { count: 1, group: GROUP + 1, name: "hog", age: 50, anon, swap, ..BOMB };
+            let mut world = World::with(&[BOMB, hog]);
+            (world.memory.swap_total, world.memory.swap_free) = (KiB::from_mib(50), KiB::ZERO);
+            world
+        };
+        assert!(other(40 * EACH - 1, 0).bomb().is_some());
+        assert!(other(40 * EACH, 0).bomb().is_none());
+        assert!(other(20 * EACH, 20 * EACH).bomb().is_none());
+        // One that may not be ended is no candidate.
+        let mut protected = other(40 * EACH, 0);
+        protected.spared = vec![40];
+        assert!(protected.bomb().is_some());
+        // In its own group as well.
+        let hog = Crowd { count: 1, name: "hog", anon: 41 * EACH, ..BOMB };
+        assert!(World::with(&[BOMB, hog]).bomb().is_none());
+    }
+
+    #[test]
+    fn what_they_share_counts_once() {
+        // Each shows 40 MiB, which are the same.
+        let workers = Crowd { anon: 40 << 10, ..BOMB };
+        let hog = Crowd { count: 1, group: GROUP + 1, name: "hog", anon: 60 << 10, ..BOMB };
+        let mut world = World::with(&[workers, hog]);
+        world.memory.available = KiB::from_mib(20);
+        assert_eq!(world.bomb(), None);
+        // A hog of 30 MiB beside others that hold as much together.
+        let with_others = |count| {
+            let hog = Crowd { count, group: GROUP + 1, name: "hog", anon: 30 << 10, ..BOMB };
+            let mut world = World::with(&[workers, hog]);
+            // The end of one would not do, with all that it shows.
+            world.memory.available = KiB::from_mib(20);
+            world
+        };
+        assert_eq!(with_others(1).bomb(), Some((40, 70 << 10)));
+        assert_eq!(with_others(2).bomb(), Some((40, 40 << 10)));
+        assert_eq!(with_others(3).bomb(), None);
+        // These share as well: together they show more than there is.
+        assert_eq!(with_others(4).bomb(), Some((40, 70 << 10)));
+        // Some containers do not tell what there is.
+        (world.memory.anon, world.memory.available) = (KiB::ZERO, KiB::ZERO);
+        assert_eq!(world.bomb(), Some((40, 40 * (40 << 10))));
+    }
+
+    #[test]
+    fn the_end_of_the_largest_alone_must_not_do() {
+        let with = |anon| {
+            let large = Crowd { count: 1, anon, ..BOMB };
+            World::with(&[BOMB, large]).bomb().is_some()
+        };
+        // From 90 MiB to more than 100 and noise.
+        assert_eq!([14_240, 14_241].map(with), [true, false]);
+    }
+}
