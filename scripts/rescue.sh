@@ -23,8 +23,8 @@ set -u
 # scenario, MiB of memory, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for the kernel's
 # command line. 2 s instead of 1 where memory goes to and comes from the card. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
-# What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; work, it comes to
-# a good end and nobody is killed.
+# What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and
+# is ended each time; work, it comes to a good end and nobody is killed.
 table() {
     cat <<'EOT'
 fast-fill         256 1000 30 gone -
@@ -33,8 +33,9 @@ zram-leak         256 1000 60 gone -
 slow-swap         256 2000 60 gone -
 cache-thrash      256 2000 60 gone -
 fork-bomb         256 1000 10 gone -
+fork-bomb-script  256 1000 10 gone -
 memfd             256 1000 30 gone -
-respawn           256 1000 40 gone -
+respawn           256  500 40 each -
 tmpfs-live        256 1000 50 once -
 tmpfs-dead        256 1000 50 once -
 small-400         256 1000 30 gone -
@@ -199,11 +200,12 @@ faults() {
             [ "$oom" -eq 0 ] || echo "the kernel killed $oom times"
             [ "$guard" != no ] || echo "the guard is dead"
             case $asked in
-            gone | rest | work) [ "$lost" -eq 0 ] || echo "$lost innocents are gone" ;;
+            gone | rest | each | work) [ "$lost" -eq 0 ] || echo "$lost innocents are gone" ;;
             esac
             case $asked in
             gone) [ "$gone" != never ] || echo "it was not gone after $seconds s" ;;
             once) [ "$victims" -le 1 ] || echo "$victims were killed" ;;
+            each) [ "$victims" -gt 3 ] || echo "only $victims were killed" ;;
             work)
                 [ "$victims" -eq 0 ] || echo "$victims were killed"
                 [ "$status" = 0 ] || echo "the work ended with status $status"

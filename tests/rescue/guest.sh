@@ -173,13 +173,23 @@ scenario_cache_thrash() {
     run "$hog" --size 1G --rate 20M --until 13 --read /data --jobs 32
 }
 
-# Two thirds of what a process costs at least are the kernel's: 256 KiB are a small one. The user has a shell and a program in
-# the same session.
+# Two thirds of what a process costs at least are the kernel's: 256 KiB are a small one. The user has a shell and a program
+# besides, and the bomb a session of its own, as a login gives one.
 scenario_fork_bomb() {
     innocent /usr/bin/setpriv --reuid 1000 --clear-groups /bin/sh -c 'read -r line <>/run/nothing; exit'
     innocent /usr/bin/setpriv --reuid 1000 --clear-groups /bin/sleep 1000
     begin
-    as_user "$hog" --bomb --size 128K
+    as_user /usr/bin/setsid "$hog" --bomb --size 128K
+}
+
+# As a script without job control starts it: in the group of the script, in which there is another program.
+scenario_fork_bomb_script() {
+    innocent "$hog" --name script --size 2M --new-group
+    leader=$last_innocent
+    sleep 1
+    innocent "$hog" --name older --size 2M --group "$leader"
+    begin
+    as_user "$hog" --bomb --size 128K --group "$leader"
 }
 
 scenario_memfd() {
