@@ -231,7 +231,7 @@ AVOIDED='(^|/)(init|Xorg|sshd|systemd-.*)$'
 
 # inside_scan PROCESSES
 inside_scan() {
-    start_hog --name sleeper --sleepers "$1"
+    start_hog --name sleeper --sleepers "$1" --apart
     scan_case "scan ms, $1 processes, all tie" oom_score
     if [ "$1" -ge 5000 ]; then
         scan_case "scan ms, $1, all tie, --sort-by-rss" statm --sort-by-rss
@@ -336,7 +336,7 @@ inside_react() {
             react_base=user
         fi
     fi
-    start_hog --name sleeper --sleepers 150
+    start_hog --name sleeper --sleepers 150 --apart
     react_round=0
     while [ "$react_round" -lt "$BENCH_REACT_ROUNDS" ]; do
         react_round=$((react_round + 1))

@@ -25,6 +25,9 @@ const OLD: u64 = 60 * HZ;
 const RECENT: u64 = 10 * HZ;
 /// Groups whose numbers leave the same remainder are counted together at first.
 const PLACES: usize = 512;
+/// Most large groups are old ones, the kernel's threads among them. One of so many shows that: the
+/// members of a bomb have numbers close together.
+const SAMPLED: u32 = LEAST / 2;
 /// So many members are read in full, and then one of so many.
 const READ: u32 = 32;
 /// Programs of large groups to tell apart. As a rule there is one.
@@ -79,10 +82,19 @@ struct Tally {
     name: Comm,
     count: u32,
     recent: u32,
-    /// Members of which all was read, and what is theirs alone.
-    read: u32,
-    sum: KiB,
-    largest: (KiB, Identity),
+    /// What `stat` shows of all members.
+    shown: u64,
+    /// The same of those that were read in full, and what is theirs alone.
+    shown_of_read: u64,
+    own: KiB,
+    largest: Largest,
+}
+
+#[derive(Clone, Copy)]
+struct Largest {
+    id: Identity,
+    shown: u64,
+    own: KiB,
 }
 
 impl Tally {
@@ -93,11 +105,18 @@ impl Tally {
 
     /// Those that were read stand for all.
     fn held(&self) -> KiB {
-        self.sum.scaled(KiB(self.count.into()), KiB(self.read.into()))
+        self.own.scaled(KiB(self.shown), KiB(self.shown_of_read))
+    }
+
+    /// Whether enough of such members were read.
+    fn has_read(&self, stat: &Stat) -> bool {
+        let is_one_of_many = self.count < READ || self.count % READ == 0;
+        !is_one_of_many && shown(stat) <= self.largest.shown
     }
 
     fn count(&mut self, stat: &Stat, recent: u64) {
         self.count += 1;
+        self.shown += shown(stat);
         self.recent += u32::from(stat.id.start >= recent);
     }
 
@@ -125,7 +144,7 @@ pub fn find(
     };
     let others = Others::of(proc, rules, judge, &tally)?;
     let held = tally.held().min(others.rest(memory));
-    let (own, id) = tally.largest;
+    let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
     let then = memory.available.plus(own).less(memory.noise());
     let one_will_do = limits.level(then, memory) == Level::Fine;
@@ -133,8 +152,7 @@ pub fn find(
         return Ok(None);
     }
     let largest = proc.stat(id.pid).ok().filter(|stat| stat.id == id);
-    let (kind, count) = (tally.kind, tally.count);
-    Ok(largest.map(|largest| Bomb { kind, count, held, largest }))
+    Ok(largest.map(|largest| Bomb { kind: tally.kind, count: tally.count, held, largest }))
 }
 
 /// Of all that are enough, young and recent enough, the kind whose members hold most.
@@ -153,23 +171,31 @@ fn largest_crowd(
             crowds[place] = crowds[place].saturating_add(1);
         }
     })?;
-    let is_enough = |pid| place_of(pid).is_some_and(|place| u32::from(crowds[place]) >= least);
     if crowds.iter().all(|&count| u32::from(count) < least) {
         return Ok(None);
     }
+    let (since, recent) = (now.saturating_sub(OLD), now.saturating_sub(RECENT));
+    let is_young = |stat: &Stat| lives(stat) && stat.id.start >= since;
+    let (mut met, mut young) = (0, [false; PLACES]);
+    proc.for_each(|proc, pid| {
+        let place = place_of(pid).filter(|&place| u32::from(crowds[place]) >= least);
+        let Some(place) = place else { return };
+        met += 1;
+        if met % SAMPLED == 0 && proc.stat(pid).is_ok_and(|stat| is_young(&stat)) {
+            young[place] = true;
+        }
+    })?;
     const NONE: Option<Tally> = None;
     let mut tallies = [NONE; KINDS];
-    let (since, recent) = (now.saturating_sub(OLD), now.saturating_sub(RECENT));
     proc.for_each(|proc, pid| {
-        let Some(Ok(stat)) = is_enough(pid).then(|| proc.stat(pid)) else { return };
-        if !lives(&stat) || stat.id.start < since {
+        let is_suspect = place_of(pid).is_some_and(|place| young[place]);
+        let Some(Ok(stat)) = is_suspect.then(|| proc.stat(pid)) else { return };
+        if !is_young(&stat) {
             return;
         }
         let known = tallies.iter_mut().flatten().find(|tally| tally.seems_to_include(&stat));
         match known {
-            Some(tally) if tally.count >= READ && tally.count % READ != 0 => {
-                tally.count(&stat, recent)
-            }
+            Some(tally) if tally.has_read(&stat) => tally.count(&stat, recent),
             _ => {
                 let place = read_in_full(proc, rules, judge, &stat, since, &mut tallies);
                 place.into_iter().for_each(|tally| tally.count(&stat, recent));
@@ -197,16 +223,29 @@ fn read_in_full<'a>(
     let own = proc.status(stat).ok()?.held().own();
     let is_it =
         |place: &&mut Option<Tally>| place.as_ref().map_or(true, |tally| tally.kind == kind);
-    let name = stat.comm.clone();
-    let largest = (KiB::ZERO, stat.id);
-    let new = || Tally { kind, name, count: 0, recent: 0, read: 0, sum: KiB::ZERO, largest };
-    let tally = tallies.iter_mut().find(is_it)?.get_or_insert_with(new);
-    tally.read += 1;
-    tally.sum = tally.sum.plus(own);
-    if own >= tally.largest.0 {
-        tally.largest = (own, stat.id);
+    let this = Largest { id: stat.id, shown: shown(stat), own };
+    let tally = tallies.iter_mut().find(is_it)?.get_or_insert_with(|| Tally {
+        kind,
+        name: stat.comm.clone(),
+        count: 0,
+        recent: 0,
+        shown: 0,
+        shown_of_read: 0,
+        own: KiB::ZERO,
+        largest: this,
+    });
+    tally.shown_of_read += this.shown;
+    tally.own = tally.own.plus(own);
+    if own > tally.largest.own {
+        tally.largest = this;
     }
     Some(tally)
+}
+
+/// RSS in pages as `stat` has it, which may be too low by some that each processor has counted.
+fn shown(stat: &Stat) -> u64 {
+    const UNCOUNTED: u64 = 32;
+    stat.rss_pages + UNCOUNTED
 }
 
 /// Not when it is on its way out with all its threads.
@@ -332,9 +371,9 @@ mod tests {
             for _ in 0..count {
                 let pid = FIRST + self.groups.len() as i32;
                 self.groups.push(group);
-                let (start, zeros) = (NOW - age, "0 ".repeat(8));
+                let (start, zeros, pages) = (NOW - age, "0 ".repeat(8), anon / 4);
                 let stat = format!(
-                    "{pid} ({name}) {state} 1 {group} 1 0 -1 0 {zeros}20 0 1 0 {start} 1 9 1\n"
+                    "{pid} ({name}) {state} 1 {group} 1 0 -1 0 {zeros}20 0 1 0 {start} 1 {pages} 1\n"
                 );
                 let status =
                     format!("VmRSS:\t{anon} kB\nRssAnon:\t{anon} kB\nVmSwap:\t{swap} kB\n");
@@ -408,9 +447,9 @@ mod tests {
         };
         assert_eq!(with(20, 20, OLD), Some((40, 40 * EACH)));
         assert_eq!(with(20, 21, OLD), None);
-        // Older ones may be in its group.
-        assert_eq!(with(40, 5, OLD + 1), Some((40, 40 * EACH)));
-        assert_eq!(with(31, 5, OLD + 1), None);
+        // An older one may be in its group.
+        assert_eq!(with(40, 1, OLD + 1), Some((40, 40 * EACH)));
+        assert_eq!(with(31, 1, OLD + 1), None);
         assert_eq!(with(0, 40, RECENT + 1), None);
     }
 
@@ -443,6 +482,13 @@ mod tests {
     fn of_many_only_some_are_read_in_full() {
         let world = World::with(&[Crowd { count: 200, anon: 200, ..BOMB }]);
         assert_eq!(world.bomb(), Some((200, 200 * 200)));
+        // A large one among them is always read, and does not stand for others.
+        let large = Crowd { count: 1, anon: 10_000, ..BOMB };
+        let with_large =
+            World::with(&[Crowd { count: 140, anon: 500, ..BOMB }, large]).find().unwrap();
+        let held = with_large.held.0;
+        assert!((72_000..=88_000).contains(&held), "{held}");
+        assert_eq!(with_large.largest.rss_pages, 2500);
         // Read in full, all of these would not count.
         (0..100).for_each(|number| world.fixture.remove(&format!("{}/exe", FIRST + number)));
         assert!(world.bomb().is_some_and(|(count, _)| count > 100));

@@ -886,7 +886,7 @@ fn low_memory_with_which_nothing_can_be_done_keeps_nobody_above_the_limit() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         // More than a check sees between two looks at memory.
-        let _crowd = sandbox.hog(&["--sleepers", "300"]);
+        let _crowd = sandbox.hog(&["--sleepers", "300", "--apart"]);
         let victim = sandbox.hog(&["--size", "30M", "--adj", "500", "--ignore-term"]);
         let guard = sandbox.guard(&beside(&["--grace", "0", "-m", "10,0"]));
         memory.available(LOW);
@@ -904,7 +904,7 @@ fn low_memory_with_which_nothing_can_be_done_keeps_nobody_above_the_limit() {
 fn checks_of_hundreds_of_processes_ten_times_a_second_delay_no_kill() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        let _crowd = sandbox.hog(&["--sleepers", "300"]);
+        let _crowd = sandbox.hog(&["--sleepers", "300", "--apart"]);
         let options = ["--process-limit=500M", "--interval=0.1", "--cooldown=0", "-d"];
         let guard = sandbox.guard(&options);
         for _ in 0..10 {
@@ -932,7 +932,7 @@ fn checks_of_hundreds_of_processes_ten_times_a_second_delay_no_kill() {
 fn groups_that_are_waited_for_leave_the_watch_over_memory_its_pace() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        let _crowd = sandbox.hog(&["--sleepers", "300"]);
+        let _crowd = sandbox.hog(&["--sleepers", "300", "--apart"]);
         // So near to the limit of low memory that it looks every few milliseconds.
         memory.available(101);
         let looks = |guard: &Guard| {
@@ -966,7 +966,7 @@ fn groups_that_are_waited_for_leave_the_watch_over_memory_its_pace() {
 fn between_two_checks_a_look_reads_no_more_than_without_a_limit() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        let _crowd = sandbox.hog(&["--sleepers", "100"]);
+        let _crowd = sandbox.hog(&["--sleepers", "100", "--apart"]);
         // So near to the limit of low memory that it looks every few milliseconds.
         memory.available(101);
         // Stalls would be one more, with a limit or without.

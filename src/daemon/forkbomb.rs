@@ -88,11 +88,11 @@ impl Daemon {
         // As long as this one lives, the number of the group is no other's.
         let id = candidate.id();
         let pass = self.pass(&bomb.kind, Some(id));
-        if !pass.has_spared {
+        if pass.count == 0 {
             return false;
         }
         let alone = why_alone(&bomb.kind, pass.others);
-        if !self.config.dryrun {
+        if pass.has_spared && !self.config.dryrun {
             let is_whole = alone.is_none() && self.kill_group(&bomb.kind, &mut hand.target);
             if !is_whole {
                 // Where that fails it is gone meanwhile.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
-//!     [--children N] [--sleepers N] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
+//!     [--children N] [--sleepers N] [--apart] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
 //!     [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
@@ -21,6 +21,7 @@
 //! | `--new-group` | becomes the leader of a process group of its own |
 //! | `--children N` | forks N children in the same group; each of them fills SIZE, too |
 //! | `--sleepers N` | forks N children that hold nothing |
+//! | `--apart` | each of those in a process group of its own |
 //! | `--threads N` | starts N further threads that sleep |
 //! | `--zombie-leader` | the main thread ends; a second thread does all the rest, so that the leader is a zombie |
 //! | `--ignore-term` | ignores SIGTERM; so do the children |
@@ -92,6 +93,7 @@ struct Options {
     new_group: bool,
     children: usize,
     sleepers: usize,
+    apart: bool,
     threads: usize,
     zombie_leader: bool,
     ignore_term: bool,
@@ -247,6 +249,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--new-group" => options.new_group = true,
             "--children" => options.children = parse_number(option, &value()?)?,
             "--sleepers" => options.sleepers = parse_number(option, &value()?)?,
+            "--apart" => options.apart = true,
             "--threads" => options.threads = parse_number(option, &value()?)?,
             "--zombie-leader" => options.zombie_leader = true,
             "--ignore-term" => options.ignore_term = true,
@@ -685,6 +688,9 @@ fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end:
     }
     if fills {
         fill(options);
+    } else if options.apart {
+        // SAFETY: takes no pointer.
+        unsafe { libc::setpgid(0, 0) };
     }
     let byte = [1u8];
     // SAFETY: the buffer holds the one byte; the descriptor is the child's own copy and is not used again.
