@@ -168,7 +168,7 @@ processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 test_program() {
     for test_path in "$@"; do :; done
     case $(name_of "$test_path") in
-    swarm | real_memory) test_threads=$processors ;;
+    forkbomb | real_memory | real_kills | innocents) test_threads=$processors ;;
     *) test_threads=$((4 * processors)) ;;
     esac
     "$@" --quiet --test-threads="$test_threads"

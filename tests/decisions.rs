@@ -66,6 +66,33 @@ fn of_two_nearly_alike_the_larger_goes_although_the_other_has_just_grown() {
     });
 }
 
+/// Each gives back a little less than it held, and the next one takes that.
+#[test]
+fn a_hog_is_ended_at_its_level_however_many_were_before() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        for number in 1..=12 {
+            let mut hog = sandbox.hog(&["--size", "100M"]);
+            let mut available = 180;
+            while hog.is_alive() && available > 60 {
+                available -= 1;
+                memory.available(available);
+                guard.make_look(1);
+            }
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            memory.available(180);
+            guard.wait_for_many("exited after", number);
+            guard.make_look(2);
+        }
+        // The end of one may take longer than the fall to 60 MiB, but what was seen before the signal is told.
+        let levels = guard.wait_for_many("low memory! ", 12);
+        let late: Vec<_> = levels.iter().filter(|line| number_after(line, " mem ") < 9).collect();
+        assert!(late.is_empty(), "{late:?}");
+        guard.stop();
+    });
+}
+
 #[test]
 fn the_parent_of_hogs_that_come_back_lives_on() {
     sandboxed(|sandbox| {

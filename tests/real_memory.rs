@@ -6,11 +6,11 @@
 
 mod common;
 
+use common::small::one_at_a_time;
 use common::*;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,6 @@ const MOST_MIB: u64 = 4096;
 const LEAST_MIB: u64 = 1024;
 /// What may come back within a fifth of a second without being called a rise.
 const STEADY_MIB: u64 = 40;
-
-static TURN: Mutex<()> = Mutex::new(());
-
-fn one_at_a_time<F: FnOnce(&Sandbox)>(body: F) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    sandboxed(body);
-}
 
 fn exactly_available_mib() -> u64 {
     // Folds what each processor has counted by itself, which else lags behind for seconds. Only root may, others wait.

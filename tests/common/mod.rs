@@ -7,6 +7,8 @@
 // Each file of tests is a program of its own and uses only some of this.
 #![allow(dead_code)]
 
+pub mod small;
+
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -25,7 +27,7 @@ use std::{env, mem, ptr, thread};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a whole test may take, before its world is ended.
-const LIFETIME: Duration = Duration::from_secs(180);
+pub const LIFETIME: Duration = Duration::from_secs(180);
 
 /// Where the inside of a test finds its directory; not set outside.
 const INSIDE: &str = "GUARD_TEST_DIR";
@@ -38,9 +40,14 @@ pub const NOBODY: u32 = 65534;
 /// Runs `body` in a world of its own. `body` must be a closure within the test function: the name of the test is known
 /// by it.
 pub fn sandboxed<F: FnOnce(&Sandbox)>(body: F) {
+    sandboxed_for(LIFETIME, body);
+}
+
+/// The same with another time after which its world is ended.
+pub fn sandboxed_for<F: FnOnce(&Sandbox)>(lifetime: Duration, body: F) {
     match env::var_os(INSIDE) {
         Some(dir) => body(&Sandbox::enter(PathBuf::from(dir))),
-        None => run_inside(test_name::<F>()),
+        None => run_inside(test_name::<F>(), lifetime),
     }
 }
 
@@ -72,7 +79,7 @@ fn test_name<F>() -> &'static str {
     name.split_once("::").map_or(name, |(_, rest)| rest)
 }
 
-fn run_inside(test: &str) {
+fn run_inside(test: &str, lifetime: Duration) {
     if let Err(why) = namespaces() {
         return skip(&format!("{test}: {why}"));
     }
@@ -96,7 +103,7 @@ fn run_inside(test: &str) {
     command.stdin(Stdio::null()).stderr(file.try_clone().expect("output")).stdout(file);
     isolate(&mut command);
     let mut child = command.spawn().expect("a shell");
-    let ended = wait_until(LIFETIME, || child.try_wait().expect("wait"));
+    let ended = wait_until(lifetime, || child.try_wait().expect("wait"));
     if ended.is_none() {
         // With it goes its namespace.
         let _ = child.kill();

@@ -7,7 +7,7 @@
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--apart] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
-//!     [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
+//!     [--slow-from PERCENT] [--new-session] [--user N] [--workers N] [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
 //! | option | what it does |
@@ -15,13 +15,17 @@
 //! | `--name COMM` | sets `comm` to these bytes; `\n`, `\t`, `\\` and `\xHH` are understood |
 //! | `--size SIZE` | anonymous memory to fill: bytes, or with suffix K, M, G |
 //! | `--rate RATE` | bytes a second to fill at (same suffixes); without it as fast as possible |
+//! | `--slow-from PERCENT` | fills four times as fast until available memory is that share of it and of anonymous memory together |
 //! | `--huge` | asks for huge pages, the fastest way to eat memory |
 //! | `--delay SECONDS` | sleeps before it fills |
 //! | `--adj N` | writes its own `oom_score_adj` |
 //! | `--new-group` | becomes the leader of a process group of its own |
+//! | `--new-session` | becomes the leader of a session of its own |
+//! | `--user N` | goes on as this user and group |
 //! | `--children N` | forks N children in the same group; each of them fills SIZE, too |
 //! | `--sleepers N` | forks N children that hold nothing |
 //! | `--apart` | each of those in a process group of its own |
+//! | `--workers N` | once it is filled, forks N children within a second, which read and share all of that memory |
 //! | `--threads N` | starts N further threads that sleep |
 //! | `--zombie-leader` | the main thread ends; a second thread does all the rest, so that the leader is a zombie |
 //! | `--ignore-term` | ignores SIGTERM; so do the children |
@@ -91,6 +95,9 @@ struct Options {
     delay_ns: i64,
     adj: Option<i32>,
     new_group: bool,
+    new_session: bool,
+    user: Option<libc::uid_t>,
+    workers: u32,
     children: usize,
     sleepers: usize,
     apart: bool,
@@ -107,6 +114,7 @@ struct Options {
     lock: bool,
     noise: bool,
     until_percent: Option<u64>,
+    slow_from_percent: Option<u64>,
     exit_ns: Option<i64>,
     rest_ns: i64,
     group: libc::pid_t,
@@ -129,6 +137,10 @@ fn main() {
     if options.new_group {
         become_group_leader();
     }
+    // SAFETY: takes nothing.
+    if options.new_session && unsafe { libc::setsid() } == -1 {
+        fail("setsid");
+    }
     // SAFETY: takes no pointer.
     if options.group != 0 && unsafe { libc::setpgid(0, options.group) } != 0 {
         fail("join the group");
@@ -139,6 +151,12 @@ fn main() {
     }
     if let Some(name) = &options.name {
         set_name(name);
+    }
+    if let Some(user) = options.user {
+        // SAFETY: neither call takes a pointer.
+        if unsafe { libc::setgid(user) != 0 || libc::setuid(user) != 0 } {
+            fail("become another user");
+        }
     }
     if options.ignore_term {
         set_handler(libc::SIGTERM, libc::SIG_IGN);
@@ -189,6 +207,9 @@ fn misbehave(options: &Options) -> ! {
     match options.crossing_kib {
         Some(level_kib) => crossing_at_ns = fill_until_crossing(options, level_kib),
         None => memory = fill(options),
+    }
+    if let (1.., Some((memory, filled))) = (options.workers, &memory) {
+        start_workers(options.workers, memory, *filled);
     }
     println!("ready");
     check(io::stdout().flush(), "write to stdout");
@@ -247,6 +268,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--delay" => options.delay_ns = parse_seconds(option, &value()?)?,
             "--adj" => options.adj = Some(parse_number(option, &value()?)?),
             "--new-group" => options.new_group = true,
+            "--new-session" => options.new_session = true,
+            "--user" => options.user = Some(parse_number(option, &value()?)?),
+            "--workers" => options.workers = parse_number(option, &value()?)?,
             "--children" => options.children = parse_number(option, &value()?)?,
             "--sleepers" => options.sleepers = parse_number(option, &value()?)?,
             "--apart" => options.apart = true,
@@ -263,6 +287,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--lock" => options.lock = true,
             "--noise" => options.noise = true,
             "--until" => options.until_percent = Some(parse_number(option, &value()?)?),
+            "--slow-from" => {
+                options.slow_from_percent = Some(parse_number(option, &value()?)?);
+            }
             "--exit" => options.exit_ns = Some(parse_seconds(option, &value()?)?),
             "--group" => options.group = parse_number(option, &value()?)?,
             "--rest" => options.rest_ns = parse_seconds(option, &value()?)?,
@@ -451,6 +478,14 @@ impl Mapping {
         to
     }
 
+    /// Reads one byte of each page.
+    fn read(&self, filled: usize) {
+        for offset in (0..filled).step_by(self.page_bytes) {
+            // SAFETY: `offset` lies below `size_bytes`, and the mapping lives as long as the process.
+            unsafe { self.start.add(offset).read_volatile() };
+        }
+    }
+
     /// The same memory for another thread, which touches it in another order.
     fn for_job(&self, job: usize) -> Mapping {
         Mapping { random: Random(self.random.0 ^ job as u64), ..*self }
@@ -487,23 +522,26 @@ fn fill(options: &Options) -> Option<(Mapping, usize)> {
     if options.size_bytes == 0 {
         return None;
     }
-    let meminfo = options.until_percent.map(|percent| (Meminfo::open(), percent));
+    let meminfo = Meminfo::open();
     let mut memory = Mapping::new(options);
     if options.shrink {
         FILLED_BYTES.store(memory.size_bytes, Ordering::Relaxed);
         FILLED.store(memory.start.cast(), Ordering::Release);
     }
-    let mut pace = Pace::new(options.rate);
+    let mut slow_from = options.slow_from_percent;
+    let mut pace =
+        Pace::new(options.rate.map(|rate| if slow_from.is_some() { rate * 4 } else { rate }));
     let mut done = 0;
     while done < memory.size_bytes {
         let next = memory.touch_chunk(done);
         pace.wait(next - done);
         done = next;
-        if let Some((meminfo, percent)) = &meminfo {
-            let available = meminfo.kib(b"MemAvailable:");
-            if available * 100 <= (available + meminfo.kib(b"AnonPages:")) * percent {
-                break;
-            }
+        if options.until_percent.is_some_and(|percent| meminfo.is_down_to(percent)) {
+            break;
+        }
+        if slow_from.is_some_and(|percent| meminfo.is_down_to(percent)) {
+            slow_from = None;
+            pace = Pace::new(options.rate);
         }
     }
     Some((memory, done))
@@ -556,6 +594,12 @@ impl Meminfo {
             fail("open /proc/meminfo");
         }
         Meminfo { fd }
+    }
+
+    /// Whether available memory is at most that share of it and of anonymous memory together.
+    fn is_down_to(&self, percent: u64) -> bool {
+        let available = self.kib(b"MemAvailable:");
+        available * 100 <= (available + self.kib(b"AnonPages:")) * percent
     }
 
     /// That line in KiB (proc(5)). The first 1024 bytes are sure to hold those that are asked for here, up to AnonPages.
@@ -676,8 +720,26 @@ fn start_children(options: &Options) {
     unsafe { libc::close(read_end) };
 }
 
-/// The life of a forked child.
-fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end: libc::c_int) -> ! {
+/// Forks as many children, which share this memory: as pages of one file, or until they write to it.
+fn start_workers(count: u32, memory: &Mapping, filled: usize) {
+    // SAFETY: takes no pointer.
+    let parent = unsafe { libc::getpid() };
+    for _ in 0..count {
+        // SAFETY: the child calls only async-signal-safe functions and never allocates.
+        match unsafe { libc::fork() } {
+            -1 => fail("fork"),
+            0 => {
+                die_with(parent);
+                memory.read(filled);
+                sleep_for_ever()
+            }
+            _ => sleep_ns(NS_PER_SECOND / i64::from(count)),
+        }
+    }
+}
+
+/// In a child of `parent`, which does not outlive it.
+fn die_with(parent: libc::pid_t) {
     // SAFETY: takes a number and no pointer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
     // SAFETY: neither call takes a pointer. A parent that was gone before the line above will send nothing.
@@ -686,6 +748,11 @@ fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end:
             libc::_exit(1);
         }
     }
+}
+
+/// The life of a forked child.
+fn live_as_child(options: &Options, fills: bool, parent: libc::pid_t, write_end: libc::c_int) -> ! {
+    die_with(parent);
     if fills {
         fill(options);
     } else if options.apart {
