@@ -27,6 +27,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct Ending {
     kind: Kind,
     pub(super) count: u32,
+    /// Members that the last pass met.
+    left: u32,
     next_pass: Moment,
 }
 
@@ -118,7 +120,8 @@ impl Daemon {
         let held = Held { anon: bomb.held, ..Held::default() };
         self.machine.signalled(id, signal, held, &memory, now);
         let next_pass = now.after(FOLLOW);
-        hand.bomb = Some(Ending { kind: bomb.kind, count: bomb.count, next_pass });
+        let (kind, count) = (bomb.kind, bomb.count);
+        hand.bomb = Some(Ending { kind, count, left: count, next_pass });
         self.offenders.forget(id);
         self.victim = Some(hand);
         true
@@ -217,8 +220,15 @@ impl Daemon {
             return false;
         }
         ending.next_pass = now.after(FOLLOW);
-        let kind = ending.kind;
-        self.pass(&kind, None).count == 0
+        let (kind, before) = (ending.kind, ending.left);
+        let left = self.pass(&kind, None).count;
+        if let Some(InHand { bomb: Some(ending), .. }) = &mut self.victim {
+            ending.left = left;
+        }
+        if left < before {
+            self.machine.shrinks(now);
+        }
+        left == 0
     }
 }
 

@@ -308,6 +308,13 @@ impl Machine {
         self.state = State::InFlight(Flight { id, first, deadline, signal, killed, aftermath });
     }
 
+    /// Some of a victim that is many processes is gone since the last look: its memory comes back.
+    pub fn shrinks(&mut self, now: Moment) {
+        if let State::InFlight(flight) = &mut self.state {
+            flight.wait_on(now);
+        }
+    }
+
     /// Whether a process that exits by itself may be waited for.
     pub fn may_await(&self) -> bool {
         !self.has_awaited

@@ -509,6 +509,21 @@ fn a_victim_whose_memory_comes_back_is_waited_for_up_to_ten_seconds() {
 }
 
 #[test]
+fn a_victim_of_many_is_waited_for_while_some_of_them_end() {
+    let mut world = World::new();
+    world.set(10, 0);
+    world.step(false);
+    world.signal(9, Deadly::Kill, 900);
+    for _ in 0..4 {
+        world.pass(1_999);
+        world.machine.shrinks(world.now);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    world.pass(2_000);
+    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
+}
+
+#[test]
 fn nobody_to_end_is_waited_out_with_growing_patience() {
     let mut world = World::new();
     world.set(40, 0);
