@@ -76,7 +76,7 @@ fn workers_that_share_a_file_in_memory_are_no_bomb_beside_a_hog() {
 
 // ---- parents of hogs ----
 
-/// Has each of six hogs ended as soon as it is there. `parent` is who starts them.
+/// Has each of six hogs ended as soon as it is there. `parent` starts them.
 fn end_six_hogs(memory: &FakeMemory, guard: &Guard, parent: &mut Child, mut next: impl FnMut()) {
     let (mut last, lives) = (0, "the parent of hogs lives");
     for _ in 0..6 {
@@ -94,7 +94,7 @@ fn end_six_hogs(memory: &FakeMemory, guard: &Guard, parent: &mut Child, mut next
     }
     thread::sleep(Duration::from_millis(200));
     assert!(parent.try_wait().expect("wait").is_none(), "{lives}");
-    // Nobody else was asked, either.
+    // No other process was signalled.
     assert_eq!(guard.count("sending SIGTERM to process"), 6);
     assert_eq!(guard.count("sending SIGKILL to process"), 0);
 }
@@ -105,7 +105,7 @@ fn leak(sandbox: &Sandbox) -> String {
     format!("\"$dir/hog\" --size 30M{user} >\"$dir/said\"")
 }
 
-/// Starts the script and waits until an older child of its is there.
+/// Starts the script and waits until it has its older child.
 fn start_supervisor(sandbox: &Sandbox, mut command: Command, body: &str) -> Child {
     command.arg(sandbox.script("supervisor", body)).stdin(Stdio::null()).stdout(Stdio::null());
     let supervisor = in_own_session(command).spawn().expect("a supervisor");
@@ -192,7 +192,7 @@ fn interactive_shell() -> (Child, File) {
     // SAFETY: the closure makes two system calls and allocates nothing.
     unsafe { shell.pre_exec(begin) };
     let shell = shell.spawn().expect("a shell");
-    // A screen that nobody reads would hold up the shell.
+    // An unread screen would hold up the shell.
     let mut screen = keyboard.try_clone().expect("a descriptor");
     thread::spawn(move || while screen.read(&mut [0; 1024]).is_ok_and(|got| got > 0) {});
     (shell, keyboard)

@@ -1,4 +1,4 @@
-//! Hogs one after another in a small machine: each is ended at its level, however many there were before, and nobody else.
+//! Hogs one after another in a small machine: each is ended at its level, however many there were before, and no other process.
 //!
 //! The short form is part of every run. `GUARD_HOGS=100` has as many of them, and wants a machine that does nothing else;
 //! there `--nocapture` shows the levels.
@@ -149,7 +149,7 @@ fn lowest(all: &[f64]) -> f64 {
 }
 
 #[test]
-fn hogs_one_after_another_are_ended_each_at_its_level_and_nobody_else() {
+fn hogs_one_after_another_are_ended_each_at_its_level_and_alone() {
     let least = wanted().unwrap_or(1);
     one_at_a_time_for(LIFETIME + Duration::from_secs(6) * least, |sandbox| {
         let Some(mut machine) = SmallMachine::new(sandbox) else { return };

@@ -176,7 +176,7 @@ impl Ballast {
     fn shrink(&mut self) -> bool {
         thread::sleep(EVERY / 8);
         self.held = self.held.saturating_sub(Ballast::STEP);
-        // SAFETY: the range lies in the mapping, and nobody reads what it holds.
+        // SAFETY: the range lies in the mapping, and its contents are never read.
         unsafe {
             libc::madvise(self.start.add(self.held).cast(), Ballast::STEP, libc::MADV_DONTNEED)
         };
