@@ -161,15 +161,13 @@ name_of() {
     echo "${name_file%-*}"
 }
 
-processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-
 # test_program COMMAND...: runs a test program, the last word. Most tests wait for processes: four for each processor take a
-# third of the time. Those that fill processors or memory would only disturb each other.
+# third of the time. Those that fill processors or memory would only disturb each other: one at a time.
 test_program() {
     for test_path in "$@"; do :; done
     case $(name_of "$test_path") in
-    forkbomb | real_memory | real_kills | innocents) test_threads=$processors ;;
-    *) test_threads=$((4 * processors)) ;;
+    forkbomb | real_memory | real_kills | innocents) test_threads=1 ;;
+    *) test_threads=$((4 * $(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))) ;;
     esac
     "$@" --quiet --test-threads="$test_threads"
 }
