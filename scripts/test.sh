@@ -147,7 +147,7 @@ cargo --version
 
 # The paths of all test programs, one a line: unit tests first, since they are the quickest to tell of a mistake.
 list_programs() {
-    cargo test --no-run --quiet --message-format=json >"$work/build" || return 1
+    cargo test --no-run --quiet --message-format=json-render-diagnostics >"$work/build" || return 1
     # One object a line; those of a test program name its kind and its path.
     for list_kind in bin test; do
         sed -n '/"profile":{[^}]*"test":true/!d; /"kind":\["'$list_kind'"\]/s/.*"executable":"\([^"]*\)".*/\1/p' "$work/build"

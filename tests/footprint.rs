@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What a release of a processor may take, in KiB. Others than x86_64 have 15% more: their instructions are of one size.
