@@ -263,7 +263,7 @@ fn a_guard_that_is_killed_while_it_ends_a_bomb_leaves_nothing_stopped() {
         // Between the first signal and the last is a moment: several tries.
         for _ in 0..5 {
             let mut guard = sandbox.guard(&[]);
-            let mut bomb = start_bomb(sandbox, 300, &["--total", "320", "--alive", "320"]);
+            let mut bomb = start_bomb(sandbox, 140, &["--total", "150"]);
             let some = children(bomb.id());
             memory.available(JUST_LOW);
             wait_for("a stop or an end", || {
