@@ -57,19 +57,6 @@ has() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# The path of a program. Not `command -v`: a BusyBox shell may answer with its own applet, which can do less.
-path_of() {
-    path_left=$PATH:
-    while [ -n "$path_left" ]; do
-        if [ -x "${path_left%%:*}/$1" ]; then
-            echo "${path_left%%:*}/$1"
-            return
-        fi
-        path_left=${path_left#*:}
-    done
-    return 1
-}
-
 # ---- reading /proc ----
 
 # The process and its children: the guard's helper is one.

@@ -8,6 +8,19 @@ case ${CARGO_TARGET_DIR:=$top/target} in
 esac
 export CARGO_TARGET_DIR
 
+# The path of a program. Not `command -v`: a BusyBox shell may answer with its own applet, which can do less.
+path_of() {
+    path_left=$PATH:
+    while [ -n "$path_left" ]; do
+        if [ -x "${path_left%%:*}/$1" ]; then
+            echo "${path_left%%:*}/$1"
+            return
+        fi
+        path_left=${path_left#*:}
+    done
+    return 1
+}
+
 # own_apt DIR ARCHITECTURE ARGUMENT...: apt-get with lists, cache and status in DIR, so that it needs no root and changes nothing
 # else on this machine. Without a DIR/status, nothing counts as installed.
 own_apt() {

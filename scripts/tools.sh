@@ -10,6 +10,9 @@
 #   scripts/tools.sh --release     the toolchain of static releases instead
 set -u
 
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+# shellcheck source=scripts/checkout.sh
+. "$top/scripts/checkout.sh"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
@@ -67,19 +70,6 @@ release_packages() {
 }
 
 # ---- whether a tool does its work ----
-
-# The path of a program. Not `command -v`: a BusyBox shell may answer with its own applet, which can do less.
-path_of() {
-    path_left=$PATH:
-    while [ -n "$path_left" ]; do
-        if [ -x "${path_left%%:*}/$1" ]; then
-            echo "${path_left%%:*}/$1"
-            return
-        fi
-        path_left=${path_left#*:}
-    done
-    return 1
-}
 
 compiles() {
     echo 'int main(void) { return 0; }' >"$work/try.c"

@@ -23,7 +23,7 @@ const LEAST_FOR_EACH_PROCESSOR: u32 = 4;
 const OLD: u64 = 60 * HZ;
 /// What has come to rest for so long is no bomb.
 const RECENT: u64 = 10 * HZ;
-/// Groups whose numbers leave the same remainder are counted together at first.
+/// Counters for the first, cheap count: groups with the same remainder share one.
 const PLACES: usize = 512;
 /// Most large groups are old ones, the kernel's threads among them. One of so many shows that: the
 /// members of a bomb have numbers close together.
@@ -51,7 +51,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// `None` for a process whose program cannot be told.
+    /// `None` if the executable or the owner of the process cannot be read.
     fn of(proc: &mut Proc, stat: &Stat, since: u64) -> Option<Kind> {
         let program = proc.program_mark(stat).ok()?;
         Some(Kind { group: stat.pgid, user: proc.owner(stat.id.pid).ok()?, program, since })
@@ -84,7 +84,7 @@ struct Tally {
     recent: u32,
     /// What `stat` shows of all members.
     shown: u64,
-    /// The same of those that were read in full, and what is theirs alone.
+    /// The same for the members that were read in full, and their private memory.
     shown_of_read: u64,
     own: KiB,
     largest: Largest,
@@ -103,7 +103,7 @@ impl Tally {
         self.kind.may_include(stat) && self.name.as_bytes() == stat.comm.as_bytes()
     }
 
-    /// Those that were read stand for all.
+    /// Scaled up from the members that were read.
     fn held(&self) -> KiB {
         self.own.scaled(KiB(self.shown), KiB(self.shown_of_read))
     }
@@ -155,7 +155,7 @@ pub fn find(
     Ok(largest.map(|largest| Bomb { kind: tally.kind, count: tally.count, held, largest }))
 }
 
-/// Of all that are enough, young and recent enough, the kind whose members hold most.
+/// The kind whose members hold most, among those that are many, young and recent enough.
 #[inline(never)]
 fn largest_crowd(
     proc: &mut Proc,

@@ -330,7 +330,7 @@ impl Machine {
     /// There was nobody to signal; returns how long the machine waits now.
     pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
         let wait = self.alone.next(now);
-        // At a worse level there is nobody either.
+        // At a worse level there is no candidate either.
         let (baseline, level) = (Baseline::of(memory), Level::Kill);
         let since = Some(Since { baseline, level, useless_at: None });
         self.state = State::Pausing(Pause { until: now.after(wait), since });

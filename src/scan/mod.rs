@@ -39,7 +39,8 @@ pub trait Judge {
     fn met(&mut self, candidate: &Candidate);
 }
 
-/// The process that would go first now, into `best`, and those that show no memory, into `empty`.
+/// Puts the process that would go first now into `best`, and processes that show no memory into
+/// `empty`.
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
@@ -116,8 +117,8 @@ pub fn above(
     Ok(list)
 }
 
-/// A process that exits by itself, and whose memory may be on its way back: there is nothing of it
-/// to be seen any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
+/// A process that exits by itself and whose memory may be on its way back: its memory does not show
+/// any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
 /// of the `empty` ones.
 pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
     empty.pids().iter().find_map(|&pid| {
