@@ -21,7 +21,6 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
 }
 
 /// A decimal number, perhaps negative.
-#[inline(never)]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-");
     let number = i64::try_from(parse_u64(digits.unwrap_or(text))?).ok()?;
@@ -57,7 +56,6 @@ pub struct Fields<'a>(&'a [u8]);
 impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
 
-    #[inline(never)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let start = self.0.iter().position(|byte| !byte.is_ascii_whitespace())?;
         let field = first_word(&self.0[start..]);
@@ -73,7 +71,6 @@ pub fn whole_lines(text: &[u8]) -> Parts<'_> {
 }
 
 /// What comes before the first `byte`, and what behind; without it all, and nothing.
-#[inline(never)]
 pub fn cut_at(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     let mut parts = Parts { rest: text, last: byte };
     match parts.next() {
@@ -91,7 +88,6 @@ pub struct Parts<'a> {
 impl<'a> Iterator for Parts<'a> {
     type Item = &'a [u8];
 
-    #[inline(never)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|&byte| byte == self.last)?;
         let part = &self.rest[..end];
@@ -157,7 +153,6 @@ impl<const N: usize> DerefMut for Buf<N> {
 }
 
 impl AnyBuf {
-    #[inline(never)]
     pub fn push(&mut self, bytes: &[u8]) {
         let taken = bytes.len().min(self.room());
         self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
@@ -209,7 +204,6 @@ impl AnyBuf {
         self.lost = 0;
     }
 
-    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -26,7 +26,6 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 /// All that `--check` prints; warnings are told.
-#[inline(never)]
 pub fn text(
     proc: &mut Proc,
     sources: &Sources,
@@ -63,7 +62,6 @@ fn write_files(text: &mut String, sources: &Sources) {
 }
 
 /// In the form of a configuration file.
-#[inline(never)]
 fn write_settings(text: &mut String, in_force: &[Rc<Given>]) {
     text.push_str("settings in force:\n");
     for spec in TABLE {
@@ -108,7 +106,6 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
-#[inline(never)]
 fn write_machine(
     text: &mut String,
     proc: &mut Proc,
@@ -158,7 +155,6 @@ fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
     }
 }
 
-#[inline(never)]
 fn look_at_outputs(config: &Config, tell: Tell<'_>) {
     let outputs = &config.outputs;
     if outputs.syslog {
@@ -185,7 +181,6 @@ fn is_directory(path: &Path) -> bool {
 }
 
 /// A protection that protects nobody is a slip, as a rule.
-#[inline(never)]
 fn try_patterns(
     proc: &mut Proc,
     config: &Config,

@@ -29,7 +29,6 @@ impl Patterns {
     }
 
     /// One of all, those of `--ignore` first.
-    #[inline(never)]
     fn nth(&self, mut place: usize) -> Option<&Pattern> {
         for list in &[&self.ignore, &self.only, &self.prefer, &self.avoid] {
             if place < list.len() {
@@ -75,7 +74,6 @@ const UNKNOWN_TO_KERNEL: [&str; 13] = [
 impl Config {
     /// Puts what all sources say over the defaults, with the text of each file; where each of
     /// them stands comes back. What is wrong is told.
-    #[inline(never)]
     pub fn settle(
         &mut self,
         sources: &Sources,
@@ -91,7 +89,6 @@ impl Config {
     }
 
     /// Puts in what follows from several options together; false if they contradict each other.
-    #[inline(never)]
     fn complete(&mut self, on_terminal: bool, tell: Tell<'_>) -> bool {
         if self.mem_size.is_none() {
             self.mem.get_or_insert(MEM);
@@ -211,7 +208,6 @@ impl Config {
     }
 }
 
-#[inline(never)]
 fn warn_above(option: &str, is_above: bool, tell: Tell<'_>) {
     if is_above {
         tell(format_args!("{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"));

@@ -78,7 +78,6 @@ struct Explanation<'a> {
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
 /// `user:` patterns that match nobody are told. The guard that this is for may have a `helper`.
-#[inline(never)]
 pub fn text<'a>(
     proc: &mut Proc,
     (memory, cgroup): (&'a Memory, Option<&Cgroup>),
@@ -254,7 +253,6 @@ impl<'a> Explanation<'a> {
 
     /// The state of memory, how far it is from each level, and who would go now. Of the last
     /// ten seconds everything stalled for `stall` millionths.
-    #[inline(never)]
     fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
         let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));
@@ -382,7 +380,6 @@ pub struct Reader(Option<Helper>);
 
 impl Reader {
     /// With no helper, nothing is read.
-    #[inline(never)]
     pub fn start(&mut self, is_needed: bool) -> io::Result<()> {
         if is_needed {
             self.0 = Some(Helper::start(Duty::default())?);

@@ -243,7 +243,6 @@ pub struct Users<'a>(&'a [u8]);
 impl<'a> Iterator for Users<'a> {
     type Item = (u32, &'a [u8]);
 
-    #[inline(never)]
     fn next(&mut self) -> Option<(u32, &'a [u8])> {
         while !self.0.is_empty() {
             let (line, rest) = bytes::cut_at(self.0, b'\n');

@@ -130,7 +130,6 @@ pub type Groups<'a> = &'a dyn Fn(Pid) -> Option<i32>;
 
 /// The bomb that goes before all other candidates, if there is one. It has at least so many members;
 /// `now` is in ticks since boot.
-#[inline(never)]
 pub fn find(
     proc: &mut Proc,
     rules: &Rules<'_>,
@@ -156,7 +155,6 @@ pub fn find(
 }
 
 /// The kind whose members hold most, among those that are many, young and recent enough.
-#[inline(never)]
 fn largest_crowd(
     proc: &mut Proc,
     rules: &Rules<'_>,
@@ -264,7 +262,6 @@ struct Others {
 }
 
 impl Others {
-    #[inline(never)]
     fn of(
         proc: &mut Proc,
         rules: &Rules<'_>,

@@ -29,9 +29,7 @@ macro_rules! say {
 }
 
 impl Helper {
-    /// Sends a line. Never a part of its callers: each would have room for a whole line on its
-    /// stack.
-    #[inline(never)]
+    /// Sends a line.
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
         self.write_line(priority, line(text).as_bytes());
     }
@@ -154,7 +152,6 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     }
 }
 
-#[inline(never)]
 fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
     let StallLimits { mem, low, share, window } = limits.stall;
     let surely = low.min(mem);
@@ -223,7 +220,6 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
 }
 
 /// Why stalls are not noticed.
-#[inline(never)]
 pub fn no_stalls(helper: &mut Helper, error: io::Error) {
     say!(
         helper,
@@ -233,7 +229,6 @@ pub fn no_stalls(helper: &mut Helper, error: io::Error) {
     );
 }
 
-#[inline(never)]
 pub fn no_stalls_of(helper: &mut Helper, cgroup: &Cgroup, error: io::Error) {
     let path = Escaped(cgroup.path());
     say!(
@@ -290,7 +285,6 @@ impl fmt::Display for Portrait<'_> {
 }
 
 /// With `-d`: one that goes before all met so far, and by which patterns.
-#[inline(never)]
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
     let Verdict { prefer, avoid, .. } = candidate.verdict;
     say!(
@@ -321,14 +315,12 @@ impl fmt::Display for By<'_> {
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
-#[inline(never)]
 pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
     helper.write_line_with_command(Priority::Warning, portrait.candidate.id(), text.as_bytes());
 }
 
-#[inline(never)]
 pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
     let would = if dryrun { "would be " } else { "" };
     say!(
@@ -400,7 +392,6 @@ impl fmt::Display for AndGroup {
     }
 }
 
-#[inline(never)]
 pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
     let candidate = portrait.candidate;
     say!(
@@ -475,7 +466,6 @@ pub fn nobody(helper: &mut Helper, wait: Duration) {
 }
 
 /// A fork bomb, and why its group was not signalled as a whole.
-#[inline(never)]
 pub fn bomb(helper: &mut Helper, bomb: &Bomb, alone: Option<&Alone>, dryrun: bool) {
     let Bomb { kind, count, held, largest } = bomb;
     say!(
@@ -502,7 +492,6 @@ impl fmt::Display for Whole<'_> {
     }
 }
 
-#[inline(never)]
 pub fn bomb_ended(helper: &mut Helper, count: u32, after: Duration) {
     let (seconds, millis) = (after.as_secs(), after.subsec_millis());
     say!(helper, Notice, "fork bomb: {count} processes ended after {seconds}.{millis:03} seconds");

@@ -96,7 +96,6 @@ extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
 }
 
 /// The daemon, ready to run. Whatever else was asked for is done here, and is all.
-#[inline(never)]
 fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let mut arguments = arguments.texts();
     let program = arguments.next().unwrap_or_default();
@@ -184,7 +183,6 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
 }
 
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
-#[inline(never)]
 fn open_proc() -> Box<Proc> {
     Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", error)))
 }
@@ -205,7 +203,6 @@ fn warn(what: fmt::Arguments<'_>) {
 }
 
 /// Says what was tried, and what the kernel said.
-#[inline(never)]
 fn cannot(what: &str, error: io::Error) -> ! {
     complain(format_args!("cannot {what}: {error}"));
     process::exit(CANNOT);
@@ -236,7 +233,6 @@ fn print(text: &[u8]) -> ! {
 }
 
 /// The help, from the table.
-#[inline(never)]
 fn help() -> Vec<u8> {
     let mut text = Vec::from(
         "Usage: oom_guard [OPTION]...\n\

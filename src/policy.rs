@@ -57,7 +57,6 @@ const CODE: KiB = KiB::from_mib(256);
 const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
-    #[inline(never)]
     pub fn of(config: &Config, memory: &Memory) -> Limits {
         let Config { mem, swap, mut mem_size, mut swap_size, .. } = *config;
         let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
@@ -206,7 +205,6 @@ const NEVER: KiB = KiB::ZERO;
 const UNSET: KiB = KiB(u64::MAX);
 
 /// Of a share of `whole` and a size the lower one counts, for each level by itself.
-#[inline(never)]
 fn lower(
     share: Option<Levels<Percent>>,
     whole: KiB,
@@ -231,7 +229,6 @@ fn share_of(percent: Percent, whole: KiB) -> KiB {
 }
 
 /// The level of `memory` as it is.
-#[inline(never)]
 pub fn level(config: &Config, memory: &Memory) -> Level {
     Limits::of(config, memory).level(memory.available, memory)
 }

@@ -37,7 +37,6 @@ impl KiB {
     }
 
     /// `self * part / whole`; nothing of nothing. Products beyond 64 bits lose their last bits.
-    #[inline(never)]
     pub fn scaled(self, part: KiB, whole: KiB) -> KiB {
         let (mut part, mut whole) = (part.0, whole.0);
         if whole == 0 {
@@ -150,14 +149,12 @@ pub struct Identity {
 pub struct Moment(pub u64);
 
 impl Moment {
-    #[inline(never)]
     pub fn after(self, wait: Duration) -> Moment {
         let seconds = wait.as_secs().saturating_mul(1_000_000_000);
         Moment(self.0.saturating_add(seconds).saturating_add(wait.subsec_nanos().into()))
     }
 
     /// Time gone since `earlier`; none if that lies ahead.
-    #[inline(never)]
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

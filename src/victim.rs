@@ -84,7 +84,6 @@ impl Scale {
     /// Thousandths of memory and swap that a process holds, plus its `oom_score_adj`:
     /// the most that can stand behind `score`, whose step is 1.5 of them on the shifted
     /// scale.
-    #[inline(never)]
     pub fn points(self, score: i32) -> i64 {
         match self {
             Scale::Shifted => (3 * score as i64 + 4) / 2 - 1001,
@@ -286,7 +285,6 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    #[inline(never)]
     pub fn clear(&mut self) {
         *self = Remembered::default();
     }

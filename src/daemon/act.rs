@@ -25,7 +25,6 @@ use std::os::fd::AsFd;
 const ATTEMPTS: usize = 3;
 
 impl Daemon {
-    #[inline(never)]
     pub(super) fn perform(&mut self, step: Step, memory: &Memory) {
         match step {
             Step::Wait => {}
@@ -78,7 +77,6 @@ impl Daemon {
     }
 
     /// One above the limit was asked to end anyway: it is the victim of this event.
-    #[inline(never)]
     fn adopt(&mut self, flight: Flight, signal: Deadly, memory: &Memory) {
         let Flight { hand, held, first, deadline, memory: before } = flight;
         let id = hand.target.id;
@@ -90,7 +88,6 @@ impl Daemon {
         self.victim = Some(hand);
     }
 
-    #[inline(never)]
     fn choose(&mut self, signal: Deadly, memory: &Memory) {
         for _ in 0..ATTEMPTS {
             // Before the search, which reads a file of each process while a bomb goes on.
@@ -135,7 +132,6 @@ impl Daemon {
 
     /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
     /// still falls from what it was `before`: then there is no time to look for one.
-    #[inline(never)]
     fn awaits_a_departure(&mut self, before: &Memory) -> bool {
         let Some(memory) = self.fresh_memory().filter(|_| self.machine.may_await()) else {
             return false;
@@ -152,14 +148,12 @@ impl Daemon {
         true
     }
 
-    #[inline(never)]
     fn wait_in_vain(&mut self, what: &str, error: io::Error, memory: &Memory) {
         let seconds = self.machine.alone(memory, clock::now()).as_secs();
         say!(self.helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
     }
 
     /// Forks although memory is short: without it nobody would be ended.
-    #[inline(never)]
     pub(super) fn replace_helper(&mut self) {
         match self.helper.replace() {
             Ok(()) => {
@@ -169,7 +163,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
         let before = clock::now();
         let Court { proc, rules, mut judge, empty, .. } = self.court();
@@ -188,7 +181,6 @@ impl Daemon {
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
-    #[inline(never)]
     fn end(
         &mut self,
         candidate: &mut Candidate,
@@ -232,7 +224,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn escalate(&mut self, urgency: Urgency) {
         let why = match urgency {
             Urgency::Level => "memory is at or below the limit for SIGKILL",
@@ -247,7 +238,6 @@ impl Daemon {
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
-    #[inline(never)]
     fn delegate(&mut self, signal: Deadly, memory: &Memory) {
         let now = clock::now();
         log::low(&mut self.helper, &self.config, memory, signal);

@@ -68,7 +68,6 @@ impl Ahead {
 impl Daemon {
     /// Searches, if memory may be at the level soon. True if it did. Not with patterns, which may
     /// have to wait for command lines.
-    #[inline(never)]
     pub(super) fn look_ahead(&mut self) -> bool {
         let (Some(memory), now) = (self.memory, clock::now()) else { return false };
         let waits = self.config.kernel_oom || !self.config.patterns.is_empty();
@@ -91,7 +90,6 @@ impl Daemon {
     }
 
     /// That candidate as it is now, if it still comes first.
-    #[inline(never)]
     pub(super) fn foreseen(&mut self, memory: &Memory) -> Option<Candidate> {
         let Foreseen { mut candidate, at, memory: then } = self.ahead.found.take()?;
         if clock::now().since(at) > FRESH {

@@ -70,7 +70,6 @@ impl Daemon {
     /// Begins what was asked for, or goes on with it. New settings are taken over while
     /// nobody is being ended and, unless nothing can be done about it, memory is fine: then
     /// it is `quiet`.
-    #[inline(never)]
     pub(super) fn run_errands(&mut self, quiet: bool) {
         self.collect();
         if self.asked.running.is_some() {
@@ -100,7 +99,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn send_for(&mut self, what: What) {
         let sent = Errand::start(|report| {
             let Ok(mut proc) = Proc::system() else { return false };
@@ -121,7 +119,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn collect(&mut self) {
         while let Some((errand, what)) = &mut self.asked.running {
             let what = *what;
@@ -142,7 +139,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn come_back(&mut self, what: What, good: bool) {
         match what {
             What::Settings => self.asked.settings_back = Some(good),
@@ -151,7 +147,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn finish_settings(&mut self, good: bool) {
         let mut texts = std::mem::take(&mut self.asked.texts);
         let passwd = texts.pop().unwrap_or_default();
@@ -168,7 +163,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
         // All that can be wrong was said when they were tried out.
         let mut config = Config::default();

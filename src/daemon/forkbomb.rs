@@ -75,7 +75,6 @@ struct Pass {
 impl Daemon {
     /// Ends the fork bomb that goes before all other candidates, if there is one. True if that is
     /// all that is to be done now.
-    #[inline(never)]
     pub(super) fn end_bomb(&mut self, before: &Memory) -> bool {
         let Some(bomb) = self.find_bomb(before) else { return false };
         let candidate = &self.stands_for_all(&bomb.largest);
@@ -128,7 +127,6 @@ impl Daemon {
     }
 
     /// Costs no file where no group is large.
-    #[inline(never)]
     fn find_bomb(&mut self, memory: &Memory) -> Option<Bomb> {
         let begin = clock::now();
         let limits = Limits::of(&self.config, memory);
@@ -157,7 +155,6 @@ impl Daemon {
     }
 
     /// Sends SIGKILL to each living member but the one that is `spared` for now.
-    #[inline(never)]
     fn pass(&mut self, kind: &Kind, spared: Option<Identity>) -> Pass {
         let mut pass = Pass { count: 0, has_spared: false, others: None };
         let dryrun = self.config.dryrun;
@@ -212,7 +209,6 @@ impl Daemon {
     }
 
     /// Whether a bomb that is being ended is gone. What is left of it is signalled again.
-    #[inline(never)]
     pub(super) fn bomb_is_gone(&mut self) -> bool {
         let Some(InHand { bomb: Some(ending), .. }) = &mut self.victim else { return true };
         let now = clock::now();

@@ -140,7 +140,6 @@ pub struct Court<'a> {
 }
 
 impl Daemon {
-    #[inline(never)]
     pub(super) fn court(&mut self) -> Court<'_> {
         let family = scan::family(&mut self.proc, self.helper.pid());
         let (memory, cgroup) = (self.memory.unwrap_or_default(), self.cgroup.as_ref());
@@ -162,7 +161,6 @@ impl Daemon {
     /// Takes hold of a candidate, has its command line read while it has one,
     /// and runs the hook, for which SIGTERM waits until `hook_until`, or until memory is at
     /// `hurry`. That takes time: look again before the signal.
-    #[inline(never)]
     pub(super) fn take_hold(
         &mut self,
         candidate: &Candidate,
@@ -197,7 +195,6 @@ impl Daemon {
         may
     }
 
-    #[inline(never)]
     fn wait_for_hook(&mut self, until: Moment, hurry: Level) {
         loop {
             let left = until.since(clock::now());
@@ -229,7 +226,6 @@ impl Daemon {
 
     /// First the signal, then the word: that memory is `low`, or else that it was above the
     /// limit. Returns what its end should give back. In a dry run there is only the word.
-    #[inline(never)]
     pub(super) fn send(
         &mut self,
         hand: &mut InHand,
@@ -272,7 +268,6 @@ impl Daemon {
         Ok(held)
     }
 
-    #[inline(never)]
     fn signal(&mut self, target: &Target, signal: Deadly) -> Result<(), Miss> {
         let Err(error) = target.signal(&mut self.proc, signal) else { return Ok(()) };
         if !errno::is_not_permitted(error) {
@@ -298,7 +293,6 @@ impl Daemon {
 
     /// Sends SIGKILL to one that was asked to end, unless it has come under protection
     /// meanwhile. False if nothing more is to be expected of it.
-    #[inline(never)]
     pub(super) fn finish_off(&mut self, hand: &mut InHand, why: &str) -> bool {
         let Identity { pid, .. } = hand.target.id;
         if let Some(why) = self.later_protection(hand.target.id) {
@@ -326,7 +320,6 @@ impl Daemon {
 
     /// What protects a process that was no one to spare before. What cannot be read of it by
     /// now says nothing: it may be ending.
-    #[inline(never)]
     fn later_protection(&mut self, id: Identity) -> Option<Protection> {
         let Court { proc, rules, mut judge, .. } = self.court();
         let Ok(stat) = &proc.stat_with_threads(id.pid) else { return None };
@@ -344,7 +337,6 @@ impl Daemon {
         })
     }
 
-    #[inline(never)]
     fn sent(&mut self, hand: &InHand) {
         // Where SIGTERM is not handled it is deadly at once; else the kernel refuses.
         self.helper.release(hand.target.id, hand.target.group);
@@ -355,7 +347,6 @@ impl Daemon {
 
     /// What a message says about the victim. What cannot be read any more is shown as 0: no
     /// reason to spare it.
-    #[inline(never)]
     fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
         let pid = candidate.id().pid;
         Portrait {
@@ -367,7 +358,6 @@ impl Daemon {
     }
 
     /// The group to signal with the victim, or why it is left alone.
-    #[inline(never)]
     fn free_group(&mut self, pgid: i32) -> Result<Group, Alone> {
         // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
         let leader =

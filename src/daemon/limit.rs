@@ -145,7 +145,6 @@ impl Offenders {
 impl Daemon {
     /// Does one step of what is due for the limit. True if that took a while, or another step
     /// is due.
-    #[inline(never)]
     pub(super) fn enforce_limit(&mut self) -> bool {
         let busy = self.follow_flights();
         if busy || self.deal_with_next() {
@@ -159,7 +158,6 @@ impl Daemon {
     }
 
     /// True if one of them took a while.
-    #[inline(never)]
     fn follow_flights(&mut self) -> bool {
         let now = clock::now();
         let may_walk = now >= self.offenders.next_walk;
@@ -189,7 +187,6 @@ impl Daemon {
     }
 
     /// The time of one is over. True if it is waited for on.
-    #[inline(never)]
     fn put_off(&mut self, flight: &mut Flight, now: Moment) -> bool {
         let id = flight.hand.target.id;
         if flight.hand.event.is_kill {
@@ -210,7 +207,6 @@ impl Daemon {
 
     /// Finds everyone above the limit. Memory comes first: where something can be done about
     /// it, that ends early.
-    #[inline(never)]
     fn find_offenders(&mut self, limit: Limit, now: Moment) {
         let acts_at = self.machine.acts_at(now);
         let last = self.offenders.last;
@@ -253,7 +249,6 @@ impl Daemon {
     }
 
     /// Asks the next one to end. False if there is none.
-    #[inline(never)]
     fn deal_with_next(&mut self) -> bool {
         let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit) else {
             return false;
@@ -278,7 +273,6 @@ impl Daemon {
 
     /// True if that has to wait: low memory may still let it off, or there is no room. One that
     /// vanishes meanwhile, or may not be ended, is none.
-    #[inline(never)]
     fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> bool {
         let Some(candidate) = &self.offender(pid, limit) else { return false };
         let (id, pgid) = (candidate.id(), candidate.stat.pgid);
@@ -305,7 +299,6 @@ impl Daemon {
     }
 
     /// The process as one that may be ended for its size, if it is one.
-    #[inline(never)]
     fn offender(&mut self, pid: Pid, limit: Limit) -> Option<Candidate> {
         let Ok(stat) = &self.proc.stat_with_threads(pid) else { return None };
         let rss = KiB::from_pages(self.proc.exact_resident_pages(stat).ok()?, machine::page());
@@ -320,7 +313,6 @@ impl Daemon {
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:
     /// then nobody else needs to go.
-    #[inline(never)]
     pub(super) fn take_offender(&mut self, memory: &Memory) -> Option<Flight> {
         let limits = Limits::of(&self.config, memory);
         let suffices =

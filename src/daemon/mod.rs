@@ -117,7 +117,6 @@ pub struct Daemon {
 
 impl Daemon {
     /// Watches until a signal ends it.
-    #[inline(never)]
     pub fn run(mut self: Box<Self>) -> io::Result<()> {
         self.helper.spawn()?;
         if let Err(error) = memory::lock() {
@@ -197,7 +196,6 @@ impl Daemon {
         plain
     }
 
-    #[inline(never)]
     fn read_memory(&mut self) {
         self.stats.count_look();
         self.look_for_lost_cgroup();
@@ -223,7 +221,6 @@ impl Daemon {
     }
 
     /// Memory with the stall that counts.
-    #[inline(never)]
     fn measure_memory(&mut self) -> io::Result<Option<Memory>> {
         let mut read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref())?;
         if let Some(memory) = &mut read {
@@ -234,7 +231,6 @@ impl Daemon {
 
     /// A stall counts only from when the kernel takes memory back, and where the machine is short
     /// of memory, not where a cgroup is that has a limit of its own.
-    #[inline(never)]
     fn doubt_stall(&mut self, memory: &mut Memory) {
         let limits = Limits::of(&self.config, memory);
         let now = clock::now();
@@ -271,7 +267,6 @@ impl Daemon {
     }
 
     /// That of a service goes and comes with it, and so do its stalls.
-    #[inline(never)]
     fn look_for_lost_cgroup(&mut self) {
         let Daemon { cgroup, proc, config, .. } = self;
         let mut is_found = false;
@@ -291,7 +286,6 @@ impl Daemon {
     }
 
     /// Has a stall wake the watch early, where the kernel can.
-    #[inline(never)]
     fn follow_pressure(&mut self) {
         if self.config.memory {
             self.psi = psi_trigger(&self.proc, self.cgroup.as_ref());
@@ -306,7 +300,6 @@ impl Daemon {
 
     /// Says whose memory counts when that has changed, but not each time where it changes all
     /// the time.
-    #[inline(never)]
     fn tell_bounds(&mut self) {
         let (Some(memory), now) = (&self.memory, clock::now()) else { return };
         let bounds = log::Bounds::of(self.cgroup.as_ref(), memory);
@@ -322,7 +315,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn limits(&mut self, memory: &Memory) -> Limits {
         let limits = Limits::of(&self.config, memory);
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
@@ -336,7 +328,6 @@ impl Daemon {
         limits
     }
 
-    #[inline(never)]
     fn victim_is_gone(&mut self) -> bool {
         let hand = self.victim.as_mut().filter(|_| self.machine.in_flight());
         match hand {
@@ -346,7 +337,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn after_look(&mut self) {
         self.tell_bounds();
         let Some(memory) = self.memory else { return };
@@ -385,7 +375,6 @@ impl Daemon {
     }
 
     /// Has the file of `--stats-file` written, if there is one.
-    #[inline(never)]
     fn report_numbers(&mut self) {
         if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
             for &(number, amount) in &[
@@ -401,7 +390,6 @@ impl Daemon {
         }
     }
 
-    #[inline(never)]
     fn wait(&mut self) {
         let timeout = self.timeout();
         let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
@@ -428,7 +416,6 @@ impl Daemon {
     }
 
     /// How long nothing can happen that needs a look.
-    #[inline(never)]
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(memory) = &self.memory else { return BLIND };

@@ -161,7 +161,6 @@ impl Daemon {
     /// Measures stalls as the settings ask for, from now on: those of the cgroup, or where that
     /// tells of none, the machine's. Where the kernel tells of none at all, the settings ask for
     /// none from now on; either is said.
-    #[inline(never)]
     pub(super) fn watch_stalls(&mut self) {
         self.reclaim = Reclaim::over(self.config.psi_window);
         let Daemon { config, meminfo, proc, cgroup, helper, .. } = self;
@@ -183,7 +182,6 @@ impl Daemon {
     }
 
     /// What a user should know from the start.
-    #[inline(never)]
     fn say_hello(
         &mut self,
         memory: &Memory,
@@ -237,7 +235,6 @@ impl Daemon {
 
 /// Whose memory counts in place of the machine's. With `--kernel-oom` nobody's: the kernel
 /// chooses from all there is.
-#[inline(never)]
 pub fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
     match config.kernel_oom {
         true => None,
@@ -254,7 +251,6 @@ pub fn users_file(config: &Config) -> Vec<u8> {
 }
 
 /// All that is accepted and still worth a word.
-#[inline(never)]
 pub fn tell_doubts(
     config: &Config,
     sources: &Sources,

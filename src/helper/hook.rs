@@ -57,7 +57,6 @@ impl Hooks {
     }
 
     /// Starts one. False, and a line that says why, if it does not run now.
-    #[inline(never)]
     pub fn start(
         &mut self,
         when: When,
@@ -154,7 +153,6 @@ fn say(out: &mut Outboxes<'_>, About(when, victim): About, what: fmt::Arguments<
 }
 
 /// Variables as the kernel takes them: each with its NUL, one behind the other.
-#[inline(never)]
 fn environment(event: &Event, command: &ShortCommand) -> Buf<ENVIRONMENT> {
     let reason = event.reason.word();
     // Of earlyoom's variables there are the first two of each.

@@ -41,7 +41,6 @@ pub struct Outboxes<'a> {
 
 impl<'a> Outboxes<'a> {
     /// `sender` is the number that syslog shows. The only call that allocates.
-    #[inline(never)]
     pub fn open(outputs: &'a Outputs, sender: Pid) -> Outboxes<'a> {
         let file = outputs.log_file.as_ref();
         let stderr = Outbox::new(Sink::Stderr(own_terminal()));

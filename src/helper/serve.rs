@@ -182,7 +182,6 @@ impl Serving<'_> {
         self.hooks.start(when, message.number, &orders, &event, &command, &mut self.outboxes)
     }
 
-    #[inline(never)]
     fn take(&mut self, message: &Message<'_>) {
         let Message { kind, id, number, text } = *message;
         match kind {

@@ -193,7 +193,6 @@ impl Machine {
     }
 
     /// The next step; call again until it is `Wait`, with a fresh look where one is due.
-    #[inline(never)]
     pub fn step(&mut self, look: Look<'_>) -> Step {
         let level = look.level();
         if look.level_but_for_noise() == Level::Fine {

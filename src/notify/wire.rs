@@ -46,7 +46,6 @@ impl Values {
         &self.bytes
     }
 
-    #[inline(never)]
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }

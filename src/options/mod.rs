@@ -112,7 +112,6 @@ pub const REPORT_LOG: Duration = Duration::from_secs(3600);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for Settings {
-    #[inline(never)]
     fn default() -> Settings {
         Settings {
             memory: true,
@@ -204,7 +203,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[inline(never)]
     fn apply(&self, settings: &mut Settings, text: &[u8]) -> Result<(), Fault> {
         let inside = match *self {
             Kind::Percents(most, set) => {

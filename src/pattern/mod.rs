@@ -27,7 +27,6 @@ pub struct Pattern {
 const EMPTY: &str = "an empty pattern matches everything; write .* if that is meant";
 
 impl Pattern {
-    #[inline(never)]
     pub fn parse(text: &[u8]) -> Result<Pattern, Fault> {
         let (mut field, mut start) = (Field::Name, 0);
         for &known in &Field::ALL {

@@ -171,7 +171,6 @@ impl Parser<'_> {
     }
 
     /// The byte that is so many ahead; NUL at the end.
-    #[inline(never)]
     fn ahead(&self, count: usize) -> u8 {
         self.text.get(self.at + count).copied().unwrap_or(0)
     }
@@ -188,12 +187,10 @@ impl Parser<'_> {
         self.insert(self.program.places.len(), place);
     }
 
-    #[inline(never)]
     fn insert(&mut self, at: usize, place: Place) {
         self.program.places.insert(at, place);
     }
 
-    #[inline(never)]
     fn make_room(&self, count: usize) -> Step {
         match self.is_glob {
             _ if count <= LIMIT => Ok(()),

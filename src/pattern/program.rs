@@ -41,7 +41,6 @@ impl Class {
         self.add_range(byte, byte);
     }
 
-    #[inline(never)]
     pub fn add_range(&mut self, from: u8, to: u8) {
         for byte in from..=to {
             self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
@@ -65,7 +64,6 @@ impl Class {
     }
 
     /// Adds the other case of each letter.
-    #[inline(never)]
     pub fn fold(&mut self) {
         for letter in b'a'..=b'z' {
             let upper = letter.to_ascii_uppercase();
@@ -216,7 +214,6 @@ impl Set {
         Set { members: Vec::with_capacity(count), index: vec![0; count] }
     }
 
-    #[inline(never)]
     fn insert(&mut self, place: u16) {
         let index = &mut self.index[usize::from(place)];
         if self.members.get(usize::from(*index)) != Some(&place) {

@@ -102,7 +102,6 @@ impl Cgroup {
     /// container: if init is within, too. (Where it is not, the limit is that of a service, say
     /// of the guard's own.) Or the one that is `named`, wherever it is, by its directory or as
     /// `/proc/PID/cgroup` has it.
-    #[inline(never)]
     pub fn find(proc: &mut Proc, named: Option<&units::Path>) -> Option<Cgroup> {
         let path = named.map_or(&b""[..], units::Path::as_bytes);
         let is_named = named.is_some();
@@ -167,7 +166,6 @@ impl Cgroup {
 
     /// Whether a process is within. One of which that cannot be read is not, and neither is
     /// any while the cgroup is not there.
-    #[inline(never)]
     pub fn holds(&self, proc: &mut Proc, stat: &Stat) -> bool {
         // In version 1 what is on its way out is shown at the root (`proc_cgroup_show` in
         // kernel/cgroup/cgroup.c): wherever it was, its end is worth waiting for.
@@ -193,7 +191,6 @@ impl Cgroup {
 
     /// Makes the machine's memory that of the cgroup, if that has a limit below it; user memory is
     /// still to be counted then.
-    #[inline(never)]
     pub fn bound(&self, proc: &mut Proc, memory: &mut Memory) {
         let Some(files) = &self.files else { return };
         let Ok(limit) = files.amount(proc, LIMIT) else {
@@ -254,7 +251,6 @@ impl Files {
 
     /// The number of bytes that a file holds, in KiB; `max` is more than any. `None` if it is
     /// no number.
-    #[inline(never)]
     fn amount(&self, proc: &mut Proc, which: usize) -> io::Result<Option<KiB>> {
         Ok(match bytes::first_word(self.read(proc, which)?) {
             b"max" => Some(NONE),
@@ -263,7 +259,6 @@ impl Files {
     }
 }
 
-#[inline(never)]
 fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
     fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
 }
@@ -448,7 +443,6 @@ impl Membership<'_> {
 }
 
 /// Whether the memory controller is one of those between commas.
-#[inline(never)]
 fn lists_memory(mut names: &[u8]) -> bool {
     while !names.is_empty() {
         let (name, others) = bytes::cut_at(names, b',');

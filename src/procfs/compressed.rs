@@ -42,7 +42,6 @@ impl Compressed {
         held
     }
 
-    #[inline(never)]
     fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
         self.files = Default::default();
         let mut places = self.files.iter_mut();

@@ -275,7 +275,6 @@ impl MemInfo {
 
     /// `Shmem` has moved so far that somebody should look at tmpfs again. What all of them hold
     /// says nothing of a cgroup.
-    #[inline(never)]
     pub fn asks_for_tmpfs(&self, memory: &Memory) -> bool {
         !memory.is_limited()
             && self.tmpfs.map_or(true, |(_, then)| {

@@ -40,13 +40,11 @@ impl Stat {
     }
 
     /// Ended, with perhaps other threads still running.
-    #[inline(never)]
     pub fn is_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
     /// Ended with all its threads: only its parent has yet to take note.
-    #[inline(never)]
     pub fn is_gone(&self) -> bool {
         self.is_ended() && self.threads <= 1
     }

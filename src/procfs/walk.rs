@@ -53,7 +53,6 @@ struct Pids<'a>(&'a [u8]);
 impl Iterator for Pids<'_> {
     type Item = Pid;
 
-    #[inline(never)]
     fn next(&mut self) -> Option<Pid> {
         loop {
             let length = self.0.get(LENGTH)?;

@@ -290,7 +290,6 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a process with so many points and that size goes before the best so far.
-    #[inline(never)]
     fn is_beaten_by(&self, points: i64, size: KiB, id: Identity) -> bool {
         let standing = self.rules.standing(points, size, id);
         self.best.as_ref().map_or(true, |best| standing > best.standing)

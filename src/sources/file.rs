@@ -54,7 +54,6 @@ impl<'a> Reader<'a> {
     }
 
     /// What one line gives, if it is right and for the guard.
-    #[inline(never)]
     fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Rc<Given>> {
         let (name, number) = (self.file.name(), self.number);
         let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {

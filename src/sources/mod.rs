@@ -65,7 +65,6 @@ impl fmt::Display for Cut<'_> {
 }
 
 impl Given {
-    #[inline(never)]
     pub fn new(spec: &'static Spec, text: Option<&[u8]>, place: String) -> Rc<Given> {
         Rc::new(Given { spec, text: text.map(<[u8]>::to_vec), place })
     }
@@ -167,7 +166,6 @@ pub struct Sources {
 
 impl Sources {
     /// `program` is what it was called as, perhaps with a path.
-    #[inline(never)]
     pub fn of(program: &[u8], arguments: Vec<Rc<Given>>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
         let tell: Tell<'_> = &mut |line| unknown.push(line.to_string());
@@ -261,7 +259,6 @@ fn of_variable(variable: &[u8], tell: Tell<'_>) -> Option<Rc<Given>> {
 }
 
 /// What `-c` says, or the environment in its place.
-#[inline(never)]
 fn named_files(source: &[Rc<Given>]) -> Option<Vec<ConfigFile>> {
     let mut files = None;
     for given in source.iter().filter(|given| matches!(given.spec.effect, Effect::Config)) {

@@ -55,7 +55,6 @@ impl Stock {
     }
 
     /// Where a new block lies; `base` is the address that all these are counted from.
-    #[inline(never)]
     fn take(&self, base: usize, layout: Layout) -> Option<usize> {
         let mask = layout.align() - 1;
         let block = (base + self.used.load(Relaxed)).checked_add(mask)? & !mask;

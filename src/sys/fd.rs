@@ -297,7 +297,6 @@ impl<const N: usize> Waiter<N> {
     }
 }
 
-#[inline(never)]
 fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut limit: libc::timespec = unsafe { std::mem::zeroed() };

@@ -45,7 +45,6 @@ pub fn lock() -> io::Result<()> {
 /// step waits for the disk or for a free page. Writable pages become its own, also those
 /// that a fork made common; of the arena what nothing will be allocated from stays absent, and
 /// of the stack what lies more than `pages` below.
-#[inline(never)]
 pub fn touch_all(pages: usize) -> io::Result<()> {
     for_each_mapping(&mut touch)?;
     touch_stack(pages);

@@ -21,7 +21,6 @@ pub mod socket;
 use std::ffi::CStr;
 
 /// The one place where -1 becomes an error.
-#[inline(never)]
 fn check(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last())
 }

@@ -110,7 +110,6 @@ pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::R
 }
 
 /// The number of the child; `None` in the child itself.
-#[inline(never)]
 fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     #[cfg(test)]
     if threads()? != 1 {
