@@ -14,7 +14,7 @@ use std::{env, fs, thread};
 
 /// What is available when a hog begins, in percent of memory: so much that it is the largest by far, alone or in a pair,
 /// when it meets the level, whatever other tests on the real machine take meanwhile.
-const ROOM: u64 = 40;
+const ROOM: u64 = 30;
 /// What is available when it slows down.
 const SLOW: u64 = 18;
 /// What a hog takes at most: more than there is.
@@ -197,7 +197,8 @@ fn hogs_one_after_another_are_ended_each_at_its_level_and_alone() {
 /// A service that leaks and is started again by its supervisor is nothing else. One at a time may be signalled late on a
 /// busy machine; where all are, the guard waits for memory that the next one has long taken.
 #[test]
-fn twelve_hogs_in_a_row_are_each_ended_at_once() {
+fn hogs_in_a_row_are_each_ended_at_once() {
+    let count = if wanted().is_some() { 12 } else { 6 };
     one_at_a_time(|sandbox| {
         let Some(mut machine) = SmallMachine::new(sandbox) else { return };
         if skip_where_emulated("which is late each time") {
@@ -205,7 +206,7 @@ fn twelve_hogs_in_a_row_are_each_ended_at_once() {
         }
         let guard = sandbox.guard(&[]);
         let mut pids = Vec::new();
-        for _ in 0..12 {
+        for _ in 0..count {
             machine.leave(ROOM);
             pids.extend(run(sandbox, &machine, &[Plain]));
             thread::sleep(Duration::from_millis(500));
@@ -216,9 +217,9 @@ fn twelve_hogs_in_a_row_are_each_ended_at_once() {
         if machine.was_late() {
             return;
         }
-        assert_eq!(all.len(), 12, "{all:?}");
+        assert_eq!(all.len(), count, "{all:?}");
         all.sort_by(f64::total_cmp);
-        assert!(all[6] >= USUAL, "{all:?}");
+        assert!(all[count / 2] >= USUAL, "{all:?}");
         assert!(wanted().is_none() || all[0] >= ALONE, "{all:?}");
         guard.stop();
     });
