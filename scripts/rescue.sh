@@ -21,7 +21,8 @@
 set -u
 
 # scenario, MiB of memory, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for the kernel's
-# command line. 2 s instead of 1 where memory goes to and comes from the card. It may last three times what a guard should
+# command line. 2 s instead of 1 where memory goes to and comes from the card. A fork bomb takes the processor before it takes
+# memory, and until that is low no guard may act: 2 to 3.5 s on an emulated processor. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and
 # is ended each time; work, it comes to a good end and nobody is killed.
@@ -32,8 +33,8 @@ stubborn          256 1000 30 gone -
 zram-leak         256 1000 60 gone -
 slow-swap         256 2000 60 gone -
 cache-thrash      256 2000 60 gone -
-fork-bomb         256 1000 10 gone -
-fork-bomb-script  256 1000 10 gone -
+fork-bomb         256 5000 10 gone -
+fork-bomb-script  256 5000 10 gone -
 memfd             256 1000 30 gone -
 respawn           256  500 40 each -
 tmpfs-live        256 1000 50 once -

@@ -77,6 +77,7 @@ pub struct Bomb {
 }
 
 /// The members of one kind, as they are met.
+#[derive(Clone)]
 struct Tally {
     kind: Kind,
     name: Comm,
@@ -88,6 +89,36 @@ struct Tally {
     shown_of_read: u64,
     own: KiB,
     largest: Largest,
+    members: Few,
+    /// Other processes that are in its group, or in one that shares its place.
+    strangers: Few,
+}
+
+/// A handful of processes. Where there are more, it may be any.
+#[derive(Clone, Copy)]
+struct Few {
+    met: [Pid; 8],
+    count: usize,
+}
+
+impl Few {
+    const NONE: Few = Few { met: [Pid::INIT; 8], count: 0 };
+
+    fn add(&mut self, pid: Pid) {
+        if let Some(place) = self.met.get_mut(self.count) {
+            *place = pid;
+        }
+        self.count += 1;
+    }
+
+    fn add_all(&mut self, others: &Few) {
+        others.met.iter().take(others.count).for_each(|&pid| self.add(pid));
+        self.count = self.count.max(others.count);
+    }
+
+    fn may_include(&self, pid: Pid) -> bool {
+        self.count > self.met.len() || self.met[..self.count].contains(&pid)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -116,6 +147,7 @@ impl Tally {
 
     fn count(&mut self, stat: &Stat, recent: u64) {
         self.count += 1;
+        self.members.add(stat.id.pid);
         self.shown += shown(stat);
         self.recent += u32::from(stat.id.start >= recent);
     }
@@ -141,7 +173,7 @@ pub fn find(
     let Some(tally) = largest_crowd(proc, rules, judge, groups, (least, now))? else {
         return Ok(None);
     };
-    let others = Others::of(proc, rules, judge, &tally)?;
+    let others = Others::of(proc, rules, judge, groups, &tally)?;
     let held = tally.held().min(others.rest(memory));
     let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
@@ -185,22 +217,30 @@ fn largest_crowd(
     })?;
     const NONE: Option<Tally> = None;
     let mut tallies = [NONE; KINDS];
+    let mut strangers = Few::NONE;
     proc.for_each(|proc, pid| {
-        let is_suspect = place_of(pid).is_some_and(|place| young[place]);
-        let Some(Ok(stat)) = is_suspect.then(|| proc.stat(pid)) else { return };
+        if !place_of(pid).is_some_and(|place| young[place]) {
+            return;
+        }
+        let Ok(stat) = proc.stat(pid) else { return };
         if !is_young(&stat) {
+            strangers.add(pid);
             return;
         }
         let known = tallies.iter_mut().flatten().find(|tally| tally.seems_to_include(&stat));
         match known {
             Some(tally) if tally.has_read(&stat) => tally.count(&stat, recent),
-            _ => {
-                let place = read_in_full(proc, rules, judge, &stat, since, &mut tallies);
-                place.into_iter().for_each(|tally| tally.count(&stat, recent));
-            }
+            _ => match read_in_full(proc, rules, judge, &stat, since, &mut tallies) {
+                Some(tally) => tally.count(&stat, recent),
+                None => strangers.add(pid),
+            },
         }
     })?;
-    Ok(tallies.into_iter().flatten().filter(|tally| tally.is_bomb(least)).max_by_key(Tally::held))
+    let bombs = tallies.iter().flatten().filter(|tally| tally.is_bomb(least));
+    let Some(bomb) = bombs.max_by_key(|tally| tally.held()) else { return Ok(None) };
+    let others = tallies.iter().flatten().filter(|tally| tally.kind != bomb.kind);
+    others.for_each(|tally| strangers.add_all(&tally.members));
+    Ok(Some(Tally { strangers, ..bomb.clone() }))
 }
 
 /// The tally of a process that may be ended, with what that holds.
@@ -231,6 +271,8 @@ fn read_in_full<'a>(
         shown_of_read: 0,
         own: KiB::ZERO,
         largest: this,
+        members: Few::NONE,
+        strangers: Few::NONE,
     });
     tally.shown_of_read += this.shown;
     tally.own = tally.own.plus(own);
@@ -266,10 +308,18 @@ impl Others {
         proc: &mut Proc,
         rules: &Rules<'_>,
         judge: &mut dyn Judge,
+        groups: Groups<'_>,
         bomb: &Tally,
     ) -> io::Result<Others> {
         let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
+        // A file of each of hundreds takes long while memory is short.
+        let is_member = |pid| {
+            groups(pid) == Some(bomb.kind.group) && !bomb.strangers.may_include(pid)
+        };
         proc.for_each(|proc, pid| {
+            if is_member(pid) {
+                return;
+            }
             let Ok(stat) = &proc.stat_with_threads(pid) else { return };
             if stat.is_gone() || stat.is_kernel_thread() || bomb.seems_to_include(stat) {
                 return;

@@ -164,7 +164,8 @@ impl Daemon {
             if process::group_of(pid) != Some(kind.group) {
                 return;
             }
-            let Ok(stat) = proc.stat(pid) else { return };
+            // Each file that is opened may have to wait for memory: no more than needed.
+            let Ok((target, stat)) = Target::hold(proc, pid) else { return };
             if stat.pgid != kind.group || !forkbomb::lives(&stat) {
                 return;
             }
@@ -184,13 +185,9 @@ impl Daemon {
             }
             if spared == Some(stat.id) {
                 pass.has_spared = true;
-            } else if !dryrun {
-                // Else it is gone meanwhile.
-                let sent = Target::open(proc, stat.id)
-                    .and_then(|target| target.signal(proc, Deadly::Kill));
-                if sent.is_err() {
-                    return;
-                }
+            } else if !dryrun && target.signal(proc, Deadly::Kill).is_err() {
+                // Gone meanwhile.
+                return;
             }
             pass.count += 1;
         });

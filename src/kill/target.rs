@@ -1,5 +1,6 @@
 //! The one process (or group) that a signal goes to, named so that it cannot be another.
 
+use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::sys::clock;
 use crate::sys::errno;
@@ -29,15 +30,19 @@ impl Target {
     /// chosen: the start time is read after the descriptor was opened, so what the
     /// descriptor names and what was read are the same process.
     pub fn open(proc: &mut Proc, id: Identity) -> io::Result<Target> {
-        let pidfd = match process::pidfd_open(id.pid) {
-            Ok(pidfd) => Some(pidfd),
-            Err(error) if errno::is_gone(error) => return Err(error),
-            Err(_) => None,
-        };
+        let pidfd = open_pidfd(id.pid)?;
         if !proc.is_running(id)? {
             return Err(errno::gone());
         }
         Ok(Target { id, pidfd, group: None, group_checked: Moment::default() })
+    }
+
+    /// Takes hold of whichever process has that number, and tells what its `stat` says: read after
+    /// the descriptor was opened, so both are of the same process.
+    pub fn hold(proc: &mut Proc, pid: Pid) -> io::Result<(Target, Stat)> {
+        let pidfd = open_pidfd(pid)?;
+        let stat = proc.stat(pid)?;
+        Ok((Target { id: stat.id, pidfd, group: None, group_checked: Moment::default() }, stat))
     }
 
     /// The descriptor that becomes readable when the process is gone, where there is one.
@@ -125,5 +130,14 @@ impl Target {
             })?;
         }
         Ok(lives)
+    }
+}
+
+/// `None` where descriptors of processes cannot be had.
+fn open_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
+    match process::pidfd_open(pid) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(error) if errno::is_gone(error) => Err(error),
+        Err(_) => Ok(None),
     }
 }
