@@ -313,9 +313,8 @@ impl Others {
     ) -> io::Result<Others> {
         let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
         // A file of each of hundreds takes long while memory is short.
-        let is_member = |pid| {
-            groups(pid) == Some(bomb.kind.group) && !bomb.strangers.may_include(pid)
-        };
+        let is_member =
+            |pid| groups(pid) == Some(bomb.kind.group) && !bomb.strangers.may_include(pid);
         proc.for_each(|proc, pid| {
             if is_member(pid) {
                 return;
