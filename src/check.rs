@@ -4,18 +4,16 @@
 //! Runs once and ends, so unlike the loop it may allocate.
 
 use crate::bytes::{is_treacherous, Escaped};
-use crate::config::Config;
 use crate::explain::Reader;
 use crate::filter::{CommandLines, Filter};
 use crate::log;
-use crate::options::{Effect, PREFIX, TABLE};
 use crate::pattern::{Field, Pattern};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
 use crate::rivals;
 use crate::scan;
-use crate::sources::{self, Given, Sources, Tell};
+use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
 use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
@@ -23,14 +21,13 @@ use crate::units::Path;
 use crate::victim::{Protection, Remembered, Rules, Scale};
 use std::fmt::{Display, Write};
 use std::os::fd::AsFd;
-use std::rc::Rc;
 
 /// All that `--check` prints; warnings are told.
 pub fn text(
     proc: &mut Proc,
     sources: &Sources,
     config: &Config,
-    in_force: &[Rc<Given>],
+    in_force: &[Given],
     (memory, cgroup): (&Memory, Option<&Cgroup>),
     scale: Scale,
     tell: Tell<'_>,
@@ -43,7 +40,7 @@ pub fn text(
     look_at_outputs(config, tell);
     let (family, left) = (scan::family(proc, None), Remembered::default());
     let rules = Rules::new(config, memory.total, scale, family, &left);
-    if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.memory) {
+    if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.watches_memory()) {
         tell(format_args!("{}", log::Rival(pid, name)));
     }
     try_patterns(proc, config, &rules, tell)?;
@@ -62,21 +59,21 @@ fn write_files(text: &mut String, sources: &Sources) {
 }
 
 /// In the form of a configuration file.
-fn write_settings(text: &mut String, in_force: &[Rc<Given>]) {
+fn write_settings(text: &mut String, in_force: &[Given]) {
     text.push_str("settings in force:\n");
-    for spec in TABLE {
+    for spec in settings::options() {
         if spec.key.is_empty() || matches!(spec.effect, Effect::Config) {
             continue;
         }
         let mut number = 0;
-        for given in in_force.iter().filter(|given| given.spec == spec) {
+        for given in in_force.iter().filter(|given| given.spec.key == spec.key) {
             number += 1;
             let start = text.len();
             let _ = write!(text, "  {PREFIX}{}", spec.key);
             if number > 1 {
                 let _ = write!(text, "_{number}");
             }
-            write_value(text, given.text.as_deref().unwrap_or(b"true"));
+            write_value(text, &given.text);
             while text.len() < start + WIDTH {
                 text.push(' ');
             }
@@ -96,7 +93,7 @@ const WIDTH: usize = 42;
 /// escaped.
 fn write_value(text: &mut String, value: &[u8]) {
     let quote = match value {
-        _ if value.iter().all(|&byte| sources::is_plain(byte)) => "",
+        _ if value.iter().all(|&byte| settings::is_plain(byte)) => "",
         _ if value.contains(&b'\'') => "\"",
         _ => "'",
     };

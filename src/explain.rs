@@ -3,7 +3,6 @@
 //! Runs once and ends, so unlike the loop it may allocate.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Patterns};
 use crate::filter::{self, CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Duty, Helper};
 use crate::log::{self, State};
@@ -15,7 +14,7 @@ use crate::procfs::process::CommandLine;
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
 use crate::scan::{self, Judge};
-use crate::sources::Tell;
+use crate::settings::{Config, Patterns, Tell};
 use crate::sys::errno::is_not_permitted;
 use crate::sys::io;
 use crate::sys::{fd, machine};

@@ -5,11 +5,11 @@
 //! `--ignore` and as not matched by `--only`: when in doubt, the process lives.
 
 use crate::bytes;
-use crate::config::Patterns;
 use crate::pattern::{Field, Pattern, Scratch};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::settings::Patterns;
 use crate::units::Identity;
 
 /// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).

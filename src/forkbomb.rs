@@ -351,10 +351,9 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::filter::Verdict;
-    use crate::options::Settings;
     use crate::procfs::fixture::Fixture;
+    use crate::settings::Config;
     use crate::victim::{Candidate, Family, Remembered, Scale};
 
     /// Numbers that no process of the machine has on which the test runs.
@@ -431,7 +430,7 @@ mod tests {
         }
 
         fn find(&self) -> Option<Bomb> {
-            let config = Config::resolve(Settings::default(), false).unwrap();
+            let config = Config::default().resolve(false).unwrap();
             let (left, total) = (Remembered::default(), self.memory.total);
             let family = Family::trace(Pid::INIT, None, &mut |_| None);
             let rules = Rules::new(&config, total, Scale::Shifted, family, &left);

@@ -4,7 +4,6 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::config::{Config, Limit, Patterns};
 use crate::filter::Verdict;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
@@ -13,6 +12,7 @@ use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::{Held, Status};
+use crate::settings::{Config, Limit, Patterns};
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
@@ -131,7 +131,7 @@ impl fmt::Display for Bounds<'_> {
 
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
-    if config.memory {
+    if config.watches_memory() {
         let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
@@ -139,7 +139,7 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
             stall_levels(helper, limits, memory);
         }
     }
-    if let Some(limit) = config.limit {
+    if let Some(limit) = config.limit() {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
         say!(
             helper,
@@ -245,7 +245,7 @@ pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly
             Warning,
             "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
             memory.stall,
-            Seconds(config.psi_window),
+            Seconds(config.thresholds.psi_window),
             Percent::share(memory.available, memory.user),
             Percent::share(memory.swap_free, memory.swap_total),
         );

@@ -18,15 +18,9 @@ mod pattern;
 #[path = "pattern/none.rs"]
 mod pattern;
 
-mod options;
-
 mod sys;
 
-mod sources;
-
-mod config;
-
-mod arguments;
+mod settings;
 
 mod procfs;
 
@@ -66,12 +60,10 @@ mod check;
 
 mod daemon;
 
-use config::Config;
 use daemon::{Daemon, Parts};
-use options::{Section, Spec, Task, TABLE};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
-use sources::Sources;
+use settings::{Mistake, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -100,21 +92,17 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let mut arguments = arguments.texts();
     let program = arguments.next().unwrap_or_default();
     let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
-    let Some(request) = arguments::parse(arguments, &mut complain) else { misused() };
+    let request = settings::parse(arguments).unwrap_or_else(|mistake| misused(&[mistake]));
     match request.task {
-        Some(Task::Help) => print(&help()),
+        Some(Task::Help) => print(settings::help().as_bytes()),
         Some(Task::Version) => {
             print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
         }
         Some(Task::Check | Task::Explain) | None => {}
     }
     let sources = Sources::of(program, request.given);
-    let on_terminal = fd::is_terminal(fd::stderr());
-    let mut config = Config::default();
-    let in_force = sources
-        .read(&mut complain)
-        .and_then(|texts| config.settle(&sources, &texts, on_terminal, &mut complain));
-    let Some(in_force) = in_force else { misused() };
+    let settled = sources.read().and_then(|texts| sources.settle(&texts));
+    let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -134,9 +122,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
         Err(error) => cannot("read /proc/meminfo", error),
     };
-    if !config.check_sizes(memory.total, &mut complain) || !config.check_hooks(&mut complain) {
-        misused();
-    }
+    config.check(memory.total).unwrap_or_else(|mistakes| misused(&mistakes));
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
@@ -167,18 +153,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         }
     };
     let notices = request.notices;
-    let parts = Parts {
-        config,
-        sources,
-        on_terminal,
-        proc,
-        meminfo,
-        cgroup,
-        memory,
-        scale,
-        sysrq,
-        notices,
-    };
+    let parts = Parts { config, sources, proc, meminfo, cgroup, memory, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }
 
@@ -213,7 +188,8 @@ fn cannot_run(why: &str) -> ! {
     process::exit(CANNOT);
 }
 
-fn misused() -> ! {
+fn misused(mistakes: &[Mistake]) -> ! {
+    mistakes.iter().for_each(|mistake| complain(format_args!("{mistake}")));
     complain(format_args!("try 'oom_guard --help'"));
     process::exit(USAGE);
 }
@@ -230,63 +206,4 @@ fn print(text: &[u8]) -> ! {
         }
     }
     process::exit(0);
-}
-
-/// The help, from the table.
-fn help() -> Vec<u8> {
-    let mut text = Vec::from(
-        "Usage: oom_guard [OPTION]...\n\
-         Ends the right process before memory runs out, so that the machine does not freeze.\n",
-    );
-    for &section in &Section::ALL {
-        push(&mut text, &["\n", section.title(), ":\n"]);
-        for spec in TABLE.iter().filter(|spec| spec.section == Some(section)) {
-            push_option(&mut text, spec);
-        }
-    }
-    push(&mut text, &[
-        "\nPATTERN is [FIELD:][glob:]TEXT; FIELD is name (unless given), cmd, exe, user or cgroup; TEXT\n\
-         is a regular expression searched anywhere in it, or a glob for all of it.\n\
-         SIZE is in KiB, or has a binary suffix K, M, G or T.\n\
-         Exit status: 0 fine, 1 cannot run, 2 wrong usage.\n",
-    ]);
-    text
-}
-
-fn push(text: &mut Vec<u8>, pieces: &[&str]) {
-    pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes()));
-}
-
-/// Where the explanations begin, and where lines end, in columns.
-const INDENT: usize = 30;
-const WIDTH: usize = 90;
-
-fn push_option(text: &mut Vec<u8>, spec: &Spec) {
-    let mut line = text.len();
-    let mut comma = "  ";
-    for spelling in spec.spellings() {
-        push(text, &[comma, spelling]);
-        comma = ", ";
-    }
-    if let Some(name) = spec.value_name() {
-        push(text, &[" ", name]);
-    }
-    let mut help = Vec::from(spec.help);
-    if !spec.default.is_empty() {
-        push(&mut help, &[" (default: ", spec.default, ")"]);
-    }
-    let mut is_full = text.len() - line >= INDENT;
-    for word in help.split(|&byte| byte == b' ') {
-        if is_full || text.len() - line + word.len() >= WIDTH {
-            text.push(b'\n');
-            line = text.len();
-            is_full = false;
-        }
-        while text.len() < line + INDENT - 1 {
-            text.push(b' ');
-        }
-        text.push(b' ');
-        text.extend_from_slice(word);
-    }
-    text.push(b'\n');
 }

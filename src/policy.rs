@@ -3,8 +3,8 @@
 //!
 //! Pure: the clock, descriptors and messages belong to others.
 
-use crate::config::Config;
 use crate::procfs::meminfo::Memory;
+use crate::settings::{Config, Thresholds};
 use crate::units::{KiB, Levels, Moment, Percent};
 use std::time::Duration;
 
@@ -58,9 +58,11 @@ const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
-        let Config { mem, swap, mut mem_size, mut swap_size, .. } = *config;
+        let Thresholds { mem, swap, mut mem_size, mut swap_size, psi, psi_window } =
+            config.thresholds;
         let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
-        if !config.memory {
+        let is_watched = config.watches_memory();
+        if !is_watched {
             (mem, swap, mem_size, swap_size) = (None, None, None, None);
         }
         if let Some(size) = &mut mem_size {
@@ -81,13 +83,12 @@ impl Limits {
             short = short.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
             low = short;
         }
-        let known =
-            |share| Some(share).filter(|&share| share > Percent::default() && config.memory);
+        let known = |share| Some(share).filter(|&share| is_watched && share > Percent::default());
         let stall = StallLimits {
             mem: short.min(STALL_MOST.of(memory.user)),
             low,
-            share: Levels { term: known(config.psi.term), kill: known(config.psi.kill) },
-            window: config.psi_window,
+            share: Levels { term: known(psi.term), kill: known(psi.kill) },
+            window: psi_window,
         };
         Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, shrunk }
     }
@@ -337,19 +338,19 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Settings, Watch};
-    use crate::units::{parse_percents, parse_shares, parse_sizes};
+    use crate::settings::config::{Watch, Watching};
+    use crate::settings::value::{percents, shares, sizes};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
-        Some(parse_percents(text.as_bytes()).unwrap())
+        Some(percents(text.as_bytes(), Percent::HUNDRED).unwrap())
     }
 
     fn size(text: &str) -> Option<Levels<KiB>> {
-        Some(parse_sizes(text.as_bytes()).unwrap())
+        Some(sizes(text.as_bytes()).unwrap())
     }
 
-    fn config(settings: Settings) -> Config {
-        Config::resolve(settings, false).unwrap()
+    fn config(thresholds: Thresholds) -> Config {
+        Config { thresholds, ..Config::default() }.resolve(false).unwrap()
     }
 
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {
@@ -364,13 +365,13 @@ mod tests {
         }
     }
 
-    fn level(settings: &Settings, memory: Memory) -> Level {
-        Limits::of(&config(settings.clone()), &memory).level(memory.available, &memory)
+    fn level(settings: &Thresholds, memory: Memory) -> Level {
+        Limits::of(&config(*settings), &memory).level(memory.available, &memory)
     }
 
     #[test]
     fn both_memory_and_swap_must_be_low() {
-        let settings = Settings::default();
+        let settings = Thresholds::default();
         for (available, swap_free, expected) in [
             (101, 0, Level::Fine),
             (100, 11, Level::Fine),
@@ -385,16 +386,16 @@ mod tests {
 
     #[test]
     fn without_swap_memory_alone_counts() {
-        assert_eq!(level(&Settings::default(), memory(100, 0, 0)), Level::Term);
-        assert_eq!(level(&Settings::default(), memory(50, 0, 0)), Level::Kill);
-        let size_above_all = Settings { swap_size: size("1T"), ..Settings::default() };
+        assert_eq!(level(&Thresholds::default(), memory(100, 0, 0)), Level::Term);
+        assert_eq!(level(&Thresholds::default(), memory(50, 0, 0)), Level::Kill);
+        let size_above_all = Thresholds { swap_size: size("1T"), ..Thresholds::default() };
         assert_eq!(level(&size_above_all, memory(100, 50, 50)), Level::Term);
         assert_eq!(level(&size_above_all, memory(100, 0, 0)), Level::Term);
     }
 
     #[test]
     fn swap_of_100_percent_means_whatever_the_swap() {
-        let settings = Settings { swap: percent("100"), ..Settings::default() };
+        let settings = Thresholds { swap: percent("100"), ..Thresholds::default() };
         assert_eq!(level(&settings, memory(100, 100, 100)), Level::Term);
         assert_eq!(level(&settings, memory(50, 51, 100)), Level::Term);
         assert_eq!(level(&settings, memory(50, 50, 100)), Level::Kill);
@@ -403,9 +404,9 @@ mod tests {
     #[test]
     fn zero_means_never_sigkill() {
         for settings in [
-            Settings { mem: percent("10,0"), ..Settings::default() },
-            Settings { swap: percent("10,0"), ..Settings::default() },
-            Settings { mem: percent("10"), mem_size: size("100,0"), ..Settings::default() },
+            Thresholds { mem: percent("10,0"), ..Thresholds::default() },
+            Thresholds { swap: percent("10,0"), ..Thresholds::default() },
+            Thresholds { mem: percent("10"), mem_size: size("100,0"), ..Thresholds::default() },
         ] {
             assert_eq!(level(&settings, memory(0, 0, 0)), Level::Term);
             assert_eq!(level(&settings, memory(0, 0, 100)), Level::Term);
@@ -415,7 +416,7 @@ mod tests {
     #[test]
     fn the_lower_of_percentage_and_size_counts_for_each_level() {
         let both =
-            Settings { mem: percent("20,2"), mem_size: size("100,90"), ..Settings::default() };
+            Thresholds { mem: percent("20,2"), mem_size: size("100,90"), ..Thresholds::default() };
         assert_eq!(level(&both, memory(101, 0, 0)), Level::Fine);
         assert_eq!(level(&both, memory(100, 0, 0)), Level::Term);
         assert_eq!(level(&both, memory(21, 0, 0)), Level::Term);
@@ -424,16 +425,16 @@ mod tests {
 
     #[test]
     fn kill_above_term_means_sigkill_first() {
-        let settings = Settings { mem: percent("10,20"), ..Settings::default() };
+        let settings = Thresholds { mem: percent("10,20"), ..Thresholds::default() };
         assert_eq!(level(&settings, memory(200, 0, 0)), Level::Kill);
     }
 
     #[test]
     fn a_size_that_no_kill_can_reach_becomes_a_share() {
-        let settings = Settings { mem_size: size("500,250"), ..Settings::default() };
+        let settings = Thresholds { mem_size: size("500,250"), ..Thresholds::default() };
         let held_by_tmpfs =
             Memory { user: KiB(400), anon: KiB(100), available: KiB(300), ..memory(0, 0, 0) };
-        let limits = Limits::of(&config(settings.clone()), &held_by_tmpfs);
+        let limits = Limits::of(&config(settings), &held_by_tmpfs);
         assert!(limits.shrunk);
         assert_eq!(limits.mem, Levels { term: Some(KiB(200)), kill: Some(KiB(100)) });
         assert!(!Limits::of(&config(settings), &memory(300, 0, 0)).shrunk);
@@ -441,10 +442,10 @@ mod tests {
 
     #[test]
     fn a_limit_lowered_below_a_size_does_not_ask_for_everything() {
-        let settings = Settings { mem_size: size("800,400"), ..Settings::default() };
+        let settings = Thresholds { mem_size: size("800,400"), ..Thresholds::default() };
         let limited = |total| {
             let memory = Memory { total: KiB(total), machine: KiB(10_000), ..memory(900, 0, 0) };
-            Limits::of(&config(settings.clone()), &Memory { user: KiB(total), ..memory }).mem
+            Limits::of(&config(settings), &Memory { user: KiB(total), ..memory }).mem
         };
         assert_eq!(limited(1000), Levels { term: Some(KiB(800)), kill: Some(KiB(400)) });
         // The share that it is of the machine.
@@ -454,14 +455,14 @@ mod tests {
 
     #[test]
     fn a_tiny_share_is_not_never() {
-        let settings = Settings { mem: percent("0.000001,0"), ..Settings::default() };
+        let settings = Thresholds { mem: percent("0.000001,0"), ..Thresholds::default() };
         assert_eq!(level(&settings, memory(1, 0, 0)), Level::Term);
         assert_eq!(level(&settings, memory(2, 0, 0)), Level::Fine);
     }
 
     #[test]
     fn quiet_lasts_as_long_as_the_further_of_memory_and_swap() {
-        let limits = |memory: &Memory| Limits::of(&config(Settings::default()), memory);
+        let limits = |memory: &Memory| Limits::of(&config(Thresholds::default()), memory);
         let quiet = |memory: Memory| limits(&memory).quiet_for(&memory, KiB(100), true);
         assert_eq!(quiet(memory(600, 0, 0)), Some(Duration::from_secs(5)));
         assert_eq!(quiet(memory(600, 1000, 1000)), Some(Duration::from_secs(9)));
@@ -475,8 +476,8 @@ mod tests {
 
     #[test]
     fn a_stall_counts_whatever_the_swap_while_memory_is_short() {
-        let psi = parse_shares(b"10,40").unwrap();
-        let settings = Settings { psi, ..Settings::default() };
+        let psi = shares(b"10,40").unwrap();
+        let settings = Thresholds { psi, ..Thresholds::default() };
         for (available, stall, expected) in [
             (201, 100, Level::Fine),
             (200, 19, Level::Fine),
@@ -490,7 +491,7 @@ mod tests {
         ] {
             let memory = stalled(stall, memory(available, 900, 1000));
             assert_eq!(level(&settings, memory), expected, "{available} {stall}");
-            let limits = Limits::of(&config(settings.clone()), &memory);
+            let limits = Limits::of(&config(settings), &memory);
             assert_eq!(limits.is_stall(&memory), expected > Level::Fine);
             assert_eq!(limits.stall.may_act_at(memory.available), available <= 200);
             let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
@@ -503,26 +504,31 @@ mod tests {
             assert_eq!(level(&settings, without_swap), expected);
         }
         let large = Memory { user: KiB::from_mib(4000), ..stalled(20, memory(0, 0, 0)) };
-        let large = Limits::of(&config(settings.clone()), &large);
+        let large = Limits::of(&config(settings), &large);
         assert_eq!(large.stall.mem, KiB::from_mib(800));
         // Both at once: it is no stall that is new.
         let low = stalled(20, memory(100, 0, 0));
-        assert!(!Limits::of(&config(settings.clone()), &low).is_stall(&low));
-        let off = Settings { psi: parse_shares(b"0").unwrap(), ..settings.clone() };
+        assert!(!Limits::of(&config(settings), &low).is_stall(&low));
+        let off = Thresholds { psi: shares(b"0").unwrap(), ..settings };
         assert_eq!(level(&off, stalled(100, memory(200, 0, 100))), Level::Fine);
         let off = Limits::of(&config(off), &low);
         assert!(!off.stall.may_act_at(KiB::ZERO));
-        let memory_off =
-            Settings { watch: Some(Watch::Limit), process_limit: Some(KiB(1)), ..settings };
-        assert_eq!(level(&memory_off, stalled(100, memory(0, 0, 0))), Level::Fine);
+        let limit = Watching {
+            what: Some(Watch::Limit),
+            process_limit: Some(KiB(1)),
+            ..Watching::default()
+        };
+        let memory_off = Config { watching: limit, ..config(settings) };
+        let none = stalled(100, memory(0, 0, 0));
+        assert_eq!(Limits::of(&memory_off, &none).level(none.available, &none), Level::Fine);
     }
 
     #[test]
     fn where_sigkill_by_a_stall_comes_first_it_is_what_the_brink_is_below() {
-        let psi = parse_shares(b"60,10").unwrap();
-        let settings = Settings { psi, ..Settings::default() };
+        let psi = shares(b"60,10").unwrap();
+        let settings = Thresholds { psi, ..Thresholds::default() };
         let memory = stalled(1, memory(100, 900, 1000));
-        let limits = Limits::of(&config(settings.clone()), &memory);
+        let limits = Limits::of(&config(settings), &memory);
         let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
         assert_eq!(level(&settings, on_the_brink), Level::Fine);
         assert_eq!(level(&settings, stalled(10, memory)), Level::Kill);
@@ -532,18 +538,18 @@ mod tests {
 
     #[test]
     fn never_more_than_half_of_memory_is_short() {
-        let settings = Settings { mem: percent("40"), ..Settings::default() };
+        let settings = Thresholds { mem: percent("40"), ..Thresholds::default() };
         assert_eq!(level(&settings, stalled(50, memory(501, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(500, 100, 100))), Level::Term);
-        let settings = Settings { mem_size: size("30"), ..Settings::default() };
+        let settings = Thresholds { mem_size: size("30"), ..Thresholds::default() };
         assert_eq!(level(&settings, stalled(50, memory(61, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(60, 100, 100))), Level::Term);
     }
 
     #[test]
     fn a_stall_that_has_begun_is_followed_until_it_can_matter() {
-        let psi = parse_shares(b"10").unwrap();
-        let settings = Settings { psi, mem: percent("10"), ..Settings::default() };
+        let psi = shares(b"10").unwrap();
+        let settings = Thresholds { psi, mem: percent("10"), ..Thresholds::default() };
         let config = config(settings);
         let quiet = |stall, available, told| {
             let memory = stalled(stall, memory(available, 1_000_000, 1_000_000));

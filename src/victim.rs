@@ -2,11 +2,11 @@
 //!
 //! Pure: `scan` reads what is asked here. Never signals.
 
-use crate::config::Config;
 use crate::filter::{Spared, Verdict};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
+use crate::settings::Config;
 use crate::units::{Identity, KiB, Pid};
 
 /// Why a process is no candidate.
@@ -158,7 +158,7 @@ impl<'a> Rules<'a> {
         family: Family,
         left: &'a Remembered,
     ) -> Rules<'a> {
-        let ranking = if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
+        let ranking = if config.choice.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
         Rules {
             ranking,
             bonus: match ranking {
@@ -169,8 +169,8 @@ impl<'a> Rules<'a> {
                 }
             },
             scale,
-            ignore_root_user: config.ignore_root_user,
-            ignore_positive_adj: config.ignore_positive_adj,
+            ignore_root_user: config.choice.ignore_root_user,
+            ignore_positive_adj: config.choice.ignore_positive_adj,
             min_size: config.min_rss(mem_total),
             family,
             left,
@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn rules(family: Family, left: &Remembered) -> Rules<'_> {
-        let config = Config::resolve(Default::default(), false).unwrap();
+        let config = Config::default().resolve(false).unwrap();
         Rules::new(&config, KiB::from_mib(4000), Scale::Shifted, family, left)
     }
 

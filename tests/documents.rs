@@ -15,7 +15,7 @@ const PAGE: &str = include_str!("../init/oom_guard.8");
 const CONF: &str = include_str!("../init/oom_guard.conf");
 /// What the page is made from.
 const SOURCES: &str =
-    concat!(include_str!("../src/options/table.rs"), include_str!("tools/oom_guard.8.in"));
+    concat!(include_str!("../src/settings/table.rs"), include_str!("tools/oom_guard.8.in"));
 /// A setting that is commented out.
 const OFF: &str = "#OOM_GUARD_";
 

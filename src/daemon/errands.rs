@@ -4,7 +4,6 @@
 use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
 use crate::bytes::Buf;
-use crate::config::Config;
 use crate::errand::{Came, Errand, Report, ROOM};
 use crate::explain;
 use crate::filter::Filter;
@@ -15,7 +14,7 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
 use crate::say;
-use crate::sources::{Sources, Tell};
+use crate::settings::{Config, Mistake, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
@@ -102,9 +101,9 @@ impl Daemon {
     fn send_for(&mut self, what: What) {
         let sent = Errand::start(|report| {
             let Ok(mut proc) = Proc::system() else { return false };
-            let Daemon { config, sources, scale, on_terminal, helper, .. } = &*self;
+            let Daemon { config, sources, scale, helper, .. } = &*self;
             match what {
-                What::Settings => read_settings(sources, *on_terminal, &mut proc, report),
+                What::Settings => read_settings(sources, &mut proc, report),
                 What::Candidates => {
                     tell_candidates(config, *scale, helper.pid(), &mut proc, report)
                 }
@@ -165,14 +164,11 @@ impl Daemon {
 
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
         // All that can be wrong was said when they were tried out.
-        let mut config = Config::default();
-        if config.settle(&self.sources, texts, self.on_terminal, &mut |_| {}).is_none() {
-            return false;
-        }
+        let Ok((config, _)) = self.sources.settle(texts) else { return false };
         let cgroup = find_cgroup(&mut self.proc, &config);
         let read = self.meminfo.read(&mut self.proc, cgroup.as_ref());
         let Ok(Some(memory)) = read else { return false };
-        if !config.check_sizes(memory.total, &mut |_| {}) {
+        if config.check_sizes(memory.total).is_err() {
             return false;
         }
         if config.needs_sysrq() && self.sysrq.is_none() {
@@ -197,12 +193,12 @@ impl Daemon {
         let now = clock::now();
         self.machine.reset(&config);
         self.ahead.forget();
-        self.offenders.reset(config.limit, config.dryrun, now);
+        self.offenders.reset(config.limit(), config.dryrun, now);
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
-        let other_cgroup = self.config.cgroup != config.cgroup;
-        let measures = |config: &Config| (config.asks_for_stalls(), config.psi_window);
+        let other_cgroup = self.config.choice.cgroup != config.choice.cgroup;
+        let measures = |config: &Config| (config.asks_for_stalls(), config.thresholds.psi_window);
         let is_new = measures(&config) != measures(&self.config);
         self.config = config;
         (self.cgroup, self.memory) = (cgroup, Some(memory));
@@ -220,33 +216,22 @@ impl Daemon {
 }
 
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
-fn read_settings(
-    sources: &Sources,
-    on_terminal: bool,
-    proc: &mut Proc,
-    report: &mut Report<'_>,
-) -> bool {
-    let mut mistakes = 0;
-    let tell: Tell<'_> = &mut |mistake| {
-        mistakes += 1;
-        if mistakes <= REFUSALS {
-            report.say(Priority::Error, mistake);
+fn read_settings(sources: &Sources, proc: &mut Proc, report: &mut Report<'_>) -> bool {
+    let tried = sources.read().and_then(|texts| {
+        let (config, _) = sources.settle(&texts)?;
+        let seen = memory(proc, &config);
+        if let Some((memory, _)) = &seen {
+            config.check(memory.total)?;
         }
-    };
-    let mut config = Config::default();
-    let mut seen = None;
-    let texts = sources.read(tell).filter(|texts| {
-        let is_settled = config.settle(sources, texts, on_terminal, tell).is_some();
-        seen = memory(proc, &config).filter(|_| is_settled);
-        seen.as_ref().is_some_and(|(memory, _)| config.check_sizes(memory.total, tell))
-            && config.check_hooks(tell)
+        Ok((texts, config, seen))
     });
-    let (Some(texts), Some((memory, _))) = (texts, seen) else {
-        if mistakes > REFUSALS {
-            let more = mistakes - REFUSALS;
-            report.say(Priority::Error, format_args!("and {more} more mistakes"));
+    let (texts, config, memory) = match tried {
+        Ok((texts, config, Some((memory, _)))) => (texts, config, memory),
+        Ok((_, _, None)) => return false,
+        Err(mistakes) => {
+            say_mistakes(&mistakes, report);
+            return false;
         }
-        return false;
     };
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         report.say(Priority::Error, format_args!("{why}"));
@@ -265,6 +250,16 @@ fn read_settings(
         report.text(texts.len(), line.as_bytes());
     }
     true
+}
+
+fn say_mistakes(mistakes: &[Mistake], report: &mut Report<'_>) {
+    for mistake in mistakes.iter().take(REFUSALS) {
+        report.say(Priority::Error, format_args!("{mistake}"));
+    }
+    if mistakes.len() > REFUSALS {
+        let more = mistakes.len() - REFUSALS;
+        report.say(Priority::Error, format_args!("and {more} more mistakes"));
+    }
 }
 
 fn tell_candidates(

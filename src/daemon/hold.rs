@@ -3,7 +3,6 @@
 
 use super::forkbomb::Ending;
 use super::Daemon;
-use crate::config::Config;
 use crate::event::Event;
 use crate::filter::{CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Helper, When, Word};
@@ -18,6 +17,7 @@ use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
 use crate::scan::{self, Empty, Group, Judge};
+use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
@@ -247,7 +247,7 @@ impl Daemon {
         }
         match low {
             Some(memory) => log::low(&mut self.helper, &self.config, memory, signal),
-            None => log::above_limit(&mut self.helper, &portrait, self.config.limit),
+            None => log::above_limit(&mut self.helper, &portrait, self.config.limit()),
         }
         log::sending(&mut self.helper, signal, dryrun, &portrait);
         match &group {

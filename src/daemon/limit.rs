@@ -6,7 +6,6 @@
 
 use super::hold::{Court, InHand, HOOK};
 use super::Daemon;
-use crate::config::{Config, Limit};
 use crate::filter::Verdict;
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
@@ -16,6 +15,7 @@ use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::say;
 use crate::scan::{self, Shortlist};
+use crate::settings::{Config, Limit};
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
@@ -151,7 +151,7 @@ impl Daemon {
             return true;
         }
         let now = clock::now();
-        let due = self.config.limit.filter(|_| self.offenders.is_due(now));
+        let due = self.config.limit().filter(|_| self.offenders.is_due(now));
         let Some(limit) = due else { return false };
         self.find_offenders(limit, now);
         true
@@ -250,7 +250,7 @@ impl Daemon {
 
     /// Asks the next one to end. False if there is none.
     fn deal_with_next(&mut self) -> bool {
-        let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit) else {
+        let (Some(queue), Some(limit)) = (&mut self.offenders.found, self.config.limit()) else {
             return false;
         };
         let Some(&(_, pid)) = queue.list.entries().get(queue.next) else {

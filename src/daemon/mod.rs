@@ -13,7 +13,6 @@ mod hold;
 mod limit;
 mod start;
 
-use crate::config::Config;
 use crate::filter::Filter;
 use crate::helper::{self, Helper};
 use crate::kill::{Attention, Look, Machine, Step};
@@ -25,7 +24,7 @@ use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
 use crate::say;
 use crate::scan::Empty;
-use crate::sources::Sources;
+use crate::settings::{Config, Sources};
 use crate::stats::{Number, Stats};
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::io;
@@ -70,7 +69,6 @@ pub struct Daemon {
     sources: Sources,
     inherited: Inherited,
     /// Standard error was one at the start.
-    on_terminal: bool,
     proc: Box<Proc>,
     meminfo: MemInfo,
     reclaim: Reclaim,
@@ -274,7 +272,7 @@ impl Daemon {
             let now = clock::now();
             if now >= self.next_search {
                 self.next_search = now.after(SEARCH_EVERY);
-                is_found = cgroup.find_again(proc, config.cgroup.as_ref());
+                is_found = cgroup.find_again(proc, config.choice.cgroup.as_ref());
             }
         }
         if is_found || (config.asks_for_stalls() && !self.meminfo.measures_stalls()) {
@@ -287,7 +285,7 @@ impl Daemon {
 
     /// Has a stall wake the watch early, where the kernel can.
     fn follow_pressure(&mut self) {
-        if self.config.memory {
+        if self.config.watches_memory() {
             self.psi = psi_trigger(&self.proc, self.cgroup.as_ref());
         }
     }

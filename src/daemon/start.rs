@@ -8,7 +8,6 @@ use super::hold::Court;
 use super::limit::Offenders;
 use super::Daemon;
 use crate::bytes::Buf;
-use crate::config::Config;
 use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::Machine;
@@ -21,7 +20,7 @@ use crate::procfs::Proc;
 use crate::rivals;
 use crate::say;
 use crate::scan::Empty;
-use crate::sources::Sources;
+use crate::settings::{Config, Sources, Tell};
 use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
@@ -52,7 +51,6 @@ const PSI_TRIGGERS: [&[u8]; 2] = [b"some 50000 500000\0", b"some 100000 2000000\
 pub struct Parts {
     pub config: Config,
     pub sources: Sources,
-    pub on_terminal: bool,
     pub proc: Box<Proc>,
     pub meminfo: MemInfo,
     pub cgroup: Option<Cgroup>,
@@ -115,17 +113,16 @@ impl Daemon {
         let standing = container.map(|_| Standing::Unlimited);
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
-            offenders: Offenders::new(config.limit, now),
+            offenders: Offenders::new(config.limit(), now),
             next_report: config.report.map(|_| now),
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
-            psi: config.memory.then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
-            reclaim: Reclaim::over(config.psi_window),
+            psi: config.watches_memory().then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
+            reclaim: Reclaim::over(config.thresholds.psi_window),
             config,
             sources,
             inherited,
-            on_terminal: parts.on_terminal,
             proc,
             meminfo,
             cgroup,
@@ -162,9 +159,9 @@ impl Daemon {
     /// tells of none, the machine's. Where the kernel tells of none at all, the settings ask for
     /// none from now on; either is said.
     pub(super) fn watch_stalls(&mut self) {
-        self.reclaim = Reclaim::over(self.config.psi_window);
+        self.reclaim = Reclaim::over(self.config.thresholds.psi_window);
         let Daemon { config, meminfo, proc, cgroup, helper, .. } = self;
-        let window = Some(config.psi_window).filter(|_| config.asks_for_stalls());
+        let window = Some(config.thresholds.psi_window).filter(|_| config.asks_for_stalls());
         let mut watched = meminfo.watch_stalls(proc, cgroup.as_ref(), window);
         if let (Err(error), Some(cgroup)) = (&watched, cgroup) {
             // That one is not there was said.
@@ -176,7 +173,7 @@ impl Daemon {
         }
         if let Err(error) = watched {
             let never = Percent::default();
-            self.config.psi = Levels { term: never, kill: never };
+            self.config.thresholds.psi = Levels { term: never, kill: never };
             log::no_stalls(&mut self.helper, error);
         }
     }
@@ -216,7 +213,7 @@ impl Daemon {
             );
         }
         // A limit alone gets into nobody's way.
-        if self.config.memory {
+        if self.config.watches_memory() {
             let Court { proc, rules, .. } = self.court();
             if let Ok(Some((pid, name))) = rivals::find(proc, &rules, 0) {
                 say!(self.helper, Warning, "warning: {}", log::Rival(pid, name));
@@ -238,7 +235,7 @@ impl Daemon {
 pub fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
     match config.kernel_oom {
         true => None,
-        false => Cgroup::find(proc, config.cgroup.as_ref()),
+        false => Cgroup::find(proc, config.choice.cgroup.as_ref()),
     }
 }
 
@@ -256,7 +253,7 @@ pub fn tell_doubts(
     sources: &Sources,
     memory: &Memory,
     filter: &mut Filter,
-    tell: &mut dyn FnMut(fmt::Arguments<'_>),
+    tell: Tell<'_>,
 ) {
     sources.doubts(tell);
     config.warnings(memory.total, memory.swap_total, tell);

@@ -14,9 +14,9 @@ mod outbox;
 mod serve;
 mod statistics;
 
-use crate::config::{Hooks, Outputs};
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
+use crate::settings::{Hooks, Outputs};
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::io;

@@ -6,7 +6,7 @@
 
 use super::message::{line, Line, Priority, LINE, LOST};
 use crate::bytes::{self, Buf, Escaped};
-use crate::config::Outputs;
+use crate::settings::Outputs;
 use crate::sys::errno;
 use crate::sys::fd::{self, Access, Waiter, Wish};
 use crate::sys::io;

@@ -22,10 +22,10 @@
 pub mod aftermath;
 pub mod target;
 
-use crate::config::Config;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
+use crate::settings::Config;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
 use crate::victim::Remembered;

@@ -1,7 +1,6 @@
 //! The machine through whole events, on a clock of the test's own.
 
 use super::*;
-use crate::options::Settings;
 use crate::units::Pid;
 
 /// Memory of 1000 MiB; SIGTERM at or below 100 MiB, SIGKILL at or below 50.
@@ -14,7 +13,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let config = Config::resolve(Settings::default(), false).unwrap();
+        let config = Config::default().resolve(false).unwrap();
         let memory = Memory {
             total: KiB::from_mib(1000),
             available: KiB::from_mib(500),

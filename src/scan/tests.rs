@@ -1,14 +1,13 @@
 //! The search in worlds of the tests' own making.
 
 use super::*;
-use crate::config::Config;
 use crate::filter::Spared;
 use crate::kill::{Look, Machine};
-use crate::options::Settings;
 use crate::policy::{FillRate, Limits};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
 use crate::procfs::meminfo::MemInfo;
+use crate::settings::Config;
 use crate::sys::arena::counted;
 use crate::units::{Moment, Path};
 use crate::victim::{Remembered, Scale, Standing};
@@ -20,7 +19,7 @@ const LARGE: u64 = 25_600;
 
 struct World {
     fixture: Fixture,
-    settings: Settings,
+    settings: Config,
     scale: Scale,
     memory: Memory,
 }
@@ -31,7 +30,7 @@ impl World {
         fixture.write("meminfo", MEMINFO);
         let total = KiB::from_mib(24_000);
         let memory = Memory { total, user: total, available: total, ..Memory::default() };
-        World { fixture, settings: Settings::default(), scale: Scale::Shifted, memory }
+        World { fixture, settings: Config::default(), scale: Scale::Shifted, memory }
     }
 
     fn add(&self, number: i32, score: i32, pages: u64) {
@@ -39,7 +38,7 @@ impl World {
     }
 
     fn with_rules<T>(&self, act: impl FnOnce(&mut Proc, &Rules<'_>) -> T) -> T {
-        let config = Config::resolve(self.settings.clone(), false).unwrap();
+        let config = self.settings.clone().resolve(false).unwrap();
         let mut proc = self.fixture.open();
         let (family, left) = (family(&mut proc, None), Remembered::default());
         let rules = Rules::new(&config, self.memory.total, self.scale, family, &left);
@@ -103,7 +102,7 @@ const IGNORED: Verdict =
 fn patterns_raise_lower_and_spare() {
     let victim = |verdicts: Vec<(&'static [u8], Verdict)>, by_rss| {
         let mut world = World::new();
-        world.settings.sort_by_rss = by_rss;
+        world.settings.choice.sort_by_rss = by_rss;
         world.fixture.process(FIRST + 1, b"a", 700, 10 * LARGE);
         world.fixture.process(FIRST + 2, b"b", 690, 9 * LARGE);
         world.fixture.process(FIRST + 3, b"c", 680, 8 * LARGE);
@@ -207,9 +206,9 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
         }
         world.memory.swap_total = if has_swap { KiB(10_000) } else { KiB::ZERO };
         for round in 0..40 {
-            world.settings.sort_by_rss = below(4) == 0;
-            world.settings.ignore_positive_adj = below(3) == 0;
-            world.settings.min_rss = (below(3) == 0).then_some(KiB(4 * below(20_000)));
+            world.settings.choice.sort_by_rss = below(4) == 0;
+            world.settings.choice.ignore_positive_adj = below(3) == 0;
+            world.settings.choice.min_rss = (below(3) == 0).then_some(KiB(4 * below(20_000)));
             world.scale = if below(3) == 0 { Scale::Plain } else { Scale::Shifted };
             let verdicts = [PREFERRED, AVOIDED, IGNORED, Verdict::default()];
             let mut verdicts = names.map(|_| verdicts[below(4) as usize]);
@@ -301,7 +300,7 @@ fn small_ones_are_spared_only_while_there_is_a_larger_one() {
 #[test]
 fn min_rss_of_zero_spares_nobody() {
     let mut world = World::new();
-    world.settings.min_rss = Some(KiB::ZERO);
+    world.settings.choice.min_rss = Some(KiB::ZERO);
     world.add(1, 933, 1000);
     world.add(2, 700, LARGE);
     assert_eq!(world.victim(), Some(1));
@@ -327,7 +326,7 @@ fn swap_counts_into_size() {
 #[test]
 fn by_rss_the_score_does_not_matter_unless_it_exempts() {
     let mut world = World::new();
-    world.settings.sort_by_rss = true;
+    world.settings.choice.sort_by_rss = true;
     world.add(1, 900, LARGE);
     world.add(2, 670, 2 * LARGE);
     world.add(3, 0, 3 * LARGE);
@@ -350,7 +349,7 @@ fn before_5_9_a_score_of_zero_is_a_candidate_unless_it_asked_not_to_be() {
 #[test]
 fn a_positive_adj_can_be_ignored() {
     let mut world = World::new();
-    world.settings.ignore_positive_adj = true;
+    world.settings.choice.ignore_positive_adj = true;
     world.add(1, 933, LARGE);
     world.fixture.write(&format!("{}/oom_score_adj", FIRST + 1), "390\n");
     world.add(2, 700, LARGE);
@@ -361,7 +360,7 @@ fn a_positive_adj_can_be_ignored() {
 fn a_zombie_leader_counts_with_what_its_threads_hold() {
     for by_rss in [false, true] {
         let mut world = World::new();
-        world.settings.sort_by_rss = by_rss;
+        world.settings.choice.sort_by_rss = by_rss;
         world.add(1, 700, LARGE);
         world.add(2, 700, 0);
         let leader = FIRST + 2;
@@ -449,7 +448,7 @@ fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
         world.fixture.write(&format!("{leader}/stat"), line(leader, state));
         world.fixture.write(&format!("{leader}/task/{thread}/stat"), line(thread, b'R'));
         for by_rss in [false, true] {
-            world.settings.sort_by_rss = by_rss;
+            world.settings.choice.sort_by_rss = by_rss;
             let found = world.find();
             assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 1);
             assert_eq!(found.leaving, expected, "{} {flags} {threads}", char::from(state));
@@ -559,7 +558,7 @@ fn a_bonus_is_a_share_of_the_limit() {
     with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 30));
     world.memory.total = KiB(1);
     with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 1));
-    world.settings.sort_by_rss = true;
+    world.settings.choice.sort_by_rss = true;
     world.memory.total = KiB(1000);
     with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 300));
 }
@@ -568,7 +567,7 @@ fn a_bonus_is_a_share_of_the_limit() {
 fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let world = World::new();
     (1..=200).for_each(|number| world.add(number, 666, 100));
-    let config = Config::resolve(world.settings.clone(), false).unwrap();
+    let config = world.settings.clone().resolve(false).unwrap();
     let mut machine = Machine::new(&config);
     let mut rate = FillRate::new(KiB(1000));
     world.with_rules(|proc, rules| {

@@ -13,64 +13,67 @@
 #[path = "../../src/bytes.rs"]
 mod bytes;
 #[allow(dead_code)]
-#[path = "../../src/options/mod.rs"]
-mod options;
-#[allow(dead_code)]
 #[path = "../../src/pattern/mod.rs"]
 mod pattern;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/settings/mod.rs"]
+mod settings;
+#[allow(dead_code)]
+#[path = "../../src/sys/mod.rs"]
+mod sys;
 #[allow(dead_code)]
 #[path = "../../src/units.rs"]
 mod units;
 
-use options::{Effect, Section, Spec, PREFIX, TABLE};
+use settings::option::{Effect, Form, Spec, PREFIX};
+use settings::table::{options, OLD_SPELLINGS, SECTIONS};
 
 const TEMPLATE: &str = include_str!("oom_guard.8.in");
 const SOURCES: &str =
-    concat!(include_str!("../../src/options/table.rs"), include_str!("oom_guard.8.in"));
+    concat!(include_str!("../../src/settings/table.rs"), include_str!("oom_guard.8.in"));
 /// How wide a line of the page's source may be, for who reads a diff of it.
 const WIDTH: usize = 80;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
         None => print!("{}", page()),
-        Some("--table") => TABLE.iter().for_each(|spec| println!("{}", row(spec))),
+        Some("--table") => options().for_each(|spec| println!("{}", row(spec))),
         Some("--sources") => print!("{SOURCES}"),
         Some(other) => panic!("{other}: there is only --table and --sources"),
     }
 }
 
 fn page() -> String {
-    let section = |section: Section| format!(".SS {}\n{}", section.title(), entries(Some(section)));
-    let mut options: String = Section::ALL.into_iter().map(section).collect();
+    let section = |(title, options): &(&str, &[Spec])| format!(".SS {title}\n{}", entries(options));
+    let mut options: String = SECTIONS.iter().map(section).collect();
     options += ".SS Old spellings\nThese are understood, too.\n";
-    options += &entries(None);
+    options += &entries(&OLD_SPELLINGS);
     TEMPLATE.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@OPTIONS@\n", &options)
 }
 
 fn row(spec: &Spec) -> String {
     let kind = match spec.effect {
         Effect::Switch(_) => "switch",
-        Effect::Value { .. } => "value",
+        Effect::Value(..) => "value",
         Effect::Pattern(_) => "pattern",
         Effect::Config => "config",
         Effect::Task(_) => "task",
-        Effect::Obsolete(_) => "obsolete",
+        Effect::Nothing => "obsolete",
     };
     [spec.spelled, spec.key, kind, spec.default].join("\t")
 }
 
-fn entries(section: Option<Section>) -> String {
-    TABLE.iter().filter(|spec| spec.section == section).map(entry).collect()
+fn entries(options: &[Spec]) -> String {
+    options.iter().map(entry).collect()
 }
 
 fn entry(spec: &Spec) -> String {
     let tag: Vec<_> = spec.spellings().map(bold).collect();
-    let value = spec.value_name().map_or(String::new(), |name| format!(" {}", with_names(name)));
-    let help = match spec.effect {
-        Effect::Obsolete(notice) => notice,
-        _ => spec.help,
+    let value = match spec.form() {
+        Form("", _) => String::new(),
+        Form(name, _) => format!(" {}", with_names(name)),
     };
-    let (tag, help) = (tag.join(", "), sentence(help, spec));
+    let (tag, help) = (tag.join(", "), sentence(spec.help, spec));
     format!(".TP\n{tag}{value}\n{help}{}", default_and_key(spec))
 }
 
@@ -110,7 +113,7 @@ fn word(text: &str, spec: &Spec) -> String {
     let name = core.trim_start_matches('-');
     let dashes = core.len() - name.len();
     let is_name = |name| {
-        let all = spec.value_name().unwrap_or_default();
+        let Form(all, _) = spec.form();
         all.split(|c: char| !c.is_ascii_uppercase()).any(|other| !other.is_empty() && other == name)
     };
     let core = if is_name(name) {

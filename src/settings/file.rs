@@ -2,10 +2,11 @@
 //! that a shell, systemd's `EnvironmentFile=` and OpenRC's `conf.d` read alike
 //! (systemd.exec(5), sh(1)). What they would read differently is refused.
 
-use super::{is_for_hooks, unknown, ConfigFile, Given, Tell};
+use super::find;
+use super::given::{unknown, Given};
+use super::option::{Effect, PREFIX};
+use super::value::Mistake;
 use crate::bytes::{self, Escaped};
-use crate::options::{self, Effect, PREFIX};
-use std::rc::Rc;
 
 const NO_SETTING: &str = "this is no line KEY=VALUE; a comment begins with #";
 const NO_KEY: &str = "is no key: letters, digits and _, with = right behind";
@@ -21,9 +22,10 @@ const NOT_LITERAL: &str =
 const FOR_HOOKS: &str = "is what hooks are told, and no setting";
 const NESTED: &str = "a file cannot name another one; use -c for each";
 
-/// Goes through a file from setting to setting.
+/// What the text of a file gives, setting by setting, and what is wrong with it, line by line.
 pub struct Reader<'a> {
-    file: &'a ConfigFile,
+    /// Of the file, as it is shown.
+    name: Escaped<'a>,
     rest: &'a [u8],
     number: usize,
     /// Of each setting that was found, and its line.
@@ -31,80 +33,85 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(file: &'a ConfigFile, text: &'a [u8]) -> Reader<'a> {
-        Reader { file, rest: text, number: 0, keys: Vec::new() }
-    }
-
-    /// The next setting; what is wrong up to there is told, line by line.
-    pub fn next(&mut self, tell: Tell<'_>) -> Option<Rc<Given>> {
-        while !self.rest.is_empty() {
-            let end = self.rest.iter().position(|&byte| byte == b'\n');
-            let line = bytes::trim(&self.rest[..end.unwrap_or(self.rest.len())]);
-            self.rest = end.map_or(&[], |end| &self.rest[end + 1..]);
-            self.number += 1;
-            if line.is_empty() || line == b"\r" || line[0] == b'#' {
-                continue;
-            }
-            let given = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim), tell);
-            if given.is_some() {
-                return given;
-            }
-        }
-        None
+    pub fn new(name: Escaped<'a>, text: &'a [u8]) -> Reader<'a> {
+        Reader { name, rest: text, number: 0, keys: Vec::new() }
     }
 
     /// What one line gives, if it is right and for the guard.
-    fn setting(&mut self, line: &'a [u8], tell: Tell<'_>) -> Option<Rc<Given>> {
-        let (name, number) = (self.file.name(), self.number);
+    fn setting(&mut self, line: &'a [u8]) -> Result<Option<Given>, Mistake> {
+        let (name, number) = (&self.name, self.number);
         let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
-            tell(format_args!("{name}:{number}: {NO_SETTING}"));
-            return None;
+            return Err(Mistake(format!("{name}:{number}: {NO_SETTING}")));
         };
         let (key, value) = (&line[..end], literal(&line[end + 1..]));
         let place = format!("{name}:{number}: {}", Escaped(key));
+        let wrong = |what: &str| Err(Mistake(format!("{place}: {what}")));
         if !is_key(key) {
-            return wrong(tell, &place, NO_KEY);
+            return wrong(NO_KEY);
         }
         let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
             // A file for a service's script as well may hold keys of others, but no slips of
             // ours.
-            return match options::nearest_prefixed(key) {
+            return match find::nearest_prefixed(key) {
                 // Its next lines would look like lines of their own.
-                None if value == Err(UNCLOSED) => wrong(tell, &place, UNCLOSED),
-                None => None,
-                nearest => unknown(tell, &place, nearest),
+                None if value == Err(UNCLOSED) => wrong(UNCLOSED),
+                None => Ok(None),
+                nearest => Err(unknown(&place, nearest)),
             };
         };
-        let Some(spec) = options::by_key(name) else {
+        let Some(spec) = find::by_key(name) else {
             return match is_for_hooks(name) {
-                true => wrong(tell, &place, FOR_HOOKS),
-                false => unknown(tell, &place, options::nearest_key(name)),
+                true => wrong(FOR_HOOKS),
+                false => Err(unknown(&place, find::nearest_key(name))),
             };
         };
         if let Effect::Config = spec.effect {
-            return wrong(tell, &place, NESTED);
+            return wrong(NESTED);
         }
         if let Some((_, first)) = self.keys.iter().find(|(other, _)| *other == key) {
-            tell(format_args!(
-                "{place}: stands in line {first} already, and other readers would take the last \
-                 one (further patterns are numbered: {PREFIX}IGNORE_2)"
+            return wrong(&format!(
+                "stands in line {first} already, and other readers would take the last one \
+                 (further patterns are numbered: {PREFIX}IGNORE_2)"
             ));
-            return None;
         }
         match value {
-            Err(what) => wrong(tell, &place, what),
-            Ok(value) => {
+            Err(what) => wrong(what),
+            Ok(text) => {
                 self.keys.push((key, number));
-                Some(Given::new(spec, Some(value), place))
+                Ok(Some(Given::new(spec, text, place)))
             }
         }
     }
 }
 
-fn wrong(tell: Tell<'_>, place: &str, what: &str) -> Option<Rc<Given>> {
-    tell(format_args!("{place}: {what}"));
-    None
+impl Iterator for Reader<'_> {
+    type Item = Result<Given, Mistake>;
+
+    fn next(&mut self) -> Option<Result<Given, Mistake>> {
+        while !self.rest.is_empty() {
+            let (line, rest) = bytes::cut_at(self.rest, b'\n');
+            let line = bytes::trim(line);
+            self.rest = rest;
+            self.number += 1;
+            if line.is_empty() || line == b"\r" || line[0] == b'#' {
+                continue;
+            }
+            let found = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim));
+            if let Some(found) = found.transpose() {
+                return Some(found);
+            }
+        }
+        None
+    }
 }
+
+/// What hooks are told, after `PREFIX`; never settings.
+pub fn is_for_hooks(name: &[u8]) -> bool {
+    HOOK_VARIABLES.iter().any(|variable| variable.as_bytes() == name)
+}
+
+const HOOK_VARIABLES: [&str; 11] =
+    ["PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON", "ACTION"];
 
 fn is_key(key: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
@@ -144,19 +151,20 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
-        let mut refusals = Vec::new();
-        let file = ConfigFile::parse(b"F");
-        let tell: Tell<'_> = &mut |line| refusals.push(line.to_string());
-        let mut reader = Reader::new(&file, text.as_bytes());
-        let found: Vec<_> = std::iter::from_fn(|| reader.next(tell)).collect();
-        if !refusals.is_empty() {
-            return Err(refusals);
+        let (mut settings, mut mistakes) = (Vec::new(), Vec::new());
+        for found in Reader::new(Escaped(b"F"), text.as_bytes()) {
+            match found {
+                Ok(Given { spec, text, .. }) => {
+                    settings.push((spec.key.to_string(), String::from_utf8(text).unwrap()));
+                }
+                Err(mistake) => mistakes.push(mistake.to_string()),
+            }
         }
-        let pair = |given: &Rc<Given>| {
-            let value = String::from_utf8(given.text.clone().unwrap()).unwrap();
-            (given.spec.key.to_string(), value)
-        };
-        Ok(found.iter().map(pair).collect())
+        if mistakes.is_empty() {
+            Ok(settings)
+        } else {
+            Err(mistakes)
+        }
     }
 
     #[test]

@@ -1,0 +1,485 @@
+//! `Config`: what the guard goes by. The defaults, what follows from several options together,
+//! and what contradicts itself or this machine.
+//!
+//! Decides nothing about memory: it only says what the user asked for.
+
+use super::value::{Fault, Mistake};
+use crate::bytes::Escaped;
+use crate::pattern::{Field, Pattern};
+use crate::sys::fd;
+use crate::units::{KiB, Levels, Path, Percent};
+use std::fmt;
+use std::time::Duration;
+
+/// Takes a line about what is accepted and still worth a word.
+pub type Tell<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
+
+/// The defaults, and over them what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub thresholds: Thresholds,
+    pub watching: Watching,
+    pub patterns: Patterns,
+    pub choice: Choice,
+    pub kill_group: bool,
+    pub dryrun: bool,
+    /// `None`: no SIGKILL by time.
+    pub grace: Option<Duration>,
+    pub cooldown: Duration,
+    pub kernel_oom: bool,
+    /// `None`: never.
+    pub report: Option<Duration>,
+    pub debug: bool,
+    pub outputs: Outputs,
+    pub hooks: Hooks,
+    pub notify: bool,
+    /// The guard's niceness, if it is to be set at all (and `oom_score_adj` with it).
+    pub priority: Option<i32>,
+}
+
+/// When memory is low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Once resolved, at least one of the two is there; the lower one counts.
+    pub mem: Option<Levels<Percent>>,
+    pub mem_size: Option<Levels<KiB>>,
+    /// Once resolved, at least one of the two is there; the lower one counts.
+    pub swap: Option<Levels<Percent>>,
+    pub swap_size: Option<Levels<KiB>>,
+    /// Of the window, all tasks stalled on memory for so long. 0 is never.
+    pub psi: Levels<Percent>,
+    pub psi_window: Duration,
+}
+
+/// Which of the two jobs is done, and how the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watching {
+    pub what: Option<Watch>,
+    pub process_limit: Option<KiB>,
+    pub interval: Option<Duration>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    Memory,
+    Limit,
+    Both,
+}
+
+impl Watch {
+    pub fn parse(text: &[u8]) -> Result<Watch, Fault> {
+        match text {
+            b"memory" => Ok(Watch::Memory),
+            b"limit" => Ok(Watch::Limit),
+            b"both" => Ok(Watch::Both),
+            _ => Err(Fault::NOT_A_CHOICE),
+        }
+    }
+}
+
+/// What `--process-limit` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// RSS above this is too much.
+    pub rss: KiB,
+    /// How often that is checked.
+    pub every: Duration,
+}
+
+/// The four lists of patterns.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Patterns {
+    pub prefer: Vec<Pattern>,
+    pub avoid: Vec<Pattern>,
+    pub ignore: Vec<Pattern>,
+    pub only: Vec<Pattern>,
+}
+
+/// What else says which process is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    pub sort_by_rss: bool,
+    pub ignore_root_user: bool,
+    pub ignore_positive_adj: bool,
+    /// `None`: as much as the size of memory says.
+    pub min_rss: Option<KiB>,
+    /// Of which only the processes may be ended, and whose limit counts; `None`: that of the
+    /// container, if there is one and it has a limit.
+    pub cgroup: Option<Path>,
+}
+
+/// Where messages go. All of them off: nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    pub stderr: bool,
+    pub syslog: bool,
+    pub log_file: Option<Path>,
+    pub stats_file: Option<Path>,
+}
+
+/// Programs that run beside a kill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    pub pre_kill: Option<Path>,
+    pub post_kill: Option<Path>,
+    /// One that runs longer is killed.
+    pub limit: Duration,
+}
+
+/// The original's and earlyoom's.
+const MEM: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(5) };
+const SWAP: Levels<Percent> = MEM;
+/// In five healthy workloads on a machine of 256 MiB with swap on an SD card all tasks stalled
+/// for at most 11% of 5 s while memory was nearly short, and in machines that thrash for 54 to 74%
+/// while it was (`scripts/rescue.sh`). A higher share would leave those frozen for longer: it takes
+/// half a second of nothing but waiting, and at 12% a slow leak into zram took a second.
+const PSI: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(0) };
+/// Shorter, and one burst of swapping would do; longer, and it tells no more of thrashing.
+const PSI_WINDOW: Duration = Duration::from_secs(5);
+/// What sshd, databases and browsers need to close their files; longer, and a machine
+/// that is short of memory waits for a process that will not go.
+const GRACE: Duration = Duration::from_secs(5);
+/// Long enough for the kernel's counters to take in what a victim gave back (they are
+/// folded every second, `vm.stat_interval`).
+const COOLDOWN: Duration = Duration::from_secs(1);
+/// A log wants to be short.
+const REPORT_LOG: Duration = Duration::from_secs(3600);
+/// A person watches a terminal.
+const REPORT_TERMINAL: Duration = Duration::from_secs(1);
+/// A mail or a log entry takes a second; one that hangs must not pile up.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// memory-monitor's.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+impl Default for Thresholds {
+    fn default() -> Thresholds {
+        Thresholds {
+            mem: None,
+            mem_size: None,
+            swap: None,
+            swap_size: None,
+            psi: PSI,
+            psi_window: PSI_WINDOW,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            thresholds: Thresholds::default(),
+            watching: Watching::default(),
+            patterns: Patterns::default(),
+            choice: Choice::default(),
+            kill_group: false,
+            dryrun: false,
+            grace: Some(GRACE),
+            cooldown: COOLDOWN,
+            kernel_oom: false,
+            report: Some(REPORT_LOG),
+            debug: false,
+            outputs: Outputs::default(),
+            hooks: Hooks { pre_kill: None, post_kill: None, limit: HOOK_TIMEOUT },
+            notify: false,
+            priority: None,
+        }
+    }
+}
+
+impl Patterns {
+    /// Only then `/etc/passwd` matters.
+    pub fn ask_for_users(&self) -> bool {
+        self.all().any(|pattern| pattern.field() == Field::User)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// Those of `--ignore` first.
+    pub fn all(&self) -> impl Iterator<Item = &Pattern> {
+        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
+    }
+}
+
+impl Hooks {
+    pub fn are_set(&self) -> bool {
+        self.pre_kill.is_some() || self.post_kill.is_some()
+    }
+}
+
+impl Config {
+    /// The defaults. On a terminal the state of memory is printed more often.
+    pub fn of_terminal(on_terminal: bool) -> Config {
+        let report = if on_terminal { REPORT_TERMINAL } else { REPORT_LOG };
+        Config { report: Some(report), ..Config::default() }
+    }
+
+    /// Puts in what follows from several options together, and refuses what contradicts itself.
+    pub fn resolve(mut self, on_terminal: bool) -> Result<Config, Mistake> {
+        let refused = |line: &str| Err(Mistake(String::from(line)));
+        let Config { thresholds, watching, outputs, .. } = &mut self;
+        if thresholds.mem_size.is_none() {
+            thresholds.mem.get_or_insert(MEM);
+        }
+        if thresholds.swap_size.is_none() {
+            thresholds.swap.get_or_insert(SWAP);
+        }
+        outputs.stderr = !outputs.syslog && (on_terminal || outputs.log_file.is_none());
+        let wants_limit = matches!(watching.what, Some(Watch::Limit | Watch::Both));
+        if wants_limit && watching.process_limit.is_none() {
+            return refused(
+                "--watch: there is no limit to watch; give one by --process-limit or --threshold",
+            );
+        }
+        if self.notify && !cfg!(feature = "dbus-notify") {
+            return refused("--notify: this build knows no D-Bus");
+        }
+        let unknown = self.unknown_to_kernel().into_iter().find(|(_, is_asked)| *is_asked);
+        if let Some((option, _)) = unknown.filter(|_| self.kernel_oom) {
+            return refused(&format!(
+                "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
+            ));
+        }
+        Ok(self)
+    }
+
+    /// What cannot go with `--kernel-oom`, and whether it is asked for.
+    fn unknown_to_kernel(&self) -> [(&'static str, bool); 13] {
+        let Config { patterns, choice, hooks, .. } = self;
+        [
+            ("prefer", !patterns.prefer.is_empty()),
+            ("avoid", !patterns.avoid.is_empty()),
+            ("ignore", !patterns.ignore.is_empty()),
+            ("only", !patterns.only.is_empty()),
+            ("sort-by-rss", choice.sort_by_rss),
+            ("cgroup", choice.cgroup.is_some()),
+            ("ignore-root-user", choice.ignore_root_user),
+            ("ignore-positive-adj", choice.ignore_positive_adj),
+            ("min-rss", choice.min_rss.is_some()),
+            ("kill-group", self.kill_group),
+            ("process-limit", self.limit().is_some()),
+            ("pre-kill", hooks.pre_kill.is_some()),
+            ("post-kill", hooks.post_kill.is_some()),
+        ]
+    }
+
+    /// The watch over memory; without it the thresholds do not count.
+    pub fn watches_memory(&self) -> bool {
+        self.watching.what != Some(Watch::Limit)
+    }
+
+    /// The limit for each process.
+    pub fn limit(&self) -> Option<Limit> {
+        let Watching { what, process_limit, interval } = self.watching;
+        let limit = process_limit.filter(|_| what != Some(Watch::Memory));
+        limit.map(|rss| Limit { rss, every: interval.unwrap_or(INTERVAL) })
+    }
+
+    /// The stall rule is on.
+    pub fn asks_for_stalls(&self) -> bool {
+        let psi = self.thresholds.psi;
+        self.watches_memory() && psi.term.max(psi.kill) > Percent::default()
+    }
+
+    /// The kernel is to choose and kill.
+    pub fn needs_sysrq(&self) -> bool {
+        self.kernel_oom && !self.dryrun
+    }
+
+    /// A process smaller than this is spared while a larger one could go. 25 MiB, since no process
+    /// below that ever froze a machine of today; 1% if the machine is so small that 25 MiB are a
+    /// lot.
+    pub fn min_rss(&self, mem_total: KiB) -> KiB {
+        let usual = KiB::from_mib(25).min(Percent::whole(1).of(mem_total));
+        self.choice.min_rss.unwrap_or(usual)
+    }
+
+    /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
+    pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
+        self.check_sizes(mem_total).map_err(|mistake| vec![mistake])?;
+        let mut mistakes = Vec::new();
+        let Hooks { pre_kill, post_kill, .. } = &self.hooks;
+        for (option, path) in [("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
+            let Some(path) = path else { continue };
+            if let Err(error) = fd::check_program(path.terminated()) {
+                let path = Escaped(path.as_bytes());
+                let why = format!("not a program that can be run: {error}");
+                mistakes.push(Mistake(format!("{option}: {path}: {why}")));
+            }
+        }
+        mistakes.is_empty().then_some(()).ok_or(mistakes)
+    }
+
+    /// Holds absolute levels against the memory of this machine.
+    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Mistake> {
+        let size = self.thresholds.mem_size;
+        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
+        if asked <= total {
+            return Ok(());
+        }
+        let than = format!("more than this machine has (MemTotal {total} KiB)");
+        Err(Mistake(format!("-M: {asked} KiB is {than}")))
+    }
+
+    /// Tells all that is accepted and still worth a word.
+    pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
+        let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
+        let share = |levels: Option<Levels<Percent>>| levels.is_some_and(|at| at.kill > at.term);
+        let size = |levels: Option<Levels<KiB>>| levels.is_some_and(|at| at.kill > at.term);
+        let above = [
+            ("-m", share(mem)),
+            ("-s", share(swap)),
+            ("-M", size(mem_size)),
+            ("-S", size(swap_size)),
+        ];
+        for (option, _) in above.into_iter().filter(|(_, is_above)| *is_above) {
+            tell(format_args!(
+                "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
+            ));
+        }
+        if psi.kill > Percent::default() && psi.kill < psi.term {
+            tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
+        }
+        let (asked, total) = (swap_size.map_or(0, |size| size.term.0), swap_total.0);
+        if asked > total {
+            tell(format_args!(
+                "-S: {asked} KiB is more than the swap there is ({total} KiB), so swap counts as low"
+            ));
+        }
+        let total = mem_total.0;
+        match (self.watching.process_limit, self.limit()) {
+            (None, _) if self.watching.interval.is_some() => tell(format_args!(
+                "--interval: does nothing without a limit (--process-limit or --threshold)"
+            )),
+            (Some(_), None) => {
+                tell(format_args!(
+                    "--process-limit: does nothing, since --watch memory was asked for"
+                ));
+            }
+            (Some(KiB(asked)), Some(_)) if asked >= total => tell(format_args!(
+                "--process-limit: {asked} KiB can never be reached (MemTotal {total} KiB)"
+            )),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::find::{by_key, by_spelling};
+    use super::super::option::Form;
+    use super::super::value::{path, percents};
+    use super::*;
+
+    fn sizes(term: u64, kill: u64) -> Option<Levels<KiB>> {
+        Some(Levels { term: KiB(term), kill: KiB(kill) })
+    }
+
+    fn with(thresholds: Thresholds) -> Config {
+        Config { thresholds, ..Config::default() }.resolve(false).unwrap()
+    }
+
+    #[test]
+    fn silence_means_the_defaults() {
+        let config = Config::default().resolve(false).unwrap();
+        assert_eq!((config.thresholds.mem, config.thresholds.swap), (Some(MEM), Some(SWAP)));
+        assert_eq!((config.grace, config.cooldown), (Some(GRACE), COOLDOWN));
+        assert_eq!(config.report, Some(REPORT_LOG));
+        assert_eq!(config.min_rss(KiB::from_mib(24_000)), KiB::from_mib(25));
+        assert_eq!(config.min_rss(KiB::from_mib(256)), KiB(2621));
+    }
+
+    #[test]
+    fn a_size_displaces_the_default_percentage_and_only_that() {
+        let size = Thresholds { mem_size: sizes(100, 50), ..Thresholds::default() };
+        let found = with(size).thresholds;
+        assert_eq!((found.mem, found.swap), (None, Some(SWAP)));
+        let mem = percents(b"3,1", Percent::HUNDRED).ok();
+        assert_eq!(with(Thresholds { mem, ..size }).thresholds.mem, mem);
+    }
+
+    #[test]
+    fn zero_turns_off_what_is_by_time() {
+        let mut config = Config::default();
+        for key in ["GRACE", "REPORT_INTERVAL"] {
+            by_key(key.as_bytes()).unwrap().set(&mut config, b"0").unwrap();
+        }
+        assert_eq!((config.grace, config.report), (None, None));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_know_cannot_go_with_its_choice() {
+        let kernel = || Config { kernel_oom: true, ..Config::default() };
+        assert!(kernel().resolve(false).is_ok());
+        for (option, _) in kernel().unknown_to_kernel() {
+            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let value = match spec.form() {
+                Form("", _) => "true",
+                Form("SCRIPT" | "PATH", _) => "/x",
+                Form("PATTERN", _) if !cfg!(feature = "patterns") => continue,
+                _ => "1",
+            };
+            let mut config = kernel();
+            spec.set(&mut config, value.as_bytes()).unwrap();
+            let Mistake(said) = config.resolve(false).unwrap_err();
+            assert!(
+                said.starts_with(&format!("--kernel-oom: cannot go with --{option}: ")),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_held_against_the_machine() {
+        let (mem_size, swap_size) = (sizes(2000, 1000), sizes(500, 600));
+        let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
+        assert_eq!(config.check(KiB(2000)), Ok(()));
+        let Mistake(said) = config.check_sizes(KiB(1999)).unwrap_err();
+        assert!(said.starts_with("-M: 2000 KiB is more"), "{said}");
+        assert_eq!(config.check(KiB(1999)), Err(vec![Mistake(said)]));
+        let mut said = Vec::new();
+        config.warnings(KiB(2000), KiB(400), &mut |line| said.push(line.to_string()));
+        for (said, begin) in said.iter().zip(["-S: KILL is", "-S: 500 KiB is"]) {
+            assert!(said.starts_with(begin), "{said}");
+        }
+        assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn a_limit_is_watched_beside_memory_unless_one_of_them_is_asked_for() {
+        let process_limit = Some(KiB(1000));
+        let resolve = |what, interval| {
+            let watching = Watching { what, process_limit, interval };
+            let config = Config { watching, ..Config::default() }.resolve(false).unwrap();
+            (config.watches_memory(), config.limit().map(|limit| limit.every))
+        };
+        let often = Duration::from_secs(1);
+        assert_eq!(resolve(None, None), (true, Some(INTERVAL)));
+        assert_eq!(resolve(None, Some(often)), (true, Some(often)));
+        assert_eq!(resolve(Some(Watch::Limit), None), (false, Some(INTERVAL)));
+        assert_eq!(resolve(Some(Watch::Memory), None), (true, None));
+        for watch in [Watch::Limit, Watch::Both] {
+            let watching = Watching { what: Some(watch), ..Watching::default() };
+            let config = Config { watching, ..Config::default() };
+            let Mistake(said) = config.resolve(false).unwrap_err();
+            assert!(said.starts_with("--watch: there is no limit to watch"), "{said}");
+        }
+    }
+
+    #[test]
+    fn messages_go_where_they_were_asked_to() {
+        let path = path(b"/x").ok();
+        for (syslog, log_file, on_terminal, stderr) in [
+            (false, None, false, true),
+            (true, None, true, false),
+            (false, path.clone(), false, false),
+            (false, path.clone(), true, true),
+            (true, path, true, false),
+        ] {
+            let outputs = Outputs { syslog, log_file, ..Outputs::default() };
+            let config = Config { outputs, ..Config::default() };
+            assert_eq!(config.resolve(on_terminal).unwrap().outputs.stderr, stderr);
+        }
+    }
+}

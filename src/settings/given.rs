@@ -1,0 +1,61 @@
+//! One setting as a source gives it, and what is said if it is wrong.
+
+use super::config::Config;
+use super::option::{Spec, PREFIX};
+use super::value::{Fault, Mistake};
+use crate::bytes::Escaped;
+use std::fmt;
+
+/// One setting as a source gives it.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub spec: &'static Spec,
+    pub text: Vec<u8>,
+    /// Where it stands, as it is shown.
+    pub place: String,
+}
+
+/// How much of a value is shown, and how much from the faulty byte on.
+const WHOLE: usize = 200;
+const REST: usize = 20;
+
+/// Quoted text, at most so many bytes of it.
+struct Cut<'a>(&'a [u8], usize);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut(text, limit) = *self;
+        let dots = if text.len() > limit { "..." } else { "" };
+        write!(f, "\"{}\"{dots}", Escaped(&text[..text.len().min(limit)]))
+    }
+}
+
+impl Given {
+    pub fn new(spec: &'static Spec, text: &[u8], place: String) -> Given {
+        Given { spec, text: text.to_vec(), place }
+    }
+
+    /// Sets what it says.
+    pub fn apply(&self, config: &mut Config) -> Result<(), Mistake> {
+        self.spec.set(config, &self.text).map_err(|fault| self.mistake(fault))
+    }
+
+    fn mistake(&self, Fault { what, at }: Fault) -> Mistake {
+        let (place, value) = (&self.place, Cut(&self.text, WHOLE));
+        let Some(at) = at else {
+            let expects = self.spec.form().1;
+            return Mistake(format!("{place}: {value} {what} (expected: {expects})"));
+        };
+        let rest = match self.text.get(at..) {
+            None | Some([]) => String::new(),
+            Some(rest) => format!(": {}", Cut(rest, REST)),
+        };
+        Mistake(format!("{place}: {value}: {what}, at byte {}{rest}", at + 1))
+    }
+}
+
+/// A key that is none, and the one that it most likely meant.
+pub fn unknown(place: &str, nearest: Option<&str>) -> Mistake {
+    let meant = nearest.map(|key| format!("; did you mean {PREFIX}{key}?"));
+    Mistake(format!("{place}: there is no such setting{}", meant.unwrap_or_default()))
+}

@@ -1,0 +1,27 @@
+//! Settings: what can be asked for, and what is. One table of options; the command line, the
+//! environment and files, from each a list of what is given; and `Config`, what comes of all.
+//!
+//! `Sources::read` alone opens files, and may hang. `Sources::settle` makes a `Config` of their
+//! texts: it reads nothing, and comes to the same each time. What is wrong is a `Mistake`, which
+//! is displayed by the caller: nothing here writes a line.
+
+mod arguments;
+pub mod config;
+mod file;
+mod find;
+mod given;
+mod help;
+pub mod option;
+mod source;
+pub mod table;
+pub mod value;
+
+pub use arguments::parse;
+pub use config::{Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
+pub use file::is_plain;
+pub use given::Given;
+pub use help::help;
+pub use option::{Effect, Task, PREFIX};
+pub use source::Sources;
+pub use table::options;
+pub use value::Mistake;

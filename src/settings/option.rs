@@ -1,0 +1,154 @@
+//! What an option is: how it is spelled, what it takes, what it says in the help, what it sets.
+
+use super::config::Config;
+use super::value::{self, Fault};
+use crate::pattern::{Field, Pattern};
+
+/// What every key begins with.
+pub const PREFIX: &str = "OOM_GUARD_";
+
+#[derive(Debug)]
+pub struct Spec {
+    /// With blanks between them, short ones first.
+    pub spelled: &'static str,
+    /// What it is called in the environment and in files, after `PREFIX`; empty for what is
+    /// no setting.
+    pub key: &'static str,
+    pub effect: Effect,
+    /// In words; empty for "off" and "none".
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+/// What an option does when it is met.
+#[derive(Debug)]
+pub enum Effect {
+    /// Sets something on, or, by its key, off.
+    Switch(fn(&mut Config, bool)),
+    /// Reads a value and sets what it says.
+    Value(Form, fn(&mut Config, &[u8]) -> Result<(), Fault>),
+    /// Takes a pattern; given again, one more.
+    Pattern(fn(&mut Config) -> &mut Vec<Pattern>),
+    /// Names a configuration file; given again, one more.
+    Config,
+    /// Changes what the program is for.
+    Task(Task),
+    /// Does nothing, for earlyoom's users; its help is said instead.
+    Nothing,
+}
+
+/// What a value is called in the help, empty for a switch; and what would be right, for the
+/// message about one that is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Form(pub &'static str, pub &'static str);
+
+/// What an invocation is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    Help,
+    Version,
+    Check,
+    Explain,
+}
+
+impl Spec {
+    /// Spelled so, with that key; it does nothing yet.
+    pub const fn new(spelled: &'static str, key: &'static str) -> Spec {
+        Spec { spelled, key, effect: Effect::Nothing, default: "", help: "" }
+    }
+
+    pub const fn effect(self, effect: Effect) -> Spec {
+        Spec { effect, ..self }
+    }
+
+    pub const fn default(self, default: &'static str) -> Spec {
+        Spec { default, ..self }
+    }
+
+    pub const fn help(self, help: &'static str) -> Spec {
+        Spec { help, ..self }
+    }
+
+    pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
+        self.spelled.split_ascii_whitespace()
+    }
+
+    pub fn form(&self) -> Form {
+        match self.effect {
+            Effect::Value(form, _) => form,
+            Effect::Pattern(_) => Form("PATTERN", "a regular expression or glob"),
+            Effect::Config => Form("FILE", "the path of a file, or none"),
+            Effect::Switch(_) | Effect::Task(_) | Effect::Nothing => {
+                Form("", "true or false, yes or no, on or off, 1 or 0")
+            }
+        }
+    }
+
+    /// Sets what `text` says.
+    pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
+        match self.effect {
+            Effect::Switch(set) => set(config, value::switch(text)?),
+            Effect::Value(_, set) => set(config, text)?,
+            Effect::Pattern(list) => {
+                let (pattern, list) = (Pattern::parse(text)?, list(config));
+                // The cheapest first, whatever the order they are given in.
+                let place = list.iter().position(|other| cost(other) > cost(&pattern));
+                list.insert(place.unwrap_or(list.len()), pattern);
+            }
+            Effect::Config if text.is_empty() || text == b"-" => return Err(Fault::EMPTY),
+            Effect::Config | Effect::Task(_) | Effect::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What it is about, by the first key. Options of one subject replace each other: a source
+    /// that gives one drops the others of a lower source.
+    pub fn subject(&self) -> &'static str {
+        match self.key {
+            "MEM_SIZE" => "MEM_THRESHOLD",
+            "SWAP_SIZE" => "SWAP_THRESHOLD",
+            "THRESHOLD" => "PROCESS_LIMIT",
+            "SET_PRIORITY" => "PRIORITY",
+            key => key,
+        }
+    }
+
+    /// Given behind the other in one source, it alone counts.
+    pub fn overrules(&self, other: &Spec) -> bool {
+        match self.effect {
+            Effect::Pattern(_) | Effect::Config => false,
+            // A size and a percentage count both.
+            _ if self.key.ends_with("_SIZE") || other.key.ends_with("_SIZE") => {
+                self.key == other.key
+            }
+            _ => self.subject() == other.subject(),
+        }
+    }
+}
+
+/// What reading a field takes: nothing, one call, a file, another process's help.
+fn cost(pattern: &Pattern) -> u8 {
+    match pattern.field() {
+        Field::Name => 0,
+        Field::User => 1,
+        Field::Exe | Field::Cgroup => 2,
+        Field::Cmd => 3,
+    }
+}
+
+#[cfg(all(test, feature = "patterns"))]
+mod tests {
+    use super::super::find::by_key;
+    use super::*;
+
+    #[test]
+    fn patterns_stand_in_the_order_of_their_cost() {
+        let mut config = Config::default();
+        let spec = by_key(b"ONLY").unwrap();
+        for text in ["cmd:a", "b", "exe:c", "user:d", "e", "cgroup:f"] {
+            spec.set(&mut config, text.as_bytes()).unwrap();
+        }
+        let texts: Vec<_> = config.patterns.only.iter().map(Pattern::text).collect();
+        assert_eq!(texts, [&b"b"[..], b"e", b"user:d", b"exe:c", b"cgroup:f", b"cmd:a"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Where settings come from, and which of them count: command line, environment,
+//! configuration files, and what the program is called. A higher source replaces a lower
+//! one, option by option.
+//!
+//! Everything given is checked, also what a higher source replaces: a slip in a file must not
+//! wait for the day it counts.
+
+use super::config::{Config, Tell};
+use super::file::{is_for_hooks, Reader};
+use super::find;
+use super::given::{unknown, Given};
+use super::option::{Effect, PREFIX};
+use super::value::Mistake;
+use crate::bytes::Escaped;
+use crate::sys::errno;
+use crate::sys::{fd, process};
+use crate::units::Path;
+
+/// Read if no other is named, if it is there.
+const FILE: &str = "-/etc/oom_guard.conf";
+
+/// Called by a name that begins with this, the program is the memory-monitor that it replaces:
+/// the limit only, with that one's defaults, and a file of its own, since both may run.
+const MONITOR: &[u8] = b"memory-monitor";
+const MONITOR_FILE: &str = "-/etc/memory-monitor.conf";
+const MONITOR_SETTINGS: [(&str, &str); 3] =
+    [("WATCH", "limit"), ("THRESHOLD", "20"), ("LOG_FILE", "/var/log/memory-monitor.log")];
+
+/// Larger ones are something else (a log, a device): a default file with all its comments
+/// has a tenth of it.
+const LONGEST: usize = 64 * 1024;
+
+/// A configuration file as it was asked for.
+pub struct ConfigFile {
+    path: Path,
+    may_be_missing: bool,
+}
+
+impl ConfigFile {
+    fn parse(text: &[u8]) -> ConfigFile {
+        let name = text.strip_prefix(b"-");
+        ConfigFile { path: Path::of(name.unwrap_or(text)), may_be_missing: name.is_some() }
+    }
+
+    /// Its text, empty if it is missing and may be.
+    fn read(&self) -> Result<Vec<u8>, Mistake> {
+        let path = self.path.terminated();
+        let refused = |why: &str| Err(Mistake(format!("{}: cannot read it: {why}", self.name())));
+        let found = fd::look_up(path).and_then(|found| match found.is_regular() {
+            true => fd::read_file(path, LONGEST + 1).map(Some),
+            // A directory, a device, a FIFO that would be waited for.
+            false => Ok(None),
+        });
+        match found {
+            Ok(Some(text)) if text.len() <= LONGEST => Ok(text),
+            Ok(Some(_)) => refused("it is larger than 64 KiB"),
+            Ok(None) => refused("it is no regular file"),
+            Err(error) if self.may_be_missing && errno::is_gone(error) => Ok(Vec::new()),
+            Err(error) => refused(&error.to_string()),
+        }
+    }
+
+    pub fn exists(&self) -> bool {
+        fd::look_up(self.path.terminated()).is_ok()
+    }
+
+    pub fn name(&self) -> Escaped<'_> {
+        Escaped(self.path.as_bytes())
+    }
+}
+
+/// Everything that settings are made from, and made anew from when files have changed.
+pub struct Sources {
+    arguments: Vec<Given>,
+    environment: Vec<Given>,
+    pub files: Vec<ConfigFile>,
+    /// What the program's name gives.
+    name: Vec<Given>,
+    on_terminal: bool,
+    /// Variables that look like settings and are none.
+    pub unknown: Vec<Mistake>,
+}
+
+impl Sources {
+    /// `program` is what it was called as, perhaps with a path.
+    pub fn of(program: &[u8], arguments: Vec<Given>) -> Sources {
+        let (mut environment, mut unknown) = (Vec::new(), Vec::new());
+        for given in process::environment().filter_map(of_variable) {
+            match given {
+                Ok(given) => environment.push(given),
+                Err(mistake) => unknown.push(mistake),
+            }
+        }
+        let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let (usual, settings) = match name.starts_with(MONITOR) {
+            true => (MONITOR_FILE, &MONITOR_SETTINGS[..]),
+            false => (FILE, &[][..]),
+        };
+        let by_name = |(key, text): &(&str, &str)| {
+            let spec = find::by_key(key.as_bytes())?;
+            Some(Given::new(spec, text.as_bytes(), String::from("the program's name")))
+        };
+        let files = named_files(&arguments).or_else(|| named_files(&environment));
+        Sources {
+            arguments,
+            environment,
+            files: files.unwrap_or_else(|| vec![ConfigFile::parse(usual.as_bytes())]),
+            name: settings.iter().filter_map(by_name).collect(),
+            on_terminal: fd::is_terminal(fd::stderr()),
+            unknown,
+        }
+    }
+
+    /// Tells of files that others than root and this user may change.
+    pub fn doubts(&self, tell: Tell<'_>) {
+        for file in &self.files {
+            let Ok(found) = fd::look_up(file.path.terminated()) else { continue };
+            let owner = found.owner.user;
+            if found.mode & 0o022 != 0 || (owner != 0 && owner != process::own_user()) {
+                let name = file.name();
+                tell(format_args!("{name}: others may change it, and with it what is killed"));
+            }
+        }
+    }
+
+    /// The text of each file. May hang.
+    pub fn read(&self) -> Result<Vec<Vec<u8>>, Vec<Mistake>> {
+        let (mut texts, mut mistakes) = (Vec::new(), Vec::new());
+        for file in &self.files {
+            match file.read() {
+                Ok(text) => texts.push(text),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        mistakes.is_empty().then_some(texts).ok_or(mistakes)
+    }
+
+    /// What all sources come to, with the text of each file: what is in force, and of what is
+    /// given all that counts, from the highest source down. All mistakes, not the first alone.
+    pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
+        let mut merging = Merging {
+            config: Config::of_terminal(self.on_terminal),
+            replaced: Config::default(),
+            in_force: Vec::new(),
+            mistakes: Vec::new(),
+        };
+        merging.add(&mut self.arguments.iter().cloned().map(Ok));
+        merging.add(&mut self.environment.iter().cloned().map(Ok));
+        for (file, text) in self.files.iter().zip(texts).rev() {
+            merging.add(&mut Reader::new(file.name(), text.as_ref()));
+        }
+        merging.add(&mut self.name.iter().cloned().map(Ok));
+        let Merging { config, in_force, mistakes, .. } = merging;
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let config = config.resolve(self.on_terminal).map_err(|mistake| vec![mistake])?;
+        Ok((config, in_force))
+    }
+}
+
+/// What `KEY=VALUE` in the environment sets. A variable for hooks is none of ours: one of them
+/// may well start a guard.
+fn of_variable(variable: &[u8]) -> Option<Result<Given, Mistake>> {
+    let end = variable.iter().position(|&byte| byte == b'=')?;
+    let (key, value) = (&variable[..end], &variable[end + 1..]);
+    let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
+    let place = format!("{} in the environment", Escaped(key));
+    Some(match find::by_key(name) {
+        Some(spec) => Ok(Given::new(spec, value, place)),
+        None => Err(unknown(&place, find::nearest_key(name))),
+    })
+}
+
+/// What `-c` says, or the environment in its place.
+fn named_files(source: &[Given]) -> Option<Vec<ConfigFile>> {
+    let mut files = None;
+    for given in source.iter().filter(|given| matches!(given.spec.effect, Effect::Config)) {
+        let files = files.get_or_insert_with(Vec::new);
+        match &given.text[..] {
+            b"none" => files.clear(),
+            // Refused when all sources meet.
+            b"" | b"-" => {}
+            name => files.push(ConfigFile::parse(name)),
+        }
+    }
+    files
+}
+
+struct Merging {
+    config: Config,
+    /// What a higher source has replaced, which is only checked.
+    replaced: Config,
+    in_force: Vec<Given>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Merging {
+    /// Takes what the next lower source gives.
+    fn add(&mut self, source: &mut dyn Iterator<Item = Result<Given, Mistake>>) {
+        let higher = self.in_force.len();
+        for given in source {
+            if let Err(mistake) = given.and_then(|given| self.take(given, higher)) {
+                self.mistakes.push(mistake);
+            }
+        }
+    }
+
+    /// The first `higher` in force are of higher sources, and replace all of their subjects.
+    fn take(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
+        let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
+        if self.in_force[..higher].iter().any(is_same) {
+            return given.apply(&mut self.replaced);
+        }
+        given.apply(&mut self.config)?;
+        let is_overruled = |before: &Given| given.spec.overrules(before.spec);
+        match self.in_force.iter().position(is_overruled) {
+            Some(place) => self.in_force[place] = given,
+            None => self.in_force.push(given),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! From text to a value, and what is wrong with a text that is none.
+//!
+//! Never reads anything, and knows no option: what may lie between which bounds is handed in.
+
+use crate::bytes;
+use crate::pattern;
+use crate::units::{KiB, Levels, Path, Percent};
+use std::fmt;
+use std::time::Duration;
+
+/// What is wrong with something given, in one line without the program's name: where it stands,
+/// what it is, and what would be right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistake(pub String);
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wrong with a value, worded to follow it in a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub what: &'static str,
+    /// From which byte on, for a pattern.
+    pub at: Option<usize>,
+}
+
+impl Fault {
+    pub const EMPTY: Fault = Fault::of("is empty");
+    pub const NOT_A_NUMBER: Fault = Fault::of("is not a number");
+    pub const NEGATIVE: Fault = Fault::of("is negative");
+    pub const TOO_MANY_DIGITS: Fault = Fault::of("has too many digits");
+    pub const OUT_OF_RANGE: Fault = Fault::of("is out of range");
+    pub const NOT_A_SWITCH: Fault = Fault::of("is neither yes nor no");
+    pub const NOT_A_CHOICE: Fault = Fault::of("is none of the choices");
+    pub const NOT_ABSOLUTE: Fault = Fault::of("is not the absolute path of a file");
+    pub const TOO_LONG: Fault = Fault::of("is too long");
+
+    const fn of(what: &'static str) -> Fault {
+        Fault { what, at: None }
+    }
+}
+
+impl From<pattern::Fault> for Fault {
+    fn from(fault: pattern::Fault) -> Fault {
+        Fault { what: fault.what, at: Some(fault.at) }
+    }
+}
+
+fn within<T>(value: T, is_within: bool) -> Result<T, Fault> {
+    is_within.then_some(value).ok_or(Fault::OUT_OF_RANGE)
+}
+
+/// Decimals that are kept; a seventh is refused rather than dropped in silence.
+const DECIMALS: usize = 6;
+/// Digits before the point: 12 keep millionths inside 64 bits, and no machine needs more.
+const DIGITS: usize = 12;
+const MILLION: u64 = 1_000_000;
+
+/// A plain decimal number in millionths: digits, perhaps a point and more digits.
+/// No sign, no exponent, no words such as `nan` or `inf`.
+fn millionths(text: &[u8]) -> Result<u64, Fault> {
+    if text.is_empty() {
+        return Err(Fault::EMPTY);
+    }
+    let positive = text.strip_prefix(b"-").unwrap_or(text);
+    let (whole, decimals) = match positive.iter().position(|&byte| byte == b'.') {
+        Some(point) => (&positive[..point], &positive[point + 1..]),
+        None => (positive, &b"0"[..]),
+    };
+    if !is_digits(whole) || !is_digits(decimals) {
+        return Err(Fault::NOT_A_NUMBER);
+    }
+    if whole.len() > DIGITS || decimals.len() > DECIMALS {
+        return Err(Fault::TOO_MANY_DIGITS);
+    }
+    if positive.len() < text.len() {
+        return Err(Fault::NEGATIVE);
+    }
+    let digits = whole.iter().chain(decimals).chain(&[b'0'; DECIMALS]);
+    let digits = digits.take(whole.len() + DECIMALS);
+    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// `PERCENT`, from 0 to 100.
+fn percent(text: &[u8]) -> Result<Percent, Fault> {
+    let number = u32::try_from(millionths(text)?).unwrap_or(u32::MAX);
+    let percent = Percent::from_millionths(number);
+    within(percent, percent <= Percent::HUNDRED)
+}
+
+/// `TERM[,KILL]`; `missing` tells KILL from TERM if it is left out.
+fn levels<T: Copy>(
+    text: &[u8],
+    parse: fn(&[u8]) -> Result<T, Fault>,
+    missing: fn(T) -> T,
+) -> Result<Levels<T>, Fault> {
+    let comma = text.iter().position(|&byte| byte == b',');
+    let term = parse(&text[..comma.unwrap_or(text.len())])?;
+    let kill = match comma {
+        Some(comma) => parse(&text[comma + 1..])?,
+        None => missing(term),
+    };
+    Ok(Levels { term, kill })
+}
+
+/// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
+pub fn percents(text: &[u8], most: Percent) -> Result<Levels<Percent>, Fault> {
+    let levels = levels(text, percent, Percent::half)?;
+    within(levels, levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most)
+}
+
+/// The same for a share that is bad when it is high: 0 is never, and so is a KILL left out.
+pub fn shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
+    levels(text, percent, |_| Percent::whole(0))
+}
+
+/// `SIZE[,KILL]`, above 0. KILL is half of SIZE if it is left out.
+pub fn sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
+    let levels = levels(text, |text| size(text, KiB::ZERO), |term| KiB(term.0 / 2))?;
+    within(levels, levels.term > KiB::ZERO)
+}
+
+/// `SIZE`: KiB, or with a binary suffix `K`, `M`, `G` or `T`. Rounded down to KiB.
+pub fn size(text: &[u8], least: KiB) -> Result<KiB, Fault> {
+    let (number, shift) = match text {
+        [number @ .., b'K' | b'k'] => (number, 0),
+        [number @ .., b'M' | b'm'] => (number, 10),
+        [number @ .., b'G' | b'g'] => (number, 20),
+        [number @ .., b'T' | b't'] => (number, 30),
+        _ => (text, 0),
+    };
+    if number.is_empty() && !text.is_empty() {
+        return Err(Fault::NOT_A_NUMBER);
+    }
+    let size = kib(number, shift)?;
+    within(size, size >= least)
+}
+
+/// GiB without a suffix, above 0.
+pub fn gib(text: &[u8]) -> Result<KiB, Fault> {
+    let size = kib(text, 20)?;
+    within(size, size > KiB::ZERO)
+}
+
+/// 2^53 KiB are 8 ZiB: beyond any machine, and what a sum of them keeps in range.
+const MOST: u64 = 1 << 53;
+
+fn kib(text: &[u8], shift: u32) -> Result<KiB, Fault> {
+    let millionths = millionths(text)?;
+    let whole = within(millionths / MILLION, millionths / MILLION <= MOST >> shift)?;
+    let kib = (whole << shift) + ((millionths % MILLION) << shift) / MILLION;
+    within(KiB(kib), kib <= MOST)
+}
+
+/// `SECONDS`, decimals allowed, up to a year: longer is a slip of the finger.
+pub fn seconds(text: &[u8], least: Duration) -> Result<Duration, Fault> {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let wait = Duration::from_micros(millionths(text)?);
+    within(wait, wait >= least && wait <= YEAR)
+}
+
+/// A whole number with an optional minus sign: from -20 to 19 (setpriority(2)).
+pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if text.is_empty() {
+        return Err(Fault::EMPTY);
+    }
+    if !is_digits(digits) {
+        return Err(Fault::NOT_A_NUMBER);
+    }
+    let number = bytes::parse_i32(text).filter(|_| digits.len() < 10);
+    let number = number.ok_or(Fault::TOO_MANY_DIGITS)?;
+    within(number, (-20..20).contains(&number))
+}
+
+/// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
+pub fn switch(text: &[u8]) -> Result<bool, Fault> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"true" | b"1" | b"yes" | b"on" => Ok(true),
+        b"false" | b"0" | b"no" | b"off" => Ok(false),
+        b"" => Err(Fault::EMPTY),
+        _ => Err(Fault::NOT_A_SWITCH),
+    }
+}
+
+const LONGEST_PATH: usize = 1000;
+
+/// Absolute, since a service's working directory is anyone's guess, and short enough to be
+/// handed on in one message.
+pub fn path(text: &[u8]) -> Result<Path, Fault> {
+    match text {
+        b"" => Err(Fault::EMPTY),
+        [b'/', ..] if text.len() > LONGEST_PATH => Err(Fault::TOO_LONG),
+        [b'/', ..] if !text.ends_with(b"/") => Ok(Path::of(text)),
+        _ => Err(Fault::NOT_ABSOLUTE),
+    }
+}
+
+/// The same of a directory, which a shell completes with a slash.
+pub fn cgroup(text: &[u8]) -> Result<Path, Fault> {
+    match text {
+        b"/" => Ok(Path::of(text)),
+        [directory @ .., b'/'] => path(directory),
+        _ => path(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_say_yes_or_no_in_any_case() {
+        for (text, on) in [("TRUE", true), ("1", true), ("Yes", true), ("on", true)] {
+            assert_eq!(switch(text.as_bytes()), Ok(on));
+        }
+        for (text, on) in [("false", false), ("0", false), ("NO", false), ("Off", false)] {
+            assert_eq!(switch(text.as_bytes()), Ok(on));
+        }
+        assert_eq!(switch(b""), Err(Fault::EMPTY));
+        assert_eq!(switch(b"2"), Err(Fault::NOT_A_SWITCH));
+    }
+
+    #[test]
+    fn paths_are_absolute_and_name_a_file() {
+        let found = path(b"/x").unwrap();
+        assert_eq!((found.as_bytes(), found.terminated()), (&b"/x"[..], &b"/x\0"[..]));
+        assert_eq!(path(b""), Err(Fault::EMPTY));
+        assert_eq!(path(b"x"), Err(Fault::NOT_ABSOLUTE));
+        assert_eq!(path(b"/x/"), Err(Fault::NOT_ABSOLUTE));
+        assert_eq!(path(&[b'/'; 1001]), Err(Fault::TOO_LONG));
+    }
+
+    #[test]
+    fn gib_may_have_decimals() {
+        assert_eq!(gib(b"20"), Ok(KiB(20 << 20)));
+        assert_eq!(gib(b"0.5"), Ok(KiB(512 << 10)));
+        assert_eq!(gib(b"20G"), Err(Fault::NOT_A_NUMBER));
+        assert_eq!(gib(b"999999999999"), Err(Fault::OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn sizes_are_kib_or_carry_a_binary_suffix() {
+        let size = |text| size(text, KiB::ZERO);
+        assert_eq!(size(b"100"), Ok(KiB(100)));
+        assert_eq!(size(b"2M"), Ok(KiB(2048)));
+        assert_eq!(size(b"1.5G"), Ok(KiB(1_572_864)));
+        assert_eq!(size(b"1T"), Ok(KiB(1 << 30)));
+        assert_eq!(size(b"0.5"), Ok(KiB(0)));
+    }
+
+    #[test]
+    fn faulty_numbers_tell_what_is_wrong() {
+        for (text, fault) in [
+            (&b""[..], Fault::EMPTY),
+            (b"abc", Fault::NOT_A_NUMBER),
+            (b"nan", Fault::NOT_A_NUMBER),
+            (b"inf", Fault::NOT_A_NUMBER),
+            (b"1e3", Fault::NOT_A_NUMBER),
+            (b"+5", Fault::NOT_A_NUMBER),
+            (b"-", Fault::NOT_A_NUMBER),
+            (b".", Fault::NOT_A_NUMBER),
+            (b"5.", Fault::NOT_A_NUMBER),
+            (b".5", Fault::NOT_A_NUMBER),
+            (b"1.2.3", Fault::NOT_A_NUMBER),
+            (b" 5", Fault::NOT_A_NUMBER),
+            (b"0x10", Fault::NOT_A_NUMBER),
+            (b"-5", Fault::NEGATIVE),
+            (b"1.1234567", Fault::TOO_MANY_DIGITS),
+            (b"1234567890123", Fault::TOO_MANY_DIGITS),
+        ] {
+            assert_eq!(millionths(text), Err(fault), "{text:?}");
+        }
+        assert_eq!(size(b"M", KiB::ZERO), Err(Fault::NOT_A_NUMBER));
+        assert_eq!(size(b"5MB", KiB::ZERO), Err(Fault::NOT_A_NUMBER));
+        assert_eq!(size(b"999999999999T", KiB::ZERO), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(percent(b"100.000001"), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(seconds(b"31536001", Duration::ZERO), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(niceness(b"20"), Err(Fault::OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn a_value_lies_within_its_bounds() {
+        assert_eq!(percents(b"0", Percent::HUNDRED), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(percents(b"100", Percent::BELOW_HUNDRED), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(percents(b"5,100", Percent::BELOW_HUNDRED), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(sizes(b"0,5"), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(size(b"0", KiB(1)), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(seconds(b"0.05", Duration::from_millis(100)), Err(Fault::OUT_OF_RANGE));
+        assert_eq!((niceness(b"-20"), niceness(b"-21")), (Ok(-20), Err(Fault::OUT_OF_RANGE)));
+    }
+
+    #[test]
+    fn percentages_keep_six_decimals() {
+        assert_eq!(percent(b"0.000001").unwrap().of(KiB(100_000_000)), KiB(1));
+        assert_eq!(percent(b"10").unwrap().of(KiB(1001)), KiB(100));
+        assert_eq!(percent(b"3.14159").unwrap().to_string(), "3.14");
+    }
+
+    #[test]
+    fn kill_is_half_unless_given() {
+        assert_eq!(sizes(b"100"), Ok(Levels { term: KiB(100), kill: KiB(50) }));
+        assert_eq!(sizes(b"100,0"), Ok(Levels { term: KiB(100), kill: KiB(0) }));
+        assert_eq!(sizes(b"100,"), Err(Fault::EMPTY));
+        assert_eq!(sizes(b",5"), Err(Fault::EMPTY));
+        assert_eq!(sizes(b"1,2,3"), Err(Fault::NOT_A_NUMBER));
+        let never = shares(b"10").unwrap();
+        assert_eq!((never.term, never.kill), (Percent::whole(10), Percent::whole(0)));
+    }
+}
