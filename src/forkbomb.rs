@@ -4,16 +4,14 @@
 //! by one. While that goes on, each file that is opened under `/proc` costs the kernel memory: groups
 //! are counted without any, and of most members only `stat` is read.
 
-use crate::filter::Spared;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
-use crate::scan::{self, Judge};
+use crate::select::{Protection, Rules};
 use crate::sys::clock::HZ;
 use crate::sys::io;
 use crate::units::{Identity, KiB, Pid};
-use crate::victim::{Protection, Rules};
 
 /// Fewer can be ended one by one.
 const LEAST: u32 = 32;
@@ -164,16 +162,15 @@ pub type Groups<'a> = &'a dyn Fn(Pid) -> Option<i32>;
 /// `now` is in ticks since boot.
 pub fn find(
     proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &mut dyn Judge,
+    rules: &mut Rules<'_>,
     groups: Groups<'_>,
     (memory, limits): (&Memory, &Limits),
     (least, now): (u32, u64),
 ) -> io::Result<Option<Bomb>> {
-    let Some(tally) = largest_crowd(proc, rules, judge, groups, (least, now))? else {
+    let Some(tally) = largest_crowd(proc, rules, groups, (least, now))? else {
         return Ok(None);
     };
-    let others = Others::of(proc, rules, judge, groups, &tally)?;
+    let others = Others::of(proc, rules, groups, &tally)?;
     let held = tally.held().min(others.rest(memory));
     let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
@@ -189,8 +186,7 @@ pub fn find(
 /// The kind whose members hold most, among those that are many, young and recent enough.
 fn largest_crowd(
     proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &mut dyn Judge,
+    rules: &mut Rules<'_>,
     groups: Groups<'_>,
     (least, now): (u32, u64),
 ) -> io::Result<Option<Tally>> {
@@ -230,7 +226,7 @@ fn largest_crowd(
         let known = tallies.iter_mut().flatten().find(|tally| tally.seems_to_include(&stat));
         match known {
             Some(tally) if tally.has_read(&stat) => tally.count(&stat, recent),
-            _ => match read_in_full(proc, rules, judge, &stat, since, &mut tallies) {
+            _ => match read_in_full(proc, rules, &stat, since, &mut tallies) {
                 Some(tally) => tally.count(&stat, recent),
                 None => strangers.add(pid),
             },
@@ -246,15 +242,14 @@ fn largest_crowd(
 /// The tally of a process that may be ended, with what that holds.
 fn read_in_full<'a>(
     proc: &mut Proc,
-    rules: &Rules<'_>,
-    judge: &mut dyn Judge,
+    rules: &mut Rules<'_>,
     stat: &Stat,
     since: u64,
     tallies: &'a mut [Option<Tally>],
 ) -> Option<&'a mut Tally> {
     // No process is ended yet: what takes too long to be told counts.
-    match scan::protection(proc, rules, judge, stat) {
-        None | Some(Protection::Spared(Spared::Ignored(None))) => {}
+    match rules.protection(proc, stat) {
+        None | Some(Protection::Ignored(None)) => {}
         Some(_) => return None,
     }
     let kind = Kind::of(proc, stat, since)?;
@@ -306,8 +301,7 @@ struct Others {
 impl Others {
     fn of(
         proc: &mut Proc,
-        rules: &Rules<'_>,
-        judge: &mut dyn Judge,
+        rules: &mut Rules<'_>,
         groups: Groups<'_>,
         bomb: &Tally,
     ) -> io::Result<Others> {
@@ -324,12 +318,12 @@ impl Others {
                 return;
             }
             let Ok(status) = proc.status(stat) else { return };
-            if rules.cgroup.is_some_and(|cgroup| !cgroup.holds(proc, stat)) {
+            if !rules.counts(proc, stat) {
                 return;
             }
             let (own, size) = (status.held().own(), status.rss.plus(status.swap));
             others.all = others.all.plus(own);
-            if size > others.largest && scan::protection(proc, rules, judge, stat).is_none() {
+            if size > others.largest && rules.protection(proc, stat).is_none() {
                 (others.largest, others.own) = (size, own);
             }
         })?;
@@ -351,10 +345,11 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::Verdict;
     use crate::procfs::fixture::Fixture;
+    use crate::procfs::process::CommandLine;
+    use crate::select::{Assistant, Family, Filter, Matcher, Remembered, Scale};
     use crate::settings::Config;
-    use crate::victim::{Candidate, Family, Remembered, Scale};
+    use std::time::Duration;
 
     /// Numbers that no process of the machine has on which the test runs.
     const FIRST: i32 = 4_150_000;
@@ -369,8 +364,6 @@ mod tests {
         memory: Memory,
         /// The group of each process, from `FIRST` on.
         groups: Vec<i32>,
-        /// Protected by a pattern.
-        spared: Vec<i32>,
         least: u32,
     }
 
@@ -402,7 +395,7 @@ mod tests {
                 anon: mib(100),
                 ..Memory::default()
             };
-            World { fixture, memory, groups: Vec::new(), spared: Vec::new(), least: 32 }
+            World { fixture, memory, groups: Vec::new(), least: 32 }
         }
 
         fn with(all: &[Crowd]) -> World {
@@ -429,16 +422,24 @@ mod tests {
             }
         }
 
+        /// Makes one of them exempt.
+        fn protect(&self, number: i32) {
+            self.fixture.write(&format!("{}/oom_score_adj", FIRST + number), "-1000\n");
+        }
+
         fn find(&self) -> Option<Bomb> {
             let config = Config::default().resolve(false).unwrap();
-            let (left, total) = (Remembered::default(), self.memory.total);
+            let (patterns, unkillable) = (&config.patterns, Remembered::default());
             let family = Family::trace(Pid::INIT, None, &mut |_| None);
-            let rules = Rules::new(&config, total, Scale::Shifted, family, &left);
+            let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
+            let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
+            let seen = (&self.memory, None);
+            let mut rules = Rules::new(&config, seen, Scale::Shifted, family, &unkillable, matcher);
             let limits = Limits::of(&config, &self.memory);
             let groups = |pid: Pid| self.groups.get((pid.number() - FIRST) as usize).copied();
-            let (judge, seen) = (&mut Spares(&self.spared), (&self.memory, &limits));
+            let seen = (&self.memory, &limits);
             let proc = &mut self.fixture.open();
-            find(proc, &rules, judge, &groups, seen, (self.least, NOW)).unwrap()
+            find(proc, &mut rules, &groups, seen, (self.least, NOW)).unwrap()
         }
 
         /// How many there are, and what they hold in KiB.
@@ -447,24 +448,12 @@ mod tests {
         }
     }
 
-    struct Spares<'a>(&'a [i32]);
+    struct Absent;
 
-    impl Judge for Spares<'_> {
-        fn is_idle(&self) -> bool {
-            false
+    impl Assistant for Absent {
+        fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
+            None
         }
-
-        fn may_prefer(&self) -> bool {
-            false
-        }
-
-        fn judge(&mut self, _: &mut Proc, stat: &Stat) -> Verdict {
-            let number = stat.id.pid.number() - FIRST;
-            let spared = self.0.contains(&number).then_some(Spared::Ignored(Some(0)));
-            Verdict { spared, ..Verdict::default() }
-        }
-
-        fn met(&mut self, _: &Candidate) {}
     }
 
     #[test]
@@ -516,10 +505,10 @@ mod tests {
 
     #[test]
     fn protected_ones_do_not_count() {
-        let mut world = World::with(&[BOMB]);
-        world.spared = (0..8).collect();
+        let world = World::with(&[BOMB]);
+        (0..8).for_each(|number| world.protect(number));
         assert_eq!(world.bomb(), Some((32, 32 * EACH)));
-        world.spared = (0..9).collect();
+        world.protect(8);
         assert_eq!(world.bomb(), None);
     }
 
@@ -552,8 +541,8 @@ mod tests {
         assert!(other(40 * EACH, 0).bomb().is_none());
         assert!(other(20 * EACH, 20 * EACH).bomb().is_none());
         // One that may not be ended is no candidate.
-        let mut protected = other(40 * EACH, 0);
-        protected.spared = vec![40];
+        let protected = other(40 * EACH, 0);
+        protected.protect(40);
         assert!(protected.bomb().is_some());
         // In its own group as well.
         let hog = Crowd { count: 1, name: "hog", anon: 41 * EACH, ..BOMB };

@@ -4,19 +4,19 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
-use crate::filter::Verdict;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
+use crate::select::{Candidate, Preference, Protection};
 use crate::settings::{Config, Limit, Patterns};
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::units::{KiB, Percent, Pid};
-use crate::victim::{Candidate, Protection};
 use std::fmt;
 use std::time::Duration;
 
@@ -262,7 +262,8 @@ pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly
 
 /// All that a message says about a victim.
 pub struct Portrait<'a> {
-    pub candidate: &'a Candidate,
+    pub stat: &'a Stat,
+    pub score: i32,
     /// Effective, as `--ignore-root-user` goes by it.
     pub uid: u32,
     pub adj: i32,
@@ -274,10 +275,10 @@ impl fmt::Display for Portrait<'_> {
         write!(
             f,
             "process {} uid {} \"{}\": oom_score {}, oom_score_adj {}, VmRSS {} MiB",
-            self.candidate.id().pid,
+            self.stat.id.pid,
             self.uid,
-            Escaped(self.candidate.stat.comm.as_bytes()),
-            self.candidate.score,
+            Escaped(self.stat.comm.as_bytes()),
+            self.score,
             self.adj,
             self.status.rss.mib(),
         )
@@ -286,16 +287,16 @@ impl fmt::Display for Portrait<'_> {
 
 /// With `-d`: one that goes before all met so far, and by which patterns.
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
-    let Verdict { prefer, avoid, .. } = candidate.verdict;
+    let Preference { prefer, avoid } = candidate.preference;
     say!(
         helper,
         Debug,
         "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB{}{}",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
-        candidate.standing.points,
+        candidate.rank.points,
         candidate.score,
-        candidate.standing.size.mib(),
+        candidate.rank.size.mib(),
         By("preferred", &patterns.prefer, prefer),
         By("avoided", &patterns.avoid, avoid)
     );
@@ -318,7 +319,7 @@ impl fmt::Display for By<'_> {
 pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
-    helper.write_line_with_command(Priority::Warning, portrait.candidate.id(), text.as_bytes());
+    helper.write_line_with_command(Priority::Warning, portrait.stat.id, text.as_bytes());
 }
 
 pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
@@ -393,13 +394,12 @@ impl fmt::Display for AndGroup {
 }
 
 pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
-    let candidate = portrait.candidate;
     say!(
         helper,
         Warning,
         "process {} \"{}\" has {} MiB resident: above the limit of {} MiB",
-        candidate.id().pid,
-        Escaped(candidate.stat.comm.as_bytes()),
+        portrait.stat.id.pid,
+        Escaped(portrait.stat.comm.as_bytes()),
         portrait.status.rss.mib(),
         limit.map_or(0, |limit| limit.rss.mib())
     );

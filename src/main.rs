@@ -26,11 +26,7 @@ mod procfs;
 
 mod policy;
 
-mod filter;
-
-mod victim;
-
-mod scan;
+mod select;
 
 mod forkbomb;
 
@@ -52,24 +48,22 @@ mod errand;
 
 mod log;
 
-mod rivals;
-
-mod explain;
-
-mod check;
+mod report;
 
 mod daemon;
 
 use daemon::{Daemon, Parts};
 use procfs::meminfo::MemInfo;
 use procfs::Proc;
+use report::{check, explain};
+use select::Scale;
 use settings::{Mistake, Sources, Task};
+use sources::Sources;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use sys::errno::is_broken_pipe;
 use sys::{fd, io, machine, process};
-use victim::Scale;
 
 /// Status of what cannot run, and of wrong usage or configuration.
 const CANNOT: i32 = 1;
@@ -134,7 +128,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             warn(format_args!("{doubt}"));
         }
         let text = if task == Task::Check {
-            check::text(&mut proc, &sources, &config, &in_force, seen, scale, &mut warn)
+            check::text(&mut proc, &sources, &config, &in_force, seen, &mut warn)
         } else {
             config.warnings(memory.total, memory.swap_total, &mut warn);
             explain::text(&mut proc, seen, &config, scale, true, None, &mut warn)

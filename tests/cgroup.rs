@@ -120,7 +120,7 @@ fn nobody_is_a_candidate_while_the_named_cgroup_is_not_there() {
             let hogs: Vec<_> = table.lines().filter(|line| line.contains(" hog ")).collect();
             assert!(hogs.iter().all(|line| line.contains("protected: outside cgroup")), "{table}");
             assert_eq!(hogs.len(), 1, "{table}");
-            assert!(table.contains("nobody could be killed"), "{table}");
+            assert!(table.contains("nothing could be killed"), "{table}");
             guard.look_slowly(5);
             assert!(hog.is_alive());
             assert_eq!(guard.signals(), [""; 0]);

@@ -371,7 +371,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("--prefer cmd:--type=renderer --ignore user:root --ignore exe:glob:/usr/sbin/*", "rank"),
     ("--only (user:)x", "rank"),
     ("--prefer --avoid --avoid --", "rank"),
-    ("--ignore .", "nobody could be killed: there is no candidate"),
+    ("--ignore .", "nothing could be killed: there is no candidate"),
     // Switches, bundled and repeated.
     ("-gdp", "rank"),
     ("-g -g --kill-group", "rank"),
@@ -533,7 +533,7 @@ fn explained(arguments: &str) -> Answer {
 }
 
 fn is_verdict(line: &str) -> bool {
-    ["nobody would be killed", "nobody could be killed", "now SIGTERM would", "now SIGKILL would"]
+    ["nothing would be killed", "nothing could be killed", "now SIGTERM would", "now SIGKILL would"]
         .iter()
         .any(|beginning| line.starts_with(beginning))
 }

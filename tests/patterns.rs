@@ -64,7 +64,7 @@ impl World<'_> {
         let (chosen, log) = self.asked(options);
         let shown = self.sandbox.explain(options);
         let verdict = shown.lines().last().expect("a verdict");
-        let (would, nobody) = ("now SIGTERM would go to process ", "nobody could be killed");
+        let (would, nobody) = ("now SIGTERM would go to process ", "nothing could be killed");
         let explained = match verdict.contains(would) {
             true => Some(number_after(verdict, would) as u32),
             false => {

@@ -1334,7 +1334,7 @@ fn sigusr1_logs_the_ten_first_candidates_and_the_state() {
         for times in 1..=2 {
             let told = guard.log().lines().count();
             guard.signal(libc::SIGUSR1);
-            guard.wait_for_many("nobody would be killed now; first would be ", times);
+            guard.wait_for_many("nothing would be killed now; first would be ", times);
             let log = guard.log();
             let mut lines = log.lines().skip(told);
             let header = lines.next().expect("a header");
@@ -1346,7 +1346,7 @@ fn sigusr1_logs_the_ten_first_candidates_and_the_state() {
             }
             // Where the kernel tells of stalls there is a line about them.
             let mut lines = lines.filter(|line| !line.starts_with("stall: "));
-            for begin in ["mem avail:   600 of  1000 MiB", "SIGTERM: ", "SIGKILL: ", "nobody "] {
+            for begin in ["mem avail:   600 of  1000 MiB", "SIGTERM: ", "SIGKILL: ", "nothing "] {
                 let line = lines.next().expect("the state");
                 assert!(line.starts_with(begin), "{begin}: {line}");
             }
@@ -1366,7 +1366,7 @@ fn sigusr1_names_nobody_of_the_guard_itself() {
             let _hog = sandbox.hog(&["--size", "3M"]);
             let guard = sandbox.guard(options);
             guard.signal(libc::SIGUSR1);
-            guard.wait_for("nobody would be killed now; first would be ");
+            guard.wait_for("nothing would be killed now; first would be ");
             assert_eq!(guard.lines("oom_guard  "), [""; 0], "{}", guard.log());
             guard.stop();
         }

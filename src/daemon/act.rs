@@ -9,16 +9,16 @@ use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
 use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan;
+use crate::select::{self, Empty, Found};
 use crate::stats::Reason;
 use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::process::Deadly;
 use crate::sys::{clock, fd};
 use crate::units::KiB;
-use crate::victim::Candidate;
 use std::os::fd::AsFd;
 
 /// A scan takes long enough for its result to have vanished; then it is made again.
@@ -96,15 +96,17 @@ impl Daemon {
             }
             let mut best = self.foreseen(memory);
             if best.is_none() {
-                if let Err(error) = self.find(memory, &mut best) {
-                    return self.wait_in_vain("list /proc", error, memory);
-                }
-                if self.awaits_a_departure(memory) {
+                let found = match self.find(memory) {
+                    Ok(found) => found,
+                    Err(error) => return self.wait_in_vain("list /proc", error, memory),
+                };
+                if self.awaits_a_departure(memory, &found.empty) {
                     return;
                 }
+                best = found.best;
             }
-            let Some(candidate) = &mut best else {
-                // Somebody may have been spared only because the helper hangs.
+            let Some(candidate) = &best else {
+                // A process may have been protected only because the helper hangs.
                 if self.helper.may_be_replaced() && !self.config.patterns.is_empty() {
                     self.replace_helper();
                     continue;
@@ -116,7 +118,7 @@ impl Daemon {
                 return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
             };
             let pid = candidate.id().pid;
-            let (why, again) = match self.end(candidate, signal, memory) {
+            let (why, again) = match self.end(&candidate.stat, signal, memory) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
@@ -132,15 +134,15 @@ impl Daemon {
 
     /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
     /// still falls from what it was `before`: then there is no time to look for one.
-    fn awaits_a_departure(&mut self, before: &Memory) -> bool {
+    fn awaits_a_departure(&mut self, before: &Memory, empty: &Empty) -> bool {
         let Some(memory) = self.fresh_memory().filter(|_| self.machine.may_await()) else {
             return false;
         };
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
-        let Court { proc, rules, empty, .. } = self.court();
-        let Some(id) = scan::leaving(proc, &rules, empty) else { return false };
+        let Court { proc, rules, .. } = self.court();
+        let Some(id) = select::leaving(proc, &rules, empty) else { return false };
         self.machine.await_exit(&memory, clock::now());
         if self.config.debug {
             say!(self.helper, Debug, "process {} leaves by itself: waiting for it", id.pid);
@@ -163,35 +165,30 @@ impl Daemon {
         }
     }
 
-    pub(super) fn find(&mut self, memory: &Memory, best: &mut Option<Candidate>) -> io::Result<()> {
+    pub(super) fn find(&mut self, memory: &Memory) -> io::Result<Found> {
         let before = clock::now();
-        let Court { proc, rules, mut judge, empty, .. } = self.court();
-        let cost = scan::find(proc, &rules, &mut judge, memory, best, empty)?;
+        let Court { proc, mut rules, .. } = self.court();
+        let found = select::find(proc, &mut rules, memory)?;
         if self.config.debug {
             let micros = (clock::now().0 - before.0) / 1000;
-            let scan::Cost { seen, files } = cost;
+            let Found { seen, files, .. } = found;
             say!(
                 self.helper,
                 Debug,
                 "scan: {seen} processes, {files} files, {micros} microseconds"
             );
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
-    fn end(
-        &mut self,
-        candidate: &mut Candidate,
-        wanted: Deadly,
-        before: &Memory,
-    ) -> Result<(), Miss> {
-        let id = candidate.id();
+    fn end(&mut self, stat: &Stat, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
+        let id = stat.id;
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
         let reason = self.reason(before);
-        let mut hand = self.take_hold(candidate, wanted, reason, hook_until, Level::Kill);
+        let mut hand = self.take_hold(stat, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
@@ -201,11 +198,10 @@ impl Daemon {
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
         };
-        let Court { proc, rules, mut judge, .. } = self.court();
-        if !scan::again(proc, &rules, &mut judge, &memory, candidate) {
-            return Err(Miss::Gone);
-        }
-        let held = self.send(in_hand, candidate, signal, Some(&memory))?;
+        let Court { proc, mut rules, .. } = self.court();
+        let again = select::look_at(proc, &mut rules, &memory, id);
+        let Ok(candidate) = again else { return Err(Miss::Gone) };
+        let held = self.send(in_hand, &candidate.stat, signal, Some(&memory))?;
         let now = clock::now();
         if self.config.dryrun {
             self.machine.rehearsed(now);

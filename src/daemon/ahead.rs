@@ -7,10 +7,9 @@ use super::Daemon;
 use crate::kill::aftermath::Baseline;
 use crate::policy::Limits;
 use crate::procfs::meminfo::Memory;
-use crate::scan;
+use crate::select::{self, Candidate};
 use crate::sys::clock;
 use crate::units::{KiB, Moment};
-use crate::victim::Candidate;
 use std::time::Duration;
 
 /// So near the search begins.
@@ -59,7 +58,7 @@ impl Ahead {
         }
     }
 
-    /// Settings have changed, and with them who comes first.
+    /// Settings have changed, and with them which candidate comes first.
     pub fn forget(&mut self) {
         self.found = None;
     }
@@ -79,28 +78,25 @@ impl Daemon {
         if !quiet.is_some_and(|quiet| (self.ahead.cost..NEAR).contains(&quiet)) {
             return false;
         }
-        let mut best = None;
-        let searched = self.find(&memory, &mut best);
+        let found = self.find(&memory).ok().and_then(|found| found.best);
         let (end, memory) = (clock::now(), Baseline::of(&memory));
         self.ahead.cost = end.since(now);
         self.ahead.next = end.after(self.ahead.cost * ONE_IN);
-        let found = best.filter(|_| searched.is_ok());
         self.ahead.found = found.map(|candidate| Foreseen { candidate, at: now, memory });
         true
     }
 
     /// That candidate as it is now, if it still comes first.
     pub(super) fn foreseen(&mut self, memory: &Memory) -> Option<Candidate> {
-        let Foreseen { mut candidate, at, memory: then } = self.ahead.found.take()?;
+        let Foreseen { candidate, at, memory: then } = self.ahead.found.take()?;
         if clock::now().since(at) > FRESH {
             return None;
         }
-        let before = candidate.standing.size;
-        let Court { proc, rules, mut judge, .. } = self.court();
-        let is_there = scan::again(proc, &rules, &mut judge, memory, &mut candidate);
-        let grown = candidate.standing.size.less(before);
+        let Court { proc, mut rules, .. } = self.court();
+        let now = select::look_at(proc, &mut rules, memory, candidate.id()).ok()?;
+        let grown = now.rank.size.less(candidate.rank.size);
         let taken = Baseline::of(memory).taken_since(then);
-        (is_there && still_comes_first(grown, taken, memory.noise())).then_some(candidate)
+        still_comes_first(grown, taken, memory.noise()).then_some(now)
     }
 }
 

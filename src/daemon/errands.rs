@@ -5,20 +5,19 @@ use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, use
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::errand::{Came, Errand, Report, ROOM};
-use crate::explain;
-use crate::filter::Filter;
 use crate::helper::{Duty, Priority, LINE};
 use crate::log;
 use crate::policy::Limits;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::Proc;
+use crate::report::explain;
 use crate::say;
+use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
-use crate::victim::Scale;
 use std::os::fd::BorrowedFd;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.

@@ -4,21 +4,17 @@
 
 use super::hold::{Court, InHand};
 use super::{Daemon, FOLLOW};
-use crate::filter::Verdict;
 use crate::forkbomb::{self, Bomb, Kind};
 use crate::helper::Word;
 use crate::kill::target::Target;
 use crate::log::{self, Alone};
 use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
-use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, machine};
-use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::Candidate;
+use crate::units::{Identity, Moment, Pid};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,9 +73,9 @@ impl Daemon {
     /// all that is to be done now.
     pub(super) fn end_bomb(&mut self, before: &Memory) -> bool {
         let Some(bomb) = self.find_bomb(before) else { return false };
-        let candidate = &self.stands_for_all(&bomb.largest);
         let (signal, reason) = (Deadly::Kill, self.reason(before));
-        let hand = self.take_hold(candidate, signal, reason, clock::now(), Level::Kill);
+        // Hooks and people are told about the largest member, which stands for all.
+        let hand = self.take_hold(&bomb.largest, signal, reason, clock::now(), Level::Kill);
         let Some(mut hand) = hand else { return false };
         // All that takes time is done: look again.
         let memory = self.fresh_memory().unwrap_or(*before);
@@ -87,7 +83,7 @@ impl Daemon {
             return true;
         }
         // As long as this one lives, the number of the group is no other's.
-        let id = candidate.id();
+        let id = bomb.largest.id;
         let pass = self.pass(&bomb.kind, Some(id));
         if pass.count == 0 {
             return false;
@@ -131,10 +127,10 @@ impl Daemon {
         let begin = clock::now();
         let limits = Limits::of(&self.config, memory);
         let rule = (forkbomb::least(machine::processors()), clock::ticks());
-        let Court { proc, rules, mut judge, .. } = self.court();
+        let Court { proc, mut rules, .. } = self.court();
         let seen = (memory, &limits);
         let groups = &process::group_of;
-        let found = forkbomb::find(proc, &rules, &mut judge, groups, seen, rule).ok()?;
+        let found = forkbomb::find(proc, &mut rules, groups, seen, rule).ok()?;
         let now = clock::now();
         if self.config.debug {
             let micros = (now.0 - begin.0) / 1000;
@@ -145,20 +141,11 @@ impl Daemon {
         (!self.bombs.shrinks(&bomb, now)).then_some(bomb)
     }
 
-    /// What hooks and people are told: the largest member stands for all.
-    fn stands_for_all(&mut self, largest: &Stat) -> Candidate {
-        let score = self.proc.oom_score(largest.id.pid).unwrap_or(0);
-        let rss = KiB::from_pages(largest.rss_pages, machine::page());
-        let Court { rules, .. } = self.court();
-        let standing = rules.standing(rules.scale.points(score), rss, largest.id);
-        Candidate { stat: largest.clone(), score, standing, verdict: Verdict::default() }
-    }
-
     /// Sends SIGKILL to each living member but the one that is `spared` for now.
     fn pass(&mut self, kind: &Kind, spared: Option<Identity>) -> Pass {
         let mut pass = Pass { count: 0, has_spared: false, others: None };
         let dryrun = self.config.dryrun;
-        let Court { proc, rules, mut judge, .. } = self.court();
+        let Court { proc, mut rules, .. } = self.court();
         // Where the walk fails midway, the next one goes on.
         let walked = proc.for_each(|proc, pid| {
             if process::group_of(pid) != Some(kind.group) {
@@ -171,7 +158,7 @@ impl Daemon {
             }
             let is_member = kind.includes(proc, &stat);
             let is_leader = pid.number() == kind.group;
-            match scan::protection(proc, &rules, &mut judge, &stat) {
+            match rules.protection(proc, &stat) {
                 None if is_member => {}
                 None if is_leader => return,
                 why => {

@@ -4,7 +4,6 @@
 use super::forkbomb::Ending;
 use super::Daemon;
 use crate::event::Event;
-use crate::filter::{CommandLines, Filter, Spared, Verdict};
 use crate::helper::{Helper, When, Word};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
@@ -16,13 +15,12 @@ use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
-use crate::scan::{self, Empty, Group, Judge};
+use crate::select::{self, Assistant, Candidate, Family, Group, Matcher, Protection, Rules};
 use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};
 use crate::units::{Identity, Moment, Pid};
-use crate::victim::{Candidate, Protection, Rules};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -84,73 +82,39 @@ pub enum Miss {
     Refused,
 }
 
-/// The patterns in force, with the helper to read command lines.
-pub struct PatternJudge<'a> {
-    config: &'a Config,
-    filter: &'a mut Filter,
-    commands: Timed<'a>,
-}
+impl Assistant for Helper {
+    fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine> {
+        self.command_line(id, patience)
+    }
 
-/// Command lines from the helper, until so much time was spent on waiting for them. What a search
-/// takes besides, on a machine with many processes or busy with others, does not count.
-struct Timed<'a> {
-    helper: &'a mut Helper,
-    left: Duration,
-}
-
-impl CommandLines for Timed<'_> {
-    fn command_line(&mut self, id: Identity) -> Option<CommandLine> {
-        let before = clock::now();
-        let line = self.helper.command_line(id, self.left);
-        self.left = self.left.saturating_sub(clock::now().since(before));
-        line
+    fn met(&mut self, candidate: &Candidate, patterns: &Patterns) {
+        log::candidate(self, candidate, patterns);
     }
 }
 
-impl Judge for PatternJudge<'_> {
-    fn is_idle(&self) -> bool {
-        self.config.patterns.is_empty()
-    }
-
-    fn may_prefer(&self) -> bool {
-        !self.config.patterns.prefer.is_empty()
-    }
-
-    fn judge(&mut self, proc: &mut Proc, stat: &Stat) -> Verdict {
-        self.filter.judge(&self.config.patterns, proc, stat, &mut self.commands)
-    }
-
-    fn met(&mut self, candidate: &Candidate) {
-        if self.config.debug {
-            log::candidate(self.commands.helper, candidate, &self.config.patterns);
-        }
-    }
-}
-
-/// All that judging takes, as it is now.
+/// All that a choice takes, as it is now.
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
     pub meminfo: &'a mut MemInfo,
     pub cgroup: Option<&'a Cgroup>,
     pub config: &'a Config,
     pub rules: Rules<'a>,
-    pub judge: PatternJudge<'a>,
-    /// Processes that showed no memory at the last search.
-    pub empty: &'a mut Empty,
 }
 
 impl Daemon {
     pub(super) fn court(&mut self) -> Court<'_> {
-        let family = scan::family(&mut self.proc, self.helper.pid());
-        let (memory, cgroup) = (self.memory.unwrap_or_default(), self.cgroup.as_ref());
-        let left = self.machine.left();
-        let rules = Rules::new(&self.config, memory.total, self.scale, family, left);
-        let rules = rules.within(cgroup, &memory);
-        let commands = Timed { helper: &mut self.helper, left: CHOICE };
-        let judge = PatternJudge { config: &self.config, filter: &mut self.filter, commands };
-        let (proc, meminfo, config) = (&mut self.proc, &mut self.meminfo, &self.config);
-        let empty = &mut self.empty;
-        Court { proc, meminfo, cgroup, config, rules, judge, empty }
+        let family = Family::now(&mut self.proc, self.helper.pid());
+        let (config, cgroup) = (&self.config, self.cgroup.as_ref());
+        let matcher = Matcher {
+            patterns: &config.patterns,
+            filter: &mut self.filter,
+            assistant: &mut self.helper,
+            patience: CHOICE,
+        };
+        let memory = self.memory.unwrap_or_default();
+        let (seen, unkillable) = ((&memory, cgroup), self.machine.left());
+        let rules = Rules::new(config, seen, self.scale, family, unkillable, matcher);
+        Court { proc: &mut self.proc, meminfo: &mut self.meminfo, cgroup, config, rules }
     }
 
     /// Memory as it is this moment, if it can be read.
@@ -163,18 +127,18 @@ impl Daemon {
     /// `hurry`. That takes time: look again before the signal.
     pub(super) fn take_hold(
         &mut self,
-        candidate: &Candidate,
+        stat: &Stat,
         wanted: Deadly,
         reason: Reason,
         hook_until: Moment,
         hurry: Level,
     ) -> Option<InHand> {
-        let id = candidate.id();
+        let id = stat.id;
         let target = Target::open(&mut self.proc, id).ok()?;
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = self.config.patterns.is_empty();
         self.helper.command_line(id, if plain { patience(wanted) } else { CHOICE });
-        let event = self.event(candidate, wanted, reason);
+        let event = self.event(stat, wanted, reason);
         let with_hooks = self.may_run_hooks();
         if with_hooks && self.config.hooks.pre_kill.is_some() {
             self.helper.run_hook(When::Before, &event);
@@ -208,14 +172,14 @@ impl Daemon {
         }
     }
 
-    pub(super) fn event(&mut self, candidate: &Candidate, signal: Deadly, reason: Reason) -> Event {
-        let portrait = self.portray(candidate);
+    pub(super) fn event(&mut self, stat: &Stat, signal: Deadly, reason: Reason) -> Event {
+        let portrait = self.portray(stat);
         Event {
-            id: candidate.id(),
-            comm: candidate.stat.comm.clone(),
+            id: stat.id,
+            comm: stat.comm.clone(),
             uid: portrait.uid,
             adj: portrait.adj,
-            score: candidate.score,
+            score: portrait.score,
             rss: portrait.status.rss,
             swap: portrait.status.swap,
             is_kill: signal == Deadly::Kill,
@@ -229,12 +193,12 @@ impl Daemon {
     pub(super) fn send(
         &mut self,
         hand: &mut InHand,
-        candidate: &Candidate,
+        stat: &Stat,
         signal: Deadly,
         low: Option<&Memory>,
     ) -> Result<Held, Miss> {
-        let (dryrun, pgid) = (self.config.dryrun, candidate.stat.pgid);
-        let portrait = self.portray(candidate);
+        let (dryrun, pgid) = (self.config.dryrun, stat.pgid);
+        let portrait = self.portray(stat);
         let mut held = portrait.status.held();
         // Who is in its group is looked at last: others may have joined it a moment ago.
         let group = self.config.kill_group.then(|| self.free_group(pgid));
@@ -318,21 +282,21 @@ impl Daemon {
         }
     }
 
-    /// What protects a process that was no one to spare before. What cannot be read of it by
+    /// What protects a process that was eligible before. What cannot be read of it by
     /// now says nothing: it may be ending.
     fn later_protection(&mut self, id: Identity) -> Option<Protection> {
-        let Court { proc, rules, mut judge, .. } = self.court();
+        let Court { proc, mut rules, .. } = self.court();
         let Ok(stat) = &proc.stat_with_threads(id.pid) else { return None };
         if stat.id != id {
             return None;
         }
-        scan::protection(proc, &rules, &mut judge, stat).filter(|why| {
+        rules.protection(proc, stat).filter(|why| {
             matches!(
                 why,
                 Protection::Exempt
                     | Protection::Root
                     | Protection::Outside
-                    | Protection::Spared(Spared::Ignored(Some(_)))
+                    | Protection::Ignored(Some(_))
             )
         })
     }
@@ -347,13 +311,14 @@ impl Daemon {
 
     /// What a message says about the victim. What cannot be read any more is shown as 0: no
     /// reason to spare it.
-    fn portray<'a>(&mut self, candidate: &'a Candidate) -> Portrait<'a> {
-        let pid = candidate.id().pid;
+    fn portray<'a>(&mut self, stat: &'a Stat) -> Portrait<'a> {
+        let pid = stat.id.pid;
         Portrait {
-            candidate,
+            stat,
+            score: self.proc.oom_score(pid).unwrap_or(0),
             uid: self.proc.owner(pid).unwrap_or(0),
             adj: self.proc.oom_score_adj(pid).unwrap_or(0),
-            status: self.proc.status(&candidate.stat).unwrap_or_default(),
+            status: self.proc.status(stat).unwrap_or_default(),
         }
     }
 
@@ -365,8 +330,8 @@ impl Daemon {
         if pgid == process::own_group() {
             return Err(Alone::OwnGroup);
         }
-        let Court { proc, rules, mut judge, .. } = self.court();
-        let group = scan::group(proc, &rules, &mut judge, leader).map_err(|_| Alone::Unknown)?;
+        let Court { proc, mut rules, .. } = self.court();
+        let group = select::group(proc, &mut rules, leader).map_err(|_| Alone::Unknown)?;
         match group.protected {
             Some((pid, why)) => Err(Alone::Holds(pid, why)),
             None => Ok(group),

@@ -6,22 +6,21 @@
 
 use super::hold::{Court, InHand, HOOK};
 use super::Daemon;
-use crate::filter::Verdict;
 use crate::helper::Word;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
 use crate::policy::{self, Level, Limits};
 use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::scan::{self, Shortlist};
+use crate::select::{self, Shortlist};
 use crate::settings::{Config, Limit};
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Deadly;
 use crate::sys::{clock, machine};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::Candidate;
 use std::time::Duration;
 
 /// Offenders that are waited for at a time. Each has a descriptor, of which a service may
@@ -212,8 +211,8 @@ impl Daemon {
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let Court { proc, meminfo, cgroup, config, rules, mut judge, .. } = self.court();
-        let found = scan::above(proc, &rules, &mut judge, limit.rss, last, &mut |proc| {
+        let Court { proc, meminfo, cgroup, config, mut rules } = self.court();
+        let found = select::above(proc, &mut rules, limit.rss, last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {
                 let memory = meminfo.read(proc, cgroup).ok().flatten();
@@ -274,8 +273,8 @@ impl Daemon {
     /// True if that has to wait: low memory may still let it off, or there is no room. One that
     /// vanishes meanwhile, or may not be ended, is none.
     fn ask_to_end(&mut self, pid: Pid, limit: Limit, hook_until: Moment) -> bool {
-        let Some(candidate) = &self.offender(pid, limit) else { return false };
-        let (id, pgid) = (candidate.id(), candidate.stat.pgid);
+        let Some(stat) = &self.offender(pid, limit) else { return false };
+        let (id, pgid) = (stat.id, stat.pgid);
         if self.offenders.contains(id, pgid) {
             return false;
         }
@@ -284,12 +283,12 @@ impl Daemon {
             return true;
         }
         let (signal, reason) = (Deadly::Term, Reason::Limit);
-        let mut hand = self.take_hold(candidate, signal, reason, hook_until, Level::Term);
+        let mut hand = self.take_hold(stat, signal, reason, hook_until, Level::Term);
         let Some(in_hand) = &mut hand else { return false };
         // All that takes time is done: look again.
         let again = self.offender(pid, limit);
-        let Some(candidate) = again.as_ref().filter(|again| again.id() == id) else { return false };
-        let Ok(held) = self.send(in_hand, candidate, signal, None) else { return false };
+        let Some(stat) = again.as_ref().filter(|again| again.id == id) else { return false };
+        let Ok(held) = self.send(in_hand, stat, signal, None) else { return false };
         if let (Some(hand), false) = (hand, self.config.dryrun) {
             let first = clock::now();
             let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
@@ -299,16 +298,12 @@ impl Daemon {
     }
 
     /// The process as one that may be ended for its size, if it is one.
-    fn offender(&mut self, pid: Pid, limit: Limit) -> Option<Candidate> {
-        let Ok(stat) = &self.proc.stat_with_threads(pid) else { return None };
-        let rss = KiB::from_pages(self.proc.exact_resident_pages(stat).ok()?, machine::page());
-        let Court { proc, rules, mut judge, .. } = self.court();
-        if rss <= limit.rss || scan::protection(proc, &rules, &mut judge, stat).is_some() {
-            return None;
-        }
-        let score = proc.oom_score(pid).unwrap_or(0);
-        let standing = rules.standing(rules.scale.points(score), rss, stat.id);
-        Some(Candidate { stat: stat.clone(), score, standing, verdict: Verdict::default() })
+    fn offender(&mut self, pid: Pid, limit: Limit) -> Option<Stat> {
+        let stat = self.proc.stat_with_threads(pid).ok()?;
+        let rss = KiB::from_pages(self.proc.exact_resident_pages(&stat).ok()?, machine::page());
+        let Court { proc, mut rules, .. } = self.court();
+        let is_over = rss > limit.rss && rules.protection(proc, &stat).is_none();
+        is_over.then_some(stat)
     }
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:

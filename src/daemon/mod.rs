@@ -13,7 +13,6 @@ mod hold;
 mod limit;
 mod start;
 
-use crate::filter::Filter;
 use crate::helper::{self, Helper};
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
@@ -23,7 +22,7 @@ use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::reclaim::{Reclaim, Short};
 use crate::procfs::Proc;
 use crate::say;
-use crate::scan::Empty;
+use crate::select::{Filter, Scale};
 use crate::settings::{Config, Sources};
 use crate::stats::{Number, Stats};
 use crate::sys::fd::{Waiter, Wish};
@@ -32,7 +31,6 @@ use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
 use crate::units::{KiB, Moment, Percent};
-use crate::victim::Scale;
 use ahead::Ahead;
 use errands::Asked;
 use forkbomb::Bombs;
@@ -83,7 +81,6 @@ pub struct Daemon {
     helper: Helper,
     filter: Filter,
     machine: Machine,
-    empty: Empty,
     victim: Option<InHand>,
     bombs: Bombs,
     /// No hooks of a dry run before this.

@@ -4,11 +4,9 @@
 use super::ahead::Ahead;
 use super::errands::{duty, Asked};
 use super::forkbomb::Bombs;
-use super::hold::Court;
 use super::limit::Offenders;
 use super::Daemon;
 use crate::bytes::Buf;
-use crate::filter::Filter;
 use crate::helper::Helper;
 use crate::kill::Machine;
 use crate::log;
@@ -17,9 +15,9 @@ use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::reclaim::Reclaim;
 use crate::procfs::Proc;
-use crate::rivals;
+use crate::report::rivals;
 use crate::say;
-use crate::scan::Empty;
+use crate::select::{Family, Filter, Scale};
 use crate::settings::{Config, Sources, Tell};
 use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
@@ -29,7 +27,6 @@ use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::{KiB, Levels, Moment, Percent, Pid};
-use crate::victim::Scale;
 use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -135,7 +132,6 @@ impl Daemon {
             victim: None,
             bombs: Bombs::default(),
             next_dry_hooks: Moment::default(),
-            empty: Empty::new(),
             ahead: Ahead::new(),
             rate: FillRate::new(rate),
             budget: Budget::new(),
@@ -214,8 +210,8 @@ impl Daemon {
         }
         // A limit alone gets into nobody's way.
         if self.config.watches_memory() {
-            let Court { proc, rules, .. } = self.court();
-            if let Ok(Some((pid, name))) = rivals::find(proc, &rules, 0) {
+            let family = Family::now(&mut self.proc, self.helper.pid());
+            if let Ok(Some((pid, name))) = rivals::find(&mut self.proc, &family, 0) {
                 say!(self.helper, Warning, "warning: {}", log::Rival(pid, name));
             }
         }

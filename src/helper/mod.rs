@@ -16,6 +16,7 @@ mod statistics;
 
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
+use crate::select::Remembered;
 use crate::settings::{Hooks, Outputs};
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
@@ -23,7 +24,6 @@ use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, KiB, Moment, Pid};
-use crate::victim::Remembered;
 use message::{kind, Message, LOST, NOBODY};
 pub use message::{line, Priority, When, Word, LINE};
 use std::os::fd::{AsFd, OwnedFd};

@@ -25,10 +25,10 @@ pub mod target;
 use crate::policy::{Level, Limits};
 use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
+use crate::select::Remembered;
 use crate::settings::Config;
 use crate::sys::process::Deadly;
 use crate::units::{Identity, KiB, Moment};
-use crate::victim::Remembered;
 use aftermath::{Aftermath, Baseline, Change, Verdict};
 use std::time::Duration;
 

@@ -1,22 +1,22 @@
-//! Other daemons of this kind: two that watch the same memory end two processes where one
+//! Other daemons of this kind: two that watch the same memory end two processes if one
 //! would do.
 
 use crate::bytes::Buf;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::select::Family;
 use crate::sys::io;
 use crate::units::Pid;
-use crate::victim::{Protection, Rules};
 
 /// By their names in `/proc/PID/comm`.
 const NAMES: [&str; 6] = ["earlyoom", "nohang", "systemd-oomd", "bustd", "oomd", OWN];
 const OWN: &str = "oom_guard";
 
-/// One that runs now, if any: its number and name. Of `own` guards nothing is said: who only
-/// checks settings does so beside the one that they are for.
+/// One that runs now, if any: its number and name. Of `own` guards nothing is said: settings are
+/// checked beside the guard that they are for.
 pub fn find(
     proc: &mut Proc,
-    rules: &Rules<'_>,
+    family: &Family,
     own: usize,
 ) -> io::Result<Option<(Pid, &'static str)>> {
     let (mut found, mut guards) = (None, 0);
@@ -24,7 +24,7 @@ pub fn find(
         let Ok(stat) = proc.stat(pid) else { return };
         let is_name = |name: &&&str| name.as_bytes() == stat.comm.as_bytes();
         let Some(&name) = NAMES.iter().find(is_name).filter(|_| found.is_none()) else { return };
-        let is_other = matches!(rules.protection(&stat), None | Some(Protection::Left));
+        let is_other = family.protection(&stat).is_none();
         // A helper belongs to its watch.
         let parent = Pid::new(stat.ppid.into()).map(|parent| proc.stat(parent));
         let is_helper = matches!(parent, Some(Ok(parent)) if parent.comm == stat.comm);
@@ -37,7 +37,7 @@ pub fn find(
 }
 
 /// Whether a process of our name runs something else: the script that starts the service is
-/// called by its file's name, as we are. Who may not look takes it for a guard.
+/// called by its file's name, as we are. If that cannot be told, it counts as a guard.
 fn is_script(proc: &mut Proc, stat: &Stat) -> bool {
     // Longer ones are cut, and then it is taken for a script: no more than a warning is lost.
     let mut path = Buf::<1024>::new();

@@ -3,22 +3,20 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
+use super::reader::{Reader, PATIENCE};
+use super::rivals;
 use crate::bytes::{is_treacherous, Escaped};
-use crate::explain::Reader;
-use crate::filter::{CommandLines, Filter};
 use crate::log;
 use crate::pattern::{Field, Pattern};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
-use crate::rivals;
-use crate::scan;
+use crate::select::{Family, Filter, Matcher, Protection};
 use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
 use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
-use crate::victim::{Protection, Remembered, Rules, Scale};
 use std::fmt::{Display, Write};
 use std::os::fd::AsFd;
 
@@ -29,7 +27,6 @@ pub fn text(
     config: &Config,
     in_force: &[Given],
     (memory, cgroup): (&Memory, Option<&Cgroup>),
-    scale: Scale,
     tell: Tell<'_>,
 ) -> io::Result<String> {
     for variable in &sources.unknown {
@@ -38,12 +35,11 @@ pub fn text(
     config.warnings(memory.total, memory.swap_total, tell);
     sources.doubts(tell);
     look_at_outputs(config, tell);
-    let (family, left) = (scan::family(proc, None), Remembered::default());
-    let rules = Rules::new(config, memory.total, scale, family, &left);
-    if let Some((pid, name)) = rivals::find(proc, &rules, 1)?.filter(|_| config.watches_memory()) {
+    let family = Family::now(proc, None);
+    if let Some((pid, name)) = rivals::find(proc, &family, 1)?.filter(|_| config.watches_memory()) {
         tell(format_args!("{}", log::Rival(pid, name)));
     }
-    try_patterns(proc, config, &rules, tell)?;
+    try_patterns(proc, config, &family, tell)?;
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
@@ -177,11 +173,11 @@ fn is_directory(path: &Path) -> bool {
     fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
 }
 
-/// A protection that protects nobody is a slip, as a rule.
+/// A protection that protects no process is a slip, as a rule.
 fn try_patterns(
     proc: &mut Proc,
     config: &Config,
-    rules: &Rules<'_>,
+    family: &Family,
     tell: Tell<'_>,
 ) -> io::Result<()> {
     let patterns = &config.patterns;
@@ -190,11 +186,12 @@ fn try_patterns(
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }
-    let mut reader = Reader::default();
-    reader.start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
+    let mut reader = Reader::start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
+    let (filter, assistant) = (&mut filter, &mut reader);
+    let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
         for pattern in *list {
-            let matching = fields_that_match(proc, &mut filter, &mut reader, rules, pattern)?;
+            let matching = fields_that_match(proc, &mut matcher, family, pattern)?;
             if matching.contains(&pattern.field()) {
                 continue;
             }
@@ -214,20 +211,20 @@ fn try_patterns(
 /// The fields in which `pattern` matches some process, whichever it is written for.
 fn fields_that_match(
     proc: &mut Proc,
-    filter: &mut Filter,
-    commands: &mut dyn CommandLines,
-    rules: &Rules<'_>,
+    matcher: &mut Matcher<'_>,
+    family: &Family,
     pattern: &Pattern,
 ) -> io::Result<Vec<Field>> {
     let mut matching = Vec::new();
     proc.for_each(|proc, pid| {
         let Ok(stat) = proc.stat(pid) else { return };
-        // The command lines of those that ask name the pattern themselves.
+        // The command lines of the guard and its ancestors name the pattern themselves.
         let asks = [Protection::Guard, Protection::Ancestor, Protection::KernelThread];
-        if rules.protection(&stat).is_some_and(|why| asks.contains(&why)) {
+        if family.protection(&stat).is_some_and(|why| asks.contains(&why)) {
             return;
         }
-        for field in filter.fields_that_match(pattern, proc, &stat, commands) {
+        matcher.patience = PATIENCE;
+        for field in matcher.fields_that_match(pattern, proc, &stat) {
             if !matching.contains(&field) {
                 matching.push(field);
             }

@@ -1,8 +1,8 @@
-//! The few that stand out, as they are met.
+//! The few processes that stand out, as they are met.
 
 use crate::units::Pid;
 
-/// Everyone alike is a longer list than any; this covers those that stand out.
+/// If all processes are alike no list is long enough; this covers those that stand out.
 pub const LEN: usize = 64;
 
 /// The highest marks met, in falling order; of equals, the one met last, which is as a rule the
@@ -41,7 +41,7 @@ impl Shortlist {
         &self.entries[..self.len]
     }
 
-    /// The highest mark that found no place, if not everyone did.
+    /// The highest mark that found no place, if there was not room for all.
     pub fn dropped(&self) -> Option<u64> {
         self.dropped
     }

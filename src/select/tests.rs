@@ -1,16 +1,23 @@
 //! The search in worlds of the tests' own making.
 
+// Without patterns, the tests of them are left out.
+#![cfg_attr(not(feature = "patterns"), allow(dead_code))]
+
 use super::*;
-use crate::filter::Spared;
 use crate::kill::{Look, Machine};
+use crate::pattern::Pattern;
 use crate::policy::{FillRate, Limits};
+use crate::procfs::Proc;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
 use crate::procfs::meminfo::MemInfo;
+use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::process::CommandLine;
 use crate::settings::Config;
 use crate::sys::arena::counted;
-use crate::units::{Moment, Path};
-use crate::victim::{Remembered, Scale, Standing};
+use crate::sys::machine;
+use crate::units::{Identity, KiB, Moment, Path, Pid};
+use std::time::Duration;
 
 /// Numbers that no process of the machine has on which the test runs.
 const FIRST: i32 = 4_150_000;
@@ -37,105 +44,116 @@ impl World {
         self.fixture.process(FIRST + number, b"x", score, pages);
     }
 
-    fn with_rules<T>(&self, act: impl FnOnce(&mut Proc, &Rules<'_>) -> T) -> T {
+    fn with_rules<T>(&self, act: impl FnOnce(&mut Proc, &mut Rules<'_>) -> T) -> T {
+        self.with_rules_for(None, &mut self.fixture.open(), act)
+    }
+
+    fn with_rules_for<T>(
+        &self,
+        cgroup: Option<&Cgroup>,
+        proc: &mut Proc,
+        act: impl FnOnce(&mut Proc, &mut Rules<'_>) -> T,
+    ) -> T {
         let config = self.settings.clone().resolve(false).unwrap();
-        let mut proc = self.fixture.open();
-        let (family, left) = (family(&mut proc, None), Remembered::default());
-        let rules = Rules::new(&config, self.memory.total, self.scale, family, &left);
-        act(&mut proc, &rules)
+        let patterns = &config.patterns;
+        let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
+        let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
+        let (family, unkillable) = (Family::now(proc, None), Remembered::default());
+        let seen = (&self.memory, cgroup);
+        act(proc, &mut Rules::new(&config, seen, self.scale, family, &unkillable, matcher))
     }
 
     fn find(&self) -> Found {
-        self.find_with(&mut ByName(Vec::new()))
-    }
-
-    fn find_with(&self, judge: &mut dyn Judge) -> Found {
-        self.with_rules(|proc, rules| found(proc, rules, judge, &self.memory))
+        self.with_rules(|proc, rules| find(proc, rules, &self.memory).unwrap())
     }
 
     /// The victim's number, counted from `FIRST`.
     fn victim(&self) -> Option<i32> {
         self.find().best.map(|best| best.id().pid.number() - FIRST)
     }
-}
 
-struct Found {
-    best: Option<Candidate>,
-    seen: u32,
-    files: u32,
-    leaving: Option<i32>,
-}
-
-fn found(proc: &mut Proc, rules: &Rules<'_>, judge: &mut dyn Judge, memory: &Memory) -> Found {
-    let (mut best, mut empty) = (None, Empty::new());
-    let Cost { seen, files } = find(proc, rules, judge, memory, &mut best, &mut empty).unwrap();
-    let leaving = leaving(proc, rules, &empty).map(|id| id.pid.number() - FIRST);
-    Found { best, seen, files, leaving }
-}
-
-/// What patterns would say, by name.
-struct ByName(Vec<(&'static [u8], Verdict)>);
-
-impl Judge for ByName {
-    fn is_idle(&self) -> bool {
-        self.0.is_empty()
+    /// Has processes of these names preferred, avoided or ignored.
+    fn set_patterns(&mut self, of_names: &[(&str, Wish)]) {
+        let patterns = &mut self.settings.patterns;
+        *patterns = Default::default();
+        for (name, wish) in of_names {
+            let list = match wish {
+                Wish::Prefer => &mut patterns.prefer,
+                Wish::Avoid => &mut patterns.avoid,
+                Wish::Ignore => &mut patterns.ignore,
+                Wish::Nothing => continue,
+            };
+            list.push(Pattern::parse(format!("^{name}$").as_bytes()).unwrap());
+        }
     }
-
-    fn may_prefer(&self) -> bool {
-        self.0.iter().any(|(_, verdict)| verdict.prefer.is_some())
-    }
-
-    fn judge(&mut self, _: &mut Proc, stat: &Stat) -> Verdict {
-        let of_name = self.0.iter().find(|(name, _)| *name == stat.comm.as_bytes());
-        of_name.map_or(Verdict::default(), |(_, verdict)| *verdict)
-    }
-
-    fn met(&mut self, _: &Candidate) {}
 }
 
-const PREFERRED: Verdict = Verdict { prefer: Some(0), avoid: None, spared: None };
-const AVOIDED: Verdict = Verdict { prefer: None, avoid: Some(0), spared: None };
-const IGNORED: Verdict =
-    Verdict { prefer: None, avoid: None, spared: Some(Spared::Ignored(Some(0))) };
+/// The number of the process that leaves, counted from `FIRST`.
+fn number_leaving(proc: &mut Proc, rules: &Rules<'_>, found: &Found) -> Option<i32> {
+    leaving(proc, rules, &found.empty).map(|id| id.pid.number() - FIRST)
+}
+
+struct Absent;
+
+impl Assistant for Absent {
+    fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
+        None
+    }
+}
+
+/// What a pattern is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Wish {
+    Prefer,
+    Avoid,
+    Ignore,
+    Nothing,
+}
+
+use Wish::{Avoid, Ignore, Nothing, Prefer};
 
 #[test]
-fn patterns_raise_lower_and_spare() {
-    let victim = |verdicts: Vec<(&'static [u8], Verdict)>, by_rss| {
+#[cfg(feature = "patterns")]
+fn patterns_raise_lower_and_protect() {
+    let victim = |wishes: &[(&str, Wish)], by_rss| {
         let mut world = World::new();
         world.settings.choice.sort_by_rss = by_rss;
         world.fixture.process(FIRST + 1, b"a", 700, 10 * LARGE);
         world.fixture.process(FIRST + 2, b"b", 690, 9 * LARGE);
         world.fixture.process(FIRST + 3, b"c", 680, 8 * LARGE);
-        let found = world.find_with(&mut ByName(verdicts));
-        found.best.map(|best| best.id().pid.number() - FIRST)
+        world.set_patterns(wishes);
+        world.victim()
     };
     for by_rss in [false, true] {
-        assert_eq!(victim(vec![], by_rss), Some(1));
-        assert_eq!(victim(vec![(b"c", PREFERRED)], by_rss), Some(3));
-        assert_eq!(victim(vec![(b"a", AVOIDED)], by_rss), Some(2));
-        assert_eq!(victim(vec![(b"a", IGNORED), (b"b", AVOIDED)], by_rss), Some(3));
-        let all = vec![(&b"a"[..], IGNORED), (b"b", IGNORED), (b"c", IGNORED)];
-        assert_eq!(victim(all, by_rss), None);
-        assert_eq!(victim(vec![(b"a", PREFERRED), (b"b", PREFERRED)], by_rss), Some(1));
+        assert_eq!(victim(&[], by_rss), Some(1));
+        assert_eq!(victim(&[("c", Prefer)], by_rss), Some(3));
+        assert_eq!(victim(&[("a", Avoid)], by_rss), Some(2));
+        assert_eq!(victim(&[("a", Ignore), ("b", Avoid)], by_rss), Some(3));
+        assert_eq!(victim(&[("a", Ignore), ("b", Ignore), ("c", Ignore)], by_rss), None);
+        assert_eq!(victim(&[("a", Prefer), ("b", Prefer)], by_rss), Some(1));
     }
 }
 
 #[test]
+#[cfg(feature = "patterns")]
 fn one_that_stands_out_costs_one_file_a_process_with_patterns_too() {
-    let world = World::new();
+    let mut world = World::new();
     (1..=300).for_each(|number| world.add(number, 666, 100));
     world.add(301, 933, LARGE);
-    let found = world.find_with(&mut ByName(vec![(b"y", PREFERRED), (b"z", AVOIDED)]));
+    world.set_patterns(&[("y", Prefer), ("z", Avoid)]);
+    let found = world.find();
     assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 301);
     assert!(found.files <= 301 + 2, "{} files", found.files);
 }
 
 #[test]
+#[cfg(feature = "patterns")]
 fn a_preferred_one_is_found_among_many_alike() {
-    let world = World::new();
+    let mut world = World::new();
     (1..=300).for_each(|number| world.add(number, 690, LARGE));
     world.fixture.process(FIRST + 200, b"y", 690, LARGE);
-    let found = world.find_with(&mut ByName(vec![(b"y", PREFERRED)]));
+    world.set_patterns(&[("y", Prefer)]);
+    let found = world.find();
     assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 200);
     assert!(found.files <= 2 * 300 + shortlist::LEN as u32 + 4, "{} files", found.files);
 }
@@ -147,29 +165,34 @@ struct Shown {
     adj: i32,
     rss: KiB,
     swap: KiB,
-    verdict: Verdict,
+    wish: Wish,
 }
 
-/// The place that `find` must come to: all that counts of everyone, and the greatest.
-fn first_of_all<'a>(all: impl Iterator<Item = &'a Shown>, rules: &Rules<'_>) -> Option<Standing> {
-    let exempt = |shown: &&Shown| {
-        shown.score == 0 && (rules.zero_is_exempt() || shown.adj == -1000)
-            || shown.verdict.spared.is_some()
+/// The rank that `find` must come to: the greatest of all, with all that counts.
+fn first_of_all<'a>(all: impl Iterator<Item = &'a Shown>, rules: &Rules<'_>) -> Option<Rank> {
+    let is_eligible = |shown: &&Shown| {
+        let zero_is_exempt = rules.scale == Scale::Shifted;
+        let is_exempt = shown.score == 0 && (zero_is_exempt || shown.adj == -1000);
+        !is_exempt && shown.wish != Ignore
     };
-    let standing = |shown: &Shown| {
+    let rank = |shown: &Shown| {
         let raise = if rules.ignore_positive_adj { i64::from(shown.adj.max(0)) } else { 0 };
         let points = match rules.ranking {
             Ranking::OomScore => rules.scale.points(shown.score) - raise,
-            Ranking::Rss => points_of(shown.rss),
+            Ranking::Rss => shown.rss.0 as i64,
         };
-        let points = points + rules.bonus_for(&shown.verdict);
-        rules.standing(points, shown.rss.plus(shown.swap), shown.id)
+        let bonus = match shown.wish {
+            Prefer => rules.bonus,
+            Avoid => -rules.bonus,
+            Ignore | Nothing => 0,
+        };
+        rules.rank(points + bonus, shown.rss.plus(shown.swap), shown.id)
     };
-    all.filter(|shown| !exempt(shown)).map(standing).max()
+    all.filter(is_eligible).map(rank).max()
 }
 
 #[test]
-fn the_winner_is_the_one_that_comparing_everyone_would_give() {
+fn the_winner_is_the_one_that_comparing_all_would_give() {
     // xorshift64 (Marsaglia 2003): the same worlds each time.
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut below = |limit: u64| {
@@ -178,7 +201,7 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
         state ^= state << 17;
         state % limit
     };
-    let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+    let names = ["a", "b", "c", "d"];
     // More than the shortlist holds; scores close together and far apart.
     for width in [1, 30, 150, 150, 300, 600] {
         let mut world = World::new();
@@ -195,13 +218,13 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
             let pages = if is_small { below(3000) } else { below(60_000) };
             let swap = KiB(if has_swap { below(10_000) } else { 0 });
             let (pid, name) = (FIRST + number, (below(12) as usize).min(3));
-            world.fixture.process(pid, names[name], score, pages);
+            world.fixture.process(pid, names[name].as_bytes(), score, pages);
             world.fixture.write(&format!("{pid}/oom_score_adj"), format!("{adj}\n"));
             world.fixture.write(&format!("{pid}/status"), format!("VmSwap:\t{} kB\n", swap.0));
             let rss = KiB::from_pages(pages, machine::page());
             // As the fixture has it.
             let id = Identity { pid: Pid::new(pid.into()).unwrap(), start: pid as u64 * 10 };
-            let shown = Shown { id, score, adj, rss, swap, verdict: Verdict::default() };
+            let shown = Shown { id, score, adj, rss, swap, wish: Nothing };
             all.push((name, shown));
         }
         world.memory.swap_total = if has_swap { KiB(10_000) } else { KiB::ZERO };
@@ -210,18 +233,18 @@ fn the_winner_is_the_one_that_comparing_everyone_would_give() {
             world.settings.choice.ignore_positive_adj = below(3) == 0;
             world.settings.choice.min_rss = (below(3) == 0).then_some(KiB(4 * below(20_000)));
             world.scale = if below(3) == 0 { Scale::Plain } else { Scale::Shifted };
-            let verdicts = [PREFERRED, AVOIDED, IGNORED, Verdict::default()];
-            let mut verdicts = names.map(|_| verdicts[below(4) as usize]);
-            if below(4) == 0 {
-                verdicts = [Verdict::default(); 4];
+            let mut wishes = names.map(|_| [Prefer, Avoid, Ignore, Nothing][below(4) as usize]);
+            if below(4) == 0 || !cfg!(feature = "patterns") {
+                wishes = [Nothing; 4];
             }
-            all.iter_mut().for_each(|(name, shown)| shown.verdict = verdicts[*name]);
-            let mut judge = ByName(names.into_iter().zip(verdicts).collect());
+            all.iter_mut().for_each(|(name, shown)| shown.wish = wishes[*name]);
+            let of_names: Vec<_> = names.into_iter().zip(wishes).collect();
+            world.set_patterns(&of_names);
             world.with_rules(|proc, rules| {
-                let found = found(proc, rules, &mut judge, &world.memory);
-                let standing = found.best.map(|best| best.standing);
+                let found = find(proc, rules, &world.memory).unwrap();
+                let rank = found.best.map(|best| best.rank);
                 let expected = first_of_all(all.iter().map(|(_, shown)| shown), rules);
-                assert_eq!(standing, expected, "round {round}, scores over {width}");
+                assert_eq!(rank, expected, "round {round}, scores over {width}");
             });
         }
     }
@@ -298,7 +321,7 @@ fn small_ones_are_spared_only_while_there_is_a_larger_one() {
 }
 
 #[test]
-fn min_rss_of_zero_spares_nobody() {
+fn min_rss_of_zero_spares_no_process() {
     let mut world = World::new();
     world.settings.choice.min_rss = Some(KiB::ZERO);
     world.add(1, 933, 1000);
@@ -415,11 +438,9 @@ fn files_that_vanish_or_are_garbage_cost_one_candidate_and_no_more() {
 fn a_second_look_sees_another_process_under_the_same_number() {
     let world = World::new();
     world.add(1, 700, LARGE);
-    let mut best = world.find().best.unwrap();
-    let mut again = |world: &World| {
-        world.with_rules(|proc, rules| {
-            again(proc, rules, &mut ByName(Vec::new()), &world.memory, &mut best)
-        })
+    let best = world.find().best.unwrap();
+    let again = |world: &World| {
+        world.with_rules(|proc, rules| look_at(proc, rules, &world.memory, best.id()).is_ok())
     };
     assert!(again(&world));
     let line = stat_line(FIRST + 1, b"x", b'S', 0, 1, LARGE);
@@ -449,9 +470,12 @@ fn one_that_leaves_is_told_of_while_its_memory_may_come_back() {
         world.fixture.write(&format!("{leader}/task/{thread}/stat"), line(thread, b'R'));
         for by_rss in [false, true] {
             world.settings.choice.sort_by_rss = by_rss;
-            let found = world.find();
-            assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 1);
-            assert_eq!(found.leaving, expected, "{} {flags} {threads}", char::from(state));
+            world.with_rules(|proc, rules| {
+                let found = find(proc, rules, &world.memory).unwrap();
+                let leaving = number_leaving(proc, rules, &found);
+                assert_eq!(found.best.unwrap().id().pid.number(), FIRST + 1);
+                assert_eq!(leaving, expected, "{} {flags} {threads}", char::from(state));
+            });
         }
     }
 }
@@ -464,7 +488,10 @@ fn a_leader_whose_threads_live_on_does_not_leave() {
     world.fixture.write(&format!("{leader}/stat"), stat_line(leader, b"x", b'Z', 4, 2, 0));
     let thread = stat_line(leader + 1, b"x", b'S', 0, 2, LARGE);
     world.fixture.write(&format!("{leader}/task/{}/stat", leader + 1), thread);
-    assert_eq!(world.find().leaving, None);
+    world.with_rules(|proc, rules| {
+        let found = find(proc, rules, &world.memory).unwrap();
+        assert_eq!(number_leaving(proc, rules, &found), None);
+    });
 }
 
 #[test]
@@ -477,9 +504,7 @@ fn a_group_with_a_protected_member_says_so() {
     let member = member.replace(&own_group, &format!("1 {0} {0}", FIRST + 1));
     world.fixture.write(&format!("{}/stat", FIRST + 2), member);
     let leader = Pid::new((FIRST + 1).into()).unwrap();
-    let of = |world: &World| {
-        world.with_rules(|proc, rules| group(proc, rules, &mut ByName(Vec::new()), leader).unwrap())
-    };
+    let of = |world: &World| world.with_rules(|proc, rules| group(proc, rules, leader).unwrap());
     let free = of(&world);
     assert_eq!((free.living, free.held.total()), (2, KiB::from_mib(200)));
     assert!(free.protected.is_none());
@@ -488,55 +513,53 @@ fn a_group_with_a_protected_member_says_so() {
     assert_eq!((pid.number(), why), (FIRST + 2, Protection::Exempt));
 }
 
-/// A machine with a cgroup `web`, and who is in it.
-fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &Rules<'_>)) {
+/// A machine with a cgroup `web`, and the processes that are in it.
+fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &mut Rules<'_>)) {
     let point = world.fixture.path("cg");
     let mount = format!("30 22 0:26 / {} rw - cgroup2 cgroup2 rw\n", point);
     world.fixture.write("self/mountinfo", mount);
     for (name, text) in [("max", "1073741824"), ("current", "0"), ("stat", "anon 0")] {
         world.fixture.write(&format!("cg/web/memory.{name}"), format!("{text}\n"));
     }
-    world.with_rules(|proc, rules| {
-        let mut pids = Vec::new();
-        proc.for_each(|_, pid| pids.push(pid.number())).unwrap();
-        for pid in pids {
-            let path = if within.contains(&(pid - FIRST)) { "/web/worker" } else { "/other" };
-            world.fixture.write(&format!("{pid}/cgroup"), format!("0::{path}\n"));
-        }
-        let cgroup = Cgroup::find(proc, Some(&Path::of(b"/web")));
-        let rules = Rules { left: rules.left, family: family(proc, None), ..*rules };
-        act(proc, &rules.within(cgroup.as_ref(), &world.memory));
-    });
+    let proc = &mut world.fixture.open();
+    let mut pids = Vec::new();
+    proc.for_each(|_, pid| pids.push(pid.number())).unwrap();
+    for pid in pids {
+        let path = if within.contains(&(pid - FIRST)) { "/web/worker" } else { "/other" };
+        world.fixture.write(&format!("{pid}/cgroup"), format!("0::{path}\n"));
+    }
+    let cgroup = Cgroup::find(proc, Some(&Path::of(b"/web")));
+    world.with_rules_for(cgroup.as_ref(), proc, |proc, rules| act(proc, rules));
 }
 
 #[test]
-fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
+fn only_what_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     let world = World::new();
     // More outside than the short list has room for, all of them before those within.
     (100..200).for_each(|number| world.add(number, 900, 10 * LARGE));
     (1..=50).for_each(|number| world.add(number, 700, LARGE + number as u64));
-    let judge = &mut ByName(Vec::new());
     let within: Vec<_> = (1..=50).collect();
     with_cgroup(&world, &within, &mut |proc, rules| {
-        let found = found(proc, rules, judge, &world.memory);
-        let mut best = found.best.unwrap();
+        let best = find(proc, rules, &world.memory).unwrap().best.unwrap();
         assert_eq!(best.id().pid.number() - FIRST, 50);
         // It moves away between choice and signal.
-        assert!(again(proc, rules, judge, &world.memory, &mut best));
+        assert!(look_at(proc, rules, &world.memory, best.id()).is_ok());
         world.fixture.write(&format!("{}/cgroup", FIRST + 50), "0::/webs\n");
-        assert!(!again(proc, rules, judge, &world.memory, &mut best));
-        assert_eq!(protection(proc, rules, judge, &best.stat), Some(Protection::Outside));
+        let again = look_at(proc, rules, &world.memory, best.id());
+        assert_eq!(again.err(), Some(Protection::Outside));
+        assert_eq!(rules.protection(proc, &best.stat), Some(Protection::Outside));
     });
     with_cgroup(&world, &[], &mut |proc, rules| {
-        assert!(found(proc, rules, judge, &world.memory).best.is_none());
+        assert!(find(proc, rules, &world.memory).unwrap().best.is_none());
     });
-    // Outside, nobody's memory comes back within.
+    // Memory that comes back outside does not come back within.
     world.add(3, 0, 0);
     let exiting = stat_line(FIRST + 3, b"x", b'R', 4, 1, 0);
     world.fixture.write(&format!("{}/stat", FIRST + 3), exiting);
     for (within, expected) in [(vec![], None), (vec![3], Some(3))] {
         with_cgroup(&world, &within, &mut |proc, rules| {
-            assert_eq!(found(proc, rules, judge, &world.memory).leaving, expected);
+            let found = find(proc, rules, &world.memory).unwrap();
+            assert_eq!(number_leaving(proc, rules, &found), expected);
         });
     }
     // One that stands out: each of all is read once, and of it `stat` and `cgroup`.
@@ -544,7 +567,7 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
     (1..=50).for_each(|number| world.add(number, 700, LARGE));
     world.add(60, 900, 10 * LARGE);
     with_cgroup(&world, &[60], &mut |proc, rules| {
-        let found = found(proc, rules, judge, &world.memory);
+        let found = find(proc, rules, &world.memory).unwrap();
         assert_eq!((found.best.is_some(), found.files), (true, 51 + 2));
     });
 }
@@ -553,8 +576,8 @@ fn only_who_is_within_the_cgroup_goes_and_only_for_it_a_file_more_is_read() {
 fn a_bonus_is_a_share_of_the_limit() {
     let mut world = World::new();
     world.memory.machine = KiB::from_mib(24_000);
-    world.memory.total = KiB::from_mib(2_400);
     world.with_rules(|_, rules| assert_eq!(rules.bonus, 300));
+    world.memory.total = KiB::from_mib(2_400);
     with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 30));
     world.memory.total = KiB(1);
     with_cgroup(&world, &[], &mut |_, rules| assert_eq!(rules.bonus, 1));
@@ -581,8 +604,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
             let victim_gone = false;
             machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
         }
-        let judge = &mut ByName(Vec::new());
-        let found = found(proc, rules, judge, &world.memory);
+        let found = find(proc, rules, &world.memory).unwrap();
         assert_eq!(counted::allocations(), before);
         assert_eq!(found.seen, 200);
     });

@@ -1,12 +1,14 @@
-//! Those that show no memory, as they are met: kernel threads, and who leaves.
+//! Processes that exit by themselves: no other one needs to be killed while their memory comes back.
 
-use crate::units::Pid;
+use super::rules::Rules;
+use crate::procfs::Proc;
+use crate::units::{Identity, Pid};
 
 /// More than the kernel threads of most machines. Where there are more of them, these have the
 /// lower numbers as a rule, and are met first.
 const LEN: usize = 256;
 
-/// Those met last, in any order.
+/// The processes met last that show no memory, in any order: kernel threads, and those that leave.
 pub struct Empty {
     pids: [Pid; LEN],
     met: usize,
@@ -17,10 +19,6 @@ impl Empty {
         Empty { pids: [Pid::INIT; LEN], met: 0 }
     }
 
-    pub fn clear(&mut self) {
-        self.met = 0;
-    }
-
     pub fn add(&mut self, pid: Pid) {
         self.pids[self.met % LEN] = pid;
         self.met += 1;
@@ -29,6 +27,18 @@ impl Empty {
     pub fn pids(&self) -> &[Pid] {
         &self.pids[..self.met.min(LEN)]
     }
+}
+
+/// A process that exits by itself and whose memory may be on its way back: its memory does not show
+/// any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
+/// of the `empty` ones.
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
+    empty.pids().iter().find_map(|&pid| {
+        let stat = &proc.stat_with_threads(pid).ok()?;
+        let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
+        let may_be = leaves && rules.check_stat(stat).is_ok();
+        (may_be && rules.counts(proc, stat)).then_some(stat.id)
+    })
 }
 
 #[cfg(test)]
@@ -45,7 +55,5 @@ mod tests {
         (10..1000).for_each(|number| empty.add(pid(number)));
         assert_eq!(empty.pids().len(), LEN);
         assert_eq!(empty.pids().iter().min(), Some(&pid(1000 - LEN as i64)));
-        empty.clear();
-        assert_eq!(empty.pids().len(), 0);
     }
 }

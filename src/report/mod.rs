@@ -1,0 +1,7 @@
+//! What is told about the machine, its processes and the settings: `--explain`, `--check` and other
+//! daemons of this kind. Never signals.
+
+pub mod check;
+pub mod explain;
+mod reader;
+pub mod rivals;

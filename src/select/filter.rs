@@ -1,0 +1,220 @@
+//! What the patterns say of one process: its fields are read when a pattern asks, the cheap
+//! ones first, and each at most once.
+//!
+//! Never ranks and never signals. A field that cannot be read counts as matched by
+//! `--ignore` and as not matched by `--only`: when in doubt, the process lives.
+
+use super::candidate::{Candidate, Preference, Protection};
+use crate::bytes;
+use crate::settings::Patterns;
+use crate::pattern::{Field, Pattern, Scratch};
+use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
+use crate::procfs::Proc;
+use crate::sys::clock;
+use crate::units::Identity;
+use std::time::Duration;
+
+/// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).
+const COMM: usize = 15;
+
+/// What a choice leaves to another process.
+pub trait Assistant {
+    /// Reads a command line, which can hang. `None` if it is not to be had in time.
+    fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine>;
+
+    /// With `-d`: hears of each candidate that goes before those met so far.
+    fn met(&mut self, _: &Candidate, _: &Patterns) {}
+}
+
+/// What matching needs and keeps, made at the start.
+pub struct Filter {
+    scratch: Scratch,
+    users: Vec<(u32, Vec<u8>)>,
+    /// What was read of the process at hand, by field: all but the name, which comes first. Long
+    /// paths are cut as command lines are.
+    texts: [CommandLine; 4],
+    /// `None`: not read yet; false: it cannot be.
+    known: [Option<bool>; 4],
+}
+
+impl Filter {
+    /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
+    /// for (`Patterns::ask_for_users`).
+    pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
+        let mut filter = Filter::with_users(patterns, b"");
+        for (uid, name) in users_of(passwd) {
+            let mut of_user = patterns.all().filter(|pattern| pattern.field() == Field::User);
+            if of_user.any(|pattern| pattern.is_match(name, &mut filter.scratch)) {
+                filter.users.push((uid, name.to_vec()));
+            }
+        }
+        filter
+    }
+
+    /// The same, able to tell names of users whatever the patterns ask for.
+    pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
+        let longest = patterns.all().map(Pattern::len).max();
+        let users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec()));
+        Filter {
+            scratch: Scratch::new(longest.unwrap_or(0)),
+            users: users.collect(),
+            texts: std::array::from_fn(|_| CommandLine::new()),
+            known: Default::default(),
+        }
+    }
+
+    /// Numbers and names that the patterns ask for.
+    pub fn users(&self) -> &[(u32, Vec<u8>)] {
+        &self.users
+    }
+
+    /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
+    pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
+        let Filter { scratch, users, .. } = self;
+        let mut is_unknown = |pattern: &&Pattern| {
+            let is_name = pattern.field() == Field::User && pattern.number().is_none();
+            is_name && !users.iter().any(|(_, name)| pattern.is_match(name, scratch))
+        };
+        patterns.all().filter(|pattern| is_unknown(pattern)).collect()
+    }
+}
+
+/// The patterns in force, and all that it takes to match them.
+pub struct Matcher<'a> {
+    pub patterns: &'a Patterns,
+    pub filter: &'a mut Filter,
+    pub assistant: &'a mut dyn Assistant,
+    /// How long command lines are waited for from now on, all together.
+    pub patience: Duration,
+}
+
+impl Matcher<'_> {
+    pub(super) fn preference(
+        &mut self,
+        proc: &mut Proc,
+        stat: &Stat,
+    ) -> Result<Preference, Protection> {
+        self.filter.known = Default::default();
+        let Patterns { ignore, only, prefer, avoid } = self.patterns;
+        for (place, pattern) in ignore.iter().enumerate() {
+            match self.matches(pattern.field(), pattern, proc, stat) {
+                Some(false) => {}
+                told => return Err(Protection::Ignored(told.map(|_| place))),
+            }
+        }
+        let mut first_of = |list: &[Pattern]| {
+            list.iter().position(|pattern| {
+                self.matches(pattern.field(), pattern, proc, stat) == Some(true)
+            })
+        };
+        if !only.is_empty() && first_of(only).is_none() {
+            return Err(Protection::NotOnly);
+        }
+        Ok(Preference { prefer: first_of(prefer), avoid: first_of(avoid) })
+    }
+
+    /// The fields in which `pattern` matches, whichever it is written for.
+    pub fn fields_that_match(
+        &mut self,
+        pattern: &Pattern,
+        proc: &mut Proc,
+        stat: &Stat,
+    ) -> Vec<Field> {
+        self.filter.known = Default::default();
+        let mut matches = |field| self.matches(field, pattern, proc, stat) == Some(true);
+        Field::ALL.iter().copied().filter(|&field| matches(field)).collect()
+    }
+
+    /// `None` if what is asked for cannot be read.
+    fn matches(
+        &mut self,
+        field: Field,
+        pattern: &Pattern,
+        proc: &mut Proc,
+        stat: &Stat,
+    ) -> Option<bool> {
+        if field == Field::Name {
+            return self.matches_name(pattern, proc, stat);
+        }
+        if !self.read(field, proc, stat) {
+            return None;
+        }
+        let Filter { scratch, users, texts, .. } = &mut *self.filter;
+        let text = texts[place(field)].as_bytes();
+        if field == Field::User {
+            let uid = bytes::parse_u64(text);
+            if let Some(wanted) = pattern.number() {
+                return Some(uid == Some(wanted));
+            }
+            let mut names = users.iter().filter(|(known, _)| Some(u64::from(*known)) == uid);
+            if names.any(|(_, name)| pattern.is_match(name, scratch)) {
+                return Some(true);
+            }
+        }
+        Some(pattern.is_match(text, scratch))
+    }
+
+    fn matches_name(&mut self, pattern: &Pattern, proc: &mut Proc, stat: &Stat) -> Option<bool> {
+        let comm = stat.comm.as_bytes();
+        let matches = pattern.is_match(comm, &mut self.filter.scratch);
+        if matches || comm.len() != COMM {
+            return Some(matches);
+        }
+        // The name was cut: it is what the executable is called, or for a script one of
+        // its first arguments, if that goes on where the name ends.
+        let has_exe = self.read(Field::Exe, proc, stat);
+        let exe = self.filter.texts[place(Field::Exe)].as_bytes();
+        if let Some(name) = goes_on(exe, comm).filter(|_| has_exe) {
+            return Some(pattern.is_match(name, &mut self.filter.scratch));
+        }
+        if !self.read(Field::Cmd, proc, stat) {
+            return None;
+        }
+        let cmd = self.filter.texts[place(Field::Cmd)].as_bytes();
+        let name = bytes::fields(cmd).take(3).find_map(|path| goes_on(path, comm));
+        Some(name.is_some_and(|name| pattern.is_match(name, &mut self.filter.scratch)))
+    }
+
+    /// Reads a field unless it was read. False if it cannot be.
+    fn read(&mut self, field: Field, proc: &mut Proc, stat: &Stat) -> bool {
+        let Filter { known, texts, .. } = &mut *self.filter;
+        let text = &mut texts[place(field)];
+        *known[place(field)].get_or_insert_with(|| {
+            text.clear();
+            match field {
+                Field::Exe => proc.executable(stat, text).is_ok(),
+                Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
+                Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
+                Field::Cmd => {
+                    let before = clock::now();
+                    let line = self.assistant.command_line(stat.id, self.patience);
+                    self.patience = self.patience.saturating_sub(clock::now().since(before));
+                    line.map(|line| *text = line).is_some()
+                }
+                Field::Name => false,
+            }
+        })
+    }
+}
+
+/// Where the text of a field is kept.
+fn place(field: Field) -> usize {
+    field as usize - 1
+}
+
+/// The last part of `path`, if that goes on where `comm` was cut.
+fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
+    let name = path.rsplit(|&byte| byte == b'/').next()?;
+    (name.len() > COMM && name.starts_with(comm)).then_some(name)
+}
+
+/// Number and name of each user (passwd(5)).
+pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        let number = bytes::parse_u64(number)?;
+        Some((u32::try_from(number).ok()?, name))
+    })
+}

@@ -1,0 +1,359 @@
+//! Which processes are eligible, and what counts for their rank.
+//!
+//! `Rules::protection` tells whether a process may be killed, for the search and for all others. When
+//! in doubt it may not. Never signals.
+
+use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
+use super::filter::Matcher;
+use crate::settings::Config;
+use crate::procfs::cgroup::Cgroup;
+use crate::procfs::meminfo::Memory;
+use crate::procfs::stat::Stat;
+use crate::procfs::Proc;
+use crate::sys::{errno, process};
+use crate::units::{Identity, KiB, Pid};
+
+/// Thousandths of memory that `--prefer` adds and `--avoid` takes: what earlyoom's users know
+/// as 300 points, before Linux 5.9 made 450 of it.
+const BONUS: KiB = KiB(300);
+
+/// The rules of one choice.
+pub struct Rules<'a> {
+    pub ranking: Ranking,
+    pub scale: Scale,
+    pub ignore_positive_adj: bool,
+    pub matcher: Matcher<'a>,
+    pub debug: bool,
+    ignore_root_user: bool,
+    min_size: KiB,
+    /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
+    pub(super) bonus: i64,
+    family: Family,
+    unkillable: &'a Remembered,
+    /// Only what is within may be killed.
+    cgroup: Option<&'a Cgroup>,
+}
+
+impl<'a> Rules<'a> {
+    /// For `memory`, which is that of the cgroup if that has a limit.
+    pub fn new(
+        config: &Config,
+        (memory, cgroup): (&Memory, Option<&'a Cgroup>),
+        scale: Scale,
+        family: Family,
+        unkillable: &'a Remembered,
+        matcher: Matcher<'a>,
+    ) -> Rules<'a> {
+        let ranking = if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
+        Rules {
+            ranking,
+            bonus: match ranking {
+                // The kernel's points are of the machine's memory.
+                Ranking::OomScore if memory.is_limited() => {
+                    as_points(BONUS.scaled(memory.total, memory.machine)).max(1)
+                }
+                Ranking::OomScore => as_points(BONUS),
+                Ranking::Rss => as_points(BONUS.scaled(memory.total, KiB(1000))),
+            },
+            scale,
+            ignore_root_user: config.ignore_root_user,
+            ignore_positive_adj: config.ignore_positive_adj,
+            min_size: config.min_rss(memory.total),
+            family,
+            unkillable,
+            cgroup: cgroup.filter(|cgroup| cgroup.confines(memory)),
+            matcher,
+            debug: config.debug,
+        }
+    }
+
+    /// Why a process must not be killed, if so.
+    pub fn protection(&mut self, proc: &mut Proc, stat: &Stat) -> Option<Protection> {
+        let mut check = || {
+            self.check_stat(stat)?;
+            // Before the patterns: a process that has ended cannot be matched.
+            self.check_rights(proc, stat.id.pid, None)?;
+            self.check_scope(proc, stat)
+        };
+        check().err()
+    }
+
+    /// What `stat` alone tells.
+    pub(super) fn check_stat(&self, stat: &Stat) -> Result<(), Protection> {
+        match self.family.protection(stat) {
+            Some(why) => Err(why),
+            None if self.unkillable.contains(stat.id) => Err(Protection::Unkillable),
+            None => Ok(()),
+        }
+    }
+
+    /// What is told by `oom_score_adj`, which is read unless the score tells it, by the owner, and by the guard's
+    /// own rights.
+    pub(super) fn check_rights(
+        &self,
+        proc: &mut Proc,
+        pid: Pid,
+        score: Option<i32>,
+    ) -> Result<(), Protection> {
+        let is_exempt = match score.and_then(|score| self.scale.exempts(score)) {
+            Some(told) => told,
+            None => match proc.oom_score_adj(pid) {
+                Err(error) if errno::is_gone(error) => return Err(Protection::Gone),
+                adj => adj == Ok(-1000),
+            },
+        };
+        if is_exempt {
+            Err(Protection::Exempt)
+        } else if self.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {
+            Err(Protection::Root)
+        } else if !process::may_signal(pid) {
+            Err(Protection::NotPermitted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What cgroup and patterns tell.
+    pub(super) fn check_scope(
+        &mut self,
+        proc: &mut Proc,
+        stat: &Stat,
+    ) -> Result<Preference, Protection> {
+        match self.counts(proc, stat) {
+            true => self.matcher.preference(proc, stat),
+            false => Err(Protection::Outside),
+        }
+    }
+
+    /// Whether a process is in the cgroup whose memory counts, if that is not all of the machine's.
+    pub fn counts(&self, proc: &mut Proc, stat: &Stat) -> bool {
+        self.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat))
+    }
+
+    /// Whether that takes a file to tell.
+    pub(super) fn is_confined(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
+    /// What counts first in the order, before the patterns. `adj` matters only if a positive one is to be ignored.
+    pub fn points(&self, score: i32, adj: i32, rss: KiB) -> i64 {
+        let ignored = if self.ignore_positive_adj { adj.max(0) } else { 0 };
+        match self.ranking {
+            Ranking::OomScore => self.scale.points(score) - i64::from(ignored),
+            Ranking::Rss => as_points(rss),
+        }
+    }
+
+    /// What the patterns add to a process's points, or take.
+    pub(super) fn bonus_for(&self, preference: &Preference) -> i64 {
+        let Preference { prefer, avoid } = preference;
+        self.bonus * (i64::from(prefer.is_some()) - i64::from(avoid.is_some()))
+    }
+
+    /// The most that they can add.
+    pub(super) fn most_bonus(&self) -> i64 {
+        if self.matcher.patterns.prefer.is_empty() {
+            0
+        } else {
+            self.bonus
+        }
+    }
+
+    pub(super) fn rank(&self, points: i64, size: KiB, id: Identity) -> Rank {
+        let Identity { pid, start } = id;
+        Rank { large: size >= self.min_size, points, size, start, pid }
+    }
+}
+
+/// As much as leaves room for a bonus.
+fn as_points(amount: KiB) -> i64 {
+    amount.0.min(i64::MAX as u64 / 2) as i64
+}
+
+/// More levels than any supervisor, shell and session stack up.
+const ANCESTORS: usize = 32;
+
+/// The guard, its helper, and the processes that started it.
+pub struct Family {
+    own: Pid,
+    helper: Option<Pid>,
+    /// Init stands for none, too.
+    ancestors: [Pid; ANCESTORS],
+}
+
+impl Family {
+    /// The guard and its ancestors, as they are now.
+    pub fn now(proc: &mut Proc, helper: Option<Pid>) -> Family {
+        Family::trace(process::own_pid(), helper, &mut |pid| {
+            proc.stat(pid).ok().and_then(|stat| Pid::new(stat.ppid.into()))
+        })
+    }
+
+    /// Follows the parents of `own` upwards; `parent` gives the number of a process's
+    /// parent, if it has one.
+    pub fn trace(
+        own: Pid,
+        helper: Option<Pid>,
+        parent: &mut dyn FnMut(Pid) -> Option<Pid>,
+    ) -> Family {
+        let mut ancestors = [Pid::INIT; ANCESTORS];
+        let mut child = own;
+        for slot in &mut ancestors {
+            let Some(pid) = parent(child) else { break };
+            *slot = pid;
+            child = pid;
+        }
+        Family { own, helper, ancestors }
+    }
+
+    /// Why a process must not be killed whatever the settings, as far as `stat` tells.
+    pub fn protection(&self, stat: &Stat) -> Option<Protection> {
+        if stat.id.pid == Pid::INIT {
+            Some(Protection::Init)
+        } else if stat.is_kernel_thread() {
+            Some(Protection::KernelThread)
+        } else if self.is_own(stat) {
+            Some(Protection::Guard)
+        } else if self.ancestors.contains(&stat.id.pid) {
+            Some(Protection::Ancestor)
+        } else if stat.is_gone() {
+            Some(Protection::Gone)
+        } else {
+            None
+        }
+    }
+
+    fn is_own(&self, stat: &Stat) -> bool {
+        let of_helper = |helper: Pid| stat.id.pid == helper || stat.ppid == helper.number();
+        // Helpers that were replaced end some time later. Of init every process may be a child.
+        let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
+        stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
+    }
+}
+
+/// A handful of processes to keep in mind; the oldest gives way.
+#[derive(Clone)]
+pub struct Remembered {
+    // More than this many victims that will not go are beyond what killing can mend.
+    ids: [Identity; 16],
+    next: usize,
+}
+
+/// The identity of no process.
+const NONE: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
+
+impl Default for Remembered {
+    fn default() -> Remembered {
+        Remembered { ids: [NONE; 16], next: 0 }
+    }
+}
+
+impl Remembered {
+    pub fn clear(&mut self) {
+        *self = Remembered::default();
+    }
+
+    pub fn add(&mut self, id: Identity) {
+        if !self.contains(id) {
+            self.ids[self.next] = id;
+            self.next = (self.next + 1) % self.ids.len();
+        }
+    }
+
+    pub fn contains(&self, id: Identity) -> bool {
+        self.ids.contains(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::{Assistant, Filter};
+    use super::*;
+    use crate::procfs::fixture::stat_line;
+    use crate::procfs::process::CommandLine;
+    use crate::procfs::stat::parse;
+    use std::time::Duration;
+
+    fn pid(number: i64) -> Pid {
+        Pid::new(number).unwrap()
+    }
+
+    struct Absent;
+
+    impl Assistant for Absent {
+        fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
+            None
+        }
+    }
+
+    fn with_rules(family: Family, unkillable: &Remembered, act: &mut dyn FnMut(&Rules<'_>)) {
+        let config = Config::resolve(Default::default(), false).unwrap();
+        let patterns = &config.patterns;
+        let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
+        let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
+        let memory = Memory { total: KiB::from_mib(4000), ..Memory::default() };
+        let seen = (&memory, None);
+        act(&Rules::new(&config, seen, Scale::Shifted, family, unkillable, matcher));
+    }
+
+    #[test]
+    fn no_process_of_the_family_is_a_candidate() {
+        let parents = [(50, 40), (40, 30), (30, 1)];
+        let parent = |child: Pid| {
+            parents.iter().find(|(c, _)| *c == child.number()).and_then(|(_, p)| Pid::new(*p))
+        };
+        let family = Family::trace(pid(50), Some(pid(51)), &mut { parent });
+        let mut unkillable = Remembered::default();
+        unkillable.add(Identity { pid: pid(60), start: 600 });
+        with_rules(family, &unkillable, &mut |rules| {
+            let of = |number, state, flags, threads| {
+                let line = stat_line(number, b"x", state, flags, threads, 9);
+                rules.check_stat(&parse(&line).unwrap()).err()
+            };
+            assert_eq!(of(1, b'S', 0, 1), Some(Protection::Init));
+            assert_eq!(of(2, b'S', 0x0020_8040, 1), Some(Protection::KernelThread));
+            assert_eq!(of(30, b'S', 0, 1), Some(Protection::Ancestor));
+            assert_eq!(of(40, b'S', 0, 1), Some(Protection::Ancestor));
+            assert_eq!(of(50, b'S', 0, 1), Some(Protection::Guard));
+            assert_eq!(of(51, b'S', 0, 1), Some(Protection::Guard));
+            assert_eq!(of(60, b'S', 0, 1), Some(Protection::Unkillable));
+            assert_eq!(of(70, b'Z', 0, 1), Some(Protection::Gone));
+            assert_eq!(of(70, b'Z', 0, 2), None);
+            assert_eq!(of(70, b'S', 0, 1), None);
+        });
+    }
+
+    #[test]
+    fn a_circle_of_parents_ends() {
+        let family = Family::trace(pid(5), None, &mut |_| Some(pid(7)));
+        let line = stat_line(7, b"x", b'S', 0, 1, 9);
+        assert_eq!(family.protection(&parse(&line).unwrap()), Some(Protection::Ancestor));
+    }
+
+    #[test]
+    fn large_goes_before_points_before_size_before_the_younger() {
+        let family = Family::trace(pid(5), None, &mut |_| None);
+        with_rules(family, &Remembered::default(), &mut |rules| {
+            let id = |start, number| Identity { pid: pid(number), start };
+            let rank = |points, mib| rules.rank(points, KiB::from_mib(mib), id(7, 9));
+            let (editor, hog) = (rank(400, 5), rank(200, 5000));
+            assert!(hog > editor);
+            assert!(rank(201, 30) > hog);
+            assert!(rank(200, 5001) > hog);
+            assert!(rank(401, 4) > editor);
+            let started = |start, number| rules.rank(200, KiB::from_mib(50), id(start, number));
+            assert!(started(8, 1) > started(7, 9));
+            assert!(started(7, 10) > started(7, 9));
+        });
+    }
+
+    #[test]
+    fn the_oldest_memory_gives_way() {
+        let mut remembered = Remembered::default();
+        let id = |number| Identity { pid: pid(number), start: 1 };
+        (1..=17).for_each(|number| remembered.add(id(number)));
+        assert!(!remembered.contains(id(1)));
+        assert!(remembered.contains(id(2)) && remembered.contains(id(17)));
+        assert!(!remembered.contains(Identity { pid: pid(17), start: 2 }));
+    }
+}

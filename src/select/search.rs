@@ -1,0 +1,228 @@
+//! The search for the first candidate through all of `/proc`, with as few files as will do.
+//!
+//! First `oom_score` of all processes, one file each, which leaves a short list; `stat`
+//! and more only for those. Where the list does not settle it (too many alike, or all
+//! of it protected), a second pass reads `statm` of all, the cheapest file that tells a
+//! size. Never signals.
+
+use super::candidate::{Candidate, Protection, Ranking};
+use super::leaving::Empty;
+use super::rules::Rules;
+use super::shortlist::Shortlist;
+use crate::procfs::meminfo::Memory;
+use crate::procfs::Proc;
+use crate::sys::{io, machine};
+use crate::units::{Identity, KiB, Pid};
+
+/// What a search has found, and what it cost.
+pub struct Found {
+    pub best: Option<Candidate>,
+    pub empty: Empty,
+    /// Processes seen, kernel threads included.
+    pub seen: u32,
+    /// Files read.
+    pub files: u32,
+}
+
+/// The candidate that goes first now.
+pub fn find(proc: &mut Proc, rules: &mut Rules<'_>, memory: &Memory) -> io::Result<Found> {
+    let mut search = Search::new(rules, memory);
+    let mut seen = 0;
+    let mut is_settled = false;
+    if search.rules.ranking == Ranking::OomScore {
+        let mut list = Shortlist::new();
+        proc.for_each(|proc, pid| {
+            seen += 1;
+            let Ok(score) = proc.oom_score(pid) else { return };
+            if search.rules.scale.exempts(score) != Some(true) {
+                list.add(score as u64, pid);
+            }
+            if score == 0 {
+                search.empty.add(pid);
+            }
+        })?;
+        search.files = seen;
+        for &(score, pid) in list.entries() {
+            search.consider(proc, pid, Some(score as i32));
+        }
+        search.most_score = list.dropped().map_or(-1, |score| score as i32);
+        is_settled = search.most_score < 0 || !search.may_go_first(search.most_score);
+    }
+    if !is_settled {
+        seen = 0;
+        proc.for_each(|proc, pid| {
+            seen += 1;
+            search.consider(proc, pid, None);
+        })?;
+    }
+    let Search { best, empty, files, .. } = search;
+    Ok(Found { best, empty, seen, files })
+}
+
+/// One process as a candidate, as it is now. Of one that is not the same any more, or whose files
+/// cannot be read, it counts that it is gone.
+pub fn look_at(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    memory: &Memory,
+    id: Identity,
+) -> Result<Candidate, Protection> {
+    let now = Search::new(rules, memory).examine(proc, id.pid, None)?;
+    now.filter(|now| now.id() == id).ok_or(Protection::Gone)
+}
+
+/// All eligible processes with more than `limit` resident, the largest first, and of equals
+/// the higher number, marked by KiB; of them, those behind `last`. Ends early, with what
+/// was found, once `go_on` says so; it is asked before each.
+pub fn above(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    limit: KiB,
+    last: Option<(u64, Pid)>,
+    go_on: &mut dyn FnMut(&mut Proc) -> bool,
+) -> io::Result<Shortlist> {
+    let mut list = Shortlist::new();
+    let page = machine::page();
+    proc.for_each(|proc, pid| {
+        if !go_on(proc) {
+            return;
+        }
+        // The cheapest file that tells. Of a kernel thread it tells 0, and of a leader that has
+        // ended before its threads.
+        let is_above = |pages| KiB::from_pages(pages, page) > limit;
+        if !proc.resident_pages(pid).is_ok_and(|pages| pages == 0 || is_above(pages)) {
+            return;
+        }
+        let Ok(stat) = &proc.stat(pid) else { return };
+        let Ok(pages) = proc.exact_resident_pages(stat) else { return };
+        let mark = KiB::from_pages(pages, page).0;
+        let comes = last.map_or(true, |last| (mark, pid) < last);
+        if is_above(pages) && comes && rules.protection(proc, stat).is_none() {
+            list.add(mark, pid);
+        }
+    })?;
+    Ok(list)
+}
+
+/// Stands for a process as long as its start was not read: younger than any.
+const YOUNGEST: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
+/// Stands for a size that was not read.
+const LARGEST: KiB = KiB(u64::MAX);
+
+struct Search<'s, 'a> {
+    rules: &'s mut Rules<'a>,
+    swap_used: KiB,
+    page: KiB,
+    /// No score that was not read is higher.
+    most_score: i32,
+    best: Option<Candidate>,
+    empty: Empty,
+    files: u32,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    fn new(rules: &'s mut Rules<'a>, memory: &Memory) -> Search<'s, 'a> {
+        Search {
+            rules,
+            swap_used: memory.swap_used(),
+            page: machine::page(),
+            most_score: i32::MAX,
+            best: None,
+            empty: Empty::new(),
+            files: 0,
+        }
+    }
+
+    fn consider(&mut self, proc: &mut Proc, pid: Pid, score: Option<i32>) {
+        if let Ok(Some(candidate)) = self.examine(proc, pid, score) {
+            self.best = Some(candidate);
+        }
+    }
+
+    /// The process as a candidate; `None` if it goes behind the best so far. Reads what is needed to
+    /// tell that, in the order of what it costs, and stops as soon as it is told. The
+    /// score is read unless it is given.
+    fn examine(
+        &mut self,
+        proc: &mut Proc,
+        pid: Pid,
+        score: Option<i32>,
+    ) -> Result<Option<Candidate>, Protection> {
+        let most_score = score.unwrap_or(self.most_score);
+        if !self.may_go_first(most_score) {
+            return Ok(None);
+        }
+        let most_bonus = self.rules.most_bonus();
+        // Where a name may raise it, its size alone settles nothing.
+        if score.is_none() && self.best.is_some() && most_bonus == 0 {
+            let pages = self.read(proc.resident_pages(pid))?;
+            let rss = KiB::from_pages(pages, self.page);
+            let points = self.rules.points(most_score, 0, rss);
+            // Kernel threads show nothing, but so does a leader whose threads hold a lot.
+            let most_size = rss.plus(self.swap_used);
+            if rss > KiB::ZERO && !self.goes_first(points, most_size, YOUNGEST) {
+                return Ok(None);
+            }
+        }
+        let stat = self.read(proc.stat_with_threads(pid))?;
+        self.rules.check_stat(&stat)?;
+        let rss = KiB::from_pages(stat.rss_pages, self.page);
+        if rss == KiB::ZERO && self.rules.ranking == Ranking::Rss {
+            self.empty.add(pid);
+        }
+        let most_points = self.rules.points(most_score, 0, rss);
+        let mut size = rss.plus(self.swap_used);
+        if self.swap_used > KiB::ZERO && self.goes_first(most_points + most_bonus, size, stat.id) {
+            size = rss.plus(self.read(proc.status(&stat))?.swap);
+        }
+        // Before the patterns are asked: some of what they look at costs more than a file.
+        if !self.goes_first(most_points + most_bonus, size, stat.id) {
+            return Ok(None);
+        }
+        self.files += u32::from(self.rules.is_confined());
+        let preference = self.rules.check_scope(proc, &stat)?;
+        let bonus = self.rules.bonus_for(&preference);
+        if !self.goes_first(most_points + bonus, size, stat.id) {
+            return Ok(None);
+        }
+        let score = match score {
+            Some(score) => score,
+            None => self.read(proc.oom_score(pid))?,
+        };
+        self.files += u32::from(self.rules.scale.exempts(score).is_none());
+        self.rules.check_rights(proc, pid, Some(score))?;
+        let mut adj = 0;
+        if self.rules.ignore_positive_adj {
+            adj = self.read(proc.oom_score_adj(pid))?;
+        }
+        let points = self.rules.points(score, adj, rss) + bonus;
+        if !self.goes_first(points, size, stat.id) {
+            return Ok(None);
+        }
+        let rank = self.rules.rank(points, size, stat.id);
+        let candidate = Candidate { stat, score, rank, preference };
+        if self.rules.debug {
+            let matcher = &mut self.rules.matcher;
+            matcher.assistant.met(&candidate, matcher.patterns);
+        }
+        Ok(Some(candidate))
+    }
+
+    /// Counts a file. A process of which one cannot be read counts as gone.
+    fn read<T>(&mut self, file: io::Result<T>) -> Result<T, Protection> {
+        self.files += 1;
+        file.map_err(|_| Protection::Gone)
+    }
+
+    /// Whether a process with so many points and that size goes before the best so far.
+    fn goes_first(&self, points: i64, size: KiB, id: Identity) -> bool {
+        let rank = self.rules.rank(points, size, id);
+        self.best.as_ref().map_or(true, |best| rank > best.rank)
+    }
+
+    /// Whether one of which at most the score is known might.
+    fn may_go_first(&self, score: i32) -> bool {
+        let points = self.rules.points(score, 0, LARGEST) + self.rules.most_bonus();
+        self.goes_first(points, LARGEST, YOUNGEST)
+    }
+}
