@@ -318,7 +318,7 @@ impl Others {
                 return;
             }
             let Ok(status) = proc.status(stat) else { return };
-            if !rules.counts(proc, stat) {
+            if !rules.is_within(proc, stat) {
                 return;
             }
             let (own, size) = (status.held().own(), status.rss.plus(status.swap));
@@ -430,15 +430,14 @@ mod tests {
         fn find(&self) -> Option<Bomb> {
             let config = Config::default().resolve(false).unwrap();
             let (patterns, unkillable) = (&config.patterns, Remembered::default());
-            let family = Family::trace(Pid::INIT, None, &mut |_| None);
             let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
             let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
-            let seen = (&self.memory, None);
+            let proc = &mut self.fixture.open();
+            let (family, seen) = (Family::now(proc, None), (&self.memory, None));
             let mut rules = Rules::new(&config, seen, Scale::Shifted, family, &unkillable, matcher);
             let limits = Limits::of(&config, &self.memory);
             let groups = |pid: Pid| self.groups.get((pid.number() - FIRST) as usize).copied();
             let seen = (&self.memory, &limits);
-            let proc = &mut self.fixture.open();
             find(proc, &mut rules, &groups, seen, (self.least, NOW)).unwrap()
         }
 

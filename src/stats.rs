@@ -139,10 +139,10 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
 /// The whole file.
 pub struct Page<'a> {
     pub stats: &'a Stats,
-    /// Resident memory of the watch and of the helper, where it could be read.
+    /// Resident memory of the watch and of the helper, if it could be read.
     pub resident: [Option<KiB>; 2],
     /// Millionths of the last ten seconds in which some and all tasks waited for memory,
-    /// where the kernel tells.
+    /// if the kernel tells.
     pub stall: Option<[u32; 2]>,
 }
 

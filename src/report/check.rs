@@ -7,7 +7,7 @@ use super::reader::{Reader, PATIENCE};
 use super::rivals;
 use crate::bytes::{is_treacherous, Escaped};
 use crate::log;
-use crate::pattern::{Field, Pattern};
+use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
@@ -82,7 +82,7 @@ fn write_settings(text: &mut String, in_force: &[Given]) {
     }
 }
 
-/// Of a setting, until it is said where it stands.
+/// Columns of a setting, before the place where it stands.
 const WIDTH: usize = 42;
 
 /// `=VALUE` as a configuration file has it; what would end a line or steer a terminal is
@@ -118,16 +118,12 @@ fn write_machine(
     }
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
-    let release = match &pidfd {
-        Ok(pidfd) => process::release_memory(pidfd.as_fd()),
-        Err(_) => Err(errno::gone()),
-    };
+    let release =
+        pidfd.as_ref().map_or(Err(errno::gone()), |pidfd| process::release_memory(pidfd.as_fd()));
     say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
     // The guard itself is not dying, which a kernel that knows the call says.
-    let release = match release {
-        Err(error) if errno::is_invalid(error) => Ok(()),
-        other => other,
-    };
+    let is_known = release.is_err_and(errno::is_invalid);
+    let release = if is_known { Ok(()) } else { release };
     say_result(text, "process_mrelease (Linux 5.15)", release);
     say_result(text, "locking memory", memory::lock());
     let reach = match process::own_user() == 0 {
@@ -191,44 +187,26 @@ fn try_patterns(
     let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
         for pattern in *list {
-            let matching = fields_that_match(proc, &mut matcher, family, pattern)?;
+            let mut matching = Vec::new();
+            proc.for_each(|proc, pid| {
+                let Ok(stat) = proc.stat(pid) else { return };
+                // The command lines of the guard and its ancestors name the pattern themselves.
+                let asks = [Protection::Guard, Protection::Ancestor, Protection::KernelThread];
+                if !family.protection(&stat).is_some_and(|why| asks.contains(&why)) {
+                    matcher.patience = PATIENCE;
+                    matching.extend(matcher.fields_that_match(pattern, proc, &stat));
+                }
+            })?;
             if matching.contains(&pattern.field()) {
                 continue;
             }
             let mut would = String::new();
-            for field in matching {
-                would += "; ";
-                would += field.word();
-                would += ": would";
+            for field in Field::ALL.iter().filter(|field| matching.contains(field)) {
+                let _ = write!(would, "; {}: would", field.word());
             }
             let shown = Escaped(pattern.text());
             tell(format_args!("{option} \"{shown}\": matches no process now{would}"));
         }
     }
     Ok(())
-}
-
-/// The fields in which `pattern` matches some process, whichever it is written for.
-fn fields_that_match(
-    proc: &mut Proc,
-    matcher: &mut Matcher<'_>,
-    family: &Family,
-    pattern: &Pattern,
-) -> io::Result<Vec<Field>> {
-    let mut matching = Vec::new();
-    proc.for_each(|proc, pid| {
-        let Ok(stat) = proc.stat(pid) else { return };
-        // The command lines of the guard and its ancestors name the pattern themselves.
-        let asks = [Protection::Guard, Protection::Ancestor, Protection::KernelThread];
-        if family.protection(&stat).is_some_and(|why| asks.contains(&why)) {
-            return;
-        }
-        matcher.patience = PATIENCE;
-        for field in matcher.fields_that_match(pattern, proc, &stat) {
-            if !matching.contains(&field) {
-                matching.push(field);
-            }
-        }
-    })?;
-    Ok(matching)
 }

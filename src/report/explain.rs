@@ -1,7 +1,7 @@
 //! `--explain`: the candidates as a table, the state of memory, and which one would go now.
 //!
-//! Runs once and ends, so unlike the loop it may allocate. Rank and protection are told by the same code as in a
-//! search.
+//! Runs once and ends, so unlike the loop it may allocate. Rank and protection come from the code of
+//! the search.
 
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
@@ -22,7 +22,7 @@ use crate::units::{KiB, Pid};
 use std::cmp::Reverse;
 use std::fmt::{self, Display, Write};
 
-/// What is left of 100 columns for the last one, and how wide those of names are.
+/// Columns of the table in characters; the last one fills up to 100.
 const WHY: usize = 26;
 const USER: usize = 10;
 const NAME: usize = 16;
@@ -116,8 +116,7 @@ fn write_more(text: &mut String, count: usize, what: &str) {
 }
 
 impl<'a> Explanation<'a> {
-    /// Adds the row of one process. Processes that have ended have none, and kernel threads are only
-    /// counted.
+    /// Adds the row of one process. A process that has ended has none; kernel threads are counted.
     fn take(
         &mut self,
         proc: &mut Proc,
@@ -131,27 +130,28 @@ impl<'a> Explanation<'a> {
         let rss = KiB::from_pages(stat.rss_pages, machine::page());
         let swap = if self.memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
         rules.matcher.patience = PATIENCE;
-        let size = rss.plus(swap);
-        let (rank, why) = match select::look_at(proc, rules, self.memory, stat.id) {
-            Ok(Candidate { rank, .. }) if !rank.large => (rank, ("spared: small", None)),
-            Ok(Candidate { rank, preference, .. }) => (rank, preferred(patterns, preference)),
+        let small = ("spared: small", None);
+        let (rows, rank, why) = match select::look_at(proc, rules, self.memory, stat.id) {
+            Ok(Candidate { rank, preference, .. }) => {
+                let why = if rank.large { preferred(patterns, preference) } else { small };
+                (&mut self.candidates, rank, why)
+            }
             Err(Protection::Gone) => return Ok(()),
             Err(Protection::KernelThread) => {
                 self.kernel_threads += 1;
                 return Ok(());
             }
             Err(why) => {
-                let (points, start) = (rules.points(score, adj, rss), stat.id.start);
-                let rank = Rank { large: false, points, size, start, pid };
+                let (points, size) = (rules.points(score, adj, rss), rss.plus(swap));
+                let rank = Rank { large: false, points, size, start: stat.id.start, pid };
                 let why = match why {
                     Protection::Ignored(Some(place)) => ("ignored", patterns.ignore.get(place)),
                     _ => (why.text(), None),
                 };
-                self.protected.push(Row { rank, uid, score, adj, swap, name: stat.comm, why });
-                return Ok(());
+                (&mut self.protected, rank, why)
             }
         };
-        self.candidates.push(Row { rank, uid, score, adj, swap, name: stat.comm, why });
+        rows.push(Row { rank, uid, score, adj, swap, name: stat.comm, why });
         Ok(())
     }
 
@@ -182,41 +182,37 @@ impl<'a> Explanation<'a> {
         most: usize,
     ) -> usize {
         for (place, row) in rows.iter().take(most).enumerate() {
-            let _ = match are_candidates {
-                true => write!(text, "{:>4}", place + 1),
-                false => text.write_str("   -"),
-            };
-            self.write_row(text, row);
+            let place = if are_candidates { (place + 1).to_string() } else { "-".into() };
+            self.write_row(text, &place, row);
         }
         rows.len().saturating_sub(most)
     }
 
-    fn write_row(&self, text: &mut String, row: &Row<'_>) {
+    fn write_row(&self, text: &mut String, place: &str, row: &Row<'_>) {
         let Row { rank, uid, score, adj, swap, name, why: (words, pattern) } = row;
-        let _ = write!(text, "{:>8}", rank.pid);
-        match select::users_of(&self.passwd).find(|(known, _)| known == uid) {
-            Some((_, name)) => column(text, USER, format_args!("{}", Escaped(name))),
-            None => column(text, USER, format_args!("{uid}")),
-        }
+        let user = match select::users_of(&self.passwd).find(|(known, _)| known == uid) {
+            Some((_, name)) => cut(USER, Escaped(name)),
+            None => cut(USER, uid),
+        };
         let points = match self.ranking {
             Ranking::OomScore => rank.points,
             Ranking::Rss => rank.points.saturating_mul(1000) / self.memory.total.0.max(1) as i64,
         };
-        let (rss, swap) = (Mib(rank.size.less(*swap)), Mib(*swap));
-        let _ = write!(text, " {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6}");
-        column(text, NAME, format_args!("{}", Escaped(name.as_bytes())));
-        match pattern {
-            None => column(text, WHY, format_args!("{words}")),
-            Some(pattern) => {
-                column(text, WHY, format_args!("{words}: {}", Escaped(pattern.text())));
-            }
-        }
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
+        let (rss, swap, name) = (Mib(rank.size.less(*swap)), Mib(*swap), shown_name(name));
+        let why = match pattern {
+            None => words.to_string(),
+            Some(pattern) => cut(WHY, format_args!("{words}: {}", Escaped(pattern.text()))),
+        };
+        let pid = rank.pid;
+        let line = format!(
+            "{place:>4}{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} \
+             {name:NAME$} {why}"
+        );
+        let _ = writeln!(text, "{}", line.trim_end_matches(' '));
     }
 
-    /// The state of memory, how far it is from each level, and which candidate would go now. Of the last
-    /// ten seconds everything stalled for `stall` millionths.
+    /// The state of memory, how far it is from each level, and which candidate would go now.
+    /// Everything stalled for `stall` millionths of the last ten seconds.
     fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
         let (memory, limits) = (self.memory, Limits::of(config, self.memory));
         let _ = writeln!(text, "{}", State(memory));
@@ -253,9 +249,8 @@ impl<'a> Explanation<'a> {
             Level::Term => "now SIGTERM would go to",
             Level::Kill => "now SIGKILL would go to",
         };
-        let _ = write!(text, " process {} \"", first.rank.pid);
-        cut(text, NAME, format_args!("{}", Escaped(first.name.as_bytes())));
-        let _ = writeln!(text, "\": {}", self.reason(first.rank));
+        let (pid, name) = (first.rank.pid, shown_name(&first.name));
+        let _ = writeln!(text, " process {pid} \"{name}\": {}", self.reason(first.rank));
     }
 
     fn write_level(&self, text: &mut String, name: &str, mem: Option<KiB>, swap: Option<KiB>) {
@@ -273,7 +268,7 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// In what the first candidate stands before the second.
+    /// What puts the first candidate before the second.
     fn reason(&self, first: Rank) -> &'static str {
         let Some(second) = self.candidates.get(1).map(|row| row.rank) else {
             return "the only candidate";
@@ -310,31 +305,17 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
     };
 }
 
-/// Adds at most so many characters, so that a column stays one; how many it was comes back.
-fn cut(text: &mut String, width: usize, what: fmt::Arguments<'_>) -> usize {
-    let start = text.len();
-    let _ = text.write_fmt(what);
-    let (mut count, mut last) = (0, start);
-    for (at, byte) in text.as_bytes().iter().enumerate().skip(start) {
-        let begins_character = byte & 0xc0 != 0x80;
-        count += usize::from(begins_character);
-        if count < width {
-            last = at + 1;
-        }
+/// At most so many characters, so that a column stays one.
+fn cut(width: usize, what: impl Display) -> String {
+    let text = what.to_string();
+    match text.char_indices().nth(width - 1) {
+        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}~", &text[..end]),
+        _ => text,
     }
-    if count > width {
-        text.truncate(last);
-        text.push('~');
-    }
-    count.min(width)
 }
 
-/// Adds a column of so many characters, behind a blank.
-fn column(text: &mut String, width: usize, what: fmt::Arguments<'_>) {
-    text.push(' ');
-    for _ in cut(text, width, what)..width {
-        text.push(' ');
-    }
+fn shown_name(name: &Comm) -> String {
+    cut(NAME, Escaped(name.as_bytes()))
 }
 
 /// Whole MiB, and `<1` for less than one but not nothing.

@@ -1,4 +1,4 @@
-//! Processes that exit by themselves: no other one needs to be killed while their memory comes back.
+//! Processes that exit by themselves. While their memory comes back no other needs to be killed.
 
 use super::rules::Rules;
 use crate::procfs::Proc;
@@ -8,7 +8,7 @@ use crate::units::{Identity, Pid};
 /// lower numbers as a rule, and are met first.
 const LEN: usize = 256;
 
-/// The processes met last that show no memory, in any order: kernel threads, and those that leave.
+/// The last processes met that show no memory, in any order: kernel threads, and what is exiting.
 pub struct Empty {
     pids: [Pid; LEN],
     met: usize,
@@ -37,7 +37,7 @@ pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Iden
         let stat = &proc.stat_with_threads(pid).ok()?;
         let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
         let may_be = leaves && rules.check_stat(stat).is_ok();
-        (may_be && rules.counts(proc, stat)).then_some(stat.id)
+        (may_be && rules.is_within(proc, stat)).then_some(stat.id)
     })
 }
 

@@ -1,7 +1,8 @@
 //! Which process is killed: the rules, the rank, and the search through `/proc`.
 //!
-//! `candidate` holds the words, `rules` which processes are eligible, `filter` the patterns, `search`
-//! the order. Reads only; never signals and never decides whether a process must be killed.
+//! `candidate` holds the words, `rules` tells which processes are eligible, `filter` asks the
+//! patterns, and `search` finds the candidate that goes first. Reads only: never signals, and never
+//! decides whether a kill is needed.
 
 mod candidate;
 mod filter;

@@ -1,7 +1,7 @@
 //! Which processes are eligible, and what counts for their rank.
 //!
-//! `Rules::protection` tells whether a process may be killed, for the search and for all others. When
-//! in doubt it may not. Never signals.
+//! All ask here whether a process may be killed: search, group, limit, fork bombs and `--explain`.
+//! When in doubt it may not. Never signals.
 
 use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
 use super::filter::Matcher;
@@ -20,10 +20,11 @@ const BONUS: KiB = KiB(300);
 /// The rules of one choice.
 pub struct Rules<'a> {
     pub ranking: Ranking,
-    pub scale: Scale,
-    pub ignore_positive_adj: bool,
     pub matcher: Matcher<'a>,
-    pub debug: bool,
+    pub(super) scale: Scale,
+    pub(super) ignore_positive_adj: bool,
+    /// The assistant hears of candidates.
+    pub(super) debug: bool,
     ignore_root_user: bool,
     min_size: KiB,
     /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
@@ -31,7 +32,7 @@ pub struct Rules<'a> {
     family: Family,
     unkillable: &'a Remembered,
     /// Only what is within may be killed.
-    cgroup: Option<&'a Cgroup>,
+    pub(super) cgroup: Option<&'a Cgroup>,
 }
 
 impl<'a> Rules<'a> {
@@ -78,7 +79,7 @@ impl<'a> Rules<'a> {
         check().err()
     }
 
-    /// What `stat` alone tells.
+    /// As far as `stat` alone tells.
     pub(super) fn check_stat(&self, stat: &Stat) -> Result<(), Protection> {
         match self.family.protection(stat) {
             Some(why) => Err(why),
@@ -87,8 +88,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What is told by `oom_score_adj`, which is read unless the score tells it, by the owner, and by the guard's
-    /// own rights.
+    /// Exempt, root's, or out of the guard's reach. `oom_score_adj` is read unless the score tells.
     pub(super) fn check_rights(
         &self,
         proc: &mut Proc,
@@ -113,29 +113,24 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What cgroup and patterns tell.
+    /// Outside, or not for the patterns.
     pub(super) fn check_scope(
         &mut self,
         proc: &mut Proc,
         stat: &Stat,
     ) -> Result<Preference, Protection> {
-        match self.counts(proc, stat) {
+        match self.is_within(proc, stat) {
             true => self.matcher.preference(proc, stat),
             false => Err(Protection::Outside),
         }
     }
 
-    /// Whether a process is in the cgroup whose memory counts, if that is not all of the machine's.
-    pub fn counts(&self, proc: &mut Proc, stat: &Stat) -> bool {
+    /// Whether the memory of a process counts: always, unless that of a cgroup counts alone.
+    pub fn is_within(&self, proc: &mut Proc, stat: &Stat) -> bool {
         self.cgroup.map_or(true, |cgroup| cgroup.holds(proc, stat))
     }
 
-    /// Whether that takes a file to tell.
-    pub(super) fn is_confined(&self) -> bool {
-        self.cgroup.is_some()
-    }
-
-    /// What counts first in the order, before the patterns. `adj` matters only if a positive one is to be ignored.
+    /// Points without what the patterns add. `adj` matters only with `--ignore-positive-adj`.
     pub fn points(&self, score: i32, adj: i32, rss: KiB) -> i64 {
         let ignored = if self.ignore_positive_adj { adj.max(0) } else { 0 };
         match self.ranking {
@@ -144,7 +139,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What the patterns add to a process's points, or take.
+    /// What the patterns add to the points of a process, or take.
     pub(super) fn bonus_for(&self, preference: &Preference) -> i64 {
         let Preference { prefer, avoid } = preference;
         self.bonus * (i64::from(prefer.is_some()) - i64::from(avoid.is_some()))
@@ -184,24 +179,16 @@ pub struct Family {
 impl Family {
     /// The guard and its ancestors, as they are now.
     pub fn now(proc: &mut Proc, helper: Option<Pid>) -> Family {
-        Family::trace(process::own_pid(), helper, &mut |pid| {
-            proc.stat(pid).ok().and_then(|stat| Pid::new(stat.ppid.into()))
-        })
+        Family::of(proc, process::own_pid(), helper)
     }
 
-    /// Follows the parents of `own` upwards; `parent` gives the number of a process's
-    /// parent, if it has one.
-    pub fn trace(
-        own: Pid,
-        helper: Option<Pid>,
-        parent: &mut dyn FnMut(Pid) -> Option<Pid>,
-    ) -> Family {
+    fn of(proc: &mut Proc, own: Pid, helper: Option<Pid>) -> Family {
         let mut ancestors = [Pid::INIT; ANCESTORS];
         let mut child = own;
         for slot in &mut ancestors {
-            let Some(pid) = parent(child) else { break };
-            *slot = pid;
-            child = pid;
+            let parent = proc.stat(child).ok().and_then(|stat| Pid::new(stat.ppid.into()));
+            let Some(parent) = parent else { break };
+            (*slot, child) = (parent, parent);
         }
         Family { own, helper, ancestors }
     }
@@ -269,13 +256,26 @@ impl Remembered {
 mod tests {
     use super::super::filter::{Assistant, Filter};
     use super::*;
-    use crate::procfs::fixture::stat_line;
+    use crate::procfs::fixture::{stat_line, Fixture};
     use crate::procfs::process::CommandLine;
     use crate::procfs::stat::parse;
     use std::time::Duration;
 
     fn pid(number: i64) -> Pid {
         Pid::new(number).unwrap()
+    }
+
+    /// A `/proc` in which processes have these parents.
+    fn with_parents(parents: &[(i32, i32)]) -> Fixture {
+        let fixture = Fixture::new();
+        for &(child, parent) in parents {
+            let line = String::from_utf8(stat_line(child, b"x", b'S', 0, 1, 9)).unwrap();
+            fixture.write(
+                &format!("{child}/stat"),
+                line.replacen(" S 1 ", &format!(" S {parent} "), 1),
+            );
+        }
+        fixture
     }
 
     struct Absent;
@@ -299,10 +299,7 @@ mod tests {
     #[test]
     fn no_process_of_the_family_is_a_candidate() {
         let parents = [(50, 40), (40, 30), (30, 1)];
-        let parent = |child: Pid| {
-            parents.iter().find(|(c, _)| *c == child.number()).and_then(|(_, p)| Pid::new(*p))
-        };
-        let family = Family::trace(pid(50), Some(pid(51)), &mut { parent });
+        let family = Family::of(&mut with_parents(&parents).open(), pid(50), Some(pid(51)));
         let mut unkillable = Remembered::default();
         unkillable.add(Identity { pid: pid(60), start: 600 });
         with_rules(family, &unkillable, &mut |rules| {
@@ -325,14 +322,14 @@ mod tests {
 
     #[test]
     fn a_circle_of_parents_ends() {
-        let family = Family::trace(pid(5), None, &mut |_| Some(pid(7)));
+        let family = Family::of(&mut with_parents(&[(5, 7), (7, 5)]).open(), pid(5), None);
         let line = stat_line(7, b"x", b'S', 0, 1, 9);
         assert_eq!(family.protection(&parse(&line).unwrap()), Some(Protection::Ancestor));
     }
 
     #[test]
     fn large_goes_before_points_before_size_before_the_younger() {
-        let family = Family::trace(pid(5), None, &mut |_| None);
+        let family = Family::of(&mut with_parents(&[]).open(), pid(5), None);
         with_rules(family, &Remembered::default(), &mut |rules| {
             let id = |start, number| Identity { pid: pid(number), start };
             let rank = |points, mib| rules.rank(points, KiB::from_mib(mib), id(7, 9));

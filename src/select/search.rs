@@ -1,7 +1,7 @@
 //! The search for the first candidate through all of `/proc`, with as few files as will do.
 //!
 //! First `oom_score` of all processes, one file each, which leaves a short list; `stat`
-//! and more only for those. Where the list does not settle it (too many alike, or all
+//! and more only for the processes in it. If the list does not settle it (too many alike, or all
 //! of it protected), a second pass reads `statm` of all, the cheapest file that tells a
 //! size. Never signals.
 
@@ -59,8 +59,8 @@ pub fn find(proc: &mut Proc, rules: &mut Rules<'_>, memory: &Memory) -> io::Resu
     Ok(Found { best, empty, seen, files })
 }
 
-/// One process as a candidate, as it is now. Of one that is not the same any more, or whose files
-/// cannot be read, it counts that it is gone.
+/// One process as a candidate, as it is now. It counts as gone if its number is another one's by now,
+/// or if its files cannot be read.
 pub fn look_at(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
@@ -71,9 +71,9 @@ pub fn look_at(
     now.filter(|now| now.id() == id).ok_or(Protection::Gone)
 }
 
-/// All eligible processes with more than `limit` resident, the largest first, and of equals
-/// the higher number, marked by KiB; of them, those behind `last`. Ends early, with what
-/// was found, once `go_on` says so; it is asked before each.
+/// Eligible processes with more than `limit` resident, marked by KiB: the largest first, and of
+/// equals the higher number. Only what comes behind `last` counts. Ends early, with what was
+/// found, once `go_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
@@ -139,9 +139,8 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// The process as a candidate; `None` if it goes behind the best so far. Reads what is needed to
-    /// tell that, in the order of what it costs, and stops as soon as it is told. The
-    /// score is read unless it is given.
+    /// The process as a candidate; `None` if it goes behind the best so far. Reads what tells that, the
+    /// cheapest first, and no more than is needed. The score is read unless it is given.
     fn examine(
         &mut self,
         proc: &mut Proc,
@@ -149,20 +148,8 @@ impl<'s, 'a> Search<'s, 'a> {
         score: Option<i32>,
     ) -> Result<Option<Candidate>, Protection> {
         let most_score = score.unwrap_or(self.most_score);
-        if !self.may_go_first(most_score) {
+        if self.is_beaten(proc, pid, score)? {
             return Ok(None);
-        }
-        let most_bonus = self.rules.most_bonus();
-        // Where a name may raise it, its size alone settles nothing.
-        if score.is_none() && self.best.is_some() && most_bonus == 0 {
-            let pages = self.read(proc.resident_pages(pid))?;
-            let rss = KiB::from_pages(pages, self.page);
-            let points = self.rules.points(most_score, 0, rss);
-            // Kernel threads show nothing, but so does a leader whose threads hold a lot.
-            let most_size = rss.plus(self.swap_used);
-            if rss > KiB::ZERO && !self.goes_first(points, most_size, YOUNGEST) {
-                return Ok(None);
-            }
         }
         let stat = self.read(proc.stat_with_threads(pid))?;
         self.rules.check_stat(&stat)?;
@@ -171,6 +158,7 @@ impl<'s, 'a> Search<'s, 'a> {
             self.empty.add(pid);
         }
         let most_points = self.rules.points(most_score, 0, rss);
+        let most_bonus = self.rules.most_bonus();
         let mut size = rss.plus(self.swap_used);
         if self.swap_used > KiB::ZERO && self.goes_first(most_points + most_bonus, size, stat.id) {
             size = rss.plus(self.read(proc.status(&stat))?.swap);
@@ -179,7 +167,7 @@ impl<'s, 'a> Search<'s, 'a> {
         if !self.goes_first(most_points + most_bonus, size, stat.id) {
             return Ok(None);
         }
-        self.files += u32::from(self.rules.is_confined());
+        self.files += u32::from(self.rules.cgroup.is_some());
         let preference = self.rules.check_scope(proc, &stat)?;
         let bonus = self.rules.bonus_for(&preference);
         if !self.goes_first(most_points + bonus, size, stat.id) {
@@ -208,7 +196,29 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(Some(candidate))
     }
 
-    /// Counts a file. A process of which one cannot be read counts as gone.
+    /// Whether a process goes behind the best so far, as far as score and `statm` tell.
+    fn is_beaten(
+        &mut self,
+        proc: &mut Proc,
+        pid: Pid,
+        score: Option<i32>,
+    ) -> Result<bool, Protection> {
+        let most_score = score.unwrap_or(self.most_score);
+        if !self.may_go_first(most_score) {
+            return Ok(true);
+        }
+        // If a pattern may raise it, its size alone settles nothing.
+        if score.is_some() || self.best.is_none() || self.rules.most_bonus() > 0 {
+            return Ok(false);
+        }
+        let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
+        let (most_points, most_size) =
+            (self.rules.points(most_score, 0, rss), rss.plus(self.swap_used));
+        // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
+        Ok(rss > KiB::ZERO && !self.goes_first(most_points, most_size, YOUNGEST))
+    }
+
+    /// Counts a file. If it cannot be read, the process counts as gone.
     fn read<T>(&mut self, file: io::Result<T>) -> Result<T, Protection> {
         self.files += 1;
         file.map_err(|_| Protection::Gone)
@@ -220,7 +230,7 @@ impl<'s, 'a> Search<'s, 'a> {
         self.best.as_ref().map_or(true, |best| rank > best.rank)
     }
 
-    /// Whether one of which at most the score is known might.
+    /// Whether a process might, if at most its score is known.
     fn may_go_first(&self, score: i32) -> bool {
         let points = self.rules.points(score, 0, LARGEST) + self.rules.most_bonus();
         self.goes_first(points, LARGEST, YOUNGEST)
