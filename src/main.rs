@@ -58,7 +58,6 @@ use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
 use settings::{Mistake, Sources, Task};
-use sources::Sources;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;

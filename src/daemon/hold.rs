@@ -16,7 +16,7 @@ use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
 use crate::select::{self, Assistant, Candidate, Family, Group, Matcher, Protection, Rules};
-use crate::settings::Config;
+use crate::settings::{Config, Patterns};
 use crate::stats::Reason;
 use crate::sys::process::{self, Deadly};
 use crate::sys::{clock, errno};

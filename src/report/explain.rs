@@ -5,7 +5,6 @@
 
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
-use crate::settings::{Config, Patterns};
 use crate::log::{self, State};
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
@@ -16,6 +15,7 @@ use crate::procfs::Proc;
 use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};
 use crate::select::{Rank, Ranking, Remembered, Rules, Scale};
 use crate::settings::Tell;
+use crate::settings::{Config, Patterns};
 use crate::sys::errno::is_not_permitted;
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};

@@ -6,11 +6,11 @@
 
 use super::candidate::{Candidate, Preference, Protection};
 use crate::bytes;
-use crate::settings::Patterns;
 use crate::pattern::{Field, Pattern, Scratch};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::settings::Patterns;
 use crate::sys::clock;
 use crate::units::Identity;
 use std::time::Duration;

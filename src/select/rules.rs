@@ -5,11 +5,11 @@
 
 use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
 use super::filter::Matcher;
-use crate::settings::Config;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::settings::Config;
 use crate::sys::{errno, process};
 use crate::units::{Identity, KiB, Pid};
 
@@ -45,7 +45,7 @@ impl<'a> Rules<'a> {
         unkillable: &'a Remembered,
         matcher: Matcher<'a>,
     ) -> Rules<'a> {
-        let ranking = if config.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
+        let ranking = if config.choice.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
         Rules {
             ranking,
             bonus: match ranking {
@@ -57,8 +57,8 @@ impl<'a> Rules<'a> {
                 Ranking::Rss => as_points(BONUS.scaled(memory.total, KiB(1000))),
             },
             scale,
-            ignore_root_user: config.ignore_root_user,
-            ignore_positive_adj: config.ignore_positive_adj,
+            ignore_root_user: config.choice.ignore_root_user,
+            ignore_positive_adj: config.choice.ignore_positive_adj,
             min_size: config.min_rss(memory.total),
             family,
             unkillable,
