@@ -23,15 +23,6 @@ impl Reason {
     pub fn word(self) -> &'static str {
         ["memory", "stall", "limit"][self as usize]
     }
-
-    /// Of a number that it was made into.
-    pub fn of(number: u64) -> Reason {
-        match number {
-            0 => Reason::Memory,
-            1 => Reason::Stall,
-            _ => Reason::Limit,
-        }
-    }
 }
 
 /// What the watch counts and measures; its place among the numbers.

@@ -4,7 +4,7 @@ use super::hold::{Court, InHand, Miss, HOOK};
 use super::limit::Flight;
 use super::Daemon;
 use crate::event::Event;
-use crate::helper::Word;
+use crate::helper::Notice;
 use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
 use crate::policy::{self, Level, Limits};
@@ -67,7 +67,7 @@ impl Daemon {
                 log::stuck(&mut self.helper, id.pid);
                 if let Some(hand) = self.victim.take() {
                     hand.bomb.iter().for_each(|ending| self.bombs.leave(ending));
-                    self.notify(Word::Stuck, &hand.event);
+                    self.notify(Notice::Stuck, &hand.event);
                 }
             }
             Step::Useless { gained, expected, taken, pause } => {
@@ -115,7 +115,8 @@ impl Daemon {
                 let wait = self.machine.alone(memory, clock::now());
                 self.helper.ask_again();
                 log::nobody(&mut self.helper, wait);
-                return self.notify(Word::Nobody, &Event::nobody(self.config.dryrun));
+                return self
+                    .notify(Notice::NoCandidate, &Event::without_victim(self.config.dryrun));
             };
             let pid = candidate.id().pid;
             let (why, again) = match self.end(&candidate.stat, signal, memory) {
@@ -246,7 +247,7 @@ impl Daemon {
         match asked {
             Ok(_) => {
                 say!(self.helper, Warning, "asked the kernel to kill (sysrq f)");
-                self.notify(Word::Kernel, &Event::nobody(false));
+                self.notify(Notice::Kernel, &Event::without_victim(false));
                 // Whoever it is should give back what is missing.
                 let limit = Limits::of(&self.config, memory).mem.term.unwrap_or(KiB::ZERO);
                 let anon = limit.less(memory.available).plus(KiB(1));

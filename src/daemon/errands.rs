@@ -5,7 +5,7 @@ use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, use
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::errand::{Came, Errand, Report, ROOM};
-use crate::helper::{Duty, Priority, LINE};
+use crate::helper::{Priority, Setup, LINE};
 use crate::log;
 use crate::policy::Limits;
 use crate::procfs::cgroup::Cgroup;
@@ -54,9 +54,9 @@ impl Asked {
     }
 }
 
-/// What the helper is for, with these settings.
-pub fn duty(config: &Config, inherited: Inherited) -> Duty {
-    Duty {
+/// What the helper works with, by these settings.
+pub fn setup(config: &Config, inherited: Inherited) -> Setup {
+    Setup {
         outputs: config.outputs.clone(),
         hooks: config.hooks.clone(),
         inherited,
@@ -180,7 +180,7 @@ impl Daemon {
         if is_raised {
             refused = prioritize(&mut self.proc, raised(self.inherited, config.priority));
         }
-        if let Err(error) = self.helper.relieve(duty(&config, self.inherited)) {
+        if let Err(error) = self.helper.change(setup(&config, self.inherited)) {
             if is_raised {
                 // The old settings stay in force, and so does that one.
                 let _ = prioritize(&mut self.proc, raised(self.inherited, self.config.priority));

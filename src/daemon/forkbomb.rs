@@ -5,7 +5,7 @@
 use super::hold::{Court, InHand};
 use super::{Daemon, FOLLOW};
 use crate::forkbomb::{self, Bomb, Kind};
-use crate::helper::Word;
+use crate::helper::Notice;
 use crate::kill::target::Target;
 use crate::log::{self, Alone};
 use crate::policy::{self, Level, Limits};
@@ -102,7 +102,7 @@ impl Daemon {
         let now = clock::now();
         if self.config.dryrun {
             if hand.with_hooks {
-                self.notify(Word::Killed, &hand.event);
+                self.notify(Notice::Killed, &hand.event);
                 self.ended(&hand.event);
             }
             self.machine.rehearsed(now);
@@ -110,7 +110,7 @@ impl Daemon {
         }
         self.stats.note_victim(bomb.held, clock::wall());
         (0..pass.count).for_each(|_| self.stats.count(reason, true));
-        self.notify(Word::Killed, &hand.event);
+        self.notify(Notice::Killed, &hand.event);
         self.report_numbers();
         let held = Held { anon: bomb.held, ..Held::default() };
         self.machine.signalled(id, signal, held, &memory, now);

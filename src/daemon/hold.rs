@@ -4,7 +4,7 @@
 use super::forkbomb::Ending;
 use super::Daemon;
 use crate::event::Event;
-use crate::helper::{Helper, When, Word};
+use crate::helper::{Helper, Notice, When};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
 use crate::policy::{self, Level};
@@ -226,7 +226,7 @@ impl Daemon {
             self.stats.note_victim(held.total(), clock::wall());
             self.sent(hand);
         } else if hand.with_hooks {
-            self.notify(Word::Killed, &hand.event);
+            self.notify(Notice::Killed, &hand.event);
             self.ended(&hand.event);
         }
         Ok(held)
@@ -249,9 +249,9 @@ impl Daemon {
         }
     }
 
-    pub(super) fn notify(&mut self, word: Word, event: &Event) {
+    pub(super) fn notify(&mut self, notice: Notice, event: &Event) {
         if self.config.notify {
-            self.helper.notify(word, event);
+            self.helper.notify(notice, event);
         }
     }
 
@@ -305,7 +305,7 @@ impl Daemon {
         // Where SIGTERM is not handled it is deadly at once; else the kernel refuses.
         self.helper.release(hand.target.id, hand.target.group);
         self.stats.count(hand.event.reason, hand.event.is_kill);
-        self.notify(Word::Killed, &hand.event);
+        self.notify(Notice::Killed, &hand.event);
         self.report_numbers();
     }
 

@@ -6,7 +6,7 @@
 
 use super::hold::{Court, InHand, HOOK};
 use super::Daemon;
-use crate::helper::Word;
+use crate::helper::Notice;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
 use crate::policy::{self, Level, Limits};
@@ -191,7 +191,7 @@ impl Daemon {
         if flight.hand.event.is_kill {
             self.machine.remember_left(id);
             log::stuck(&mut self.helper, id.pid);
-            self.notify(Word::Stuck, &flight.hand.event);
+            self.notify(Notice::Stuck, &flight.hand.event);
             return false;
         }
         // Never by time; it is asked anew at a later check.

@@ -357,12 +357,12 @@ impl Daemon {
         }
         let calm = policy::level(&self.config, &memory) == Level::Fine && self.machine.is_idle();
         if calm {
-            self.helper.calm();
+            self.helper.end_event();
             self.bombs.forget();
         }
         self.run_errands(calm || self.machine.is_pausing());
-        if calm && self.helper.needs_reviving(now) {
-            match self.helper.revive() {
+        if calm && self.helper.needs_restart(now) {
+            match self.helper.restart() {
                 Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
                 Err(error) => log::without(&mut self.helper, "starting the helper again", error),
             }

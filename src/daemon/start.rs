@@ -2,7 +2,7 @@
 //! how fast memory fills here, and what a user should know from the start.
 
 use super::ahead::Ahead;
-use super::errands::{duty, Asked};
+use super::errands::{setup, Asked};
 use super::forkbomb::Bombs;
 use super::limit::Offenders;
 use super::Daemon;
@@ -103,7 +103,7 @@ impl Daemon {
         if config.priority.is_some() {
             refused = prioritize(&mut proc, raised(inherited, config.priority));
         }
-        let helper = Helper::new(duty(&config, inherited))?;
+        let helper = Helper::new(setup(&config, inherited))?;
         let now = clock::now();
         // A container without a limit is nothing to be told.
         let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());

@@ -2,7 +2,7 @@
 
 use crate::bytes::Buf;
 use crate::procfs::process::COMMAND_LINE;
-use crate::stats::PACKED;
+use crate::stats::{unpack, PACKED};
 use crate::sys::io;
 use crate::sys::socket;
 use crate::units::{Identity, Pid};
@@ -37,7 +37,7 @@ pub const LOST: &str = " messages were lost here";
 pub enum Priority {
     /// The guard cannot do what it is for.
     Error = 3,
-    /// Somebody is killed, or somebody should look.
+    /// A process is killed, or a person should look.
     Warning = 4,
     /// Something has changed.
     Notice = 5,
@@ -67,31 +67,6 @@ pub enum When {
     After,
 }
 
-/// What people are told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Word {
-    /// A process was, or would be, sent a signal.
-    Killed,
-    /// Memory is low and nobody can be ended.
-    Nobody,
-    /// The kernel was asked to choose and kill.
-    Kernel,
-    /// A process does not die of SIGKILL.
-    Stuck,
-}
-
-impl Word {
-    /// Of a number that it was made into.
-    pub fn of(number: i32) -> Word {
-        match number {
-            0 => Word::Killed,
-            1 => Word::Nobody,
-            2 => Word::Kernel,
-            _ => Word::Stuck,
-        }
-    }
-}
-
 /// What is said, and what `id`, `number` and `text` mean with it.
 pub mod kind {
     /// A line to be written; the number is its priority.
@@ -102,44 +77,48 @@ pub mod kind {
     pub const REOPEN: u8 = b'O';
     /// The text is packed numbers.
     pub const STATS: u8 = b'S';
-    /// A question, by its number, for the command line of `id`.
-    pub const READ_COMMAND: u8 = b'C';
-    /// The answer to a question; the second, if it could not be read.
-    pub const COMMAND: u8 = b'A';
-    pub const NO_COMMAND: u8 = b'U';
-    /// A question for what all tmpfs hold, and the answer: a packed number of KiB.
-    pub const TMPFS: u8 = b'T';
     /// The memory of `id`, and of the group of that number, if it is one.
     pub const RELEASE: u8 = b'R';
-    /// A hook of that number, for the packed event; asked for at the moment `id.start`.
+    /// A notice that is about `id`, whose user has that number (`notice::text`).
+    pub const NOTIFY: u8 = b'N';
+    /// A question for the command line of `id`. The number of a question is the moment at which
+    /// it was asked, and that of its answer too.
+    pub const READ_COMMAND: u8 = b'C';
+    /// The answer; the second, if it could not be read.
+    pub const COMMAND: u8 = b'A';
+    pub const NO_COMMAND: u8 = b'U';
+    /// A question for what all tmpfs hold, and the answer: 8 bytes, the KiB.
+    pub const TMPFS: u8 = b'T';
+    /// A question for the end of a hook, which is run for `id` with the variables of the text.
     pub const HOOK_BEFORE: u8 = b'B';
     pub const HOOK_AFTER: u8 = b'E';
     pub const HOOK_ENDED: u8 = b'H';
-    /// People are told that word of the packed event.
-    pub const NOTIFY: u8 = b'N';
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Message<'a> {
     pub kind: u8,
     pub id: Identity,
-    pub number: i32,
+    pub number: u64,
     pub text: &'a [u8],
 }
 
-pub const NOBODY: Identity = Identity { pid: Pid::INIT, start: 0 };
+/// In a message that is about none.
+pub const NO_PROCESS: Identity = Identity { pid: Pid::INIT, start: 0 };
 
-/// Kind, pid, start and number, before the text.
-const FIELDS: usize = 1 + 4 + 8 + 4;
+/// Kind, pid, start and number, 8 bytes each, before the text.
+const FIELDS: usize = 4 * 8;
 /// Room for a message as it is sent.
 pub const BUFFER: [u8; FIELDS + TEXT] = [0; FIELDS + TEXT];
 
 impl<'a> Message<'a> {
     fn fields(&self) -> [u8; FIELDS] {
-        let mut fields = [self.kind; FIELDS];
-        fields[1..5].copy_from_slice(&self.id.pid.number().to_ne_bytes());
-        fields[5..13].copy_from_slice(&self.id.start.to_ne_bytes());
-        fields[13..].copy_from_slice(&self.number.to_ne_bytes());
+        let pid = self.id.pid.number() as u64;
+        let numbers = [self.kind.into(), pid, self.id.start, self.number];
+        let mut fields = [0; FIELDS];
+        for (field, number) in fields.chunks_exact_mut(8).zip(numbers) {
+            field.copy_from_slice(&number.to_ne_bytes());
+        }
         fields
     }
 
@@ -148,13 +127,12 @@ impl<'a> Message<'a> {
     }
 
     pub fn parse(bytes: &'a [u8]) -> Option<Message<'a>> {
-        let fields: &[u8; FIELDS] = bytes.get(..FIELDS)?.try_into().ok()?;
-        let number = |at: usize| {
-            i32::from_ne_bytes([fields[at], fields[at + 1], fields[at + 2], fields[at + 3]])
-        };
-        let start = u64::from_ne_bytes(fields[5..13].try_into().ok()?);
-        let id = Identity { pid: Pid::new(number(1).into())?, start };
-        Some(Message { kind: fields[0], id, number: number(13), text: &bytes[FIELDS..] })
+        let text = bytes.get(FIELDS..)?;
+        let mut numbers = [0; 4];
+        unpack(bytes, &mut numbers);
+        let [kind, pid, start, number] = numbers;
+        let id = Identity { pid: Pid::new(pid as i64)?, start };
+        Some(Message { kind: kind as u8, id, number, text })
     }
 }
 
@@ -168,9 +146,9 @@ mod tests {
         let (ours, theirs) = socket::pair().unwrap();
         let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
         for message in [
-            Message { kind: kind::LINE, id: NOBODY, number: Priority::Info as i32, text: b"" },
-            Message { kind: kind::LINE_WITH_COMMAND, id, number: i32::MIN, text: b"hello" },
-            Message { kind: kind::COMMAND, id, number: -1, text: &[b'x'; TEXT] },
+            Message { kind: kind::LINE, id: NO_PROCESS, number: Priority::Info as u64, text: b"" },
+            Message { kind: kind::LINE_WITH_COMMAND, id, number: u64::MAX, text: b"hello" },
+            Message { kind: kind::COMMAND, id, number: 1, text: &[b'x'; TEXT] },
         ] {
             message.send(ours.as_fd()).unwrap();
             let mut buf = BUFFER;
@@ -181,7 +159,7 @@ mod tests {
 
     #[test]
     fn pieces_are_no_message() {
-        let fields = Message { kind: kind::REOPEN, id: NOBODY, number: 0, text: b"" }.fields();
+        let fields = Message { kind: kind::REOPEN, id: NO_PROCESS, number: 0, text: b"" }.fields();
         assert!((0..FIELDS).all(|len| Message::parse(&fields[..len]).is_none()));
         assert!(Message::parse(&fields).is_some());
         assert_eq!(Message::parse(&[0; FIELDS]), None);

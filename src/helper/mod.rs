@@ -1,12 +1,15 @@
-//! A second process for everything that could block the watch: it writes the messages,
-//! reads command lines, and frees the memory of the dying.
+//! A second process for everything that could block the watch: it writes lines, reads command
+//! lines, runs hooks, sends notices, and frees the memory of dying processes.
 //!
-//! It is forked and locked before the loop begins. The watch sends and never waits longer
-//! than it says; it lives on if the helper is stopped, hangs or dies, and starts it again.
-//! `message` is what they say to each other, `serve` the helper's side, with `outbox` for
-//! lines, `statistics` for numbers, `hook` for what is run beside a kill, and `notice`
-//! for what people are told.
+//! It is forked and locked before the loop begins. The watch sends and never waits longer than
+//! it says; it lives on if the helper is stopped, hangs or dies, and starts another one.
+//!
+//! Here is the watch's side. `message` is what they say to each other, `serve` the helper's
+//! side, with `outbox` for lines, `command` for command lines, `children` for what runs beside
+//! it (`hook` and `notice`), and `statistics` for the file of numbers.
 
+mod children;
+mod command;
 mod hook;
 mod message;
 mod notice;
@@ -16,7 +19,6 @@ mod statistics;
 
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
-use crate::select::Remembered;
 use crate::settings::{Hooks, Outputs};
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
@@ -24,8 +26,9 @@ use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{Identity, KiB, Moment, Pid};
-use message::{kind, Message, LOST, NOBODY};
-pub use message::{line, Priority, When, Word, LINE};
+use message::{kind, Message, LOST, NO_PROCESS};
+pub use message::{line, Priority, When, LINE};
+pub use notice::Notice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -36,19 +39,22 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// will be.
 pub const FINISH: Duration = Duration::from_secs(1);
 /// Helpers that may be started in one event: as many processes may hang it and be passed
-/// over. Where more do, forking on would only add to the trouble; but for one each time that
-/// nobody was found, which is ever more rarely: without a helper nobody ever would be.
+/// over. If more do, forking on would only add to the trouble; but for one each time that
+/// no candidate was found, which is ever more rarely: without a helper none ever would be.
 const SPARES: u32 = 4;
 /// A process whose command line hangs would cost a helper each time it is asked for.
-const UNREAD_FOR: Duration = Duration::from_secs(60);
+const HANGING_FOR: Duration = Duration::from_secs(60);
 /// One whose command line only comes late would cost all others their turn.
 const LATE_FOR: Duration = Duration::from_secs(1);
+/// Processes that are passed over at a time; more of them are beyond what waiting can mend.
+const PASSED_OVER: usize = 16;
+const NONE_PASSED_OVER: [(Identity, Moment); PASSED_OVER] = [(NO_PROCESS, Moment(0)); PASSED_OVER];
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// What a helper is for.
+/// What a helper works with.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Duty {
+pub struct Setup {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
@@ -58,95 +64,90 @@ pub struct Duty {
 
 /// The watch's end.
 pub struct Helper {
-    duty: Duty,
+    setup: Setup,
     /// Both ends stay open here: what was sent waits in the socket for the next helper if
     /// this one dies.
     ours: OwnedFd,
     theirs: OwnedFd,
     pid: Option<Pid>,
     started: Moment,
-    /// Messages that found no room.
-    lost: u32,
-    /// That the log is to be opened anew was one of them.
-    reopens: bool,
-    /// The number of the last question, and for whose command line; nobody's where it found no
-    /// room.
-    questions: i32,
-    asked: Identity,
-    /// Since when it owes the answer to that.
-    silent_since: Option<Moment>,
-    /// The number of the last hook, and of the last that is known to have ended.
-    hooks: i32,
-    hook_ended: i32,
     /// How many more may be started before memory is fine again.
     spares: u32,
-    /// Whose command line cost a helper, and for how long it is not tried.
-    unread: Remembered,
-    unread_until: Moment,
-    /// The same of those whose command line was not read in time, if there are any.
-    late: Remembered,
-    late_until: Option<Moment>,
-    /// Since when it has not taken what was sent.
+    /// Messages that found no room.
+    lost: u32,
+    /// The log is to be opened anew, which found no room and must not be lost.
+    reopens: bool,
+    /// Since when it has not taken what was sent; `catch_up` has something to say then.
     full_since: Option<Moment>,
-    /// Since when it owes an answer to what tmpfs holds.
-    tmpfs_asked: Option<Moment>,
+    asked: Asked,
+    /// Whose command line is not asked for, and until when.
+    passed_over: [(Identity, Moment); PASSED_OVER],
+}
+
+/// Questions that are not answered yet, and what was answered.
+#[derive(Default)]
+struct Asked {
+    /// For a command line that was waited for in vain; for that of `NO_PROCESS`, if the question
+    /// found no room.
+    command: Option<Question>,
+    /// For the end of the last hook.
+    hook: Option<Question>,
+    /// For what all tmpfs hold.
+    tmpfs: Option<Question>,
     /// A helper had to be replaced for that: none is asked again.
     tmpfs_hangs: bool,
-    /// What it answered last.
-    tmpfs: Option<KiB>,
+    tmpfs_hold: Option<KiB>,
+}
+
+/// Known by the moment at which it was asked, which is its number.
+#[derive(Clone, Copy)]
+struct Question {
+    id: Identity,
+    since: Moment,
 }
 
 impl Helper {
-    pub fn start(duty: Duty) -> io::Result<Helper> {
-        let mut helper = Helper::new(duty)?;
+    pub fn start(setup: Setup) -> io::Result<Helper> {
+        let mut helper = Helper::new(setup)?;
         helper.spawn()?;
         Ok(helper)
     }
 
     /// One that is not there yet, but can be told already.
-    pub fn new(duty: Duty) -> io::Result<Helper> {
+    pub fn new(setup: Setup) -> io::Result<Helper> {
         let (ours, theirs) = socket::pair()?;
         Ok(Helper {
-            duty,
+            setup,
             ours,
             theirs,
             pid: None,
             started: Moment::default(),
+            spares: SPARES,
             lost: 0,
             reopens: false,
-            questions: 0,
-            asked: NOBODY,
-            hooks: 0,
-            hook_ended: 0,
-            spares: SPARES,
-            silent_since: None,
-            unread: Remembered::default(),
-            unread_until: Moment::default(),
-            late: Remembered::default(),
-            late_until: None,
             full_since: None,
-            tmpfs_asked: None,
-            tmpfs_hangs: false,
-            tmpfs: None,
+            asked: Asked::default(),
+            passed_over: NONE_PASSED_OVER,
         })
     }
 
     /// Forks it: from where the stack is short, for it keeps that.
     pub fn spawn(&mut self) -> io::Result<()> {
-        let theirs = self.theirs.as_fd();
-        let (duty, watch) = (&self.duty, process::own_pid());
-        self.started = clock::now();
-        if self.silent_since.take().is_some() {
-            self.unread.add(self.asked);
-            self.unread_until = self.started.after(UNREAD_FOR);
+        let now = clock::now();
+        self.started = now;
+        if let Some(question) = self.asked.command.take() {
+            self.pass_over(question.id, now.after(HANGING_FOR));
+        }
+        if let Some(question) = self.asked.tmpfs.take() {
+            self.asked.tmpfs_hangs |= now.since(question.since) >= HUNG_AFTER;
         }
         self.full_since = None;
-        let asked = self.tmpfs_asked.take();
-        self.tmpfs_hangs |= asked.is_some_and(|at| self.started.since(at) >= HUNG_AFTER);
+        let theirs = self.theirs.as_fd();
+        let (setup, watch) = (&self.setup, process::own_pid());
         let pid = process::split(Some(theirs), || {
             arena::forbid();
             signal::leave_to_parent();
-            serve::serve(theirs, watch, duty)
+            serve::serve(theirs, watch, setup)
         })?;
         self.pid = Some(pid);
         Ok(())
@@ -154,70 +155,66 @@ impl Helper {
 
     /// Sends a finished line to be written.
     pub fn write_line(&mut self, priority: Priority, line: &[u8]) {
-        self.send(kind::LINE, NOBODY, priority as i32, line);
+        self.send(kind::LINE, NO_PROCESS, priority as u64, line);
     }
 
     /// Sends the beginning of a line that ends in the command line of `id`.
     pub fn write_line_with_command(&mut self, priority: Priority, id: Identity, line: &[u8]) {
-        self.send(kind::LINE_WITH_COMMAND, id, priority as i32, line);
+        self.send(kind::LINE_WITH_COMMAND, id, priority as u64, line);
     }
 
     /// Leaves a log file that was renamed, and makes a new one.
     pub fn reopen_log(&mut self) {
-        self.reopens = !self.send(kind::REOPEN, NOBODY, 0, b"");
+        self.reopens = true;
+        self.catch_up();
     }
 
     /// Writes the file of numbers anew.
     pub fn write_stats(&mut self, stats: Stats) {
-        self.send(kind::STATS, NOBODY, 0, &stats.pack());
+        self.send(kind::STATS, NO_PROCESS, 0, &stats.pack());
     }
 
     /// Runs the hook for that moment, if there is one.
     pub fn run_hook(&mut self, when: When, event: &Event) {
-        self.hooks = self.hooks.wrapping_add(1);
-        let kind = match when {
-            When::Before => kind::HOOK_BEFORE,
-            When::After => kind::HOOK_AFTER,
-        };
-        let at = Identity { start: clock::now().0, ..NOBODY };
-        self.send(kind, at, self.hooks, event.pack().as_bytes());
+        let kind = if when == When::Before { kind::HOOK_BEFORE } else { kind::HOOK_AFTER };
+        self.asked.hook = self.ask(kind, event.id, hook::environment(event).as_bytes());
     }
 
     /// Waits until the last hook has ended, at most for `limit`; false if it has not.
     pub fn wait_for_hook(&mut self, limit: Duration) -> bool {
-        let mut waiter = Waiter::<1>::new();
-        waiter.add(self.ours.as_fd(), Wish::Readable);
-        waiter.wait(Some(limit));
-        self.drain();
-        self.hook_ended == self.hooks
+        if self.asked.hook.is_some() {
+            self.wait(Wish::Readable, limit);
+            self.drain();
+        }
+        self.asked.hook.is_none()
     }
 
-    /// Tells the people who are logged in.
-    pub fn notify(&mut self, word: Word, event: &Event) {
-        self.send(kind::NOTIFY, NOBODY, word as i32, event.pack().as_bytes());
+    /// Tells the users who are logged in.
+    pub fn notify(&mut self, notice: Notice, event: &Event) {
+        let text = notice::text(notice, event);
+        self.send(kind::NOTIFY, event.id, event.uid.into(), text.as_bytes());
     }
 
     /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.
     pub fn ask_for_tmpfs(&mut self) -> bool {
-        let asks = self.tmpfs_asked.is_none() && !self.tmpfs_hangs;
-        if asks && self.send(kind::TMPFS, NOBODY, 0, b"") {
-            self.tmpfs_asked = Some(clock::now());
-            return true;
+        if self.asked.tmpfs.is_some() || self.asked.tmpfs_hangs {
+            return false;
         }
-        false
+        self.asked.tmpfs = self.ask(kind::TMPFS, NO_PROCESS, b"");
+        self.asked.tmpfs.is_some()
     }
 
     /// The answer, once.
     pub fn take_tmpfs(&mut self) -> Option<KiB> {
-        if self.tmpfs_asked.is_some() {
+        if self.asked.tmpfs.is_some() {
             self.drain();
         }
-        self.tmpfs.take()
+        self.asked.tmpfs_hold.take()
     }
 
     /// Frees the memory of `id`, which was sent a deadly signal, and of its whole `group`.
     pub fn release(&mut self, id: Identity, group: Option<Pid>) {
-        self.send(kind::RELEASE, id, group.map_or(0, Pid::number), b"");
+        self.send(kind::RELEASE, id, group.map_or(0, |group| group.number() as u64), b"");
     }
 
     /// The command line of `id`, read now: once the process is ended it may have none. Waits
@@ -225,100 +222,113 @@ impl Helper {
     /// could not be read, or not in time; then it is not asked for again for a while.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
         self.drain();
-        let is_known = self.unread.contains(id) || self.late.contains(id);
-        if self.silent_since.is_some() || limit == Duration::ZERO || is_known {
+        if self.asked.command.is_some() || limit == Duration::ZERO || self.is_passed_over(id) {
             return None;
         }
-        self.questions = self.questions.wrapping_add(1);
-        let is_asked = self.send(kind::READ_COMMAND, id, self.questions, b"");
-        self.asked = if is_asked { id } else { NOBODY };
-        let end = clock::now().after(limit);
+        let start = clock::now();
+        self.wait(Wish::Writable, limit);
+        let unsent = Question { id: NO_PROCESS, since: start };
+        self.asked.command = Some(self.ask(kind::READ_COMMAND, id, b"").unwrap_or(unsent));
+        let end = start.after(limit);
         loop {
             let now = clock::now();
-            let mut waiter = Waiter::<1>::new();
-            waiter.add(self.ours.as_fd(), Wish::Readable);
-            waiter.wait(Some(end.since(now)));
-            if let Some(answer) = self.drain() {
-                return answer;
+            self.wait(Wish::Readable, end.since(now));
+            let line = self.drain();
+            if self.asked.command.is_none() {
+                return line;
             }
             if now >= end {
-                self.silent_since = Some(now);
-                self.late.add(id);
-                self.late_until = Some(now.after(LATE_FOR));
+                self.pass_over(id, now.after(LATE_FOR));
                 return None;
             }
+        }
+    }
+
+    fn is_passed_over(&self, id: Identity) -> bool {
+        let now = clock::now();
+        self.passed_over.iter().any(|&(known, until)| known == id && now < until)
+    }
+
+    /// In its own place, if it has one, or that of the one whose time is over first.
+    fn pass_over(&mut self, id: Identity, until: Moment) {
+        let order = |place: &&mut (Identity, Moment)| (place.0 != id, place.1);
+        if let Some(place) = self.passed_over.iter_mut().min_by_key(order) {
+            *place = (id, until);
         }
     }
 
     /// It owes an answer, because it hangs or the machine is too busy for it, and may be
     /// replaced although memory is short.
     pub fn may_be_replaced(&self) -> bool {
-        self.silent_since.is_some() && self.spares > 0
+        self.asked.command.is_some() && self.spares > 0
     }
 
-    /// It owes an answer, or did a moment ago: somebody may be passed over for that.
+    /// It owes an answer, or was late a moment ago: a process may be passed over for that.
     pub fn is_behind(&self) -> bool {
-        self.silent_since.is_some() || self.late_until.is_some()
+        let now = clock::now();
+        let is_late = |until| now < until && until <= now.after(LATE_FOR);
+        self.asked.command.is_some() || self.passed_over.iter().any(|&(_, until)| is_late(until))
     }
 
     /// For so long it has owed an answer.
     pub fn is_silent_for(&self, time: Duration) -> bool {
-        self.silent_since.is_some_and(|since| clock::now().since(since) >= time)
+        self.asked.command.is_some_and(|question| clock::now().since(question.since) >= time)
     }
 
     /// Starts another one although memory is short.
     pub fn replace(&mut self) -> io::Result<()> {
         self.spares -= 1;
-        self.revive()
+        self.restart()
     }
 
     /// There is time again to ask for what could not be read: it may be only that the machine
     /// was too busy for an answer.
     pub fn ask_again(&mut self) {
-        self.unread.clear();
-        self.late.clear();
+        self.passed_over = NONE_PASSED_OVER;
         self.spares = self.spares.max(1);
     }
 
     /// Memory is fine.
-    pub fn calm(&mut self) {
-        let now = clock::now();
-        if now >= self.unread_until {
-            self.unread.clear();
-        }
-        if self.late_until.is_some_and(|until| now >= until) {
-            self.late.clear();
-            self.late_until = None;
-        }
+    pub fn end_event(&mut self) {
         self.spares = SPARES;
     }
 
-    /// Takes all answers; returns the one to the last question, if it is among them.
-    fn drain(&mut self) -> Option<Option<CommandLine>> {
-        let mut answer = None;
+    /// Takes all answers; returns the command line that was asked for last, if it is among them.
+    fn drain(&mut self) -> Option<CommandLine> {
+        let mut line = None;
         let mut buf = message::BUFFER;
         while let Ok(len @ 1..) = socket::receive(self.ours.as_fd(), &mut buf) {
             let Some(Message { kind, number, text, .. }) = Message::parse(&buf[..len]) else {
                 continue;
             };
+            let is_it = |question: Question| question.since == Moment(number);
+            let Asked { command, hook, tmpfs, .. } = &mut self.asked;
             match kind {
-                kind::HOOK_ENDED if number == self.hooks => self.hook_ended = number,
-                kind::COMMAND | kind::NO_COMMAND if number == self.questions => {
-                    answer = Some((kind == kind::COMMAND).then(|| CommandLine::from_bytes(text)));
-                    self.silent_since = None;
+                kind::COMMAND | kind::NO_COMMAND if command.is_some_and(is_it) => {
+                    *command = None;
+                    line = (kind == kind::COMMAND).then(|| CommandLine::from_bytes(text));
                 }
-                kind::TMPFS => {
-                    self.tmpfs_asked = None;
-                    self.tmpfs = text.try_into().ok().map(u64::from_ne_bytes).map(KiB);
+                kind::HOOK_ENDED if hook.is_some_and(is_it) => *hook = None,
+                kind::TMPFS if tmpfs.is_some_and(is_it) => {
+                    *tmpfs = None;
+                    // Nothing, if it could not be told.
+                    let held = text.try_into().ok().map(u64::from_ne_bytes);
+                    self.asked.tmpfs_hold = held.map(KiB);
                 }
                 _ => {}
             }
         }
-        answer
+        line
+    }
+
+    /// Sends a question, which it owes the answer to if there is room for it.
+    fn ask(&mut self, kind: u8, id: Identity, text: &[u8]) -> Option<Question> {
+        let since = clock::now();
+        self.send(kind, id, since.0, text).then_some(Question { id, since })
     }
 
     /// False if there is no room for it.
-    fn send(&mut self, kind: u8, id: Identity, number: i32, text: &[u8]) -> bool {
+    fn send(&mut self, kind: u8, id: Identity, number: u64, text: &[u8]) -> bool {
         self.catch_up();
         let sent = self.put(Message { kind, id, number, text });
         if !sent {
@@ -327,30 +337,35 @@ impl Helper {
         sent
     }
 
-    /// Says how many messages found no room, and the one that must not be lost once more.
+    /// Says how many messages found no room, and what must not be lost once more.
     fn catch_up(&mut self) {
         if self.lost > 0 {
             let line = line(format_args!("{}{LOST}", self.lost));
-            let (number, text) = (Priority::Warning as i32, line.as_bytes());
-            if self.put(Message { kind: kind::LINE, id: NOBODY, number, text }) {
+            let (number, text) = (Priority::Warning as u64, line.as_bytes());
+            if self.put(Message { kind: kind::LINE, id: NO_PROCESS, number, text }) {
                 self.lost = 0;
             }
         }
-        if self.reopens {
-            let message = Message { kind: kind::REOPEN, id: NOBODY, number: 0, text: b"" };
-            self.reopens = !self.put(message);
-        }
+        let reopen = Message { kind: kind::REOPEN, id: NO_PROCESS, number: 0, text: b"" };
+        self.reopens = self.reopens && !self.put(reopen);
     }
 
-    /// A helper that takes something does not hang, and owes no answer to what it was never asked.
+    /// A helper that takes something does not hang, and owes no answer to what it was not asked.
     fn put(&mut self, message: Message<'_>) -> bool {
         let sent = message.send(self.ours.as_fd()).is_ok();
-        if !sent {
-            self.full_since = self.full_since.or_else(|| Some(clock::now()));
-        } else if self.full_since.take().is_some() && self.asked == NOBODY {
-            self.silent_since = None;
+        if sent {
+            self.full_since = None;
+            self.asked.command = self.asked.command.filter(|question| question.id != NO_PROCESS);
+        } else {
+            self.full_since.get_or_insert_with(clock::now);
         }
         sent
+    }
+
+    fn wait(&self, wish: Wish, limit: Duration) {
+        let mut waiter = Waiter::<1>::new();
+        waiter.add(self.ours.as_fd(), wish);
+        waiter.wait(Some(limit));
     }
 
     /// Its number, while it lives.
@@ -365,21 +380,31 @@ impl Helper {
         }
     }
 
-    /// Whether there is work for `revive`, which forks: not while memory is short.
-    pub fn needs_reviving(&mut self, now: Moment) -> bool {
-        if self.silent_since.is_some() {
+    /// Whether there is work for `restart`, which forks: not while memory is short.
+    pub fn needs_restart(&mut self, now: Moment) -> bool {
+        if self.asked.command.is_some() {
             self.drain();
         }
         // Nothing else may be said for long.
         if self.full_since.is_some() {
             self.catch_up();
         }
-        let hung = self.hung_since().is_some_and(|since| now.since(since) >= HUNG_AFTER);
-        (self.pid.is_none() || hung) && now.since(self.started) >= RESTART
+        self.deadline().is_some_and(|at| now >= at)
+    }
+
+    /// When a restart may be due without anything happening.
+    pub fn deadline(&self) -> Option<Moment> {
+        let restart = self.started.after(RESTART);
+        if self.pid.is_none() {
+            return Some(restart);
+        }
+        let asked = self.asked.command.map(|question| question.since);
+        let hangs_since = asked.into_iter().chain(self.full_since).min();
+        hangs_since.map(|since| since.after(HUNG_AFTER).max(restart))
     }
 
     /// Ends a helper that hangs and starts another one, which goes on with what was sent.
-    pub fn revive(&mut self) -> io::Result<()> {
+    pub fn restart(&mut self) -> io::Result<()> {
         if let Some(pid) = self.pid.take() {
             let _ = process::send(pid, process::Deadly::Kill);
         }
@@ -388,27 +413,25 @@ impl Helper {
         memory::touch_all(memory::WATCH)
     }
 
-    /// Has the helper do another duty: where it is another, by another process, while the old
-    /// one writes what it was sent, sees its hooks to their end, and ends.
-    pub fn relieve(&mut self, duty: Duty) -> io::Result<()> {
-        if self.duty == duty {
+    /// Has the helper work with another setup: if it is another, in another process, while the
+    /// old one writes what it was sent, sees its hooks to their end, and ends.
+    pub fn change(&mut self, setup: Setup) -> io::Result<()> {
+        if self.setup == setup {
             // The old one may lie where the next settings will.
-            self.duty = duty;
+            self.setup = setup;
             return Ok(());
         }
         self.bring_back();
-        let next = Helper::start(duty)?;
+        let next = Helper::start(setup)?;
         // Numbers that wait to be written are older than those of the next one.
-        self.send(kind::STATS, NOBODY, 0, b"");
-        let lost = self.lost;
-        *self = next;
-        self.lost = lost;
+        self.send(kind::STATS, NO_PROCESS, 0, b"");
+        *self = Helper { lost: self.lost, ..next };
         // What is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
-    /// One that has died leaves what was said to another one, also where its duty is about to end.
+    /// One that has died leaves what was said to another one, also if that is about to end.
     fn bring_back(&mut self) {
         self.reap();
         if self.pid.is_none() {
@@ -416,39 +439,22 @@ impl Helper {
         }
     }
 
-    /// When `revive` may be due without anything happening.
-    pub fn deadline(&self) -> Option<Moment> {
-        match self.pid {
-            None => Some(self.started.after(RESTART)),
-            Some(_) => self.hung_since().map(|since| since.after(HUNG_AFTER)),
-        }
-    }
-
-    fn hung_since(&self) -> Option<Moment> {
-        match (self.silent_since, self.full_since) {
-            (Some(silent), Some(full)) => Some(silent.min(full)),
-            (silent, full) => silent.or(full),
-        }
-    }
-
-    /// Before the last word, which would find no room where the helper is behind.
+    /// Before the last line, which would find no room if the helper is behind.
     pub fn wait_for_room(&self, limit: Duration) {
-        let mut waiter = Waiter::<1>::new();
-        waiter.add(self.ours.as_fd(), Wish::Writable);
-        waiter.wait(Some(limit));
+        self.wait(Wish::Writable, limit);
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
     /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
     pub fn finish(mut self) {
         self.bring_back();
-        let Helper { ours, theirs, pid, duty, .. } = self;
+        let Helper { ours, theirs, pid, setup, .. } = self;
         drop((ours, theirs));
         let Some(pid) = pid else { return };
         let end = clock::now().after(FINISH + FINISH / 4);
         while process::reap().map(|(ended, _)| ended) != Some(pid) {
             if clock::now() >= end {
-                if !duty.hooks.are_set() {
+                if !setup.hooks.are_set() {
                     let _ = process::send(pid, process::Deadly::Kill);
                 }
                 return;

@@ -1,93 +1,42 @@
-//! Notifications: what people are told, by a process of its own for each event, since a bus
-//! may hang.
+//! Notices: what users are told, by a process of its own for each, since a bus may hang.
 
-use super::hook::ShortCommand;
-use super::message::{line, Priority, Word, LINE};
-use super::outbox::Outboxes;
+use super::command::ShortCommand;
 use crate::bytes::Buf;
 use crate::event::Event;
 use crate::notify::{self, News};
 use crate::procfs::Proc;
 use crate::stats::Reason;
-use crate::sys::process::{self, Exit};
-use crate::sys::{arena, signal};
+use crate::sys::io;
+use crate::sys::{arena, process, signal};
 use crate::units::Pid;
 use std::fmt::Write;
 
-/// Notifications under way at a time; each ends within seconds. A person who sees four at
-/// once has understood.
-const UNDER_WAY: usize = 4;
-
-type Text = Buf<LINE>;
-
-#[derive(Default)]
-pub struct Notices {
-    under_way: [Option<Pid>; UNDER_WAY],
-    /// That nobody could be told was said.
-    said_alone: bool,
+/// What users are told about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// A process was, or would be, sent a signal.
+    Killed,
+    /// Memory is low and no process can be ended.
+    NoCandidate,
+    /// The kernel was asked to choose and kill.
+    Kernel,
+    /// A process does not die of SIGKILL.
+    Stuck,
 }
 
-impl Notices {
-    pub fn start(
-        &mut self,
-        word: Word,
-        event: &Event,
-        command: &ShortCommand,
-        niceness: i32,
-        out: &mut Outboxes<'_>,
-    ) {
-        let Some(place) = self.under_way.iter_mut().find(|place| place.is_none()) else {
-            return say(out, "notification left out: others are under way still");
-        };
-        let started = process::split(None, || {
-            arena::open();
-            signal::leave_to_parent();
-            // Beside the watch, not before it.
-            let _ = process::set_niceness(niceness.max(0));
-            let Ok(mut proc) = Proc::system() else { return 1 };
-            i32::from(tell(&mut proc, word, event, command) == 0)
-        });
-        match started {
-            Ok(pid) => *place = Some(pid),
-            Err(error) => {
-                let left_out = line(format_args!("notification left out: cannot fork: {error}"));
-                out.line(Priority::Warning, left_out.as_bytes());
-            }
-        }
+/// A name, two sentences, and what a victim held.
+type Text = Buf<512>;
+
+/// Summary, what every user may know, and what root and the victim's owner may know besides,
+/// but for the command line: with a NUL between them. The name is the process's own choice;
+/// what shows it makes it harmless.
+pub fn text(notice: Notice, event: &Event) -> Text {
+    let mut text = Text::new();
+    if matches!(notice, Notice::Killed | Notice::Stuck) {
+        text.push(event.comm.as_bytes());
     }
-
-    /// A child has ended, one of these perhaps.
-    pub fn ended(&mut self, pid: Pid, exit: Exit, out: &mut Outboxes<'_>) {
-        let Some(place) = self.under_way.iter_mut().find(|place| **place == Some(pid)) else {
-            return;
-        };
-        *place = None;
-        if exit != Exit::Status(0) && !std::mem::replace(&mut self.said_alone, true) {
-            say(out, "notification: nobody who is logged in could be told");
-        }
-    }
-}
-
-fn say(out: &mut Outboxes<'_>, text: &str) {
-    out.line(Priority::Notice, text.as_bytes());
-}
-
-/// How many have been told.
-fn tell(proc: &mut Proc, word: Word, event: &Event, command: &ShortCommand) -> u32 {
-    let (summary, body, for_all) = texts(word, event, command);
-    let (summary, body) = (summary.as_bytes(), body.as_bytes());
-    let owner = (event.id.pid != Pid::INIT).then_some(event.uid);
-    let news = News { summary, body: &body[..for_all], body_for_owner: body, owner };
-    notify::tell(proc, &news).users
-}
-
-/// Summary, and what root and the process's owner may know, of which everyone may know the
-/// beginning of that length. The name is the process's own choice; whoever shows it makes it
-/// harmless.
-fn texts(word: Word, event: &Event, command: &ShortCommand) -> (Text, Text, usize) {
-    let (mut summary, mut body) = (Text::new(), Text::new());
-    let (what, why) = match word {
-        Word::Killed => (
+    let (what, why) = match notice {
+        Notice::Killed => (
             match (event.dryrun, event.is_kill) {
                 (false, false) => " was asked to end",
                 (false, true) => " was killed",
@@ -100,27 +49,44 @@ fn texts(word: Word, event: &Event, command: &ShortCommand) -> (Text, Text, usiz
                 Reason::Limit => "It was too large.",
             },
         ),
-        Word::Nobody => (
+        Notice::NoCandidate => (
             "Memory is low, and no process can be ended",
             "All are protected or out of reach. Close something.",
         ),
-        Word::Kernel => ("The kernel was asked to kill a process", "Memory is low."),
-        Word::Stuck => {
+        Notice::Kernel => ("The kernel was asked to kill a process", "Memory is low."),
+        Notice::Stuck => {
             (" does not end", "It was killed and is stuck in the kernel. Others may go instead.")
         }
     };
-    if matches!(word, Word::Killed | Word::Stuck) {
-        summary.push(event.comm.as_bytes());
-    }
-    summary.push(what.as_bytes());
-    body.push(why.as_bytes());
-    let for_all = body.as_bytes().len();
+    let _ = write!(text, "{what}\0{why}\0");
     if event.id.pid != Pid::INIT {
         let (pid, mib) = (event.id.pid, event.rss.plus(event.swap).mib());
-        let _ = write!(body, " Process {pid} held {mib} MiB: ");
-        body.push(command.as_bytes());
+        let _ = write!(text, " Process {pid} held {mib} MiB: ");
     }
-    (summary, body, for_all)
+    text
+}
+
+/// Starts a process that tells all users, and ends with 0 if there was one to tell. `owner` is
+/// the victim's user.
+pub fn start(
+    text: &[u8],
+    command: &ShortCommand,
+    owner: Option<u32>,
+    niceness: i32,
+) -> io::Result<Pid> {
+    process::split(None, || {
+        arena::open();
+        signal::leave_to_parent();
+        // Beside the watch, not before it.
+        let _ = process::set_niceness(niceness.max(0));
+        let Ok(mut proc) = Proc::system() else { return 1 };
+        let mut parts = text.split(|&byte| byte == 0).map(<[u8]>::to_vec);
+        let mut next = || parts.next().unwrap_or_default();
+        let (summary, body) = (&next(), &next());
+        let body_for_owner = &[body, &next()[..], command.as_bytes()].concat();
+        let told = notify::tell(&mut proc, &News { summary, body, body_for_owner, owner });
+        i32::from(told.users == 0)
+    })
 }
 
 #[cfg(test)]
@@ -136,24 +102,19 @@ mod tests {
             comm: Comm::from_bytes(b"tail"),
             rss: KiB::from_mib(500),
             is_kill: true,
-            ..Event::nobody(false)
+            ..Event::without_victim(false)
         };
-        let command = ShortCommand::from_bytes(b"tail --password=x");
-        let shown = |word| {
-            let (summary, body, for_all) = texts(word, &event, &command);
-            let (summary, body) = (summary.as_bytes(), body.as_bytes());
-            [summary, &body[..for_all], body].map(|text| String::from_utf8(text.into()).unwrap())
+        let shown = |notice, event: &Event| {
+            let text = text(notice, event);
+            let text = String::from_utf8(text.as_bytes().into()).unwrap();
+            text.split('\0').map(String::from).collect::<Vec<_>>()
         };
         assert_eq!(
-            shown(Word::Killed),
-            [
-                "tail was killed",
-                "Memory is low.",
-                "Memory is low. Process 42 held 500 MiB: tail --password=x"
-            ]
+            shown(Notice::Killed, &event),
+            ["tail was killed", "Memory is low.", " Process 42 held 500 MiB: "]
         );
-        assert!(shown(Word::Stuck)[0].starts_with("tail does not end"));
-        let (_, body, for_all) = texts(Word::Nobody, &Event::nobody(false), &command);
-        assert_eq!(body.as_bytes().len(), for_all);
+        assert!(shown(Notice::Stuck, &event)[0].starts_with("tail does not end"));
+        let none = Event::without_victim(false);
+        assert_eq!(shown(Notice::NoCandidate, &none)[2], "");
     }
 }

@@ -1,18 +1,18 @@
 //! Lines on their way out, none of which may hold anything up: standard error may be a
-//! pipe that nobody reads, the log's disk full, and syslogd gone for a while.
+//! pipe that nothing reads, the log's disk full, and syslogd gone for a while.
 //!
 //! What cannot be written waits; what finds no room is counted, and that is said when lines
 //! pass again.
 
-use super::message::{line, Line, Priority, LINE, LOST};
-use crate::bytes::{self, Buf, Escaped};
+use super::message::{line, Priority, LINE, LOST};
+use crate::bytes::{Buf, Escaped};
 use crate::settings::Outputs;
 use crate::sys::errno;
 use crate::sys::fd::{self, Access, Waiter, Wish};
 use crate::sys::io;
 use crate::sys::{clock, socket};
 use crate::units::{Moment, Path, Pid, Timestamp};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 const ROOM: usize = 8 * 1024;
 /// A pipe that is ready for writing takes this much without waiting (`PIPE_BUF`, pipe(7)).
 const AT_ONCE: usize = 4096;
-/// Between two tries where nothing tells that it would work again.
+/// Between two tries if nothing tells that it would work again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Where syslogd listens.
 const SYSLOG: &[u8] = b"/dev/log\0";
@@ -33,26 +33,34 @@ const ENTRY: usize = LINE + 128;
 
 /// All places that messages go to.
 pub struct Outboxes<'a> {
-    /// The first is standard error, in use even where messages go elsewhere: what is wrong
-    /// there is said here.
-    all: [Option<Outbox<'a>>; 3],
+    /// In use even if messages go elsewhere: what is wrong there is said here.
+    stderr: Outbox<'a>,
     to_stderr: bool,
+    others: Vec<Outbox<'a>>,
 }
 
 impl<'a> Outboxes<'a> {
     /// `sender` is the number that syslog shows. The only call that allocates.
     pub fn open(outputs: &'a Outputs, sender: Pid) -> Outboxes<'a> {
-        let file = outputs.log_file.as_ref();
-        let stderr = Outbox::new(Sink::Stderr(own_terminal()));
-        let file = file.map(|path| Outbox::new(Sink::File { path, open: None }));
-        let syslog = outputs.syslog.then(|| Outbox::new(Sink::Syslog { sender, socket: None }));
-        Outboxes { all: [Some(stderr), file, syslog], to_stderr: outputs.stderr }
+        let file = outputs.log_file.as_ref().map(To::File);
+        let syslog = outputs.syslog.then_some(To::Syslog(sender));
+        Outboxes {
+            stderr: Outbox::new(To::Stderr, own_terminal()),
+            to_stderr: outputs.stderr,
+            others: file.into_iter().chain(syslog).map(|to| Outbox::new(to, None)).collect(),
+        }
+    }
+
+    pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
+        self.line(priority, line(text).as_bytes());
     }
 
     pub fn line(&mut self, priority: Priority, text: &[u8]) {
-        let unused = usize::from(!self.to_stderr);
-        for outbox in self.all[unused..].iter_mut().flatten() {
-            outbox.line(priority, text);
+        for outbox in &mut self.others {
+            outbox.push(priority, text);
+        }
+        if self.to_stderr {
+            self.stderr.push(priority, text);
         }
         // A file may take its time: first everything else that the watch wants.
         self.flush_those(false);
@@ -64,39 +72,39 @@ impl<'a> Outboxes<'a> {
 
     /// Standard error comes last, for the trouble with the others.
     fn flush_those(&mut self, with_files: bool) {
-        let [stderr, others @ ..] = &mut self.all;
-        let Some(stderr) = stderr else { return };
-        for outbox in others.iter_mut().flatten() {
-            let may_wait = matches!(outbox.sink, Sink::File { .. });
-            if with_files || !may_wait || outbox.bytes.room() < ENTRY {
+        for outbox in &mut self.others {
+            let may_wait = matches!(outbox.to, To::File(_)) && outbox.lines.room() >= ENTRY;
+            if with_files || !may_wait {
                 if let Err(error) = outbox.flush() {
-                    stderr.line(Priority::Error, outbox.sink.trouble(error).as_bytes());
+                    let path = Escaped(outbox.to.path());
+                    let text = "warning: cannot write to";
+                    let text = line(format_args!("{text} {path}: {error}; messages wait"));
+                    self.stderr.push(Priority::Error, text.as_bytes());
                 }
             }
         }
-        let _ = stderr.flush();
+        let _ = self.stderr.flush();
     }
 
     /// A file that was renamed is left, and made anew under its name.
     pub fn reopen(&mut self) {
         self.flush();
-        for outbox in self.all.iter_mut().flatten() {
-            if let Sink::File { open, .. } = &mut outbox.sink {
-                *open = None;
-                outbox.again_at = Moment::default();
-            }
+        for outbox in self.others.iter_mut().filter(|outbox| matches!(outbox.to, To::File(_))) {
+            outbox.open = None;
+            outbox.retry_at = outbox.retry_at.and(Some(Moment::default()));
         }
     }
 
-    /// Adds what a wait ends by; returns after what time to try again anyway.
-    pub fn wait_by(&self, waiter: &mut Waiter<5>) -> Option<Duration> {
+    /// Adds what a wait ends by; returns when to try again anyway.
+    pub fn wait_by(&self, waiter: &mut Waiter<5>) -> Option<Moment> {
         let mut again = None;
-        for outbox in self.all.iter().flatten() {
-            if !outbox.bytes.as_bytes().is_empty() {
-                match outbox.sink.pollable() {
-                    Some(fd) => drop(waiter.add(fd, Wish::Writable)),
-                    None => again = Some(AGAIN),
-                }
+        for outbox in self.others.iter().chain([&self.stderr]) {
+            match outbox.pollable() {
+                _ if outbox.lines.as_bytes().is_empty() => {}
+                Some(fd) => drop(waiter.add(fd, Wish::Writable)),
+                // The next line tries it again: its reader may be gone for good.
+                None if outbox.to == To::Stderr => {}
+                None => again = Some(clock::now().after(AGAIN)),
             }
         }
         again
@@ -113,180 +121,136 @@ impl<'a> Outboxes<'a> {
             if left == Duration::ZERO || (waiter.is_empty() && again.is_none()) {
                 return;
             }
-            waiter.wait(Some(left.min(again.unwrap_or(left))));
+            waiter.wait(Some(left));
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To<'a> {
+    Stderr,
+    File(&'a Path),
+    Syslog(Pid),
+}
+
+impl<'a> To<'a> {
+    fn path(self) -> &'a [u8] {
+        match self {
+            To::Stderr => b"standard error",
+            To::File(path) => path.as_bytes(),
+            To::Syslog(_) => SYSLOG.strip_suffix(b"\0").unwrap_or(SYSLOG),
         }
     }
 }
 
 struct Outbox<'a> {
-    sink: Sink<'a>,
+    to: To<'a>,
+    /// The file or the socket, while it can be written to. For standard error, if that is a
+    /// terminal, the same opened once more for writing without waiting: it may take only a part
+    /// of what a pipe does.
+    open: Option<OwnedFd>,
     /// Finished lines, each with its newline. Apart, since most outboxes are not in use.
-    bytes: Box<Buf<ROOM>>,
+    lines: Box<Buf<ROOM>>,
     lost: u32,
-    /// What went out last was no whole line, and told of so many lost ones.
-    torn: Option<u32>,
-    /// Nothing went out lately, which was said.
-    in_trouble: bool,
-    again_at: Moment,
+    /// Nothing could be written, which was said, and will be tried again then.
+    retry_at: Option<Moment>,
 }
 
 impl<'a> Outbox<'a> {
-    fn new(sink: Sink<'a>) -> Outbox<'a> {
-        let (bytes, again_at) = (Box::new(Buf::new()), Moment::default());
-        Outbox { sink, bytes, lost: 0, torn: None, in_trouble: false, again_at }
+    fn new(to: To<'a>, open: Option<OwnedFd>) -> Outbox<'a> {
+        Outbox { to, open, lines: Box::new(Buf::new()), lost: 0, retry_at: None }
     }
 
     /// Takes a whole line or none.
-    fn line(&mut self, priority: Priority, text: &[u8]) {
+    fn push(&mut self, priority: Priority, text: &[u8]) {
         let mut entry = Entry::new();
-        if self.torn.is_some() && self.bytes.as_bytes().is_empty() {
-            entry.push(b"\n");
-        }
         if self.lost > 0 {
-            self.sink.begin(&mut entry, Priority::Warning);
+            self.begin(&mut entry, Priority::Warning);
             let _ = writeln!(entry, "{}{LOST}", self.lost);
         }
-        self.sink.begin(&mut entry, priority);
+        self.begin(&mut entry, priority);
         entry.push(text);
         entry.push(b"\n");
         if entry.is_cut() {
             entry.end_with(b"...\n");
         }
-        if self.bytes.room() < entry.as_bytes().len() {
+        if self.lines.room() < entry.as_bytes().len() {
             self.lost = self.lost.saturating_add(1);
             return;
         }
         self.lost = 0;
-        self.bytes.push(entry.as_bytes());
+        self.lines.push(entry.as_bytes());
     }
 
-    /// Writes as much as is taken without waiting. The error is one where trouble begins,
-    /// and to be told.
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.bytes.as_bytes().is_empty() && clock::now() >= self.again_at {
-            match self.sink.write(self.bytes.as_bytes()) {
-                Ok(written) => {
-                    self.torn = torn_after(self.bytes.as_bytes(), written);
-                    self.bytes.drop_front(written);
-                    self.in_trouble = false;
-                }
-                Err(error) if errno::is_for_later(error) && self.sink.pollable().is_some() => {
-                    break;
-                }
-                // Nobody will ever read it, or it is a file on a full disk.
-                Err(_) if matches!(self.sink, Sink::Stderr(_)) => {
-                    let lost = lost_with(self.bytes.as_bytes(), self.torn);
-                    self.lost = self.lost.saturating_add(lost);
-                    self.bytes.clear();
-                }
-                Err(error) => {
-                    self.sink.close();
-                    self.again_at = clock::now().after(AGAIN);
-                    return match std::mem::replace(&mut self.in_trouble, true) {
-                        true => Ok(()),
-                        false => Err(error),
-                    };
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Of how many lost lines the line tells within which the first `written` of `bytes` end.
-fn torn_after(bytes: &[u8], written: usize) -> Option<u32> {
-    let begin = bytes[..written].iter().rposition(is_end).map_or(0, |end| end + 1);
-    let rest = &bytes[begin..];
-    let len = rest.iter().position(is_end).unwrap_or(rest.len());
-    (begin < written).then(|| told_in(&rest[..len]))
-}
-
-fn is_end(byte: &u8) -> bool {
-    *byte == b'\n'
-}
-
-/// Of how many lost lines this one tells.
-fn told_in(line: &[u8]) -> u32 {
-    let number = line.strip_suffix(LOST.as_bytes()).and_then(bytes::parse_u64);
-    number.map_or(0, |number| number as u32)
-}
-
-/// How many lines are lost when `waiting` is, of which the first has been begun where one is
-/// `torn`: that is there in part, unless it told of others.
-fn lost_with(waiting: &[u8], torn: Option<u32>) -> u32 {
-    let mut lost = torn.unwrap_or(0);
-    for line in waiting.split_inclusive(is_end).skip(usize::from(torn.is_some())) {
-        lost = lost.saturating_add(told_in(&line[..line.len() - 1]).max(1));
-    }
-    lost
-}
-
-fn own_terminal() -> Option<OwnedFd> {
-    match fd::is_terminal(fd::stderr()) {
-        true => fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok(),
-        false => None,
-    }
-}
-
-/// Where the lines of one outbox go.
-enum Sink<'a> {
-    /// With a terminal, which may take only a part of what a pipe does, opened a second time
-    /// for writing without waiting.
-    Stderr(Option<OwnedFd>),
-    File {
-        path: &'a Path,
-        open: Option<OwnedFd>,
-    },
-    Syslog {
-        sender: Pid,
-        socket: Option<OwnedFd>,
-    },
-}
-
-impl Sink<'_> {
     fn begin(&self, entry: &mut Entry, priority: Priority) {
-        let _ = match self {
-            Sink::Stderr(_) => Ok(()),
-            Sink::File { .. } => write!(entry, "{} ", Timestamp(clock::wall())),
+        let _ = match self.to {
+            To::Stderr => Ok(()),
+            To::File(_) => write!(entry, "{} ", Timestamp(clock::wall())),
             // syslogd adds the time (RFC 3164, 4.3.2).
-            Sink::Syslog { sender, .. } => {
+            To::Syslog(sender) => {
                 write!(entry, "<{}>oom_guard[{sender}]: ", DAEMON | priority as u8)
             }
         };
     }
 
-    /// Writes from the front of `lines`, and returns how much.
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        match self {
-            Sink::Stderr(_) if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
+    /// Writes as much as is taken without waiting. The error is one that trouble begins with,
+    /// and to be told.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.retry_at.is_some_and(|at| clock::now() < at) {
+            return Ok(());
+        }
+        while !self.lines.as_bytes().is_empty() {
+            match self.write() {
+                Ok(written) => {
+                    self.lines.drop_front(written);
+                    self.retry_at = None;
+                }
+                Err(error) if errno::is_for_later(error) && self.pollable().is_some() => break,
+                Err(error) => {
+                    if self.to != To::Stderr {
+                        self.open = None;
+                    }
+                    let before = self.retry_at.replace(clock::now().after(AGAIN));
+                    return if before.is_some() { Ok(()) } else { Err(error) };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes from the front of the lines, and returns how much.
+    fn write(&mut self) -> io::Result<usize> {
+        let lines = self.lines.as_bytes();
+        match self.to {
+            To::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
                 Err(errno::for_later())
             }
-            Sink::Stderr(terminal) => {
+            To::Stderr => {
                 // Whole lines: two helpers write while one takes over from the other.
                 let piece = &lines[..lines.len().min(AT_ONCE)];
                 let end = piece.iter().rposition(is_end).map_or(piece.len(), |end| end + 1);
-                let to = terminal.as_ref().map_or(fd::stderr(), AsFd::as_fd);
+                let to = self.open.as_ref().map_or(fd::stderr(), AsFd::as_fd);
                 fd::write(to, &piece[..end])
             }
-            Sink::File { path, open } => {
-                let file = match open {
+            To::File(path) => {
+                let file = match &mut self.open {
                     Some(file) => file,
-                    None => open.insert(fd::open_bytes(path.terminated(), Access::Append)?),
+                    none => none.insert(fd::open_bytes(path.terminated(), Access::Append)?),
                 };
                 fd::write(file.as_fd(), lines)
             }
-            Sink::Syslog { socket, .. } => {
+            To::Syslog(_) => {
                 let end = lines.iter().position(is_end).unwrap_or(lines.len());
                 let line = &lines[..end];
-                let sent = match socket {
-                    Some(open) => socket::send(open.as_fd(), line),
+                let sent = match &self.open {
+                    Some(socket) => socket::send(socket.as_fd(), line),
                     None => Err(errno::gone()),
                 };
                 match sent {
                     Err(error) if !errno::is_for_later(error) => {
                         // A syslogd that was started anew listens at another socket there.
-                        let open = socket.insert(socket::connect(SYSLOG)?);
-                        socket::send(open.as_fd(), line)?;
+                        let socket = self.open.insert(socket::connect(SYSLOG)?);
+                        socket::send(socket.as_fd(), line)?;
                     }
                     result => result?,
                 }
@@ -297,42 +261,57 @@ impl Sink<'_> {
 
     /// What tells that it can be written to again.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Sink::Stderr(_) => Some(fd::stderr()),
-            Sink::File { .. } => None,
-            Sink::Syslog { socket, .. } => socket.as_ref().map(AsFd::as_fd),
+        match self.to {
+            To::Stderr => Some(fd::stderr()).filter(|_| self.retry_at.is_none()),
+            To::File(_) => None,
+            To::Syslog(_) => self.open.as_ref().map(AsFd::as_fd),
         }
     }
+}
 
-    fn close(&mut self) {
-        match self {
-            Sink::Stderr(_) => {}
-            Sink::File { open: fd, .. } | Sink::Syslog { socket: fd, .. } => *fd = None,
-        }
-    }
+fn is_end(byte: &u8) -> bool {
+    *byte == b'\n'
+}
 
-    fn trouble(&self, error: io::Error) -> Line {
-        let path = match self {
-            Sink::Stderr(_) => &b"standard error"[..],
-            Sink::File { path, .. } => path.as_bytes(),
-            Sink::Syslog { .. } => SYSLOG.split_last().map_or(SYSLOG, |(_, path)| path),
-        };
-        let path = Escaped(path);
-        line(format_args!("warning: cannot write to {path}: {error}; messages wait"))
+fn own_terminal() -> Option<OwnedFd> {
+    match fd::is_terminal(fd::stderr()) {
+        true => fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok(),
+        false => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::parse_u64;
+    use std::fs;
+
+    fn outbox_to(path: &Path) -> Outbox<'_> {
+        Outbox::new(To::File(path), None)
+    }
 
     #[test]
     fn what_is_lost_is_counted_once() {
-        assert_eq!(lost_with(b"", None), 0);
-        assert_eq!(lost_with(b"a\nb\n", None), 2);
-        assert_eq!(lost_with(b"7 messages were lost here\nb\n", None), 8);
-        // The rest of a line, of which the beginning is there.
-        assert_eq!(lost_with(b"st\nb\n", Some(0)), 1);
-        assert_eq!(lost_with(b" were lost here\nb\n", Some(7)), 8);
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("missing/log");
+        let path = Path::of(name.to_str().unwrap().as_bytes());
+        let mut outbox = outbox_to(&path);
+        let mut said = 0;
+        while outbox.lost < 7 {
+            outbox.push(Priority::Info, b"hello");
+            said += 1;
+            // Trouble is told when it begins.
+            assert_eq!(outbox.flush().is_err(), said == 1);
+        }
+        fs::create_dir(folder.path().join("missing")).unwrap();
+        outbox.retry_at = Some(Moment::default());
+        outbox.flush().unwrap();
+        outbox.push(Priority::Info, b"hello");
+        outbox.flush().unwrap();
+        let log = fs::read_to_string(&name).unwrap();
+        let lost = log.lines().filter_map(|line| line.strip_suffix(LOST)?.split(' ').last());
+        let lost: Vec<_> = lost.map(|number| parse_u64(number.as_bytes()).unwrap()).collect();
+        assert_eq!(lost, [7]);
+        assert_eq!(log.lines().filter(|line| line.ends_with(" hello")).count(), said - 7 + 1);
     }
 }

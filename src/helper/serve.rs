@@ -1,95 +1,73 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::hook::{self, Hooks, Orders, ShortCommand};
-use super::message::{kind, Line, Message, Priority, When, Word, BUFFER, NOBODY};
-use super::notice::Notices;
+use super::children::{Child, Children, Task, HOOKS, NOTICE_LIMIT};
+use super::command::{Commands, ShortCommand};
+use super::hook::{self, Hook};
+use super::message::{kind, Line, Message, Priority, When, BUFFER, NO_PROCESS};
+use super::notice;
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
-use super::Duty;
+use super::Setup;
 use crate::bytes::Escaped;
-use crate::event::Event;
-use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::io;
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::{Identity, Moment, Pid};
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+/// A hook before the kill that its helper did not get to is no use after it.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Serves until the other end is closed and all that it sent is done.
-pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, duty: &Duty) -> i32 {
+pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
     let Ok(mut proc) = Proc::system() else { return 1 };
-    let outboxes = arena::unsealed(|| Outboxes::open(&duty.outputs, watch_pid));
-    let stats_file = duty.outputs.stats_file.as_ref();
+    let Ok(child_ends) = signal::listen_for_children() else { return 1 };
+    let stats_file = setup.outputs.stats_file.as_ref();
     let mut helper = Serving {
         proc: &mut proc,
-        duty,
+        setup,
         watch,
-        command: CommandLine::new(),
-        command_id: None,
-        command_is_known: false,
-        outboxes,
+        out: arena::unsealed(|| Outboxes::open(&setup.outputs, watch_pid)),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
-        stats: None,
+        commands: Commands::new(),
         releases: [None, None, None, None],
-        hooks: Hooks::new(),
-        notices: Notices::default(),
-        recent: [NO_COMMAND; RECENT],
-        next_recent: 0,
-        children: signal::listen_for_children().ok(),
+        children: Children::default(),
+        child_ends,
     };
     // The watch has said already what is refused.
     let _ = memory::lock();
     let _ = memory::touch_all(memory::HELPER);
     helper.serve();
     helper.write_stats();
-    helper.outboxes.finish(super::FINISH);
+    helper.out.finish(super::FINISH);
     // The watch has ended, or settings have changed and another helper is at work: what runs
     // is seen to its end.
-    while !helper.hooks.is_idle() {
+    while helper.children.run_hooks() {
         // Else a reader that comes back would end every wait.
-        helper.outboxes.flush();
+        helper.out.flush();
         helper.wait(false);
         helper.look_after_children();
         helper.retry_releases();
     }
-    helper.outboxes.finish(super::FINISH);
+    helper.out.finish(super::FINISH);
     0
 }
 
 struct Serving<'a> {
     proc: &'a mut Proc,
-    duty: &'a Duty,
+    setup: &'a Setup,
     watch: BorrowedFd<'a>,
-    /// The command line read last, whose it is, and whether it could be read.
-    command: CommandLine,
-    command_id: Option<Identity>,
-    command_is_known: bool,
-    outboxes: Outboxes<'a>,
+    out: Outboxes<'a>,
     stats_file: Option<StatsFile<'a>>,
-    /// To be written.
-    stats: Option<Stats>,
+    commands: Commands,
     releases: Releases,
-    hooks: Hooks,
-    notices: Notices,
-    /// Command lines of those who were signalled last, which have none any more.
-    recent: [(Identity, ShortCommand); RECENT],
-    next_recent: usize,
+    children: Children,
     /// Becomes readable when a child ends.
-    children: Option<OwnedFd>,
+    child_ends: OwnedFd,
 }
-
-/// As many as are under way at a time: all above the limit for each process, and the one of
-/// low memory.
-const RECENT: usize = 33;
-/// A hook before the kill that its helper did not get to is no use after it.
-const LATE: Duration = Duration::from_secs(1);
-const NO_COMMAND: (Identity, ShortCommand) = (NOBODY, ShortCommand::new());
-/// Where nothing tells the end of a child.
-const FOLLOW: Duration = Duration::from_millis(100);
 
 impl Serving<'_> {
     fn serve(&mut self) {
@@ -105,7 +83,7 @@ impl Serving<'_> {
                 Err(error) if errno::is_for_later(error) => {
                     // Once all that the watch wants is done: a disk may take its time.
                     self.write_stats();
-                    self.outboxes.flush();
+                    self.out.flush();
                     self.wait(true);
                 }
                 Err(_) => return,
@@ -121,154 +99,119 @@ impl Serving<'_> {
         if watch {
             waiter.add(self.watch, Wish::Readable);
         }
-        let mut wait = self.outboxes.wait_by(&mut waiter);
-        let mut at_most = |limit: Duration| wait = Some(wait.map_or(limit, |wait| wait.min(limit)));
-        if let Some(children) = &self.children {
-            waiter.add(children.as_fd(), Wish::Readable);
-        } else if !self.hooks.is_idle() {
-            at_most(FOLLOW);
-        }
-        if self.releases.iter().any(Option::is_some) {
-            at_most(RELEASE_AGAIN);
-        }
-        if let Some(at) = self.hooks.deadline() {
-            at_most(at.since(clock::now()));
-        }
-        waiter.wait(wait);
+        waiter.add(self.child_ends.as_fd(), Wish::Readable);
+        let now = clock::now();
+        let releases = self.releases.iter().any(Option::is_some);
+        let due = [
+            self.out.wait_by(&mut waiter),
+            self.children.deadline(),
+            releases.then(|| now.after(RELEASE_AGAIN)),
+        ];
+        waiter.wait(due.into_iter().flatten().min().map(|at| at.since(now)));
     }
 
     fn write_stats(&mut self) {
-        let (Some(stats), Some(file)) = (self.stats.take(), &mut self.stats_file) else { return };
-        if let Err(error) = file.write(&stats, self.proc) {
-            let text = file.trouble(error);
-            self.outboxes.line(Priority::Warning, text.as_bytes());
+        if let Some(file) = &mut self.stats_file {
+            file.write(self.proc, &mut self.out);
         }
     }
 
     fn look_after_children(&mut self) {
-        if let Some(children) = &self.children {
-            while signal::next(children).is_some() {}
-        }
+        while signal::next(&self.child_ends).is_some() {}
         while let Some((pid, exit)) = process::reap() {
-            self.notices.ended(pid, exit, &mut self.outboxes);
-            if let Some(number) = self.hooks.ended(pid, exit, &mut self.outboxes) {
-                self.answer(kind::HOOK_ENDED, number, b"");
+            if let Some(number) = self.children.ended(pid, exit, &mut self.out) {
+                answer(self.watch, kind::HOOK_ENDED, number, b"");
             }
         }
-        self.hooks.end_overdue(clock::now(), &mut self.outboxes);
-    }
-
-    /// If the watch does not listen any more, it did not wait.
-    fn answer(&self, kind: u8, number: i32, text: &[u8]) {
-        let _ = Message { kind, id: NOBODY, number, text }.send(self.watch);
-    }
-
-    /// False if it does not run.
-    fn run_hook(&mut self, when: When, message: &Message<'_>) -> bool {
-        let duty = self.duty;
-        let script = match when {
-            When::Before => &duty.hooks.pre_kill,
-            When::After => &duty.hooks.post_kill,
-        };
-        let (Some(script), Some(event)) = (script, Event::unpack(message.text)) else {
-            return false;
-        };
-        if when == When::Before && clock::now().since(Moment(message.id.start)) > LATE {
-            hook::too_late(event.id.pid, &mut self.outboxes);
-            return false;
-        }
-        let command = self.short_command_of(event.id);
-        let orders = Orders { script, inherited: duty.inherited, limit: duty.hooks.limit };
-        self.hooks.start(when, message.number, &orders, &event, &command, &mut self.outboxes)
+        self.children.kill_overdue(&mut self.out);
     }
 
     fn take(&mut self, message: &Message<'_>) {
         let Message { kind, id, number, text } = *message;
         match kind {
-            kind::LINE => self.outboxes.line(Priority::of(number), text),
+            kind::LINE => self.out.line(Priority::of(number as i32), text),
             kind::LINE_WITH_COMMAND => {
                 let mut line = Line::from_bytes(text);
-                let command = self.short_command_of(id);
+                let command = self.commands.short(self.proc, id);
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
-                self.outboxes.line(Priority::of(number), line.as_bytes());
+                self.out.line(Priority::of(number as i32), line.as_bytes());
             }
-            kind::READ_COMMAND => {
-                // Anew each time: the process may have become another program meanwhile.
-                self.read_command(id);
-                match self.command_is_known {
-                    true => self.answer(kind::COMMAND, number, self.command.as_bytes()),
-                    false => self.answer(kind::NO_COMMAND, number, b""),
-                }
-            }
-            kind::TMPFS => {
-                match self.proc.held_by_tmpfs() {
-                    Ok(held) => self.answer(kind::TMPFS, 0, &held.0.to_ne_bytes()),
-                    // It is asked again.
-                    Err(_) => self.answer(kind::TMPFS, 0, b""),
-                }
-            }
-            kind::RELEASE => self.release(id, number),
+            kind::READ_COMMAND => match self.commands.read(self.proc, id) {
+                Some(line) => answer(self.watch, kind::COMMAND, number, line.as_bytes()),
+                None => answer(self.watch, kind::NO_COMMAND, number, b""),
+            },
+            kind::TMPFS => match self.proc.held_by_tmpfs() {
+                Ok(held) => answer(self.watch, kind::TMPFS, number, &held.0.to_ne_bytes()),
+                Err(_) => answer(self.watch, kind::TMPFS, number, b""),
+            },
+            kind::RELEASE => self.release(id, number as i32),
             kind::HOOK_BEFORE | kind::HOOK_AFTER => {
-                let is_before = kind == kind::HOOK_BEFORE;
-                let when = if is_before { When::Before } else { When::After };
-                if !self.run_hook(when, message) {
-                    self.answer(kind::HOOK_ENDED, number, b"");
+                let runs = self.run_hook(message);
+                if !runs {
+                    answer(self.watch, kind::HOOK_ENDED, number, b"");
                 }
             }
-            kind::REOPEN => self.outboxes.reopen(),
-            kind::STATS => self.stats = Stats::unpack(text),
-            kind::NOTIFY => {
-                let Some(event) = Event::unpack(text) else { return };
-                let word = Word::of(number);
-                let command = match word {
-                    Word::Killed | Word::Stuck => self.short_command_of(event.id),
-                    Word::Nobody | Word::Kernel => ShortCommand::new(),
-                };
-                let niceness = self.duty.inherited.niceness;
-                self.notices.start(word, &event, &command, niceness, &mut self.outboxes);
+            kind::REOPEN => self.out.reopen(),
+            kind::STATS => {
+                if let Some(file) = &mut self.stats_file {
+                    file.waiting = Stats::unpack(text);
+                }
             }
+            kind::NOTIFY => self.notify(message),
             _ => {}
         }
     }
 
-    /// What a message shows of the command line of a victim, also after its end.
-    fn short_command_of(&mut self, id: Identity) -> ShortCommand {
-        let known = self.recent.iter().position(|(known, _)| *known == id);
-        if self.command_id != Some(id) || !self.command_is_known {
-            if let Some(place) = known {
-                return self.recent[place].1.clone();
+    /// False if it does not run, and a line that says why if there is one.
+    fn run_hook(&mut self, message: &Message<'_>) -> bool {
+        let Message { kind, id, number, text } = *message;
+        let hooks = &self.setup.hooks;
+        let (when, script) = match kind {
+            kind::HOOK_BEFORE => (When::Before, &hooks.pre_kill),
+            _ => (When::After, &hooks.post_kill),
+        };
+        let Some(script) = script else { return false };
+        let hook = Hook(when, id.pid);
+        if when == When::Before && clock::now().since(Moment(number)) > LATE {
+            hook.say(&mut self.out, format_args!("not run: it comes too late"));
+            return false;
+        }
+        let command = self.commands.short(self.proc, id);
+        let Some(place) = self.children.place_for_hook() else {
+            hook.say(&mut self.out, format_args!("not run: {HOOKS} hooks run already"));
+            return false;
+        };
+        let environment = hook::whole_environment(text, &command);
+        let (path, inherited) = (script.terminated(), &self.setup.inherited);
+        match process::run(path, environment.as_bytes(), inherited) {
+            Ok((pid, failure)) => {
+                let task = Task::Hook { hook, number, failure };
+                *place = Some(Child::new(pid, task, hooks.limit));
+                true
             }
-            if self.command_id != Some(id) {
-                self.read_command(id);
+            Err(error) => {
+                hook.say(&mut self.out, format_args!("not run: cannot start it: {error}"));
+                false
             }
         }
-        let mut shown = ShortCommand::from_bytes(self.command.as_bytes());
-        if shown.is_cut() || self.command.is_cut() {
-            shown.end_with(b"...");
-        }
-        if !shown.as_bytes().is_empty() {
-            let place = known.unwrap_or(self.next_recent);
-            self.recent[place] = (id, shown.clone());
-            if known.is_none() {
-                self.next_recent = (place + 1) % RECENT;
-            }
-        }
-        shown
     }
 
-    /// Reads the command line of `id` now; nothing of it, if that cannot be.
-    fn read_command(&mut self, id: Identity) {
-        self.command_id = Some(id);
-        self.command.clear();
-        let mut read = || {
-            let stat = self.proc.stat(id.pid)?;
-            self.proc.command_line(&stat, &mut self.command)?;
-            // The number may have gone to another one meanwhile.
-            Ok::<_, io::Error>(self.proc.stat(id.pid)?.id == id)
+    fn notify(&mut self, message: &Message<'_>) {
+        let Message { id, number, text, .. } = *message;
+        let (mut command, mut owner) = (ShortCommand::new(), None);
+        if id != NO_PROCESS {
+            (command, owner) = (self.commands.short(self.proc, id), Some(number as u32));
+        }
+        let Some(place) = self.children.place_for_notice() else {
+            let why = "notification left out: others are under way still";
+            return self.out.line(Priority::Notice, why.as_bytes());
         };
-        self.command_is_known = read().unwrap_or(false);
-        if !self.command_is_known {
-            self.command.clear();
+        match notice::start(text, &command, owner, self.setup.inherited.niceness) {
+            Ok(pid) => *place = Some(Child::new(pid, Task::Notice, NOTICE_LIMIT)),
+            Err(error) => {
+                let why = format_args!("notification left out: cannot fork: {error}");
+                self.out.say(Priority::Warning, why);
+            }
         }
     }
 
@@ -285,45 +228,39 @@ impl Serving<'_> {
     }
 
     fn retry_releases(&mut self) {
-        for slot in &mut self.releases {
-            if slot.as_ref().is_some_and(|release| !release.is_wanted()) {
-                *slot = None;
-            }
+        for place in &mut self.releases {
+            let release = place.take();
+            *place = release.filter(|(pidfd, until)| try_release(pidfd) && clock::now() < *until);
         }
     }
 }
 
-type Releases = [Option<Release>; 4];
-
-/// A number that now belongs to another process does no harm: the kernel refuses to
-/// release what is not dying.
-fn start_release(releases: &mut Releases, pid: Pid) {
-    let Ok(pidfd) = process::pidfd_open(pid) else { return };
-    let release = Release { pidfd, until: clock::now().after(RELEASE_FOR) };
-    match releases.iter_mut().find(|slot| slot.is_none()) {
-        Some(slot) => *slot = Some(release),
-        // More than there are places for, in a group: once, at least.
-        None => drop(release.is_wanted()),
-    }
+/// If the watch does not listen any more, it did not wait.
+fn answer(watch: BorrowedFd<'_>, kind: u8, number: u64, text: &[u8]) {
+    let _ = Message { kind, id: NO_PROCESS, number, text }.send(watch);
 }
 
-/// How long a dying process is helped, and how often: EAGAIN means that part of it could
-/// not be freed (`process_mrelease` in mm/oom_kill.c). The call itself can wait for the
-/// lock of the memory map, which is why it stands here and behind what is to be written.
+/// Dying processes, and until when they are helped.
+type Releases = [Option<(OwnedFd, Moment)>; 4];
+
+/// How long a dying process is helped, and how often. The call can wait for the lock of the
+/// memory map, which is why it stands here and behind what is to be written.
 const RELEASE_FOR: Duration = Duration::from_secs(2);
 const RELEASE_AGAIN: Duration = Duration::from_millis(5);
 
-struct Release {
-    pidfd: OwnedFd,
-    until: Moment,
+/// A number that now belongs to another process does no harm: the kernel refuses to
+/// release what is not dying. Of a group with more than there are places for, the rest is
+/// released once.
+fn start_release(releases: &mut Releases, pid: Pid) {
+    let Ok(pidfd) = process::pidfd_open(pid) else { return };
+    let is_wanted = try_release(&pidfd);
+    if let (true, Some(place)) = (is_wanted, releases.iter_mut().find(|place| place.is_none())) {
+        *place = Some((pidfd, clock::now().after(RELEASE_FOR)));
+    }
 }
 
-impl Release {
-    /// Tries; true if another try makes sense.
-    fn is_wanted(&self) -> bool {
-        match process::release_memory(self.pidfd.as_fd()) {
-            Err(error) => errno::is_for_later(error) && clock::now() < self.until,
-            Ok(()) => false,
-        }
-    }
+/// Tries; true if another try makes sense: EAGAIN means that part of it could not be freed
+/// (`process_mrelease` in mm/oom_kill.c).
+fn try_release(pidfd: &OwnedFd) -> bool {
+    process::release_memory(pidfd.as_fd()).is_err_and(errno::is_for_later)
 }

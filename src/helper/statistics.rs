@@ -1,7 +1,8 @@
 //! The file of `--stats-file`: written beside its place and renamed, so that a reader finds
 //! a whole one always.
 
-use super::message::{line, Line};
+use super::message::Priority;
+use super::outbox::Outboxes;
 use crate::bytes::{Buf, Escaped};
 use crate::procfs::Proc;
 use crate::stats::{Page, Stats};
@@ -20,16 +21,19 @@ type LongPath = Buf<1024>;
 pub struct StatsFile<'a> {
     path: &'a Path,
     watch: Pid,
+    /// To be written.
+    pub waiting: Option<Stats>,
     in_trouble: bool,
 }
 
 impl<'a> StatsFile<'a> {
     pub fn new(path: &'a Path, watch: Pid) -> StatsFile<'a> {
-        StatsFile { path, watch, in_trouble: false }
+        StatsFile { path, watch, waiting: None, in_trouble: false }
     }
 
-    /// The error is one where trouble begins, and to be told.
-    pub fn write(&mut self, stats: &Stats, proc: &mut Proc) -> io::Result<()> {
+    /// Writes the numbers that wait. Trouble is said when it begins.
+    pub fn write(&mut self, proc: &mut Proc, out: &mut Outboxes<'_>) {
+        let Some(stats) = &self.waiting.take() else { return };
         let mut resident = |pid| {
             let pages = proc.resident_pages(pid).ok()?;
             Some(KiB::from_pages(pages, machine::page()))
@@ -39,11 +43,12 @@ impl<'a> StatsFile<'a> {
         let mut page = Buf::<PAGE>::new();
         let _ = write!(page, "{}", Page { stats, resident, stall });
         let replaced = self.replace(page.as_bytes());
-        let was_in_trouble = std::mem::replace(&mut self.in_trouble, replaced.is_err());
-        if was_in_trouble {
-            return Ok(());
+        if let (Err(error), false) = (replaced, self.in_trouble) {
+            let path = Escaped(self.path.as_bytes());
+            let text = format_args!("warning: cannot write {path}: {error}; trying on");
+            out.say(Priority::Warning, text);
         }
-        replaced
+        self.in_trouble = replaced.is_err();
     }
 
     fn replace(&self, page: &[u8]) -> io::Result<()> {
@@ -58,10 +63,5 @@ impl<'a> StatsFile<'a> {
             return Err(errno::no_space());
         }
         fd::rename(beside.as_bytes(), self.path.terminated())
-    }
-
-    pub fn trouble(&self, error: io::Error) -> Line {
-        let path = Escaped(self.path.as_bytes());
-        line(format_args!("warning: cannot write {path}: {error}; trying on"))
     }
 }

@@ -1,6 +1,6 @@
 //! Command lines for what runs once and ends.
 
-use crate::helper::{Duty, Helper};
+use crate::helper::{Helper, Setup};
 use crate::procfs::process::CommandLine;
 use crate::select::Assistant;
 use crate::sys::io;
@@ -16,7 +16,7 @@ pub struct Reader(Option<Helper>);
 impl Reader {
     /// Unless it is needed, there is no helper, and nothing is read.
     pub fn start(is_needed: bool) -> io::Result<Reader> {
-        let helper = is_needed.then(|| Helper::start(Duty::default()));
+        let helper = is_needed.then(|| Helper::start(Setup::default()));
         helper.transpose().map(Reader)
     }
 

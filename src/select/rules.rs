@@ -236,10 +236,6 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    pub fn clear(&mut self) {
-        *self = Remembered::default();
-    }
-
     pub fn add(&mut self, id: Identity) {
         if !self.contains(id) {
             self.ids[self.next] = id;

@@ -9,7 +9,6 @@ use crate::pattern::Pattern;
 use crate::policy::{FillRate, Limits};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
-use crate::procfs::meminfo::MemInfo;
 use crate::procfs::meminfo::{MemInfo, Memory};
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;

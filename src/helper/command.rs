@@ -1,0 +1,69 @@
+//! Command lines: whole ones for the watch, short ones for messages, notices and hooks.
+
+use super::message::NO_PROCESS;
+use crate::bytes::Buf;
+use crate::procfs::process::CommandLine;
+use crate::procfs::Proc;
+use crate::sys::io;
+use crate::units::Identity;
+
+/// As much of a command line as messages, notices and hooks are given.
+pub type ShortCommand = Buf<256>;
+
+/// As many as are under way at a time: all above the limit for each process, and the one of
+/// low memory.
+const RECENT: usize = 33;
+
+pub struct Commands {
+    /// The one read last, and of which process; of none, if it could not be read.
+    line: CommandLine,
+    id: Option<Identity>,
+    /// Those shown last: once a process has ended, it has none.
+    recent: [(Identity, ShortCommand); RECENT],
+    next: usize,
+}
+
+impl Commands {
+    pub fn new() -> Commands {
+        const NONE: (Identity, ShortCommand) = (NO_PROCESS, ShortCommand::new());
+        Commands { line: CommandLine::new(), id: None, recent: [NONE; RECENT], next: 0 }
+    }
+
+    /// That of `id`, read anew: the process may have become another program meanwhile. `None`
+    /// if it cannot be read.
+    pub fn read(&mut self, proc: &mut Proc, id: Identity) -> Option<&CommandLine> {
+        let mut read = || {
+            let stat = proc.stat(id.pid)?;
+            proc.command_line(&stat, &mut self.line)?;
+            // The number may have gone to another one meanwhile.
+            Ok::<_, io::Error>(proc.stat(id.pid)?.id == id)
+        };
+        self.id = read().unwrap_or(false).then_some(id);
+        self.id.map(|_| &self.line)
+    }
+
+    /// What is shown of that of a victim, also after its end; empty, if it was never read.
+    pub fn short(&mut self, proc: &mut Proc, id: Identity) -> ShortCommand {
+        let known = self.recent.iter().position(|(known, _)| *known == id);
+        if self.id != Some(id) {
+            if let Some(place) = known {
+                return self.recent[place].1.clone();
+            }
+            if self.read(proc, id).is_none() {
+                return ShortCommand::new();
+            }
+        }
+        let mut shown = ShortCommand::from_bytes(self.line.as_bytes());
+        if shown.is_cut() || self.line.is_cut() {
+            shown.end_with(b"...");
+        }
+        if !shown.as_bytes().is_empty() {
+            let place = known.unwrap_or(self.next);
+            self.recent[place] = (id, shown.clone());
+            if known.is_none() {
+                self.next = (place + 1) % RECENT;
+            }
+        }
+        shown
+    }
+}
