@@ -309,7 +309,7 @@ mod tests {
         outbox.push(Priority::Info, b"hello");
         outbox.flush().unwrap();
         let log = fs::read_to_string(&name).unwrap();
-        let lost = log.lines().filter_map(|line| line.strip_suffix(LOST)?.split(' ').last());
+        let lost = log.lines().filter_map(|line| line.strip_suffix(LOST)?.split(' ').next_back());
         let lost: Vec<_> = lost.map(|number| parse_u64(number.as_bytes()).unwrap()).collect();
         assert_eq!(lost, [7]);
         assert_eq!(log.lines().filter(|line| line.ends_with(" hello")).count(), said - 7 + 1);
