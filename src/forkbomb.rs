@@ -4,8 +4,8 @@
 //! by one. While that goes on, each file that is opened under `/proc` costs the kernel memory: groups
 //! are counted without any, and of most members only `stat` is read.
 
+use crate::memory::Memory;
 use crate::policy::{Level, Limits};
-use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
 use crate::select::{Protection, Rules};

@@ -6,10 +6,9 @@
 use crate::bytes::Escaped;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
+use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
-use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
 use crate::select::{Candidate, Preference, Protection};
@@ -91,53 +90,13 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
     levels(helper, config, limits, memory);
 }
 
-/// Whose memory counts in place of the machine's, or why it does not.
-pub struct Bounds<'a> {
-    cgroup: &'a Cgroup,
-    pub standing: Standing,
-}
-
-impl<'a> Bounds<'a> {
-    pub fn of(cgroup: Option<&'a Cgroup>, memory: &Memory) -> Option<Bounds<'a>> {
-        cgroup.map(|cgroup| Bounds { cgroup, standing: cgroup.standing(memory) })
-    }
-
-    /// It was asked for and does not count. (A container without a limit is nothing special.)
-    pub fn is_doubtful(&self) -> bool {
-        self.cgroup.is_named() && !matches!(self.standing, Standing::Limited(_))
-    }
-}
-
-impl fmt::Display for Bounds<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = Escaped(self.cgroup.path());
-        match self.standing {
-            Standing::Limited(limit) => write!(
-                f,
-                "memory limit of cgroup {path}: {} MiB counts as the machine's memory",
-                limit.mib()
-            ),
-            Standing::Unlimited => {
-                write!(f, "cgroup {path} has no memory limit now, so the machine's memory counts")
-            }
-            Standing::Absent => write!(
-                f,
-                "--cgroup: {path}: there is no such cgroup with the memory controller now, so no \
-                 process is a candidate"
-            ),
-        }
-    }
-}
-
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
     if config.watches_memory() {
         let threshold = |level| Threshold { limits, memory, level };
         say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
         say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
-        if config.asks_for_stalls() {
-            stall_levels(helper, limits, memory);
-        }
+        stall_levels(helper, limits, memory);
     }
     if let Some(limit) = config.limit() {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
@@ -216,25 +175,6 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
         helper,
         Warning,
         "warning: the level for SIGTERM, {mib} MiB, can fill in less time than it takes to act"
-    );
-}
-
-/// Why stalls are not noticed.
-pub fn no_stalls(helper: &mut Helper, error: io::Error) {
-    say!(
-        helper,
-        Notice,
-        "notice: no pressure information ({error}): stalls are not noticed; psi=1 on the kernel's \
-         command line may turn it on"
-    );
-}
-
-pub fn no_stalls_of(helper: &mut Helper, cgroup: &Cgroup, error: io::Error) {
-    let path = Escaped(cgroup.path());
-    say!(
-        helper,
-        Notice,
-        "notice: cgroup {path} tells of no stalls ({error}): those of the machine count"
     );
 }
 

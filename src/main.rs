@@ -10,8 +10,6 @@ mod units;
 
 mod bytes;
 
-mod stall;
-
 #[cfg(feature = "patterns")]
 mod pattern;
 #[cfg(not(feature = "patterns"))]
@@ -22,9 +20,15 @@ mod sys;
 
 mod settings;
 
+mod memory;
+
 mod procfs;
 
 mod policy;
+
+mod stall;
+
+mod observe;
 
 mod select;
 
@@ -53,7 +57,7 @@ mod report;
 mod daemon;
 
 use daemon::{Daemon, Parts};
-use procfs::meminfo::MemInfo;
+use observe::{Bounds, Observer};
 use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
@@ -62,7 +66,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use sys::errno::is_broken_pipe;
-use sys::{fd, io, machine, process};
+use sys::{clock, fd, io, machine, process};
 
 /// Status of what cannot run, and of wrong usage or configuration.
 const CANNOT: i32 = 1;
@@ -101,20 +105,18 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let mut meminfo = match MemInfo::open(&mut proc) {
-        Ok(meminfo) => meminfo,
-        Err(error) => cannot("read /proc/meminfo", error),
-    };
-    let cgroup = daemon::find_cgroup(&mut proc, &config);
+    let mut observer = Observer::open(&mut proc, &config)
+        .unwrap_or_else(|error| cannot("read /proc/meminfo", error));
     // A guard has its helper look, since that can hang.
     if request.task.is_some() {
-        meminfo.look_at_tmpfs(&mut proc, cgroup.as_ref());
+        observer.look_at_tmpfs(&mut proc);
     }
-    let memory = match meminfo.read(&mut proc, cgroup.as_ref()) {
-        Ok(Some(memory)) => memory,
+    let scene = match observer.observe(&mut proc, &config, clock::now()) {
+        Ok(Some(scene)) => scene,
         Ok(None) => cannot_run("/proc/meminfo makes no sense"),
         Err(error) => cannot("read /proc/meminfo", error),
     };
+    let memory = &scene.memory;
     config.check(memory.total).unwrap_or_else(|mistakes| misused(&mistakes));
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
@@ -122,8 +124,8 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         for notice in &request.notices {
             complain(format_args!("notice: {notice}"));
         }
-        let seen = (&memory, cgroup.as_ref());
-        if let Some(doubt) = log::Bounds::of(seen.1, seen.0).filter(log::Bounds::is_doubtful) {
+        let seen = (memory, observer.cgroup());
+        if let Some(doubt) = Bounds::of(seen.1, seen.0).filter(Bounds::is_doubtful) {
             warn(format_args!("{doubt}"));
         }
         let text = if task == Task::Check {
@@ -146,7 +148,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         }
     };
     let notices = request.notices;
-    let parts = Parts { config, sources, proc, meminfo, cgroup, memory, scale, sysrq, notices };
+    let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }
 

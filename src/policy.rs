@@ -3,9 +3,9 @@
 //!
 //! Pure: the clock, descriptors and messages belong to others.
 
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
 use crate::settings::{Config, Thresholds};
-use crate::units::{KiB, Levels, Moment, Percent};
+use crate::units::{mul_div, KiB, Levels, Moment, Percent};
 use std::time::Duration;
 
 /// How bad it is. Later ones are worse.
@@ -16,6 +16,76 @@ pub enum Level {
     Term,
     /// At or below the limits for SIGKILL.
     Kill,
+}
+
+impl Level {
+    fn of(is_kill: bool, is_term: bool) -> Level {
+        match (is_kill, is_term) {
+            (true, _) => Level::Kill,
+            (false, true) => Level::Term,
+            (false, false) => Level::Fine,
+        }
+    }
+}
+
+/// All that one look saw and derived. Every decision starts from one.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// When memory was read.
+    pub now: Moment,
+    pub memory: Memory,
+    pub limits: Limits,
+    /// By amounts or by stall, whichever is worse.
+    pub level: Level,
+    /// The level with that much less available as memory moves by itself. Memory that is above a
+    /// level by less than that is at it: after a kill that gave nothing back it may be now above
+    /// and now below for long. So an event is over only if this is fine.
+    pub worst_level: Level,
+    /// It is the stall alone that asks for something.
+    pub is_stall: bool,
+}
+
+impl Scene {
+    pub fn of(now: Moment, memory: Memory, limits: Limits) -> Scene {
+        let level_at = |available| limits.level(available, &memory);
+        Scene {
+            now,
+            memory,
+            limits,
+            level: level_at(memory.available),
+            worst_level: level_at(memory.available.less(memory.noise())),
+            is_stall: limits.is_stall(&memory),
+        }
+    }
+
+    /// The level if `available` were.
+    pub fn level_at(&self, available: KiB) -> Level {
+        self.limits.level(available, &self.memory)
+    }
+
+    /// How long the next worse level surely stays out of reach when memory (or swap, if
+    /// that has further to go) fills by `rate` KiB a second. `None`: for ever. If the beginning of
+    /// a stall is `told`, only one that has begun counts.
+    pub fn quiet_for(&self, rate: KiB, told: bool) -> Option<Duration> {
+        let by_stall = self.limits.stall.quiet_for(&self.memory, rate, told);
+        [self.quiet_by_amounts(rate), by_stall].into_iter().flatten().min()
+    }
+
+    /// After what time memory and swap may be low at `rate` KiB a second, if they are not yet.
+    pub fn time_to_low(&self, rate: KiB) -> Option<Duration> {
+        self.quiet_by_amounts(rate).filter(|_| self.level == Level::Fine)
+    }
+
+    fn quiet_by_amounts(&self, rate: KiB) -> Option<Duration> {
+        let Limits { mem, swap, .. } = self.limits;
+        let (mem, swap) = match self.level {
+            Level::Fine => (mem.term.max(mem.kill), swap.term.max(swap.kill)),
+            Level::Term => (mem.kill, swap.kill),
+            Level::Kill => return None,
+        };
+        let (mem, swap) = (self.memory.available.less(mem?), self.memory.swap_free.less(swap?));
+        Some(time_to_fill(mem.max(swap), rate))
+    }
 }
 
 /// The thresholds in KiB of the memory there is now. `None`: never, which is lower than
@@ -42,14 +112,14 @@ pub struct StallLimits {
 }
 
 /// A machine may stall with memory to spare: what was swapped out long ago comes back, or a cgroup
-/// of its own is full. Ending somebody is no help then. Twice the level of `-m` is where thrashing
+/// of its own is full. Ending a process is no help then. Twice the level of `-m` is where thrashing
 /// begins, and half of user memory is never short of any. Nor is it sure that it thrashes before that
 /// level itself is reached, while there is swap: all that did had 2 to 5% available, and a sort that
 /// makes room for its files stalls for up to a tenth of the time at 14%.
 const STALL_TIMES: u64 = 2;
 const SURELY: u32 = 2;
 /// Without swap only the files of programs can be thrashed, all of which are wanted, while the
-/// kernel counts half of them as available: that was seen to begin at 37% of 190 MiB. Where there
+/// kernel counts half of them as available: that was seen to begin at 37% of 190 MiB. If there
 /// is room for the code of all programs at once it is data that is read again and again, and a
 /// database may do that all day.
 const STALL_TIMES_WITHOUT_SWAP: u64 = 4;
@@ -83,7 +153,7 @@ impl Limits {
             short = short.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
             low = short;
         }
-        let known = |share| Some(share).filter(|&share| is_watched && share > Percent::default());
+        let known = |share: Percent| (is_watched && share > Percent::default()).then_some(share);
         let stall = StallLimits {
             mem: short.min(STALL_MOST.of(memory.user)),
             low,
@@ -106,56 +176,29 @@ impl Limits {
     }
 
     fn by_amounts(&self, available: KiB, memory: &Memory) -> Level {
-        let mem_low = |limit: Option<KiB>| limit.is_some_and(|limit| available <= limit);
+        let Limits { mem, swap, .. } = self;
         let no_swap = memory.swap_total == KiB::ZERO;
-        let swap_low =
-            |limit: Option<KiB>| limit.is_some_and(|limit| no_swap || memory.swap_free <= limit);
-        if mem_low(self.mem.kill) && swap_low(self.swap.kill) {
-            Level::Kill
-        } else if mem_low(self.mem.term) && swap_low(self.swap.term) {
-            Level::Term
-        } else {
-            Level::Fine
-        }
-    }
-
-    /// How long the next worse level surely stays out of reach when memory (or swap, if
-    /// that has further to go) fills by `rate` KiB a second. `None`: for ever. Of a stall only
-    /// one that has begun counts if its beginning is `told`.
-    pub fn quiet_for(&self, memory: &Memory, rate: KiB, told: bool) -> Option<Duration> {
-        let by_amounts = self.quiet_by_amounts(memory, rate);
-        let by_stall = self.stall.quiet_for(memory, rate, told);
-        match (by_amounts, by_stall) {
-            (Some(amounts), Some(stall)) => Some(amounts.min(stall)),
-            (amounts, stall) => amounts.or(stall),
-        }
-    }
-
-    /// After what time memory and swap may be low at `rate` KiB a second, if they are not yet.
-    pub fn time_to_low(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
-        let is_fine = self.level(memory.available, memory) == Level::Fine;
-        self.quiet_by_amounts(memory, rate).filter(|_| is_fine)
-    }
-
-    fn quiet_by_amounts(&self, memory: &Memory, rate: KiB) -> Option<Duration> {
-        let (mem, swap) = match self.level(memory.available, memory) {
-            Level::Fine => (self.mem.term.max(self.mem.kill), self.swap.term.max(self.swap.kill)),
-            Level::Term => (self.mem.kill, self.swap.kill),
-            Level::Kill => return None,
+        let are_low = |mem: Option<KiB>, swap: Option<KiB>| {
+            mem.is_some_and(|mem| available <= mem)
+                && swap.is_some_and(|swap| no_swap || memory.swap_free <= swap)
         };
-        let (mem, swap) = (memory.available.less(mem?), memory.swap_free.less(swap?));
-        Some(time_to_fill(mem.max(swap), rate))
+        Level::of(are_low(mem.kill, swap.kill), are_low(mem.term, swap.term))
     }
 }
 
 fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
-    Duration::from_micros(amount.scaled(KiB(1_000_000), rate.max(KiB(1))).0)
+    Duration::from_micros(mul_div(amount.0, 1_000_000, rate.0.max(1)))
 }
 
 /// Looks at a stall that are closer tell nothing new: it is measured over seconds.
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
+    /// Nothing is done for a stall, since none is measured.
+    pub fn turn_off(&mut self) {
+        self.share = Levels { term: None, kill: None };
+    }
+
     /// With so much available a stall counts.
     pub fn may_act_at(&self, available: KiB) -> bool {
         available <= self.mem && self.least().is_some()
@@ -176,13 +219,7 @@ impl StallLimits {
         let at = |share: Option<Percent>| {
             available <= self.mem && share.is_some_and(|share| stall >= share.times(times))
         };
-        if at(self.share.kill) {
-            Level::Kill
-        } else if at(self.share.term) {
-            Level::Term
-        } else {
-            Level::Fine
-        }
+        Level::of(at(self.share.kill), at(self.share.term))
     }
 
     /// Not before memory has fallen so far, nor before everything has stalled so long.
@@ -202,8 +239,6 @@ impl StallLimits {
 
 /// An amount that says "never by this", since it is lower than any.
 const NEVER: KiB = KiB::ZERO;
-/// One that is not given.
-const UNSET: KiB = KiB(u64::MAX);
 
 /// Of a share of `whole` and a size the lower one counts, for each level by itself.
 fn lower(
@@ -211,31 +246,23 @@ fn lower(
     whole: KiB,
     size: Option<Levels<KiB>>,
 ) -> Levels<Option<KiB>> {
-    let unset = Levels { term: UNSET, kill: UNSET };
-    let size = size.unwrap_or(unset);
-    let share = share.map_or(unset, |share| Levels {
-        term: share_of(share.term, whole),
-        kill: share_of(share.kill, whole),
-    });
-    let known = |kib| (kib != NEVER && kib != UNSET).then_some(kib);
-    Levels { term: known(size.term.min(share.term)), kill: known(size.kill.min(share.kill)) }
-}
-
-/// A share above 0 is never rounded down to "never".
-fn share_of(percent: Percent, whole: KiB) -> KiB {
-    match percent == Percent::default() {
+    // A share above 0 is never rounded down to "never".
+    let amount = |share: Percent| match share == Percent::default() {
         true => NEVER,
-        false => percent.of(whole).max(KiB(1)),
+        false => share.of(whole).max(KiB(1)),
+    };
+    let lower = |share: Option<Percent>, size: Option<KiB>| {
+        let least = share.map(amount).into_iter().chain(size).min();
+        least.filter(|&least| least > NEVER)
+    };
+    Levels {
+        term: lower(share.map(|share| share.term), size.map(|size| size.term)),
+        kill: lower(share.map(|share| share.kill), size.map(|size| size.kill)),
     }
 }
 
-/// The level of `memory` as it is.
-pub fn level(config: &Config, memory: &Memory) -> Level {
-    Limits::of(config, memory).level(memory.available, memory)
-}
-
 /// How fast memory can fill on this machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FillRate {
     /// KiB a second, as measured at the start.
     measured: KiB,
@@ -254,13 +281,7 @@ const FALL: Duration = Duration::from_millis(50);
 
 impl FillRate {
     pub fn new(measured: KiB) -> FillRate {
-        FillRate {
-            measured,
-            raised: Default::default(),
-            last: Default::default(),
-            peak: Default::default(),
-            former_peak: KiB::ZERO,
-        }
+        FillRate { measured, ..FillRate::default() }
     }
 
     /// Takes note of what is available at `now`.
@@ -270,7 +291,7 @@ impl FillRate {
         if now.since(then) >= CLOSEST {
             self.last = (available, now);
             let fall = before.less(available);
-            let rate = fall.scaled(KiB(1_000_000_000), KiB(now.0 - then.0));
+            let rate = KiB(mul_div(fall.0, 1_000_000_000, now.0 - then.0));
             if rate > self.at(now) {
                 self.raised = (rate, now.after(RAISED_FOR));
             }
@@ -283,7 +304,7 @@ impl FillRate {
         }
     }
 
-    /// Somebody is taking memory right now: more than the `noise` since a moment ago.
+    /// Memory is being taken right now: more than the `noise` since a moment ago.
     pub fn falls(&self, noise: KiB) -> bool {
         let (available, _) = self.last;
         self.peak.0.max(self.former_peak).less(available) > noise
@@ -301,7 +322,7 @@ impl FillRate {
 }
 
 /// Keeps the looking within 1% of a processor, and within 10% while memory falls.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
     /// Nanoseconds that a look costs, smoothed.
     cost: u64,
@@ -318,10 +339,6 @@ const CLOSEST: Duration = Duration::from_millis(2);
 const WIDEST: Duration = Duration::from_millis(50);
 
 impl Budget {
-    pub fn new() -> Budget {
-        Budget { cost: 0 }
-    }
-
     /// Takes in the processor time of one look.
     pub fn spent(&mut self, cost: Duration) {
         self.cost = (self.cost * 7 + cost.as_nanos() as u64) / 8;
@@ -462,8 +479,10 @@ mod tests {
 
     #[test]
     fn quiet_lasts_as_long_as_the_further_of_memory_and_swap() {
-        let limits = |memory: &Memory| Limits::of(&config(Thresholds::default()), memory);
-        let quiet = |memory: Memory| limits(&memory).quiet_for(&memory, KiB(100), true);
+        let quiet = |memory: Memory| {
+            let limits = Limits::of(&config(Thresholds::default()), &memory);
+            Scene::of(Moment(0), memory, limits).quiet_for(KiB(100), true)
+        };
         assert_eq!(quiet(memory(600, 0, 0)), Some(Duration::from_secs(5)));
         assert_eq!(quiet(memory(600, 1000, 1000)), Some(Duration::from_secs(9)));
         assert_eq!(quiet(memory(100, 0, 0)), Some(Duration::from_millis(500)));
@@ -598,7 +617,7 @@ mod tests {
 
     #[test]
     fn looks_stay_within_their_share() {
-        let mut budget = Budget::new();
+        let mut budget = Budget::default();
         assert_eq!(budget.least_wait(false), CLOSEST);
         (0..100).for_each(|_| budget.spent(Duration::from_micros(100)));
         let wait = budget.least_wait(false);

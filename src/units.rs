@@ -36,20 +36,17 @@ impl KiB {
         KiB(self.0.saturating_sub(other.0))
     }
 
-    /// `self * part / whole`; nothing of nothing. Products beyond 64 bits lose their last bits.
+    /// `self * part / whole`; nothing of nothing.
     pub fn scaled(self, part: KiB, whole: KiB) -> KiB {
-        let (mut part, mut whole) = (part.0, whole.0);
-        if whole == 0 {
-            return KiB::ZERO;
-        }
-        loop {
-            match self.0.checked_mul(part) {
-                _ if whole == 0 => return KiB(u64::MAX),
-                Some(product) => return KiB(product / whole),
-                None => (part, whole) = (part / 2, whole / 2),
-            }
-        }
+        KiB(mul_div(self.0, part.0, whole.0))
     }
+}
+
+/// `number * part / whole`, rounded down, at most the largest number; nothing of nothing.
+pub fn mul_div(number: u64, part: u64, whole: u64) -> u64 {
+    let product = u128::from(number) * u128::from(part);
+    let share = product.checked_div(whole.into()).unwrap_or(0);
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 /// A percentage in millionths of a percent, so that what a user writes with up
@@ -68,24 +65,31 @@ impl Percent {
 
     /// This share of `whole`, rounded down.
     pub fn of(self, whole: KiB) -> KiB {
-        whole.scaled(KiB(u64::from(self.0)), KiB(u64::from(Percent::HUNDRED.0)))
+        KiB(self.of_number(whole.0))
+    }
+
+    fn of_number(self, whole: u64) -> u64 {
+        mul_div(whole, self.0.into(), Percent::HUNDRED.0.into())
     }
 
     /// Which share `part` is of `whole`; 0 of nothing, as earlyoom prints it.
     pub fn share(part: KiB, whole: KiB) -> Percent {
-        let share = KiB(u64::from(Percent::HUNDRED.0)).scaled(part, whole).0;
+        Percent::ratio(part.0, whole.0)
+    }
+
+    fn ratio(part: u64, whole: u64) -> Percent {
+        let share = mul_div(Percent::HUNDRED.0.into(), part, whole);
         Percent(u32::try_from(share).unwrap_or(u32::MAX))
     }
 
     /// Which share `part` is of `whole`, at most all of it.
     pub fn of_time(part: Duration, whole: Duration) -> Percent {
-        let micros = |time: Duration| KiB(time.as_micros() as u64);
-        Percent::share(micros(part), micros(whole)).min(Percent::HUNDRED)
+        Percent::ratio(part.as_micros() as u64, whole.as_micros() as u64).min(Percent::HUNDRED)
     }
 
     /// This share of a time.
     pub fn of_duration(self, whole: Duration) -> Duration {
-        Duration::from_micros(self.of(KiB(whole.as_micros() as u64)).0)
+        Duration::from_micros(self.of_number(whole.as_micros() as u64))
     }
 
     pub const fn from_millionths(number: u32) -> Percent {
@@ -271,6 +275,7 @@ mod tests {
         assert_eq!(Percent::whole(10).of(KiB(1001)), KiB(100));
         assert_eq!(Percent::HUNDRED.of(KiB(u64::MAX)), KiB(u64::MAX));
         assert_eq!(Percent::share(KiB(1), KiB::ZERO), Percent(0));
+        assert_eq!(Percent::share(KiB(u64::MAX), KiB(1)), Percent(u32::MAX));
     }
 
     #[test]

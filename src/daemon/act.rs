@@ -7,8 +7,8 @@ use crate::event::Event;
 use crate::helper::Notice;
 use crate::kill::{Adopted, Step, Urgency};
 use crate::log;
-use crate::policy::{self, Level, Limits};
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
+use crate::policy::{Level, Limits, Scene};
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
@@ -29,7 +29,7 @@ impl Daemon {
         match step {
             Step::Wait => {}
             Step::Choose(signal) if self.config.kernel_oom => self.delegate(signal, memory),
-            Step::Choose(signal) => match self.take_offender(memory) {
+            Step::Choose(signal) => match self.take_offender() {
                 Some(flight) => self.adopt(flight, signal, memory),
                 None => self.choose(signal, memory),
             },
@@ -43,7 +43,7 @@ impl Daemon {
             Step::Escalate(urgency) => self.escalate(urgency),
             Step::Ended { after } => {
                 // What stalled for its sake is not to be laid at the next one's door.
-                self.meminfo.forget_stalls();
+                self.observer.restart_stalls();
                 if let Some(hand) = self.victim.take() {
                     let InHand { target, bomb, event, .. } = &hand;
                     match bomb {
@@ -119,7 +119,7 @@ impl Daemon {
                     .notify(Notice::NoCandidate, &Event::without_victim(self.config.dryrun));
             };
             let pid = candidate.id().pid;
-            let (why, again) = match self.end(&candidate.stat, signal, memory) {
+            let (why, again) = match self.end(&candidate.stat, signal) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
                 Err(Miss::Recovered) => ("is spared: memory has recovered", false),
@@ -136,9 +136,8 @@ impl Daemon {
     /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
     /// still falls from what it was `before`: then there is no time to look for one.
     fn awaits_a_departure(&mut self, before: &Memory, empty: &Empty) -> bool {
-        let Some(memory) = self.fresh_memory().filter(|_| self.machine.may_await()) else {
-            return false;
-        };
+        let fresh = self.look_again().filter(|_| self.machine.may_await());
+        let Some(Scene { memory, .. }) = fresh else { return false };
         if memory.available.plus(memory.noise()) < before.available {
             return false;
         }
@@ -184,17 +183,18 @@ impl Daemon {
 
     /// Takes hold of the candidate, looks at it and at memory once more, since choosing took
     /// long enough for the world to change, and ends it.
-    fn end(&mut self, stat: &Stat, wanted: Deadly, before: &Memory) -> Result<(), Miss> {
+    fn end(&mut self, stat: &Stat, wanted: Deadly) -> Result<(), Miss> {
         let id = stat.id;
         let wanted = self.machine.signal_for(id, wanted);
         let hook_until = clock::now().after(HOOK);
-        let reason = self.reason(before);
+        let reason = self.reason();
         let mut hand = self.take_hold(stat, wanted, reason, hook_until, Level::Kill);
         let Some(in_hand) = &mut hand else { return Err(Miss::Gone) };
         // All that takes time is done; what is read from here on is fresh. If it cannot be,
         // what was read a moment ago has to do.
-        let memory = self.fresh_memory().unwrap_or(*before);
-        let signal = match policy::level(&self.config, &memory) {
+        let Some(scene) = self.look_again().or(self.scene) else { return Err(Miss::Recovered) };
+        let memory = scene.memory;
+        let signal = match scene.level {
             Level::Fine => return Err(Miss::Recovered),
             Level::Term => self.machine.signal_for(id, Deadly::Term),
             Level::Kill => Deadly::Kill,
@@ -214,8 +214,8 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn reason(&self, memory: &Memory) -> Reason {
-        match Limits::of(&self.config, memory).is_stall(memory) {
+    pub(super) fn reason(&self) -> Reason {
+        match self.scene.is_some_and(|scene| scene.is_stall) {
             true => Reason::Stall,
             false => Reason::Memory,
         }

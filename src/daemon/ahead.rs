@@ -5,8 +5,7 @@
 use super::hold::Court;
 use super::Daemon;
 use crate::kill::aftermath::Baseline;
-use crate::policy::Limits;
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
 use crate::select::{self, Candidate};
 use crate::sys::clock;
 use crate::units::{KiB, Moment};
@@ -68,13 +67,14 @@ impl Daemon {
     /// Searches, if memory may be at the level soon. True if it did. Not with patterns, which may
     /// have to wait for command lines.
     pub(super) fn look_ahead(&mut self) -> bool {
-        let (Some(memory), now) = (self.memory, clock::now()) else { return false };
+        let (Some(scene), now) = (self.scene, clock::now()) else { return false };
+        let memory = scene.memory;
         let waits = self.config.kernel_oom || !self.config.patterns.is_empty();
         let may = self.machine.is_idle() && !waits && now >= self.ahead.next;
         if !may || !self.rate.falls(memory.noise()) {
             return false;
         }
-        let quiet = Limits::of(&self.config, &memory).time_to_low(&memory, self.rate.at(now));
+        let quiet = scene.time_to_low(self.rate.at(now));
         if !quiet.is_some_and(|quiet| (self.ahead.cost..NEAR).contains(&quiet)) {
             return false;
         }

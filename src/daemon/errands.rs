@@ -1,15 +1,14 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes;
 //! the watch takes over what comes of it, once nothing else is going on.
 
-use super::start::{find_cgroup, open_sysrq, prioritize, raised, tell_doubts, users_file};
+use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::errand::{Came, Errand, Report, ROOM};
 use crate::helper::{Priority, Setup, LINE};
 use crate::log;
-use crate::policy::Limits;
-use crate::procfs::cgroup::Cgroup;
-use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::memory::Memory;
+use crate::observe::Observer;
 use crate::procfs::Proc;
 use crate::report::explain;
 use crate::say;
@@ -155,21 +154,15 @@ impl Daemon {
             return;
         }
         say!(self.helper, Notice, "settings were read again");
-        if let Some(memory) = &self.memory {
-            let limits = Limits::of(&self.config, memory);
-            log::levels(&mut self.helper, &self.config, &limits, memory);
+        if let Some(scene) = &self.scene {
+            log::levels(&mut self.helper, &self.config, &scene.limits, &scene.memory);
         }
+        self.tell_news();
     }
 
     fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
         // All that can be wrong was said when they were tried out.
         let Ok((config, _)) = self.sources.settle(texts) else { return false };
-        let cgroup = find_cgroup(&mut self.proc, &config);
-        let read = self.meminfo.read(&mut self.proc, cgroup.as_ref());
-        let Ok(Some(memory)) = read else { return false };
-        if config.check_sizes(memory.total).is_err() {
-            return false;
-        }
         if config.needs_sysrq() && self.sysrq.is_none() {
             let Ok(sysrq) = open_sysrq(&self.proc) else { return false };
             self.sysrq = Some(sysrq);
@@ -196,20 +189,9 @@ impl Daemon {
         self.next_report = config.report.map(|every| now.after(every));
         self.next_stats = config.outputs.stats_file.as_ref().map(|_| now);
         self.filter = Filter::new(&config.patterns, passwd);
-        let other_cgroup = self.config.choice.cgroup != config.choice.cgroup;
-        let measures = |config: &Config| (config.asks_for_stalls(), config.thresholds.psi_window);
-        let is_new = measures(&config) != measures(&self.config);
+        self.observer.reconfigure(&mut self.proc, &self.config, &config);
         self.config = config;
-        (self.cgroup, self.memory) = (cgroup, Some(memory));
-        if other_cgroup {
-            (self.standing, self.next_word) = (None, now);
-            (self.next_search, self.said_unpressed) = (now, false);
-            self.forget_pressure();
-            self.follow_pressure();
-        }
-        if is_new || other_cgroup {
-            self.watch_stalls();
-        }
+        self.scene = self.look_again().or(self.scene);
         true
     }
 }
@@ -218,7 +200,7 @@ impl Daemon {
 fn read_settings(sources: &Sources, proc: &mut Proc, report: &mut Report<'_>) -> bool {
     let tried = sources.read().and_then(|texts| {
         let (config, _) = sources.settle(&texts)?;
-        let seen = memory(proc, &config);
+        let seen = observe(proc, &config);
         if let Some((memory, _)) = &seen {
             config.check(memory.total)?;
         }
@@ -268,8 +250,8 @@ fn tell_candidates(
     proc: &mut Proc,
     report: &mut Report<'_>,
 ) -> bool {
-    let Some((memory, cgroup)) = memory(proc, config) else { return false };
-    let seen = (&memory, cgroup.as_ref());
+    let Some((memory, observer)) = observe(proc, config) else { return false };
+    let seen = (&memory, observer.cgroup());
     let summary = explain::text(proc, seen, config, scale, false, helper, &mut |_| {});
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
@@ -280,9 +262,9 @@ fn tell_candidates(
     true
 }
 
-fn memory(proc: &mut Proc, config: &Config) -> Option<(Memory, Option<Cgroup>)> {
-    let mut meminfo = MemInfo::open(proc).ok()?;
-    let cgroup = find_cgroup(proc, config);
-    meminfo.look_at_tmpfs(proc, cgroup.as_ref());
-    Some((meminfo.read(proc, cgroup.as_ref()).ok()??, cgroup))
+fn observe(proc: &mut Proc, config: &Config) -> Option<(Memory, Observer)> {
+    let mut observer = Observer::open(proc, config).ok()?;
+    observer.look_at_tmpfs(proc);
+    let scene = observer.observe(proc, config, clock::now()).ok()??;
+    Some((scene.memory, observer))
 }

@@ -8,8 +8,8 @@ use crate::forkbomb::{self, Bomb, Kind};
 use crate::helper::Notice;
 use crate::kill::target::Target;
 use crate::log::{self, Alone};
-use crate::policy::{self, Level, Limits};
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
+use crate::policy::{Level, Limits};
 use crate::procfs::status::Held;
 use crate::say;
 use crate::sys::process::{self, Deadly};
@@ -73,15 +73,16 @@ impl Daemon {
     /// all that is to be done now.
     pub(super) fn end_bomb(&mut self, before: &Memory) -> bool {
         let Some(bomb) = self.find_bomb(before) else { return false };
-        let (signal, reason) = (Deadly::Kill, self.reason(before));
+        let (signal, reason) = (Deadly::Kill, self.reason());
         // Hooks and people are told about the largest member, which stands for all.
         let hand = self.take_hold(&bomb.largest, signal, reason, clock::now(), Level::Kill);
         let Some(mut hand) = hand else { return false };
         // All that takes time is done: look again.
-        let memory = self.fresh_memory().unwrap_or(*before);
-        if policy::level(&self.config, &memory) == Level::Fine {
+        let fresh = self.look_again();
+        if fresh.is_some_and(|fresh| fresh.level == Level::Fine) {
             return true;
         }
+        let memory = fresh.map_or(*before, |fresh| fresh.memory);
         // As long as this one lives, the number of the group is no other's.
         let id = bomb.largest.id;
         let pass = self.pass(&bomb.kind, Some(id));

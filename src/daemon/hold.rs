@@ -7,9 +7,9 @@ use crate::event::Event;
 use crate::helper::{Helper, Notice, When};
 use crate::kill::target::Target;
 use crate::log::{self, Alone, Portrait};
-use crate::policy::{self, Level};
-use crate::procfs::cgroup::Cgroup;
-use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::memory::Memory;
+use crate::observe::Observer;
+use crate::policy::{Level, Scene};
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
@@ -95,8 +95,7 @@ impl Assistant for Helper {
 /// All that a choice takes, as it is now.
 pub struct Court<'a> {
     pub proc: &'a mut Proc,
-    pub meminfo: &'a mut MemInfo,
-    pub cgroup: Option<&'a Cgroup>,
+    pub observer: &'a Observer,
     pub config: &'a Config,
     pub rules: Rules<'a>,
 }
@@ -104,22 +103,22 @@ pub struct Court<'a> {
 impl Daemon {
     pub(super) fn court(&mut self) -> Court<'_> {
         let family = Family::now(&mut self.proc, self.helper.pid());
-        let (config, cgroup) = (&self.config, self.cgroup.as_ref());
+        let memory = self.memory().unwrap_or_default();
+        let (config, observer) = (&self.config, &self.observer);
         let matcher = Matcher {
             patterns: &config.patterns,
             filter: &mut self.filter,
             assistant: &mut self.helper,
             patience: CHOICE,
         };
-        let memory = self.memory.unwrap_or_default();
-        let (seen, unkillable) = ((&memory, cgroup), self.machine.left());
+        let (seen, unkillable) = ((&memory, observer.cgroup()), self.machine.left());
         let rules = Rules::new(config, seen, self.scale, family, unkillable, matcher);
-        Court { proc: &mut self.proc, meminfo: &mut self.meminfo, cgroup, config, rules }
+        Court { proc: &mut self.proc, observer, config, rules }
     }
 
-    /// Memory as it is this moment, if it can be read.
-    pub(super) fn fresh_memory(&mut self) -> Option<Memory> {
-        self.measure_memory().ok().flatten()
+    /// What is to be seen this moment, if memory can be read.
+    pub(super) fn look_again(&mut self) -> Option<Scene> {
+        self.observer.observe(&mut self.proc, &self.config, clock::now()).ok().flatten()
     }
 
     /// Takes hold of a candidate, has its command line read while it has one,
@@ -165,8 +164,7 @@ impl Daemon {
             if left == Duration::ZERO || self.helper.wait_for_hook(left.min(HOOK_LOOK)) {
                 return;
             }
-            let memory = self.fresh_memory();
-            if memory.is_some_and(|memory| policy::level(&self.config, &memory) >= hurry) {
+            if self.look_again().is_some_and(|scene| scene.level >= hurry) {
                 return;
             }
         }

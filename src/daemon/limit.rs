@@ -9,8 +9,8 @@ use super::Daemon;
 use crate::helper::Notice;
 use crate::kill::{DRY, LET_OFF_AFTER, STUCK_AFTER};
 use crate::log;
-use crate::policy::{self, Level, Limits};
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
+use crate::policy::Level;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
@@ -200,7 +200,7 @@ impl Daemon {
         }
         let why = "it ignores SIGTERM and was above the limit";
         flight.deadline = now.after(STUCK_AFTER);
-        flight.memory = self.memory;
+        flight.memory = self.memory();
         self.finish_off(&mut flight.hand, why)
     }
 
@@ -211,12 +211,11 @@ impl Daemon {
         let last = self.offenders.last;
         let mut seen = 0;
         let mut give_way = false;
-        let Court { proc, meminfo, cgroup, config, mut rules } = self.court();
+        let Court { proc, observer, config, mut rules } = self.court();
         let found = select::above(proc, &mut rules, limit.rss, last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {
-                let memory = meminfo.read(proc, cgroup).ok().flatten();
-                let level = memory.map(|memory| policy::level(config, &memory));
+                let level = observer.glance(proc, config);
                 give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
             }
             !give_way
@@ -292,7 +291,7 @@ impl Daemon {
         if let (Some(hand), false) = (hand, self.config.dryrun) {
             let first = clock::now();
             let deadline = first.after(self.config.grace.unwrap_or(LET_OFF_AFTER));
-            self.offenders.add(Flight { hand, held, first, deadline, memory: self.memory });
+            self.offenders.add(Flight { hand, held, first, deadline, memory: self.memory() });
         }
         false
     }
@@ -308,10 +307,10 @@ impl Daemon {
 
     /// The largest that was asked to end, if its end is near or gives back what is missing:
     /// then nobody else needs to go.
-    pub(super) fn take_offender(&mut self, memory: &Memory) -> Option<Flight> {
-        let limits = Limits::of(&self.config, memory);
+    pub(super) fn take_offender(&mut self) -> Option<Flight> {
+        let scene = self.scene?;
         let suffices =
-            |held: Held| limits.level(memory.available.plus(held.anon), memory) == Level::Fine;
+            |held: Held| scene.level_at(scene.memory.available.plus(held.anon)) == Level::Fine;
         let Daemon { offenders, proc, .. } = self;
         let mut largest: Option<(KiB, usize)> = None;
         for (place, flight) in offenders.flights.iter_mut().enumerate() {

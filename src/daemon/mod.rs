@@ -16,10 +16,9 @@ mod start;
 use crate::helper::{self, Helper};
 use crate::kill::{Attention, Look, Machine, Step};
 use crate::log;
-use crate::policy::{self, Budget, FillRate, Level, Limits};
-use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::{MemInfo, Memory};
-use crate::procfs::reclaim::{Reclaim, Short};
+use crate::memory::Memory;
+use crate::observe::{News, Observer};
+use crate::policy::{Budget, FillRate, Level, Limits, Scene};
 use crate::procfs::Proc;
 use crate::say;
 use crate::select::{Filter, Scale};
@@ -30,15 +29,14 @@ use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, memory};
-use crate::units::{KiB, Moment, Percent};
+use crate::units::Moment;
 use ahead::Ahead;
 use errands::Asked;
 use forkbomb::Bombs;
 use hold::InHand;
 use limit::{Offenders, FLIGHTS};
-use start::psi_trigger;
-pub use start::{find_cgroup, open_sysrq, Parts};
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+pub use start::{open_sysrq, Parts};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Even where memory is far away: swap that was switched on, or a clock that a suspended
@@ -52,13 +50,6 @@ const NOW_AND_THEN: Duration = Duration::from_millis(100);
 const FOLLOW: Duration = Duration::from_millis(20);
 /// As often as Prometheus is usually told to look.
 const STATS_EVERY: Duration = Duration::from_secs(15);
-/// Some managers change a limit every few seconds.
-const BETWEEN_WORDS: Duration = Duration::from_secs(60);
-/// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
-const TMPFS_EVERY: Duration = Duration::from_millis(20);
-/// A search for a cgroup that is not there reads all mounts, which more than doubles what a look
-/// costs (10 system calls, not 4); a service takes about so long to start.
-const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Steps in one look; a machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
@@ -66,17 +57,10 @@ pub struct Daemon {
     config: Config,
     sources: Sources,
     inherited: Inherited,
-    /// Standard error was one at the start.
     proc: Box<Proc>,
-    meminfo: MemInfo,
-    reclaim: Reclaim,
-    /// Whose limit counts in place of the machine's memory, while it has one.
-    cgroup: Option<Cgroup>,
-    /// It is not looked for again before this.
-    next_search: Moment,
+    observer: Observer,
     scale: Scale,
     signals: OwnedFd,
-    psi: Option<OwnedFd>,
     sysrq: Option<OwnedFd>,
     helper: Helper,
     filter: Filter,
@@ -90,21 +74,13 @@ pub struct Daemon {
     ahead: Ahead,
     rate: FillRate,
     budget: Budget,
-    /// As it was read last; `None` while it cannot be read, which was said then.
-    memory: Option<Memory>,
-    /// How the cgroup stood when that was said last, and from when it may be said again.
-    standing: Option<Standing>,
-    next_word: Moment,
+    /// As it was seen last; `None` while memory cannot be read, which was said then.
+    scene: Option<Scene>,
     /// A signal waits to be read.
     signalled: bool,
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
     said_shrunk: bool,
-    said_unpressed: bool,
-    /// `Shmem` when the helper was asked for what tmpfs holds of it, and when it may be asked
-    /// again.
-    shmem_asked: KiB,
-    next_tmpfs: Moment,
     next_report: Option<Moment>,
     next_stats: Option<Moment>,
     stats: Stats,
@@ -177,36 +153,37 @@ impl Daemon {
         let mut plain = true;
         for _ in 0..STEPS {
             self.read_memory();
-            let Some(memory) = self.memory else { return false };
-            let limits = self.limits(&memory);
+            let Some(scene) = self.scene else { return false };
+            self.tell_shrunk(&scene.limits);
             let victim_gone = self.victim_is_gone();
-            let look = Look { now: clock::now(), memory: &memory, limits: &limits, victim_gone };
+            let (now, memory) = (clock::now(), &scene.memory);
+            let Scene { level, worst_level, .. } = scene;
+            let look = Look { now, memory, level, worst_level, victim_gone };
             let step = self.machine.step(look);
             if step == Step::Wait {
                 break;
             }
             plain = false;
-            self.perform(step, &memory);
+            self.perform(step, memory);
         }
         plain
     }
 
     fn read_memory(&mut self) {
         self.stats.count_look();
-        self.look_for_lost_cgroup();
         if let Some(held) = self.helper.take_tmpfs() {
-            self.meminfo.take_tmpfs(held, self.shmem_asked);
+            self.observer.take_tmpfs(held);
         }
-        let was_blind = self.memory.is_none();
-        let read = self.measure_memory();
-        self.memory = *read.as_ref().unwrap_or(&None);
-        if let Some(memory) = &self.memory {
-            self.rate.observe(memory.available, clock::now());
+        let was_blind = self.scene.is_none();
+        let observed = self.observer.observe(&mut self.proc, &self.config, clock::now());
+        self.scene = *observed.as_ref().unwrap_or(&None);
+        if let Some(scene) = &self.scene {
+            self.rate.observe(scene.memory.available, scene.now);
             if was_blind {
                 say!(self.helper, Notice, "/proc/meminfo makes sense again");
             }
         } else if !was_blind {
-            match read {
+            match observed {
                 Err(error) => {
                     say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
                 }
@@ -215,103 +192,27 @@ impl Daemon {
         }
     }
 
-    /// Memory with the stall that counts.
-    fn measure_memory(&mut self) -> io::Result<Option<Memory>> {
-        let mut read = self.meminfo.read(&mut self.proc, self.cgroup.as_ref())?;
-        if let Some(memory) = &mut read {
-            self.doubt_stall(memory);
-        }
-        Ok(read)
+    fn memory(&self) -> Option<Memory> {
+        self.scene.map(|scene| scene.memory)
     }
 
-    /// A stall counts only from when the kernel takes memory back, and where the machine is short
-    /// of memory, not where a cgroup is that has a limit of its own.
-    fn doubt_stall(&mut self, memory: &mut Memory) {
-        let limits = Limits::of(&self.config, memory);
-        let now = clock::now();
-        // Of the memory of a cgroup its own pressure tells.
-        let may_act = !memory.is_limited() && limits.stall.may_act_at(memory.available);
-        let is_stalled = may_act && memory.stall > Percent::default();
-        if is_stalled && self.reclaim.is_at_rest(&mut self.proc, now) {
-            memory.stall = Percent::default();
-            self.meminfo.count_stalls_from_here();
-        }
-        if !may_act || !limits.is_stall(memory) {
-            self.reclaim.forget_old(now);
-            if may_act {
-                self.reclaim.begin(&mut self.proc, now);
-            }
-            return;
-        }
-        match self.reclaim.short(&mut self.proc, now) {
-            Short::Machine => {}
-            Short::Unknown => {
-                self.reclaim.begin(&mut self.proc, now);
-                memory.stall = limits.stall.brink();
-            }
-            Short::Limited => {
-                if self.config.debug {
-                    let stall = memory.stall;
-                    say!(self.helper, Debug, "a stall of {stall}% is that of a cgroup's limit");
+    /// Says what the observer has to say.
+    fn tell_news(&mut self) {
+        let Daemon { observer, helper, config, .. } = self;
+        while let Some(news) = observer.news() {
+            match news {
+                News::Bounds(bounds) if bounds.is_doubtful() => {
+                    say!(helper, Warning, "warning: {bounds}");
                 }
-                memory.stall = Percent::default();
-                self.meminfo.forget_stalls();
-                self.reclaim.restart();
+                News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
+                News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
+                News::StallOfLimit(_) if !config.debug => {}
+                News::StallOfLimit(_) => say!(helper, Debug, "{news}"),
             }
         }
     }
 
-    /// That of a service goes and comes with it, and so do its stalls.
-    fn look_for_lost_cgroup(&mut self) {
-        let Daemon { cgroup, proc, config, .. } = self;
-        let mut is_found = false;
-        if let Some(cgroup) = cgroup.as_mut().filter(|cgroup| cgroup.is_lost()) {
-            let now = clock::now();
-            if now >= self.next_search {
-                self.next_search = now.after(SEARCH_EVERY);
-                is_found = cgroup.find_again(proc, config.choice.cgroup.as_ref());
-            }
-        }
-        if is_found || (config.asks_for_stalls() && !self.meminfo.measures_stalls()) {
-            self.watch_stalls();
-        }
-        if is_found && self.psi.is_none() {
-            self.follow_pressure();
-        }
-    }
-
-    /// Has a stall wake the watch early, where the kernel can.
-    fn follow_pressure(&mut self) {
-        if self.config.watches_memory() {
-            self.psi = psi_trigger(&self.proc, self.cgroup.as_ref());
-        }
-    }
-
-    /// Not closed: that waits in the kernel for all processors to come by once
-    /// (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
-    fn forget_pressure(&mut self) {
-        self.psi.take().map(IntoRawFd::into_raw_fd);
-    }
-
-    /// Says whose memory counts when that has changed, but not each time where it changes all
-    /// the time.
-    fn tell_bounds(&mut self) {
-        let (Some(memory), now) = (&self.memory, clock::now()) else { return };
-        let bounds = log::Bounds::of(self.cgroup.as_ref(), memory);
-        let Some(bounds) = bounds.filter(|bounds| Some(bounds.standing) != self.standing) else {
-            return;
-        };
-        if now >= self.next_word {
-            (self.standing, self.next_word) = (Some(bounds.standing), now.after(BETWEEN_WORDS));
-            match bounds.is_doubtful() {
-                true => say!(self.helper, Warning, "warning: {bounds}"),
-                false => say!(self.helper, Notice, "{bounds}"),
-            }
-        }
-    }
-
-    fn limits(&mut self, memory: &Memory) -> Limits {
-        let limits = Limits::of(&self.config, memory);
+    fn tell_shrunk(&mut self, limits: &Limits) {
         if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
             say!(
                 self.helper,
@@ -320,7 +221,6 @@ impl Daemon {
                  share of it that it is of MemTotal"
             );
         }
-        limits
     }
 
     fn victim_is_gone(&mut self) -> bool {
@@ -333,18 +233,14 @@ impl Daemon {
     }
 
     fn after_look(&mut self) {
-        self.tell_bounds();
-        let Some(memory) = self.memory else { return };
+        self.tell_news();
+        let Some(scene) = self.scene else { return };
+        let memory = scene.memory;
         if self.config.debug {
             say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
         }
         let now = clock::now();
-        if now >= self.next_tmpfs && self.meminfo.asks_for_tmpfs(&memory) {
-            self.next_tmpfs = now.after(TMPFS_EVERY);
-            if self.helper.ask_for_tmpfs() {
-                self.shmem_asked = memory.shmem;
-            }
-        }
+        self.observer.ask_for_tmpfs(&scene, || self.helper.ask_for_tmpfs());
         if self.next_report.is_some_and(|at| now >= at) {
             if !self.config.debug {
                 say!(self.helper, Info, "{}", log::State(&memory));
@@ -355,7 +251,7 @@ impl Daemon {
             self.next_stats = Some(now.after(STATS_EVERY));
             self.report_numbers();
         }
-        let calm = policy::level(&self.config, &memory) == Level::Fine && self.machine.is_idle();
+        let calm = scene.level == Level::Fine && self.machine.is_idle();
         if calm {
             self.helper.end_event();
             self.bombs.forget();
@@ -371,7 +267,7 @@ impl Daemon {
 
     /// Has the file of `--stats-file` written, if there is one.
     fn report_numbers(&mut self) {
-        if let (Some(_), Some(memory)) = (self.next_stats, self.memory) {
+        if let (Some(_), Some(memory)) = (self.next_stats, self.memory()) {
             for &(number, amount) in &[
                 (Number::Total, memory.total),
                 (Number::Available, memory.available),
@@ -389,45 +285,37 @@ impl Daemon {
         let timeout = self.timeout();
         let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
-        let psi = self.psi.as_ref().map(|psi| waiter.add(psi.as_fd(), Wish::Priority));
+        let trigger = self.observer.trigger().map(|fd| waiter.add(fd, Wish::Priority));
         // While memory cannot be read, an end is not taken note of, and would end every wait.
-        let seeing = self.victim.as_ref().filter(|_| self.memory.is_some());
+        let seeing = self.victim.as_ref().filter(|_| self.scene.is_some());
         if let Some(pidfd) = seeing.and_then(InHand::pidfd) {
             waiter.add(pidfd, Wish::Readable);
         }
-        if let Some(errand) = self.asked.fd().filter(|_| self.memory.is_some()) {
+        if let Some(errand) = self.asked.fd().filter(|_| self.scene.is_some()) {
             waiter.add(errand, Wish::Readable);
         }
         self.offenders.wait_by(&mut waiter);
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
-        if psi.is_some_and(|place| waiter.is_broken(place)) {
-            match self.cgroup {
-                // It went with a cgroup that was removed, so that nothing waits for anything.
-                Some(_) => self.psi = None,
-                None => self.forget_pressure(),
-            }
+        if trigger.is_some_and(|place| waiter.is_broken(place)) {
+            self.observer.lose_trigger();
         }
     }
 
     /// How long nothing can happen that needs a look.
     fn timeout(&self) -> Duration {
         let now = clock::now();
-        let Some(memory) = &self.memory else { return BLIND };
-        let falls = self.rate.falls(memory.noise());
+        let Some(scene) = &self.scene else { return BLIND };
+        let falls = self.rate.falls(scene.memory.noise());
         let closest = now.after(self.budget.least_wait(falls));
         if self.hurried {
             return closest.since(now);
         }
-        let limits = Limits::of(&self.config, memory);
-        let quiet = match self.machine.attention(limits.level(memory.available, memory), now) {
+        let quiet = scene.quiet_for(self.rate.at(now), self.observer.trigger().is_some());
+        let quiet = match self.machine.attention(scene.level, now) {
             Attention::Closest => Some(Duration::ZERO),
-            Attention::NowAndThen => {
-                let quiet = limits.quiet_for(memory, self.rate.at(now), self.psi.is_some());
-                Some(quiet.unwrap_or(NOW_AND_THEN).min(NOW_AND_THEN))
-            }
+            Attention::NowAndThen => Some(quiet.unwrap_or(NOW_AND_THEN).min(NOW_AND_THEN)),
             Attention::ByHeadroom => {
-                let quiet = limits.quiet_for(memory, self.rate.at(now), self.psi.is_some());
                 quiet.map(|quiet| if falls { self.ahead.wait(quiet, now) } else { quiet })
             }
         };

@@ -10,10 +10,9 @@ use crate::bytes::Buf;
 use crate::helper::Helper;
 use crate::kill::Machine;
 use crate::log;
-use crate::policy::{Budget, FillRate, Limits};
-use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::{MemInfo, Memory};
-use crate::procfs::reclaim::Reclaim;
+use crate::memory::Memory;
+use crate::observe::Observer;
+use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
 use crate::report::rivals;
 use crate::say;
@@ -26,7 +25,7 @@ use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Levels, Moment, Percent, Pid};
+use crate::units::{KiB, Moment, Pid};
 use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -39,19 +38,14 @@ const MEASURE_SIZE: KiB = KiB::from_mib(16);
 const TOO_LATE: u64 = 10;
 /// If nothing could be measured: what earlyoom reckons with.
 const FILL_RATE: KiB = KiB(6_000_000);
-/// A stall wakes the watch early: of a tenth of the shortest window that the kernel has, or
-/// where that is refused, of a twentieth of two seconds, which need no privilege
-/// (Documentation/accounting/psi.rst) and are looked at every two seconds only.
-const PSI_TRIGGERS: [&[u8]; 2] = [b"some 50000 500000\0", b"some 100000 2000000\0"];
 
 /// What the daemon is built from, opened while that can still be refused.
 pub struct Parts {
     pub config: Config,
     pub sources: Sources,
     pub proc: Box<Proc>,
-    pub meminfo: MemInfo,
-    pub cgroup: Option<Cgroup>,
-    pub memory: Memory,
+    pub observer: Observer,
+    pub scene: Scene,
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
     pub notices: Vec<&'static str>,
@@ -94,20 +88,19 @@ impl Daemon {
     /// Prepares everything that the loop needs: signals, priority, helper, locked memory. Not
     /// on the stack, whose pages the loop has a better use for.
     pub fn start(parts: Parts) -> io::Result<Box<Daemon>> {
-        let Parts { config, sources, mut proc, meminfo, cgroup, memory, .. } = parts;
+        let Parts { config, sources, mut proc, mut observer, scene, .. } = parts;
         let filter = Filter::new(&config.patterns, &users_file(&config));
         let signals = signal::listen()?;
-        let rate = measure_fill_rate(&memory);
+        let rate = measure_fill_rate(&scene.memory);
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
         let mut refused = (Ok(()), Ok(()));
         if config.priority.is_some() {
             refused = prioritize(&mut proc, raised(inherited, config.priority));
         }
         let helper = Helper::new(setup(&config, inherited))?;
+        observer.start(&proc, &config);
         let now = clock::now();
-        // A container without a limit is nothing to be told.
-        let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
-        let standing = container.map(|_| Standing::Unlimited);
+        let scene = observer.observe(&mut proc, &config, now)?.unwrap_or(scene);
         let mut daemon = Box::new(Daemon {
             machine: Machine::new(&config),
             offenders: Offenders::new(config.limit(), now),
@@ -115,15 +108,11 @@ impl Daemon {
             next_stats: config.outputs.stats_file.as_ref().map(|_| now),
             stats: Stats::default(),
             asked: Asked::default(),
-            psi: config.watches_memory().then(|| psi_trigger(&proc, cgroup.as_ref())).flatten(),
-            reclaim: Reclaim::over(config.thresholds.psi_window),
             config,
             sources,
             inherited,
             proc,
-            meminfo,
-            cgroup,
-            next_search: now,
+            observer,
             scale: parts.scale,
             signals,
             sysrq: parts.sysrq,
@@ -134,58 +123,27 @@ impl Daemon {
             next_dry_hooks: Moment::default(),
             ahead: Ahead::new(),
             rate: FillRate::new(rate),
-            budget: Budget::new(),
-            memory: Some(memory),
-            standing,
-            next_word: now,
+            budget: Budget::default(),
+            scene: Some(scene),
             signalled: false,
             hurried: false,
             said_shrunk: false,
-            said_unpressed: false,
-            shmem_asked: KiB::ZERO,
-            next_tmpfs: now,
         });
         say!(daemon.helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
-        daemon.watch_stalls();
-        daemon.say_hello(&memory, rate, refused, &parts.notices);
+        daemon.say_hello(&scene, rate, refused, &parts.notices);
         Ok(daemon)
-    }
-
-    /// Measures stalls as the settings ask for, from now on: those of the cgroup, or where that
-    /// tells of none, the machine's. Where the kernel tells of none at all, the settings ask for
-    /// none from now on; either is said.
-    pub(super) fn watch_stalls(&mut self) {
-        self.reclaim = Reclaim::over(self.config.thresholds.psi_window);
-        let Daemon { config, meminfo, proc, cgroup, helper, .. } = self;
-        let window = Some(config.thresholds.psi_window).filter(|_| config.asks_for_stalls());
-        let mut watched = meminfo.watch_stalls(proc, cgroup.as_ref(), window);
-        if let (Err(error), Some(cgroup)) = (&watched, cgroup) {
-            // That one is not there was said.
-            let counts = cgroup.is_named() && !cgroup.is_lost();
-            if counts && !std::mem::replace(&mut self.said_unpressed, true) {
-                log::no_stalls_of(helper, cgroup, *error);
-            }
-            watched = meminfo.watch_stalls(proc, None, window);
-        }
-        if let Err(error) = watched {
-            let never = Percent::default();
-            self.config.thresholds.psi = Levels { term: never, kill: never };
-            log::no_stalls(&mut self.helper, error);
-        }
     }
 
     /// What a user should know from the start.
     fn say_hello(
         &mut self,
-        memory: &Memory,
+        Scene { memory, limits, .. }: &Scene,
         rate: KiB,
         refused: (io::Result<()>, io::Result<()>),
         notices: &[&str],
     ) {
-        let Daemon { config, helper, .. } = self;
-        let limits = Limits::of(config, memory);
-        log::banner(helper, config, &limits, memory);
-        self.tell_bounds();
+        log::banner(&mut self.helper, &self.config, limits, memory);
+        self.tell_news();
         let Daemon { config, sources, filter, helper, .. } = self;
         tell_doubts(config, sources, memory, filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
@@ -216,22 +174,13 @@ impl Daemon {
             }
         }
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
-            log::too_late(&mut self.helper, &limits);
+            log::too_late(&mut self.helper, limits);
         }
         if self.config.debug {
-            let psi = if self.psi.is_some() { "yes" } else { "no" };
+            let psi = if self.observer.trigger().is_some() { "yes" } else { "no" };
             say!(self.helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
             say!(self.helper, Debug, "pressure information: {psi}");
         }
-    }
-}
-
-/// Whose memory counts in place of the machine's. With `--kernel-oom` nobody's: the kernel
-/// chooses from all there is.
-pub fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
-    match config.kernel_oom {
-        true => None,
-        false => Cgroup::find(proc, config.choice.cgroup.as_ref()),
     }
 }
 
@@ -301,19 +250,4 @@ pub fn prioritize(proc: &mut Proc, wanted: Inherited) -> (io::Result<()>, io::Re
 /// Whether processes of others are out of sight: init always exists.
 fn is_hidden(proc: &Proc) -> bool {
     proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
-}
-
-/// Of the cgroup whose memory counts, where that can be had: in a container it may be read, but
-/// not written.
-pub fn psi_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
-    let set = |file: io::Result<OwnedFd>, trigger: &[u8]| {
-        let file = file.ok()?;
-        fd::write(file.as_fd(), trigger).ok()?;
-        Some(file)
-    };
-    let of_cgroup = |trigger: &&[u8]| set(cgroup?.open_pressure(Access::Trigger), trigger);
-    let of_machine =
-        |trigger: &&[u8]| set(proc.open_file(b"pressure/memory", Access::Trigger), trigger);
-    let triggers = || PSI_TRIGGERS.iter();
-    triggers().find_map(of_cgroup).or_else(|| triggers().find_map(of_machine))
 }

@@ -12,8 +12,8 @@
 //! | done, still low | less than a quarter came back, and nothing was taken | useless |
 
 use super::Look;
+use crate::memory::Memory;
 use crate::policy::Level;
-use crate::procfs::meminfo::Memory;
 use crate::procfs::status::Held;
 use crate::units::{KiB, Moment};
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Aftermath {
 
     pub fn verdict(&mut self, look: Look<'_>) -> Verdict {
         let change = self.observe(look.memory);
-        if look.level_but_for_noise() == Level::Fine {
+        if look.worst_level == Level::Fine {
             return Verdict::Done;
         }
         if look.now < self.ended {
@@ -157,7 +157,7 @@ impl Aftermath {
         if change == Change::Risen {
             self.risen = look.now;
         }
-        let quiet_at = self.risen.after(quiet(look.level()));
+        let quiet_at = self.risen.after(quiet(look.level));
         if look.now < quiet_at.min(self.until()) {
             return Verdict::Wait;
         }

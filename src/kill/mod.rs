@@ -22,8 +22,8 @@
 pub mod aftermath;
 pub mod target;
 
-use crate::policy::{Level, Limits};
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
+use crate::policy::Level;
 use crate::procfs::status::Held;
 use crate::select::Remembered;
 use crate::settings::Config;
@@ -57,21 +57,11 @@ pub const DRY: Duration = Duration::from_secs(1);
 pub struct Look<'a> {
     pub now: Moment,
     pub memory: &'a Memory,
-    pub limits: &'a Limits,
+    pub level: Level,
+    /// See `Scene`.
+    pub worst_level: Level,
     /// Nothing of the victim in flight is left alive.
     pub victim_gone: bool,
-}
-
-impl Look<'_> {
-    fn level(&self) -> Level {
-        self.limits.level(self.memory.available, self.memory)
-    }
-
-    /// Memory that is above a level by less than it moves by itself is at that level: after a kill
-    /// that gave nothing back it may be so for long, now above and now below.
-    fn level_but_for_noise(&self) -> Level {
-        self.limits.level(self.memory.available.less(self.memory.noise()), self.memory)
-    }
 }
 
 /// What is to be done now.
@@ -194,8 +184,8 @@ impl Machine {
 
     /// The next step; call again until it is `Wait`, with a fresh look where one is due.
     pub fn step(&mut self, look: Look<'_>) -> Step {
-        let level = look.level();
-        if look.level_but_for_noise() == Level::Fine {
+        let level = look.level;
+        if look.worst_level == Level::Fine {
             // The event is over.
             (self.cool_at, self.has_awaited) = (Moment::default(), false);
         }
@@ -274,7 +264,7 @@ impl Machine {
         let pause = self.useless.next(look.now);
         let since = Since {
             baseline: Baseline::of(look.memory),
-            level: look.level_but_for_noise(),
+            level: look.worst_level,
             useless_at: Some(look.memory.available),
         };
         self.state = State::Pausing(Pause { until: look.now.after(pause), since: Some(since) });
@@ -439,19 +429,19 @@ impl Pause {
         }
         // What starts and ends all the time on any machine is not that.
         let most = look.memory.noise().max(look.memory.step());
-        taken > most || look.level() > since.level
+        taken > most || look.level > since.level
     }
 
     /// After a useless kill files in tmpfs hold most of what is in use, and there is no less
     /// available than then: ending others would not change it.
     fn is_needed(&self, look: Look<'_>) -> bool {
         let useless_at = self.since.as_ref().and_then(|since| since.useless_at);
-        let (memory, level) = (look.memory, look.level());
+        let (memory, level) = (look.memory, look.level);
         let in_use = memory.total.less(memory.available);
         useless_at.is_some_and(|at| memory.available.plus(memory.noise()) >= at)
             && memory.files.0 >= in_use.0 / 2
             && level != Level::Kill
-            && look.level_but_for_noise() != Level::Fine
+            && look.worst_level != Level::Fine
     }
 }
 

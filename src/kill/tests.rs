@@ -1,6 +1,7 @@
 //! The machine through whole events, on a clock of the test's own.
 
 use super::*;
+use crate::policy::{Limits, Scene};
 use crate::units::Pid;
 
 /// Memory of 1000 MiB; SIGTERM at or below 100 MiB, SIGKILL at or below 50.
@@ -48,8 +49,9 @@ impl World {
 
     fn step(&mut self, victim_gone: bool) -> Step {
         let limits = Limits::of(&self.config, &self.memory);
-        let look = Look { now: self.now, memory: &self.memory, limits: &limits, victim_gone };
-        self.machine.step(look)
+        let Scene { now, level, worst_level, .. } = Scene::of(self.now, self.memory, limits);
+        let memory = &self.memory;
+        self.machine.step(Look { now, memory, level, worst_level, victim_gone })
     }
 
     /// Nothing is done before that many milliseconds are over.

@@ -4,15 +4,15 @@
 //! Both versions (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). What cannot
 //! be read of it limits nothing: then the machine's memory counts.
 
-use super::meminfo::{reclaimable, Memory};
+use super::mountinfo::{self, unescaped, LongPath};
 use super::stat::Stat;
-use super::{terminated, unescaped, LongPath, Path, Proc};
+use super::{terminated, Path, Proc};
 use crate::bytes;
+use crate::memory::{CgroupMemory, CgroupStat, Memory};
 use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{self, KiB, Pid};
-use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A longer one counts as not there: of those that container managers make none has 300 bytes.
@@ -33,9 +33,8 @@ pub struct Cgroup {
     path: Text,
     /// By `--cgroup`, so that only its processes may be ended, limited or not.
     is_named: bool,
+    /// `None` while it is lost: not there.
     files: Option<Files>,
-    /// There are no files, or those of a cgroup that is gone.
-    is_lost: Cell<bool>,
 }
 
 /// How a cgroup stands.
@@ -52,46 +51,16 @@ pub enum Standing {
 #[derive(Debug)]
 struct Files {
     directory: OwnedFd,
-    /// In the order of `NAMES`.
-    files: [Option<OwnedFd>; NAMES[0].len()],
-}
-
-/// Of both versions; what one has not is empty. Above `high` everything within is slowed down
-/// until it is below again; it "should be used in scenarios where an external process monitors
-/// the limited cgroup" (cgroup-v2.rst). In version 1 the limit of swap is that of memory and
-/// swap together, and what is used of it stands in `stat`.
-const NAMES: [[&str; 6]; 2] = [
-    [
-        "memory.max",
-        "memory.current",
-        "memory.stat",
-        "memory.high",
-        "memory.swap.max",
-        "memory.swap.current",
-    ],
-    [
-        "memory.limit_in_bytes",
-        "memory.usage_in_bytes",
-        "memory.stat",
-        "",
-        "memory.memsw.limit_in_bytes",
-        "",
-    ],
-];
-const LIMIT: usize = 0;
-const USAGE: usize = 1;
-const STAT: usize = 2;
-const HIGH: usize = 3;
-const SWAP_LIMIT: usize = 4;
-const SWAP_USAGE: usize = 5;
-
-/// What the files tell.
-struct Figures {
-    limit: KiB,
-    usage: KiB,
-    swap_limit: KiB,
-    swap_used: KiB,
-    stat: [KiB; 8],
+    limit: OwnedFd,
+    usage: OwnedFd,
+    stat: OwnedFd,
+    /// Above it everything within is slowed down until it is below again; it "should be used in
+    /// scenarios where an external process monitors the limited cgroup" (cgroup-v2.rst).
+    high: Option<OwnedFd>,
+    /// In version 1 it is that of memory and swap together.
+    swap_limit: Option<OwnedFd>,
+    /// In version 1 it stands in `stat`.
+    swap_usage: Option<OwnedFd>,
 }
 
 /// No limit.
@@ -99,27 +68,22 @@ const NONE: KiB = KiB(u64::MAX);
 
 impl Cgroup {
     /// That at the root of the mount which is seen, if it may have a limit and this is a
-    /// container: if init is within, too. (Where it is not, the limit is that of a service, say
+    /// container: if init is within, too. (If it is not, the limit is that of a service, say
     /// of the guard's own.) Or the one that is `named`, wherever it is, by its directory or as
     /// `/proc/PID/cgroup` has it.
     pub fn find(proc: &mut Proc, named: Option<&units::Path>) -> Option<Cgroup> {
         let path = named.map_or(&b""[..], units::Path::as_bytes);
         let is_named = named.is_some();
         let mount = Mount::find(proc, path);
-        let mut cgroup = Cgroup {
-            version: mount.version,
-            path: Text::from_bytes(path),
-            is_named,
-            files: None,
-            is_lost: Cell::new(true),
-        };
+        let path_as_named = Text::from_bytes(path);
+        let mut cgroup =
+            Cgroup { version: mount.version, path: path_as_named, is_named, files: None };
         if let Some(below) = mount.below(path) {
             cgroup.path = joined(mount.root.as_bytes(), below, b"");
             let directory = joined(mount.point.as_bytes(), below, b"\0");
             // A path that was cut is another one's.
             let files = Files::open(mount.version, directory.as_bytes());
             cgroup.files = files.filter(|_| !cgroup.path.is_cut());
-            cgroup.is_lost.set(cgroup.files.is_none());
         }
         let counts = is_named || (cgroup.may_be_limited() && cgroup.holds_init(proc));
         counts.then_some(cgroup)
@@ -129,15 +93,18 @@ impl Cgroup {
     pub fn find_again(&mut self, proc: &mut Proc, named: Option<&units::Path>) -> bool {
         if let Some(found) = Cgroup::find(proc, named).filter(|found| !found.is_lost()) {
             *self = found;
-            return true;
         }
+        !self.is_lost()
+    }
+
+    /// It was removed.
+    pub fn lose(&mut self) {
         self.files = None;
-        false
     }
 
     /// It was not there, or is no more.
     pub fn is_lost(&self) -> bool {
-        self.is_lost.get()
+        self.files.is_none()
     }
 
     /// As `/proc/PID/cgroup` has it, or as it was named while it is not there.
@@ -152,7 +119,7 @@ impl Cgroup {
     pub fn standing(&self, memory: &Memory) -> Standing {
         if memory.is_limited() {
             Standing::Limited(memory.total)
-        } else if self.is_lost.get() {
+        } else if self.is_lost() {
             Standing::Absent
         } else {
             Standing::Unlimited
@@ -179,7 +146,7 @@ impl Cgroup {
             };
             is_within |= is_ours && is_at_or_below(self.path(), line.path);
         });
-        is_within && read.is_ok() && !self.is_lost.get()
+        is_within && read.is_ok() && !self.is_lost()
     }
 
     /// Opens what tells how long tasks within wait for memory; version 2 alone has that
@@ -189,36 +156,32 @@ impl Cgroup {
         open_in(&files.directory, "memory.pressure", access)
     }
 
-    /// Makes the machine's memory that of the cgroup, if that has a limit below it; user memory is
-    /// still to be counted then.
-    pub fn bound(&self, proc: &mut Proc, memory: &mut Memory) {
-        let Some(files) = &self.files else { return };
-        let Ok(limit) = files.amount(proc, LIMIT) else {
-            // It was removed (ENODEV), as that of a service is when the service stops.
-            return self.is_lost.set(true);
-        };
-        let mut told = |which| files.amount(proc, which).ok().flatten();
-        let limit = limit.unwrap_or(NONE).min(told(HIGH).unwrap_or(NONE));
+    /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails if it
+    /// was removed (ENODEV), as that of a service is when the service stops.
+    pub fn read(&self, proc: &mut Proc, machine: &Memory) -> io::Result<Option<CgroupMemory>> {
+        let Some(files) = &self.files else { return Ok(None) };
+        let limit = parse_amount(proc.reread(&files.limit)?).unwrap_or(NONE);
+        let mut told = |file: Option<&OwnedFd>| parse_amount(proc.reread(file?).ok()?);
+        let limit = limit.min(told(files.high.as_ref()).unwrap_or(NONE));
         // One of 0 is no size: it is how reclaim is forced.
-        if limit >= memory.total || limit == KiB::ZERO {
-            return;
+        if limit >= machine.total || limit == KiB::ZERO {
+            return Ok(None);
         }
-        let Some(usage) = told(USAGE) else { return };
+        let Some(usage) = told(Some(&files.usage)) else { return Ok(None) };
         let (mut swap_limit, mut swap_used) = (NONE, None);
         // Without swap nothing more needs to be read.
-        if memory.swap_total > KiB::ZERO {
-            swap_used = told(SWAP_USAGE);
-            swap_limit = told(SWAP_LIMIT).unwrap_or(NONE);
+        if machine.swap_total > KiB::ZERO {
+            swap_used = told(files.swap_usage.as_ref());
+            swap_limit = told(files.swap_limit.as_ref()).unwrap_or(NONE);
             if self.version == Version::One {
                 swap_limit = swap_limit.less(limit);
             }
         }
-        let Some(stat) = files.read(proc, STAT).ok().and_then(|text| counts(self.version, text))
-        else {
-            return;
-        };
-        let swap_used = swap_used.unwrap_or(stat[SWAP]);
-        *memory = bounded(memory, &Figures { limit, usage, swap_limit, swap_used, stat });
+        let stat = proc.reread(&files.stat).ok().and_then(|text| parse_stat(self.version, text));
+        Ok(stat.map(|stat| {
+            let swap_used = swap_used.unwrap_or(stat.swap);
+            CgroupMemory { limit, usage, swap_limit, swap_used, stat }
+        }))
     }
 
     /// The root of all has no limit, and cannot be given one: in version 2 it has no such file,
@@ -237,24 +200,26 @@ impl Files {
     fn open(version: Version, directory: &[u8]) -> Option<Files> {
         let directory = fd::open_bytes(directory, Access::Directory).ok()?;
         let open = |name| open_in(&directory, name, Access::Read).ok();
-        let files = NAMES[version as usize].map(open);
-        let is_whole = files[..=STAT].iter().all(Option::is_some);
-        is_whole.then_some(Files { directory, files })
-    }
-
-    /// Nothing of a file that is not there.
-    fn read<'a>(&self, proc: &'a mut Proc, which: usize) -> io::Result<&'a [u8]> {
-        let Some(file) = &self.files[which] else { return Ok(b"") };
-        let len = fd::read_at(file.as_fd(), &mut proc.file, 0)?;
-        Ok(&proc.file[..len])
-    }
-
-    /// The number of bytes that a file holds, in KiB; `max` is more than any. `None` if it is
-    /// no number.
-    fn amount(&self, proc: &mut Proc, which: usize) -> io::Result<Option<KiB>> {
-        Ok(match bytes::first_word(self.read(proc, which)?) {
-            b"max" => Some(NONE),
-            number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
+        let stat = open("memory.stat")?;
+        Some(match version {
+            Version::Two => Files {
+                limit: open("memory.max")?,
+                usage: open("memory.current")?,
+                high: open("memory.high"),
+                swap_limit: open("memory.swap.max"),
+                swap_usage: open("memory.swap.current"),
+                stat,
+                directory,
+            },
+            Version::One => Files {
+                limit: open("memory.limit_in_bytes")?,
+                usage: open("memory.usage_in_bytes")?,
+                high: None,
+                swap_limit: open("memory.memsw.limit_in_bytes"),
+                swap_usage: None,
+                stat,
+                directory,
+            },
         })
     }
 }
@@ -263,86 +228,37 @@ fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedF
     fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
 }
 
-/// The lines of `memory.stat` that are used, and to which count each belongs.
-const COUNTS: [(&[u8], usize); 13] = [
-    (b"anon", ANON),
-    (b"rss", ANON),
-    (b"inactive_file", FILE),
-    (b"active_file", FILE),
-    (b"slab_reclaimable", SLAB),
-    (b"swap", SWAP),
-    (b"shmem", SHMEM),
-    (b"file_mapped", MAPPED),
-    (b"mapped_file", MAPPED),
-    (b"zswap", ZSWAP),
-    (b"kernel_stack", OVERHEAD),
-    (b"pagetables", OVERHEAD),
-    (b"slab_unreclaimable", OVERHEAD),
-];
-const ANON: usize = 0;
-/// What files hold that no tmpfs has, and that is not locked.
-const FILE: usize = 1;
-const SLAB: usize = 2;
-/// Version 1 counts it here.
-const SWAP: usize = 3;
-const SHMEM: usize = 4;
-/// What is swapped out takes that much; it is told by version 2 alone. What zram takes is nobody's.
-const ZSWAP: usize = 5;
-/// What the kernel holds for processes; likewise.
-const OVERHEAD: usize = 6;
-/// Of files and of shared memory what processes have mapped.
-const MAPPED: usize = 7;
+/// The number of bytes that a file holds; `max` is more than any. `None` if it is no number.
+fn parse_amount(text: &[u8]) -> Option<KiB> {
+    match bytes::first_word(text) {
+        b"max" => Some(NONE),
+        number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
+    }
+}
 
-/// Counts in `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
+/// Parses `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
-fn counts(version: Version, text: &[u8]) -> Option<[KiB; 8]> {
-    let (mut counts, mut is_known) = ([KiB::ZERO; 8], false);
+fn parse_stat(version: Version, text: &[u8]) -> Option<CgroupStat> {
+    let (mut stat, mut is_known) = (CgroupStat::default(), false);
     let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
     for line in bytes::whole_lines(text) {
         let (key, number) = bytes::cut_at(line, b' ');
         let Some(key) = key.strip_prefix(prefix) else { continue };
-        if let Some(&(_, count)) = COUNTS.iter().find(|(name, _)| *name == key) {
-            is_known |= count == ANON;
-            counts[count] = counts[count].plus(KiB(bytes::parse_u64(number)? / 1024));
-        }
+        let sum = match key {
+            b"anon" | b"rss" => &mut stat.anon,
+            b"inactive_file" | b"active_file" => &mut stat.file,
+            b"slab_reclaimable" => &mut stat.slab,
+            b"swap" => &mut stat.swap,
+            b"shmem" => &mut stat.shmem,
+            b"file_mapped" | b"mapped_file" => &mut stat.mapped,
+            b"zswap" => &mut stat.zswap,
+            b"kernel_stack" | b"pagetables" | b"slab_unreclaimable" => &mut stat.overhead,
+            _ => continue,
+        };
+        *sum = sum.plus(KiB(bytes::parse_u64(number)? / 1024));
+        is_known |= matches!(key, b"anon" | b"rss");
     }
-    is_known.then_some(counts)
-}
-
-/// The machine's memory as that of a cgroup within, of which user memory is still to be counted.
-/// What the machine has no more is not available there either.
-fn bounded(machine: &Memory, figures: &Figures) -> Memory {
-    let &Figures { limit, usage, swap_limit, swap_used, stat } = figures;
-    // As on a machine of that size, where the kernel keeps so much of them.
-    let reserve = low_watermark(limit);
-    let spare = reclaimable(stat[FILE], reserve).plus(reclaimable(stat[SLAB], reserve));
-    let available = limit.less(usage).plus(spare).min(limit).min(machine.available);
-    let swap_total = swap_limit.min(machine.swap_total);
-    Memory {
-        total: limit,
-        available,
-        anon: stat[ANON].min(limit),
-        shmem: stat[SHMEM].min(limit),
-        // Its tmpfs may be mounted where they cannot be seen, and those that are seen be others'.
-        files: stat[SHMEM].less(stat[MAPPED]).min(limit),
-        overhead: stat[OVERHEAD],
-        compressed: stat[ZSWAP],
-        swap_total,
-        swap_free: swap_total.less(swap_used).min(machine.swap_free),
-        ..*machine
-    }
-}
-
-/// Of a machine that has `total` (`calculate_min_free_kbytes` and `__setup_per_zone_wmarks` in
-/// mm/page_alloc.c): the root of 16 times that, and a quarter more.
-fn low_watermark(total: KiB) -> KiB {
-    let square = total.0.saturating_mul(16);
-    // Newton's way from above; each step halves what is too much, and more.
-    let mut root = 1 << 32;
-    while root > square / root {
-        root = (root + square / root) / 2;
-    }
-    KiB(root + root / 4)
+    is_known.then_some(stat)
 }
 
 /// Where a hierarchy is mounted, and what of it.
@@ -400,18 +316,16 @@ impl Mount {
     }
 }
 
-/// Version, root and mount point in a line of `mountinfo` (proc(5)), if it is of a hierarchy
-/// that may have the memory controller.
+/// Version, root and mount point in a line of `mountinfo`, if it is of a hierarchy that may have
+/// the memory controller.
 fn cgroup_mount(line: &[u8]) -> Option<(Version, &[u8], &[u8])> {
-    let mut fields = bytes::fields(line).skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    // Behind options comes any number of tags, and then a dash.
-    fields.find(|&field| field == b"-")?;
-    match fields.next()? {
-        b"cgroup2" => Some((Version::Two, root, point)),
-        b"cgroup" => lists_memory(fields.last()?).then_some((Version::One, root, point)),
-        _ => None,
-    }
+    let mount = mountinfo::parse(line)?;
+    let version = match mount.kind {
+        b"cgroup2" => Version::Two,
+        b"cgroup" if lists_memory(mount.options) => Version::One,
+        _ => return None,
+    };
+    Some((version, mount.root, mount.point))
 }
 
 /// `below` begins with a slash, or is empty.

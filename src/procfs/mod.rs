@@ -1,18 +1,20 @@
 //! What the kernel tells under `/proc`: parsers of bytes beside the reading of files.
 //!
 //! The root directory is a parameter, so that tests bring their own. Every file is read
-//! into a buffer that lives here from the start. Never decides anything.
+//! into a buffer that lives here from the start. Never decides anything, and reading changes
+//! nothing.
 
 pub mod cgroup;
-mod compressed;
 pub mod meminfo;
-mod pressure;
+mod mountinfo;
+pub mod pressure;
 pub mod process;
-pub mod reclaim;
 pub mod stat;
 pub mod status;
 mod tmpfs;
+pub mod vmstat;
 mod walk;
+pub mod zram;
 
 use crate::bytes::Buf;
 use crate::sys::c_path;
@@ -69,6 +71,12 @@ impl Proc {
         self.read(Path::from_bytes(path))
     }
 
+    /// One read of an open file from its start; what the buffer cannot hold is cut.
+    pub fn reread(&mut self, file: &OwnedFd) -> io::Result<&[u8]> {
+        let len = fd::read_at(file.as_fd(), &mut self.file, 0)?;
+        Ok(&self.file[..len])
+    }
+
     /// The effective user id of a process: the owner of its directory, which, other than
     /// its files', does not change for a process that may not be dumped
     /// (`task_dump_owner` in fs/proc/base.c).
@@ -82,26 +90,6 @@ impl Proc {
         path.push_number(pid.number() as u32);
         fd::owner_at(self.root.as_fd(), terminated(&mut path)?)
     }
-}
-
-/// As long as a path in the settings may be.
-type LongPath = Buf<1024>;
-
-/// A path of mountinfo (proc(5)), in which blanks, newlines and backslashes are written as three
-/// octal digits (`mangle_path` in fs/seq_file.c).
-fn unescaped(text: &[u8]) -> LongPath {
-    let (mut plain, mut rest) = (LongPath::new(), text);
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        match (byte, rest) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
-                plain.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
-                rest = behind;
-            }
-            _ => plain.push(&[byte]),
-        }
-    }
-    plain
 }
 
 /// `PID/NAME`.

@@ -3,24 +3,21 @@
 
 use super::Proc;
 use crate::bytes;
-use crate::stall::Meter;
 use crate::sys::errno::gone;
-use crate::sys::fd;
 use crate::sys::io;
-use crate::units::{Moment, Percent};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+
+pub const PATH: &[u8] = b"pressure/memory";
 
 impl Proc {
     /// Millionths of the last ten seconds in which some, and in which all tasks waited for
-    /// memory. Fails where the kernel has no such file, or was started with `psi=0`
+    /// memory. Fails if the kernel has no such file, or was started with `psi=0`
     /// (EOPNOTSUPP).
     pub fn stall_shares(&mut self) -> io::Result<[u32; 2]> {
-        parse(self.read_file(b"pressure/memory")?).ok_or_else(gone)
+        shares(self.read_file(PATH)?).ok_or_else(gone)
     }
 }
 
-fn parse(text: &[u8]) -> Option<[u32; 2]> {
+fn shares(text: &[u8]) -> Option<[u32; 2]> {
     Some([share(text, b"some avg10=")?, share(text, b"full avg10=")?])
 }
 
@@ -37,42 +34,10 @@ fn share(text: &[u8], key: &[u8]) -> Option<u32> {
 
 /// The microseconds since the boot in which all tasks stalled, which is the only number that is
 /// exact: the averages are of ten seconds and more, and two seconds late.
-fn total(text: &[u8]) -> Option<u64> {
+pub fn full_total(text: &[u8]) -> Option<u64> {
     let full = bytes::whole_lines(text).find(|line| line.starts_with(b"full "))?;
     let total = bytes::fields(full).find_map(|field| field.strip_prefix(b"total="))?;
     bytes::parse_u64(total)
-}
-
-/// An open file of that kind, and what was read from it.
-pub struct Pressure {
-    file: OwnedFd,
-    meter: Meter,
-}
-
-impl Pressure {
-    /// Fails where nothing can be read, as with `psi=0`.
-    pub fn of(file: OwnedFd, window: Duration) -> io::Result<Pressure> {
-        fd::read_at(file.as_fd(), &mut [0; 1], 0)?;
-        Ok(Pressure { file, meter: Meter::new(window) })
-    }
-
-    /// One `pread`: which share of the window all tasks stalled. What makes no sense says that
-    /// they did not. Fails where the file went with its cgroup.
-    pub fn read(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Percent> {
-        let len = fd::read_at(self.file.as_fd(), &mut proc.file, 0)?;
-        let total = total(&proc.file[..len]);
-        Ok(total.map_or(Percent::default(), |total| self.meter.share(now, total)))
-    }
-
-    /// What was does not count any more.
-    pub fn restart(&mut self) {
-        self.meter.restart();
-    }
-
-    /// What was up to the last reading does not.
-    pub fn restart_here(&mut self) {
-        self.meter.restart_here();
-    }
 }
 
 #[cfg(test)]
@@ -84,17 +49,17 @@ mod tests {
 
     #[test]
     fn shares_are_those_of_ten_seconds() {
-        assert_eq!(parse(TEXT), Some([123_400, 1_000_000]));
-        assert_eq!(parse(&TEXT[..60]), None);
-        assert_eq!(parse(b"some avg10=x\nfull avg10=0.00 \n"), None);
+        assert_eq!(shares(TEXT), Some([123_400, 1_000_000]));
+        assert_eq!(shares(&TEXT[..60]), None);
+        assert_eq!(shares(b"some avg10=x\nfull avg10=0.00 \n"), None);
     }
 
     #[test]
     fn the_counter_is_that_of_a_full_stall() {
-        assert_eq!(total(TEXT), Some(9));
+        assert_eq!(full_total(TEXT), Some(9));
         // A cut number is a wrong number.
-        assert_eq!(total(&TEXT[..TEXT.len() - 1]), None);
-        assert_eq!(total(b"some avg10=0.00 total=5\nfull avg10=0.00 total=x\n"), None);
-        assert_eq!(total(b""), None);
+        assert_eq!(full_total(&TEXT[..TEXT.len() - 1]), None);
+        assert_eq!(full_total(b"some avg10=0.00 total=5\nfull avg10=0.00 total=x\n"), None);
+        assert_eq!(full_total(b""), None);
     }
 }

@@ -34,7 +34,7 @@ impl Proc {
         self.second_number(process_path(pid, "statm"))
     }
 
-    /// The same of the process that `stat` shows, also where its leader has ended. Other than
+    /// The same of the process that `stat` shows, also if its leader has ended. Other than
     /// the RSS in `stat`, it adds up what each processor has counted by itself, which may be
     /// some MiB (`task_statm` in fs/proc/task_mmu.c).
     pub fn exact_resident_pages(&mut self, stat: &Stat) -> io::Result<u64> {
@@ -56,7 +56,7 @@ impl Proc {
         Ok(self.stat_at(Path::from_bytes(b"self/stat"))?.id.pid)
     }
 
-    /// `stat` with the RSS of a living thread where the leader has ended before the
+    /// `stat` with the RSS of a living thread if the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
         let mut result = self.stat(pid);
@@ -79,7 +79,7 @@ impl Proc {
         }
     }
 
-    /// The file `name` of the process, or of a living thread of it where the leader, which
+    /// The file `name` of the process, or of a living thread of it if the leader, which
     /// shows little any more, has ended before the others. Threads that cannot be listed
     /// are those of a process that is gone: then reading its own file fails.
     pub(super) fn living_path(&self, stat: &Stat, name: &str) -> Path {
@@ -111,7 +111,7 @@ impl Proc {
         Ok(&self.file[..len])
     }
 
-    /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or where
+    /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or if
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
         self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
@@ -124,7 +124,7 @@ impl Proc {
     }
 
     /// Whether real, effective, saved and file system ids of a process are the same, of user and
-    /// of group. Where they are not, somebody else may have chosen its environment.
+    /// of group. If they are not, another user may have chosen its environment.
     #[cfg(feature = "dbus-notify")]
     pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
         let mut lines_alike = 0;

@@ -3,7 +3,8 @@
 //! The rest is shared memory of processes (memfd, shared mappings, System V), which goes with
 //! the last of them.
 
-use super::{unescaped, LongPath, Path, Proc};
+use super::mountinfo::{self, unescaped, LongPath};
+use super::{Path, Proc};
 use crate::bytes;
 use crate::sys::fd;
 use crate::sys::io;
@@ -36,20 +37,17 @@ impl Proc {
     }
 }
 
-/// Device and path, which ends with its NUL, of a line such as
-/// `36 35 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,mode=755` (proc(5)). devtmpfs and a
+/// Device and path, which ends with its NUL, if a line of mountinfo is of a tmpfs. devtmpfs and a
 /// root that was unpacked into memory are such, too (`shmem_fs_type` in mm/shmem.c).
 fn tmpfs(line: &[u8]) -> Option<((u32, u32), LongPath)> {
-    let mut fields = bytes::fields(line);
-    let (major, minor) = bytes::cut_at(fields.nth(2)?, b':');
-    let number = |text| bytes::parse_u64(text).and_then(|number| u32::try_from(number).ok());
-    let device = (number(major)?, number(minor)?);
-    let path = fields.nth(1)?;
-    fields.find(|&field| field == b"-")?;
-    if ![&b"tmpfs"[..], b"devtmpfs", b"rootfs"].contains(&fields.next()?) {
+    let mount = mountinfo::parse(line)?;
+    if !matches!(mount.kind, b"tmpfs" | b"devtmpfs" | b"rootfs") {
         return None;
     }
-    let mut path = unescaped(path);
+    let (major, minor) = bytes::cut_at(mount.device, b':');
+    let number = |text| bytes::parse_u64(text).and_then(|number| u32::try_from(number).ok());
+    let device = (number(major)?, number(minor)?);
+    let mut path = unescaped(mount.point);
     path.push(b"\0");
     Some((device, path))
 }

@@ -47,7 +47,7 @@ impl Proc {
     }
 }
 
-/// Of these entries those whose whole name is a number.
+/// The entries of which the whole name is a number.
 struct Pids<'a>(&'a [u8]);
 
 impl Iterator for Pids<'_> {

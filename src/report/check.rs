@@ -7,9 +7,10 @@ use super::reader::{Reader, PATIENCE};
 use super::rivals;
 use crate::bytes::{is_treacherous, Escaped};
 use crate::log;
+use crate::memory::Memory;
+use crate::observe::Bounds;
 use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
-use crate::procfs::meminfo::Memory;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
 use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
@@ -43,7 +44,7 @@ pub fn text(
     let mut text = String::new();
     write_files(&mut text, sources);
     write_settings(&mut text, in_force);
-    write_machine(&mut text, proc, memory, log::Bounds::of(cgroup, memory));
+    write_machine(&mut text, proc, memory, Bounds::of(cgroup, memory));
     Ok(text)
 }
 
@@ -99,12 +100,7 @@ fn write_value(text: &mut String, value: &[u8]) {
     };
 }
 
-fn write_machine(
-    text: &mut String,
-    proc: &mut Proc,
-    memory: &Memory,
-    bounds: Option<log::Bounds<'_>>,
-) {
+fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Option<Bounds<'_>>) {
     let (major, minor) = machine::kernel_release();
     let _ = writeln!(text, "\nthis machine: Linux {major}.{minor}\n  {}", log::State(memory));
     let available = match memory.estimated {

@@ -6,10 +6,10 @@
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
 use crate::log::{self, State};
+use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits};
 use crate::procfs::cgroup::Cgroup;
-use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Comm;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};

@@ -5,8 +5,8 @@
 
 use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
 use super::filter::Matcher;
+use crate::memory::Memory;
 use crate::procfs::cgroup::Cgroup;
-use crate::procfs::meminfo::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::settings::Config;

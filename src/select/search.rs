@@ -9,7 +9,7 @@ use super::candidate::{Candidate, Protection, Ranking};
 use super::leaving::Empty;
 use super::rules::Rules;
 use super::shortlist::Shortlist;
-use crate::procfs::meminfo::Memory;
+use crate::memory::Memory;
 use crate::procfs::Proc;
 use crate::sys::{io, machine};
 use crate::units::{Identity, KiB, Pid};

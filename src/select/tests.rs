@@ -5,11 +5,12 @@
 
 use super::*;
 use crate::kill::{Look, Machine};
+use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{FillRate, Limits};
+use crate::policy::{FillRate, Limits, Scene};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
-use crate::procfs::meminfo::{MemInfo, Memory};
+use crate::procfs::meminfo::MemInfo;
 use crate::procfs::process::CommandLine;
 use crate::procfs::Proc;
 use crate::settings::Config;
@@ -593,15 +594,15 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let mut machine = Machine::new(&config);
     let mut rate = FillRate::new(KiB(1000));
     world.with_rules(|proc, rules| {
-        let mut meminfo = MemInfo::open(proc).unwrap();
+        let meminfo = MemInfo::open(proc).unwrap();
         let before = counted::allocations();
         for round in 0..10_000 {
-            let memory = meminfo.read(proc, None).unwrap().unwrap();
-            let limits = Limits::of(&config, &memory);
-            let now = Moment(round * 1_000_000);
+            let memory = meminfo.read(proc).unwrap().unwrap();
+            let (now, limits) = (Moment(round * 1_000_000), Limits::of(&config, &memory));
             rate.observe(memory.available, now);
-            let victim_gone = false;
-            machine.step(Look { now, memory: &memory, limits: &limits, victim_gone });
+            let Scene { level, worst_level, .. } = Scene::of(now, memory, limits);
+            let (memory, victim_gone) = (&memory, false);
+            machine.step(Look { now, memory, level, worst_level, victim_gone });
         }
         let found = find(proc, rules, &world.memory).unwrap();
         assert_eq!(counted::allocations(), before);

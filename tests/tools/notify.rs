@@ -12,12 +12,12 @@
 
 #[path = "../../src/bytes.rs"]
 mod bytes;
+#[path = "../../src/memory.rs"]
+mod memory;
 #[path = "../../src/notify/mod.rs"]
 mod notify;
 #[path = "../../src/procfs/mod.rs"]
 mod procfs;
-#[path = "../../src/stall.rs"]
-mod stall;
 #[path = "../../src/sys/mod.rs"]
 mod sys;
 #[path = "../../src/units.rs"]

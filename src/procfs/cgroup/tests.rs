@@ -1,6 +1,6 @@
 use super::*;
+use crate::memory::low_watermark;
 use crate::procfs::fixture::{stat_line, Fixture};
-use crate::procfs::meminfo::MemInfo;
 use std::fs;
 use std::path::{self, PathBuf};
 
@@ -65,9 +65,13 @@ impl World {
     }
 
     fn memory(&mut self, cgroup: &Cgroup) -> Memory {
-        let mut memory = machine();
-        cgroup.bound(&mut self.proc, &mut memory);
-        memory.count_user_memory();
+        self.memory_on(&machine(), cgroup)
+    }
+
+    fn memory_on(&mut self, machine: &Memory, cgroup: &Cgroup) -> Memory {
+        let Some(own) = cgroup.read(&mut self.proc, machine).unwrap() else { return *machine };
+        let mut memory = machine.within(&own);
+        memory.count_user();
         memory
     }
 
@@ -128,26 +132,18 @@ fn of_what_a_cgroup_shares_files_are_what_nobody_has_mapped_whatever_tmpfs_the_g
         let stat = format!("{}\n{amounts}", stat(200, 0).trim_end_matches("\nx"));
         world.limit("", &(512 * MIB).to_string(), 400 * MIB, &stat);
         let cgroup = world.find().unwrap();
-        world.fixture.write(
-            "meminfo",
-            "MemTotal: 4194304 kB\nMemAvailable: 3000000 kB\nAnonPages: 9000 kB\n\
-             Shmem: 900000 kB\nMapped: 0 kB\n",
-        );
-        let mut meminfo = MemInfo::open(&mut world.proc).unwrap();
-        // Other people's, some of them swapped out, and its own may be out of sight.
+        // Other cgroups', some of them swapped out, and its own may be out of sight.
+        let mut machine = Memory { shmem: mib(900), slab: mib(5), ..machine() };
         for held in [0, 900] {
-            meminfo.take_tmpfs(mib(held), mib(5));
-            let memory = meminfo.read(&mut world.proc, Some(&cgroup)).unwrap().unwrap();
+            machine.files = mib(held);
+            let memory = world.memory_on(&machine, &cgroup);
             assert_eq!((memory.files, memory.unseen), (mib(files), KiB::ZERO));
             let shared = memory.shmem.less(mib(files));
             assert_eq!(memory.user, memory.available.plus(mib(200)).plus(shared));
-            assert!(!meminfo.asks_for_tmpfs(&memory));
         }
         // Without a limit it is the machine's.
         world.files("", &[("memory.max", "max")]);
-        let memory = meminfo.read(&mut world.proc, Some(&cgroup)).unwrap().unwrap();
-        assert_eq!((memory.shmem, memory.files), (KiB(900_000), KiB(900_000)));
-        assert!(meminfo.asks_for_tmpfs(&memory));
+        assert_eq!(world.memory_on(&machine, &cgroup), machine);
     }
 }
 
@@ -318,7 +314,10 @@ fn one_that_comes_and_goes_is_found_again() {
     assert!(!cgroup.is_lost());
     assert_eq!(world.memory(&cgroup).total, KiB(1024));
     // As a file of one that was removed: it cannot be read.
-    cgroup.files.as_mut().unwrap().files[LIMIT] = fd::open_bytes(b"/\0", Access::Directory).ok();
+    let unreadable = fd::open_bytes(b"/\0", Access::Directory).unwrap();
+    cgroup.files.as_mut().unwrap().limit = unreadable;
+    assert!(cgroup.read(&mut world.proc, &machine()).is_err());
+    cgroup.lose();
     assert_eq!(world.memory(&cgroup), machine());
     assert_eq!(cgroup.standing(&machine()), Standing::Absent);
     assert!(cgroup.is_lost() && !world.holds(&cgroup, "0::/web\n"));
@@ -369,10 +368,9 @@ fn the_lower_of_max_and_high_counts_and_nothing_is_more_than_the_machine_has() {
     // What is above the limit already is missing; file pages stand against it.
     assert_eq!(memory.available, KiB::from_mib(150).less(low_watermark(memory.total)));
     assert_eq!((memory.swap_total, memory.swap_free), (KiB::from_mib(100), KiB(0)));
-    let mut scarce = Memory { available: KiB::from_mib(7), swap_free: KiB(5), ..machine() };
+    let scarce = Memory { available: KiB::from_mib(7), swap_free: KiB(5), ..machine() };
     world.files("", &[("memory.swap.current", "0")]);
-    cgroup.bound(&mut world.proc, &mut scarce);
-    scarce.count_user_memory();
+    let scarce = world.memory_on(&scarce, &cgroup);
     assert_eq!((scarce.available, scarce.swap_free), (KiB::from_mib(7), KiB(5)));
     assert_eq!(scarce.user, KiB::from_mib(907));
 }
@@ -433,13 +431,4 @@ fn of_several_mounts_the_one_for_all_counts_or_the_one_that_was_named() {
     world.fixture.write("self/mountinfo", hybrid);
     assert_eq!(root(&mut world, ""), "/one");
     assert_eq!(root(&mut world, "/cg/web"), "/over");
-}
-
-#[test]
-fn the_watermark_is_the_kernels_for_every_size() {
-    for (mib, least) in [(16, 512), (64, 1024), (4096, 8192), (1 << 20, 131_072)] {
-        assert_eq!(low_watermark(KiB::from_mib(mib)), KiB(least + least / 4));
-    }
-    assert_eq!(low_watermark(KiB(1)), KiB(5));
-    assert!(low_watermark(KiB(u64::MAX)) > KiB(1 << 32));
 }

@@ -1,11 +1,10 @@
-//! For whom the kernel takes memory back (`/proc/vmstat`): for the machine, which is short of it,
-//! or for a cgroup that is at its limit while the machine has enough.
+//! For what the kernel takes memory back: for the machine, which is short of it, or for a cgroup
+//! that is at its limit while the machine has enough.
 //!
-//! Pressure counts both, and whoever waits at a limit is ended by nobody here.
+//! Pressure counts both, and nothing is ended here for a cgroup that is at its limit.
 
-use super::{Path, Proc};
-use crate::bytes;
-use crate::sys::errno::gone;
+use crate::procfs::vmstat::Scanned;
+use crate::procfs::Proc;
 use crate::sys::io;
 use crate::units::Moment;
 use std::time::Duration;
@@ -13,29 +12,21 @@ use std::time::Duration;
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
 /// second was seen on an SD card).
 const LEAST: Duration = Duration::from_millis(100);
-/// What was before that says nothing of now: the default of `--psi-window`. Nor is it a pause where
+/// What was before that says nothing of now: the default of `--psi-window`. Nor is it a pause if
 /// nothing was scanned for longer.
 const MOST: Duration = Duration::from_secs(5);
-/// Of what is scanned, one page in so many must be for the machine. Where only a limit was
-/// exceeded it was none, and where memory was short all; but the kernel makes room for files
+/// Of what is scanned, one page in so many must be for the machine. If only a limit was
+/// exceeded it was none, and if memory was short all; but the kernel makes room for files
 /// that are read beside either, and more than one cgroup may be at its limit.
 const ONE_IN: u64 = 4;
 
-/// Pages since boot (`shrink_inactive_list` in mm/vmscan.c).
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Scanned {
-    for_machine: u64,
-    /// Cgroups included; 0 where the kernel does not tell (before 5.8).
-    in_all: u64,
-}
-
-/// Who was short of memory lately.
+/// What was short of memory lately.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Short {
     Machine,
     /// Only cgroups with a limit of their own.
     Limited,
-    /// Nobody so far, or too little time has passed to tell.
+    /// Nothing so far, or too little time has passed to tell.
     Unknown,
 }
 
@@ -65,8 +56,8 @@ impl Reclaim {
         self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
     }
 
-    /// Whether the kernel has not taken memory back from anybody in the window, or in what may be a
-    /// pause of it, as far as was looked: what stalled then was before memory was short.
+    /// Whether the kernel has taken no memory back in the window, nor in what may be a pause of it, as
+    /// far as was looked: what stalled then was before memory was short.
     pub fn is_at_rest(&mut self, proc: &mut Proc, now: Moment) -> bool {
         let was_at_work =
             |at_work: Option<Moment>, lately| at_work.is_some_and(|at| now.since(at) < lately);
@@ -76,7 +67,7 @@ impl Reclaim {
         self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, self.window.max(MOST))
     }
 
-    /// Who was, since it is counted. Where nothing tells, the machine.
+    /// What was, since it is counted. If nothing tells, the machine.
     pub fn short(&mut self, proc: &mut Proc, now: Moment) -> Short {
         let Ok(scanned) = self.scanned(proc, now) else { return Short::Machine };
         let Some((at, before)) = self.begun else { return Short::Unknown };
@@ -113,29 +104,10 @@ impl Reclaim {
     }
 }
 
-impl Proc {
-    /// One open, read, close.
-    fn scanned(&mut self) -> io::Result<Scanned> {
-        parse(self.read(Path::from_bytes(b"vmstat"))?).ok_or_else(gone)
-    }
-}
-
-/// `None` where it lacks what every kernel with pressure information tells.
-fn parse(text: &[u8]) -> Option<Scanned> {
-    let count = |key: &[u8]| {
-        let rest = bytes::whole_lines(text).find_map(|line| line.strip_prefix(key));
-        rest.and_then(bytes::parse_u64)
-    };
-    let for_machine = count(b"pgscan_kswapd ")?.saturating_add(count(b"pgscan_direct ")?);
-    let in_all = count(b"pgscan_anon ").zip(count(b"pgscan_file "));
-    let in_all = in_all.map_or(0, |(anon, file)| anon.saturating_add(file));
-    Some(Scanned { for_machine, in_all })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
     use super::*;
+    use crate::procfs::fixture::Fixture;
 
     fn at(millis: u64) -> Moment {
         Moment(millis * 1_000_000)
@@ -163,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_scanned_for_is_short() {
+    fn what_is_scanned_for_is_short() {
         let before = vmstat(700, 300, 600, 9000);
         let machine = vmstat(1700, 300, 600, 10_000);
         let limited = vmstat(700, 300, 4600, 9000);
@@ -183,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_short_until_the_kernel_scans_nor_long_after() {
+    fn nothing_is_short_until_the_kernel_scans_nor_long_after() {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
         let mut reclaim = Reclaim::over(Duration::from_secs(2));
@@ -208,7 +180,7 @@ mod tests {
         reclaim.window = Duration::from_secs(30);
         assert!(!reclaim.is_at_rest(&mut proc, at(59_998)));
         assert!(reclaim.is_at_rest(&mut proc, at(59_999)));
-        // Where nothing tells it is believed.
+        // If nothing tells, the stall is believed.
         fixture.write("vmstat", "");
         assert!(!reclaim.is_at_rest(&mut proc, at(99_000)));
     }

@@ -1,9 +1,9 @@
 //! How much of the last seconds was lost to waiting for memory, told from a counter that is
 //! read now and then.
 //!
-//! Pure: `procfs::pressure` reads the counter.
+//! Pure: the counter is read elsewhere.
 
-use crate::units::{Moment, Percent};
+use crate::units::{mul_div, Moment, Percent};
 use std::time::Duration;
 
 /// What is kept of one window. The share is right to a sixteenth of the window's edge, which
@@ -41,7 +41,7 @@ impl Meter {
         self.marks[0] = self.last;
     }
 
-    /// The share of the window before `now` that was lost, where the counter stands at `total`.
+    /// The share of the window before `now` that was lost, if the counter stands at `total`.
     /// What lies before the first reading counts as nothing.
     pub fn share(&mut self, now: Moment, total: u64) -> Percent {
         let now = Mark { at: now, total };
@@ -59,8 +59,8 @@ impl Meter {
             // The window begins between two marks: of what was lost there, its part.
             len => {
                 let next = if len > 1 { self.marks[1] } else { now };
-                let (inside, between) = (next.at.since(begin), next.at.since(first.at));
-                let part = part_of(next.total.saturating_sub(first.total), inside, between);
+                let between = next.total.saturating_sub(first.total);
+                let part = mul_div(between, next.at.0 - begin.0, next.at.0 - first.at.0);
                 total.saturating_sub(next.total).saturating_add(part)
             }
         };
@@ -78,12 +78,6 @@ impl Meter {
             self.len += 1;
         }
     }
-}
-
-/// `amount * part / whole`.
-fn part_of(amount: u64, part: Duration, whole: Duration) -> u64 {
-    let (part, whole) = (part.as_micros() as u64, whole.as_micros() as u64);
-    amount.saturating_mul(part) / whole.max(1)
 }
 
 #[cfg(test)]

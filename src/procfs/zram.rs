@@ -7,7 +7,7 @@ use super::Proc;
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Access};
 use crate::units::KiB;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Devices that are followed: one a processor was once advised, and machines with more than
 /// this many have one large one today. What others hold is left out.
@@ -18,35 +18,34 @@ const SYS_BLOCK: &[u8] = b"/sys/block/";
 
 /// The zram devices that are swapped to.
 #[derive(Default)]
-pub struct Compressed {
+pub struct Zram {
     /// `mm_stat` of each.
     files: [Option<OwnedFd>; DEVICES],
     /// `SwapTotal` when they were looked for: swap that comes or goes changes it.
     found_at: KiB,
 }
 
-impl Compressed {
-    /// What they hold physically. Reads nothing where nothing is swapped out.
-    pub fn held(&mut self, proc: &mut Proc, swap_total: KiB, swap_used: KiB) -> KiB {
+impl Zram {
+    /// Looks for them anew if swap has come or gone.
+    pub fn follow(&mut self, proc: &mut Proc, swap_total: KiB) {
         if swap_total != self.found_at {
             self.found_at = swap_total;
             self.find(proc, SYS_BLOCK);
         }
-        let mut held = KiB::ZERO;
-        if swap_used > KiB::ZERO {
-            for file in self.files.iter().flatten() {
-                let len = fd::read_at(file.as_fd(), &mut proc.file, 0).unwrap_or(0);
-                held = held.plus(memory_used(&proc.file[..len]).unwrap_or_default());
-            }
-        }
-        held
+    }
+
+    /// What they hold physically.
+    pub fn held(&self, proc: &mut Proc) -> KiB {
+        let files = self.files.iter().flatten();
+        let held = files.filter_map(|file| memory_used(proc.reread(file).ok()?));
+        held.fold(KiB::ZERO, KiB::plus)
     }
 
     fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
         self.files = Default::default();
         let mut places = self.files.iter_mut();
         let Ok(swaps) = proc.read_file(b"swaps") else { return };
-        for device in bytes::whole_lines(swaps).filter_map(zram) {
+        for device in bytes::whole_lines(swaps).filter_map(device_of) {
             let mut path = Buf::<128>::from_bytes(sys_block);
             path.push(device);
             path.push(b"/mm_stat\0");
@@ -64,7 +63,7 @@ impl Compressed {
 
 /// `zram0` of a line such as `/dev/zram0 partition 123 0 100` (proc(5), `/proc/swaps`); Android
 /// has it in `/dev/block`.
-fn zram(line: &[u8]) -> Option<&[u8]> {
+fn device_of(line: &[u8]) -> Option<&[u8]> {
     let path = bytes::first_word(line);
     let slash = path.iter().rposition(|&byte| byte == b'/')?;
     let device = &path[slash + 1..];
@@ -97,23 +96,25 @@ mod tests {
             fixture.write(&format!("sys/{device}/mm_stat"), mm_stat);
         }
         let mut proc = fixture.open();
-        let mut compressed = Compressed { found_at: KiB(18), ..Default::default() };
-        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB::ZERO);
-        compressed.find(&mut proc, fixture.path("sys/").as_bytes());
-        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB(14));
-        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(0)), KiB::ZERO);
+        let mut zram = Zram { found_at: KiB(18), ..Default::default() };
+        assert_eq!(zram.held(&mut proc), KiB::ZERO);
+        zram.find(&mut proc, fixture.path("sys/").as_bytes());
+        zram.follow(&mut proc, KiB(18));
+        assert_eq!(zram.held(&mut proc), KiB(14));
         // One that goes while it is open, or says nothing, holds nothing.
         fixture.write("sys/zram0/mm_stat", "");
-        assert_eq!(compressed.held(&mut proc, KiB(18), KiB(2)), KiB(10));
-        assert_eq!(compressed.held(&mut proc, KiB(0), KiB(0)), KiB::ZERO);
+        assert_eq!(zram.held(&mut proc), KiB(10));
+        fixture.write("swaps", "Filename\tType\tSize\tUsed\tPriority\n");
+        zram.follow(&mut proc, KiB(0));
+        assert_eq!(zram.held(&mut proc), KiB::ZERO);
     }
 
     #[test]
     fn only_devices_of_that_kind_count() {
-        assert_eq!(zram(b"/dev/zram0   partition\t9"), Some(&b"zram0"[..]));
-        assert_eq!(zram(b"/dev/block/zram1 partition"), Some(&b"zram1"[..]));
+        assert_eq!(device_of(b"/dev/zram0   partition\t9"), Some(&b"zram0"[..]));
+        assert_eq!(device_of(b"/dev/block/zram1 partition"), Some(&b"zram1"[..]));
         for other in [&b"/dev/sda1 p"[..], b"zram0 p", b"/dev/zram p", b"/dev/zram0x p", b""] {
-            assert_eq!(zram(other), None);
+            assert_eq!(device_of(other), None);
         }
     }
 

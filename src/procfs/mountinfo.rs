@@ -1,0 +1,46 @@
+//! The lines of `/proc/PID/mountinfo` (proc(5)), such as
+//! `36 35 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,mode=755`.
+
+use crate::bytes::{self, Buf};
+
+/// As long as a path in the settings may be.
+pub type LongPath = Buf<1024>;
+
+/// What is used of a line.
+pub struct Mount<'a> {
+    /// Major and minor number, with a colon between them.
+    pub device: &'a [u8],
+    /// What of the file system is mounted, and where; both are `unescaped` before use.
+    pub root: &'a [u8],
+    pub point: &'a [u8],
+    /// The type of the file system.
+    pub kind: &'a [u8],
+    /// The last field: the options of the file system.
+    pub options: &'a [u8],
+}
+
+pub fn parse(line: &[u8]) -> Option<Mount<'_>> {
+    let mut fields = bytes::fields(line).skip(2);
+    let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+    // Behind options comes any number of tags, and then a dash.
+    fields.find(|&field| field == b"-")?;
+    let kind = fields.next()?;
+    Some(Mount { device, root, point, kind, options: fields.last().unwrap_or_default() })
+}
+
+/// A path of mountinfo (proc(5)), in which blanks, newlines and backslashes are written as three
+/// octal digits (`mangle_path` in fs/seq_file.c).
+pub fn unescaped(text: &[u8]) -> LongPath {
+    let (mut plain, mut rest) = (LongPath::new(), text);
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match (byte, rest) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
+                plain.push(&[(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]);
+                rest = behind;
+            }
+            _ => plain.push(&[byte]),
+        }
+    }
+    plain
+}

@@ -1,0 +1,126 @@
+//! Whether the machine hangs for want of memory: in which share of the last seconds all tasks
+//! waited for it, as far as that counts.
+//!
+//! A stall counts only from when the kernel takes memory back, and only if the machine is short of
+//! memory, not a cgroup that has a limit of its own. Decides nothing: `policy` says which share
+//! asks for what.
+
+mod meter;
+mod reclaim;
+
+use crate::memory::Memory;
+use crate::policy::Limits;
+use crate::procfs::cgroup::Cgroup;
+use crate::procfs::{pressure, Proc};
+use crate::sys::fd::{self, Access};
+use crate::sys::io;
+use crate::units::{Moment, Percent};
+use meter::Meter;
+use reclaim::{Reclaim, Short};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// The stalls of the machine or of a cgroup, as they are measured.
+pub struct Stalls {
+    file: OwnedFd,
+    meter: Meter,
+    reclaim: Reclaim,
+}
+
+/// What a reading says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stall {
+    /// The share that counts.
+    Counts(Percent),
+    /// Such a share, but of a cgroup that is at its limit while the machine has memory: it counts
+    /// as nothing.
+    OfLimit(Percent),
+}
+
+impl Stalls {
+    /// Measures over `window` from now on: the machine, or `cgroup`. Fails if the kernel tells
+    /// nothing of it.
+    pub fn open(proc: &Proc, cgroup: Option<&Cgroup>, window: Duration) -> io::Result<Stalls> {
+        let file = match cgroup {
+            Some(cgroup) => cgroup.open_pressure(Access::Read)?,
+            None => proc.open_file(pressure::PATH, Access::Read)?,
+        };
+        // With `psi=0` it can be opened and not read.
+        fd::read_at(file.as_fd(), &mut [0; 1], 0)?;
+        Ok(Stalls { file, meter: Meter::new(window), reclaim: Reclaim::over(window) })
+    }
+
+    /// No stall up to now counts any more: it was that of a process which has ended.
+    pub fn restart(&mut self) {
+        self.meter.restart();
+    }
+
+    /// One `pread`, and of `vmstat` another one while memory is short. What makes no sense is no
+    /// stall. Fails if the file went with its cgroup.
+    pub fn read(
+        &mut self,
+        proc: &mut Proc,
+        memory: &Memory,
+        limits: &Limits,
+        now: Moment,
+    ) -> io::Result<Stall> {
+        let total = pressure::full_total(proc.reread(&self.file)?);
+        let share = total.map_or(Percent::default(), |total| self.meter.share(now, total));
+        Ok(self.doubt(share, proc, memory, limits, now))
+    }
+
+    fn doubt(
+        &mut self,
+        mut share: Percent,
+        proc: &mut Proc,
+        memory: &Memory,
+        limits: &Limits,
+        now: Moment,
+    ) -> Stall {
+        // Of the memory of a cgroup its own pressure tells.
+        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
+            self.reclaim.forget_old(now);
+            return Stall::Counts(share);
+        }
+        if share > Percent::default() && self.reclaim.is_at_rest(proc, now) {
+            self.meter.restart_here();
+            share = Percent::default();
+        }
+        if !limits.is_stall(&Memory { stall: share, ..*memory }) {
+            self.reclaim.forget_old(now);
+            self.reclaim.begin(proc, now);
+            return Stall::Counts(share);
+        }
+        match self.reclaim.short(proc, now) {
+            Short::Machine => Stall::Counts(share),
+            Short::Unknown => {
+                self.reclaim.begin(proc, now);
+                Stall::Counts(limits.stall.brink())
+            }
+            Short::Limited => {
+                self.meter.restart();
+                self.reclaim.restart();
+                Stall::OfLimit(share)
+            }
+        }
+    }
+}
+
+/// A stall wakes the guard early: of a tenth of the shortest window that the kernel has, or
+/// if that is refused, of a twentieth of two seconds, which need no privilege
+/// (Documentation/accounting/psi.rst) and are looked at every two seconds only.
+const TRIGGERS: [&[u8]; 2] = [b"some 50000 500000\0", b"some 100000 2000000\0"];
+
+/// A descriptor that tells the beginning of a stall: of the cgroup if that can be had (in a
+/// container it may be read, but not written), or else of the machine.
+pub fn open_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
+    let set = |file: io::Result<OwnedFd>, trigger: &[u8]| {
+        let file = file.ok()?;
+        fd::write(file.as_fd(), trigger).ok()?;
+        Some(file)
+    };
+    let of_cgroup = |trigger: &&[u8]| set(cgroup?.open_pressure(Access::Trigger), trigger);
+    let of_machine =
+        |trigger: &&[u8]| set(proc.open_file(pressure::PATH, Access::Trigger), trigger);
+    TRIGGERS.iter().find_map(of_cgroup).or_else(|| TRIGGERS.iter().find_map(of_machine))
+}
