@@ -21,8 +21,10 @@ impl Hook {
     pub fn say(self, out: &mut Outboxes<'_>, what: fmt::Arguments<'_>) {
         let Hook(when, victim) = self;
         let when = if when == When::Before { "pre" } else { "post" };
-        let line = format_args!("the {when}-kill hook for process {victim} {what}");
-        out.say(Priority::Warning, line);
+        out.say(
+            Priority::Warning,
+            format_args!("the {when}-kill hook for process {victim} {what}"),
+        );
     }
 }
 

@@ -209,8 +209,10 @@ impl Serving<'_> {
         match notice::start(text, &command, owner, self.setup.inherited.niceness) {
             Ok(pid) => *place = Some(Child::new(pid, Task::Notice, NOTICE_LIMIT)),
             Err(error) => {
-                let why = format_args!("notification left out: cannot fork: {error}");
-                self.out.say(Priority::Warning, why);
+                self.out.say(
+                    Priority::Warning,
+                    format_args!("notification left out: cannot fork: {error}"),
+                );
             }
         }
     }

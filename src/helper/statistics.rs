@@ -45,8 +45,10 @@ impl<'a> StatsFile<'a> {
         let replaced = self.replace(page.as_bytes());
         if let (Err(error), false) = (replaced, self.in_trouble) {
             let path = Escaped(self.path.as_bytes());
-            let text = format_args!("warning: cannot write {path}: {error}; trying on");
-            out.say(Priority::Warning, text);
+            out.say(
+                Priority::Warning,
+                format_args!("warning: cannot write {path}: {error}; trying on"),
+            );
         }
         self.in_trouble = replaced.is_err();
     }
