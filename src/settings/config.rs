@@ -103,8 +103,8 @@ pub struct Choice {
     pub ignore_positive_adj: bool,
     /// `None`: as much as the size of memory says.
     pub min_rss: Option<KiB>,
-    /// Of which only the processes may be ended, and whose limit counts; `None`: that of the
-    /// container, if there is one and it has a limit.
+    /// Only its processes may be ended, and its limit counts. `None`: that of the container, if
+    /// there is one and it has a limit.
     pub cgroup: Option<Path>,
 }
 

@@ -29,12 +29,13 @@ fn unnumbered(key: &[u8]) -> &[u8] {
 /// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
 pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
     let spellings = options().flat_map(Spec::spellings);
-    nearest(name, spellings.filter_map(|spelling| spelling.strip_prefix("--")))
+    nearest(name, &mut spellings.filter_map(|spelling| spelling.strip_prefix("--")))
 }
 
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
 pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
-    nearest(unnumbered(key), options().map(|spec| spec.key).filter(|key| !key.is_empty()))
+    let mut keys = options().map(|spec| spec.key).filter(|key| !key.is_empty());
+    nearest(unnumbered(key), &mut keys)
 }
 
 /// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
@@ -48,7 +49,7 @@ pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
 
 /// Near is what begins with `name`, or has at most a third of its letters changed, added or left
 /// out.
-fn nearest(name: &[u8], known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+fn nearest(name: &[u8], known: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
     let distance_to = |word: &str| {
         let begin = &word.as_bytes()[..word.len().min(name.len())];
         match name.len() > 2 && distance(name, begin) == 0 {

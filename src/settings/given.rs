@@ -1,7 +1,7 @@
 //! One setting as a source gives it, and what is said if it is wrong.
 
 use super::config::Config;
-use super::option::{Spec, PREFIX};
+use super::option::{Form, Spec, PREFIX};
 use super::value::{Fault, Mistake};
 use crate::bytes::Escaped;
 use std::fmt;
@@ -43,7 +43,7 @@ impl Given {
     fn mistake(&self, Fault { what, at }: Fault) -> Mistake {
         let (place, value) = (&self.place, Cut(&self.text, WHOLE));
         let Some(at) = at else {
-            let expects = self.spec.form().1;
+            let Form(_, expects) = self.spec.form();
             return Mistake(format!("{place}: {value} {what} (expected: {expects})"));
         };
         let rest = match self.text.get(at..) {

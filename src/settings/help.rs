@@ -1,7 +1,7 @@
 //! The text of `--help`, from the table.
 
 use super::option::{Form, Spec};
-use super::table::SECTIONS;
+use super::table::{OLD, SECTIONS};
 
 const HEAD: &str = "Usage: oom_guard [OPTION]...
 Ends the right process before memory runs out, so that the machine does not freeze.
@@ -15,26 +15,29 @@ Exit status: 0 fine, 1 cannot run, 2 wrong usage.
 
 pub fn help() -> String {
     let mut text = String::from(HEAD);
-    for (title, options) in &SECTIONS {
+    for (title, options) in SECTIONS.iter().filter(|(title, _)| *title != OLD) {
         text = text + "\n" + title + ":\n";
         options.iter().for_each(|spec| push(&mut text, spec));
     }
     text + TAIL
 }
 
-/// Where the explanations begin, and where lines end, in columns.
-const INDENT: usize = 30;
+/// Columns of the spellings, and of a line.
+const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
+    let mut line = format!("  {}", spec.spelled.replace(' ', ", "));
     let Form(value, _) = spec.form();
-    let blank = if value.is_empty() { "" } else { " " };
-    let mut line = format!("  {}{blank}{value}", spec.spelled.replace(' ', ", "));
-    let mut help = String::from(spec.help);
-    if !spec.default.is_empty() {
-        help = help + " (default: " + spec.default + ")";
+    if !value.is_empty() {
+        line = line + " " + value;
     }
-    let mut is_full = line.len() >= INDENT;
+    let default = match spec.default {
+        "" => String::new(),
+        default => format!(" (default: {default})"),
+    };
+    let help = format!("{}{default}", spec.help);
+    let mut is_full = line.len() > LEFT;
     for word in help.split(' ') {
         if is_full || line.len() + word.len() >= WIDTH {
             *text += &line;
@@ -42,10 +45,7 @@ fn push(text: &mut String, spec: &Spec) {
             line.clear();
             is_full = false;
         }
-        while line.len() < INDENT - 1 {
-            line.push(' ');
-        }
-        line = line + " " + word;
+        line = format!("{line:<LEFT$} {word}");
     }
     *text += &line;
     text.push('\n');

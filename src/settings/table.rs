@@ -23,17 +23,15 @@ const SECONDS: Form = Form("SECONDS", "seconds from 0 to 31536000, decimals allo
 const TENTH_OR_MORE: Form = Form("SECONDS", "seconds from 0.1 to 31536000, decimals allowed");
 const PROGRAM: Form = Form("SCRIPT", "the absolute path of a program");
 
-/// All options, also those that the help does not show.
 pub fn options() -> impl Iterator<Item = &'static Spec> {
-    shown().chain(&OLD_SPELLINGS)
-}
-
-fn shown() -> impl Iterator<Item = &'static Spec> {
     SECTIONS.iter().flat_map(|(_, options)| *options)
 }
 
+/// What is only understood, and not shown in the help.
+pub const OLD: &str = "Old spellings";
+
 /// What stands together in the help, and under which title.
-pub static SECTIONS: [(&str, &[Spec]); 7] = [
+pub static SECTIONS: [(&str, &[Spec]); 8] = [
     ("Thresholds", &THRESHOLDS),
     ("Limit for each process", &LIMIT),
     ("Choosing the victim", &CHOOSING),
@@ -41,6 +39,7 @@ pub static SECTIONS: [(&str, &[Spec]); 7] = [
     ("Hooks and notifications", &HOOKS),
     ("Messages", &MESSAGES),
     ("The guard itself", &GUARD),
+    (OLD, &OLD_SPELLINGS),
 ];
 
 static THRESHOLDS: [Spec; 6] = [
@@ -275,8 +274,7 @@ static GUARD: [Spec; 6] = [
     Spec::new("-h --help", "").effect(Effect::Task(Task::Help)).help("print this help"),
 ];
 
-/// Only understood, not shown.
-pub static OLD_SPELLINGS: [Spec; 3] = [
+static OLD_SPELLINGS: [Spec; 3] = [
     Spec::new("--set-priority", "SET_PRIORITY")
         .effect(Value(Form("N", "a niceness from -20 to 19"), |config, text| {
             niceness(text).map(|niceness| config.priority = Some(niceness))
@@ -299,6 +297,11 @@ fn unless_zero(wait: Duration) -> Option<Duration> {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    fn shown() -> impl Iterator<Item = &'static Spec> {
+        let shown = SECTIONS.iter().filter(|(title, _)| *title != OLD);
+        shown.flat_map(|(_, options)| *options)
+    }
 
     #[test]
     fn no_spelling_stands_twice() {

@@ -26,7 +26,7 @@ mod sys;
 mod units;
 
 use settings::option::{Effect, Form, Spec, PREFIX};
-use settings::table::{options, OLD_SPELLINGS, SECTIONS};
+use settings::table::{options, OLD, SECTIONS};
 
 const TEMPLATE: &str = include_str!("oom_guard.8.in");
 const SOURCES: &str =
@@ -44,10 +44,11 @@ fn main() {
 }
 
 fn page() -> String {
-    let section = |(title, options): &(&str, &[Spec])| format!(".SS {title}\n{}", entries(options));
-    let mut options: String = SECTIONS.iter().map(section).collect();
-    options += ".SS Old spellings\nThese are understood, too.\n";
-    options += &entries(&OLD_SPELLINGS);
+    let section = |(title, options): &(&str, &[Spec])| {
+        let text = if *title == OLD { "These are understood, too.\n" } else { "" };
+        format!(".SS {title}\n{text}{}", entries(options))
+    };
+    let options: String = SECTIONS.iter().map(section).collect();
     TEMPLATE.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@OPTIONS@\n", &options)
 }
 
