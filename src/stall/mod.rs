@@ -124,3 +124,89 @@ pub fn open_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
         |trigger: &&[u8]| set(proc.open_file(pressure::PATH, Access::Trigger), trigger);
     TRIGGERS.iter().find_map(of_cgroup).or_else(|| TRIGGERS.iter().find_map(of_machine))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::fixture::Fixture;
+    use crate::settings::{value, Config, Thresholds};
+    use crate::units::{KiB, Levels};
+
+    /// What is told at each moment, in milliseconds: of so many of them lost and pages looked at for
+    /// the machine and in all.
+    fn told(memory: &Memory, readings: &[(u64, u64, u64, u64)]) -> Vec<Stall> {
+        let fixture = Fixture::new();
+        let window = Duration::from_secs(5);
+        let psi = value::shares(b"10").unwrap();
+        let thresholds = Thresholds { psi, psi_window: window, ..Thresholds::default() };
+        let config = Config { thresholds, ..Config::default() }.resolve(false).unwrap();
+        let limits = Limits::of(&config, memory);
+        assert_eq!(limits.mem, Levels { term: Some(KiB(100)), kill: Some(KiB(50)) });
+        fixture.write("pressure/memory", "");
+        let mut proc = fixture.open();
+        let mut stalls = Stalls::open(&proc, None, window).unwrap();
+        let told = readings.iter().map(|&(millis, lost, for_machine, in_all)| {
+            let total = lost * 1000;
+            fixture.write("pressure/memory", format!("full avg10=0.00 total={total}\n"));
+            fixture.write(
+                "vmstat",
+                format!(
+                    "pgscan_kswapd {for_machine}\npgscan_direct 0\npgscan_anon {in_all}\n\
+                     pgscan_file 0\n"
+                ),
+            );
+            stalls.read(&mut proc, memory, &limits, Moment(millis * 1_000_000)).unwrap()
+        });
+        told.collect()
+    }
+
+    fn memory(available: u64) -> Memory {
+        Memory {
+            total: KiB(1000),
+            machine: KiB(1000),
+            available: KiB(available),
+            user: KiB(1000),
+            swap_total: KiB(1000),
+            swap_free: KiB(900),
+            ..Memory::default()
+        }
+    }
+
+    fn share(percent: u32) -> Stall {
+        Stall::Counts(Percent::whole(percent))
+    }
+
+    #[test]
+    fn the_stall_of_a_cgroup_at_its_limit_counts_as_nothing_nor_what_was_before() {
+        let readings = [
+            (0, 0, 0, 0),
+            (200, 4000, 100, 10_000),
+            (400, 4400, 5100, 20_000),
+            (600, 5400, 10_100, 30_000),
+        ];
+        let of_limit = Stall::OfLimit(Percent::whole(80));
+        assert_eq!(told(&memory(95), &readings), [share(0), of_limit, share(0), share(20)]);
+    }
+
+    #[test]
+    fn a_stall_is_on_the_brink_until_it_is_told_what_is_short() {
+        let readings = [(0, 0, 0, 0), (50, 4000, 100, 100), (100, 4000, 200, 200)];
+        let brink = Stall::Counts(Percent::whole(10).just_below());
+        assert_eq!(told(&memory(95), &readings), [share(0), brink, share(80)]);
+    }
+
+    #[test]
+    fn what_stalled_before_the_kernel_takes_memory_back_does_not_count() {
+        let readings = [(0, 0, 7, 7), (200, 4000, 7, 7), (400, 4400, 20, 20), (500, 5000, 90, 90)];
+        let told = told(&memory(95), &readings);
+        assert_eq!(told, [share(0), share(0), share(8), share(20)]);
+    }
+
+    #[test]
+    fn with_memory_to_spare_or_in_a_cgroup_it_is_not_doubted() {
+        let readings = [(0, 0, 0, 0), (200, 4000, 0, 10_000)];
+        assert_eq!(told(&memory(201), &readings), [share(0), share(80)]);
+        let limited = Memory { machine: KiB(2000), ..memory(95) };
+        assert_eq!(told(&limited, &readings), [share(0), share(80)]);
+    }
+}
