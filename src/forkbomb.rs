@@ -5,13 +5,14 @@
 //! are counted without any, and of most members only `stat` is read.
 
 use crate::memory::Memory;
-use crate::policy::{Level, Limits};
+use crate::policy::{Level, Scene};
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
 use crate::select::{Protection, Rules};
 use crate::sys::clock::HZ;
 use crate::sys::io;
-use crate::units::{Identity, KiB, Pid};
+use crate::units::{Identity, KiB, Moment, Pid};
+use std::time::Duration;
 
 /// Fewer can be ended one by one.
 const LEAST: u32 = 32;
@@ -72,6 +73,40 @@ pub struct Bomb {
     /// Shared memory counts once.
     pub held: KiB,
     pub largest: Stat,
+}
+
+/// What is known of bombs from one look to the next.
+#[derive(Default)]
+pub struct Bombs {
+    /// The group that was the largest, how many it had, and when.
+    seen: Option<(i32, u32, Moment)>,
+    /// One that does not end.
+    unkillable: Option<i32>,
+}
+
+impl Bombs {
+    /// Not one that could not be ended, nor one that ends by itself: that has fewer members than a
+    /// second ago.
+    pub fn may_end(&mut self, bomb: &Bomb, now: Moment) -> bool {
+        let group = bomb.kind.group;
+        if self.unkillable == Some(group) {
+            return false;
+        }
+        let before = self.seen.filter(|&(seen, ..)| seen == group);
+        if before.is_some_and(|(.., at)| now.since(at) < Duration::from_secs(1)) {
+            return true;
+        }
+        self.seen = Some((group, bomb.count, now));
+        before.map_or(true, |(_, count, _)| bomb.count >= count)
+    }
+
+    pub fn is_unkillable(&mut self, kind: &Kind) {
+        self.unkillable = Some(kind.group);
+    }
+
+    pub fn forget(&mut self) {
+        *self = Bombs::default();
+    }
 }
 
 /// The members of one kind, as they are met.
@@ -164,18 +199,19 @@ pub fn find(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
     groups: Groups<'_>,
-    (memory, limits): (&Memory, &Limits),
+    scene: &Scene,
     (least, now): (u32, u64),
 ) -> io::Result<Option<Bomb>> {
     let Some(tally) = largest_crowd(proc, rules, groups, (least, now))? else {
         return Ok(None);
     };
     let others = Others::of(proc, rules, groups, &tally)?;
+    let memory = &scene.memory;
     let held = tally.held().min(others.rest(memory));
     let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
     let then = memory.available.plus(own).less(memory.noise());
-    let one_will_do = limits.level(then, memory) == Level::Fine;
+    let one_will_do = scene.level_at(then) == Level::Fine;
     if held <= others.largest || one_will_do {
         return Ok(None);
     }
@@ -345,6 +381,7 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Limits;
     use crate::procfs::fixture::Fixture;
     use crate::procfs::process::CommandLine;
     use crate::select::{Assistant, Family, Filter, Matcher, Remembered, Scale};
@@ -436,9 +473,9 @@ mod tests {
             let (family, seen) = (Family::now(proc, None), (&self.memory, None));
             let mut rules = Rules::new(&config, seen, Scale::Shifted, family, &unkillable, matcher);
             let limits = Limits::of(&config, &self.memory);
+            let scene = Scene::of(Moment(0), self.memory, limits);
             let groups = |pid: Pid| self.groups.get((pid.number() - FIRST) as usize).copied();
-            let seen = (&self.memory, &limits);
-            find(proc, &mut rules, &groups, seen, (self.least, NOW)).unwrap()
+            find(proc, &mut rules, &groups, &scene, (self.least, NOW)).unwrap()
         }
 
         /// How many there are, and what they hold in KiB.

@@ -8,13 +8,13 @@ use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits, StallLimits};
+use crate::policy::{Level, Limits, Scene, StallLimits};
 use crate::procfs::stat::Stat;
 use crate::procfs::status::{Held, Status};
 use crate::select::{Candidate, Preference, Protection};
-use crate::settings::{Config, Limit, Patterns};
+use crate::settings::{Config, Patterns};
 use crate::sys::io;
-use crate::sys::process::Deadly;
+use crate::sys::process::KillSignal;
 use crate::units::{KiB, Percent, Pid};
 use std::fmt;
 use std::time::Duration;
@@ -178,14 +178,15 @@ pub fn too_late(helper: &mut Helper, limits: &Limits) {
     );
 }
 
-pub fn low(helper: &mut Helper, config: &Config, memory: &Memory, signal: Deadly) {
-    if Limits::of(config, memory).is_stall(memory) {
+pub fn low(helper: &mut Helper, scene: &Scene, signal: KillSignal) {
+    let memory = &scene.memory;
+    if scene.is_stall {
         return say!(
             helper,
             Warning,
             "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
             memory.stall,
-            Seconds(config.thresholds.psi_window),
+            Seconds(scene.limits.stall.window),
             Percent::share(memory.available, memory.user),
             Percent::share(memory.swap_free, memory.swap_total),
         );
@@ -256,7 +257,7 @@ impl fmt::Display for By<'_> {
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
-pub fn sending(helper: &mut Helper, signal: Deadly, dryrun: bool, portrait: &Portrait<'_>) {
+pub fn sending(helper: &mut Helper, signal: KillSignal, dryrun: bool, portrait: &Portrait<'_>) {
     let verb = if dryrun { "would send" } else { "sending" };
     let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
     helper.write_line_with_command(Priority::Warning, portrait.stat.id, text.as_bytes());
@@ -333,7 +334,7 @@ impl fmt::Display for AndGroup {
     }
 }
 
-pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<Limit>) {
+pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
     say!(
         helper,
         Warning,
@@ -341,7 +342,7 @@ pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: Option<L
         portrait.stat.id.pid,
         Escaped(portrait.stat.comm.as_bytes()),
         portrait.status.rss.mib(),
-        limit.map_or(0, |limit| limit.rss.mib())
+        limit.mib()
     );
 }
 

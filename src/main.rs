@@ -34,8 +34,6 @@ mod select;
 
 mod forkbomb;
 
-mod kill;
-
 mod stats;
 
 mod event;
@@ -53,6 +51,14 @@ mod errand;
 mod log;
 
 mod report;
+
+mod output;
+
+mod context;
+
+mod kill;
+
+mod limit;
 
 mod daemon;
 

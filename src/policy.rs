@@ -71,11 +71,6 @@ impl Scene {
         [self.quiet_by_amounts(rate), by_stall].into_iter().flatten().min()
     }
 
-    /// After what time memory and swap may be low at `rate` KiB a second, if they are not yet.
-    pub fn time_to_low(&self, rate: KiB) -> Option<Duration> {
-        self.quiet_by_amounts(rate).filter(|_| self.level == Level::Fine)
-    }
-
     fn quiet_by_amounts(&self, rate: KiB) -> Option<Duration> {
         let Limits { mem, swap, .. } = self.limits;
         let (mem, swap) = match self.level {

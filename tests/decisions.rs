@@ -612,41 +612,6 @@ fn a_pause_ends_when_memory_recovers_and_is_taken_anew() {
 // ---- the choice ----
 
 #[test]
-fn the_search_begins_before_memory_is_low_and_its_finding_is_not_trusted_blindly() {
-    sandboxed(|sandbox| {
-        let memory = FakeMemory::new(sandbox);
-        // How far from the level it begins goes by how fast memory fills here: so must the size of the machine.
-        let guard = sandbox.guard(&["-d"]);
-        let rate = number_after(&guard.wait_for("memory fills by "), "at most ");
-        guard.stop();
-        let total = (rate / 5).max(1000);
-        let set = |available| {
-            memory.set(Amounts { total, anon: total - available, ..Amounts::available(available) })
-        };
-        set(total / 2);
-        let mut first = sandbox.hog(&["--size", "60M"]);
-        let guard = sandbox.guard(&["-d"]);
-        let found = format!("candidate: process {}", first.pid());
-        wait_for("a search ahead", || {
-            (21..=100).rev().for_each(|part| {
-                set(total * part / 200);
-                thread::sleep(Duration::from_millis(5));
-            });
-            guard.count(&found) > 0
-        });
-        assert_eq!(guard.count("low memory!"), 0);
-        // Memory falls by what another one takes.
-        let mut second = sandbox.hog(&["--size", "90M"]);
-        set(total * 9 / 100);
-        assert_eq!(second.wait_for_end().signal(), Some(libc::SIGTERM));
-        set(total / 2);
-        guard.wait_for("exited after");
-        assert!(first.is_alive());
-        assert_eq!(guard.signals_to(first.pid()).len(), 0);
-    });
-}
-
-#[test]
 fn resident_memory_ranks_when_that_is_asked_for() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

@@ -575,10 +575,6 @@ fn after_many_ends_at_a_time_each_hook_is_told_the_command_line_of_its_own() {
 
 // ---- hooks that misbehave ----
 
-fn open_descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
-}
-
 /// What guard and helper had before any hook, and must have again.
 struct Before {
     helper: u32,
@@ -588,7 +584,7 @@ struct Before {
 impl Before {
     fn of(guard: &Guard) -> Before {
         let helper = guard.helper().expect("a helper");
-        Before { helper, descriptors: [guard.pid(), helper].map(open_descriptors) }
+        Before { helper, descriptors: [guard.pid(), helper].map(descriptors_of) }
     }
 
     fn expect_again(&self, guard: &Guard) {
@@ -598,7 +594,7 @@ impl Before {
         });
         // Also that of a process which the guard had in hand.
         wait_for("no descriptor that is left", || {
-            [guard, self.helper].map(open_descriptors) == self.descriptors
+            [guard, self.helper].map(descriptors_of) == self.descriptors
         });
     }
 }

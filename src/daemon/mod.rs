@@ -1,40 +1,23 @@
-//! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once
-//! the loop has begun.
+//! The watch: wait, look, decide, act. Nothing here may block, and nothing allocates once the loop
+//! has begun.
 //!
-//! Here is the loop; `start` prepares it, `act` does what low memory asks for, and `ahead` searches
-//! for it in time; `limit` does what the limit for each process asks for. All do it by `hold`.
-//! `forkbomb` ends fork bombs, and `errands` do what SIGHUP and SIGUSR1 ask for.
+//! Here is the loop; `start` prepares it, and `reload` does what SIGHUP and SIGUSR1 ask for.
 
-mod act;
-mod ahead;
-mod errands;
-mod forkbomb;
-mod hold;
-mod limit;
+mod reload;
 mod start;
 
-use crate::helper::{self, Helper};
-use crate::kill::{Attention, Look, Machine, Step};
+use crate::context::Context;
+use crate::helper;
+use crate::kill::{Attention, Kills, KILLS};
+use crate::limit::LimitCheck;
 use crate::log;
-use crate::memory::Memory;
-use crate::observe::{News, Observer};
-use crate::policy::{Budget, FillRate, Level, Limits, Scene};
-use crate::procfs::Proc;
+use crate::policy::{Budget, FillRate, Level, Scene};
 use crate::say;
-use crate::select::{Filter, Scale};
-use crate::settings::{Config, Sources};
-use crate::stats::{Number, Stats};
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::io;
-use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
-use crate::sys::{arena, clock, memory};
+use crate::sys::{arena, clock, io, memory};
 use crate::units::Moment;
-use ahead::Ahead;
-use errands::Asked;
-use forkbomb::Bombs;
-use hold::InHand;
-use limit::{Offenders, FLIGHTS};
+use reload::Reload;
 pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -48,56 +31,38 @@ const BLIND: Duration = Duration::from_secs(1);
 const NOW_AND_THEN: Duration = Duration::from_millis(100);
 /// A victim's end shows only by looking, where there is no pidfd or a group to wait for.
 const FOLLOW: Duration = Duration::from_millis(20);
-/// As often as Prometheus is usually told to look.
-const STATS_EVERY: Duration = Duration::from_secs(15);
-/// Steps in one look; a machine that wants more is wrong, and looks again first.
+/// Steps in one look; a state machine that wants more is wrong, and looks again first.
 const STEPS: usize = 8;
 
 pub struct Daemon {
-    config: Config,
-    sources: Sources,
-    inherited: Inherited,
-    proc: Box<Proc>,
-    observer: Observer,
-    scale: Scale,
-    signals: OwnedFd,
-    sysrq: Option<OwnedFd>,
-    helper: Helper,
-    filter: Filter,
-    machine: Machine,
-    victim: Option<InHand>,
-    bombs: Bombs,
-    /// No hooks of a dry run before this.
-    next_dry_hooks: Moment,
-    offenders: Offenders,
-    asked: Asked,
-    ahead: Ahead,
+    cx: Context,
+    kills: Kills,
+    limit: LimitCheck,
+    reload: Reload,
     rate: FillRate,
     budget: Budget,
-    /// As it was seen last; `None` while memory cannot be read, which was said then.
+    /// What was seen last; `None` while memory cannot be read, which was said then.
     scene: Option<Scene>,
+    signals: OwnedFd,
     /// A signal waits to be read.
     signalled: bool,
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
-    said_shrunk: bool,
-    next_report: Option<Moment>,
-    next_stats: Option<Moment>,
-    stats: Stats,
 }
 
 impl Daemon {
     /// Watches until a signal ends it.
     pub fn run(mut self: Box<Self>) -> io::Result<()> {
-        self.helper.spawn()?;
+        let output = &mut self.cx.output;
+        output.helper.spawn()?;
         if let Err(error) = memory::lock() {
-            log::without(&mut self.helper, "locking memory", error);
+            log::without(&mut output.helper, "locking memory", error);
         }
         if let Err(error) = memory::touch_all(memory::WATCH) {
-            log::without(&mut self.helper, "touching all memory", error);
+            log::without(&mut output.helper, "touching all memory", error);
         }
-        if self.config.debug {
-            say!(self.helper, Debug, "{} bytes allocated", arena::used());
+        if self.cx.config.debug {
+            say!(output.helper, Debug, "{} bytes allocated", arena::used());
         }
         arena::seal();
         let mut used = clock::cpu_time();
@@ -110,13 +75,13 @@ impl Daemon {
             used = now_used;
             self.wait();
         }
-        self.helper.wait_for_room(helper::FINISH);
+        let mut helper = self.cx.output.helper;
+        helper.wait_for_room(helper::FINISH);
         if arena::late_allocations() > 0 {
-            let late = arena::late_allocations();
-            say!(self.helper, Notice, "bug: {late} allocations while watching");
+            say!(helper, Notice, "bug: {} allocations while watching", arena::late_allocations());
         }
-        say!(self.helper, Notice, "stopped by a signal");
-        self.helper.finish();
+        say!(helper, Notice, "stopped by a signal");
+        helper.finish();
         Ok(())
     }
 
@@ -128,177 +93,95 @@ impl Daemon {
         while let Some(signal) = signal::next(&self.signals) {
             match signal {
                 Signal::Stop => return true,
-                Signal::Child => self.helper.reap(),
+                Signal::Child => self.cx.output.helper.reap(),
                 Signal::Reread => {
-                    self.helper.reopen_log();
-                    self.asked.settings = true;
+                    self.cx.output.helper.reopen_log();
+                    self.reload.settings = true;
                 }
-                Signal::Tell => self.asked.candidates = true,
+                Signal::Tell => self.reload.candidates = true,
             }
         }
         false
     }
 
-    /// One look and all that follows from it. True if nothing did, so that what it cost
-    /// is the cost of looking.
+    /// One look and all that follows from it. True if nothing did, so that what it cost is the cost
+    /// of looking.
     fn look(&mut self) -> bool {
-        let plain = self.guard_memory();
-        self.hurried = self.enforce_limit();
-        self.after_look();
-        self.hurried |= self.look_ahead();
-        plain && !self.hurried
-    }
-
-    fn guard_memory(&mut self) -> bool {
         let mut plain = true;
         for _ in 0..STEPS {
-            self.read_memory();
-            let Some(scene) = self.scene else { return false };
-            self.tell_shrunk(&scene.limits);
-            let victim_gone = self.victim_is_gone();
-            let (now, memory) = (clock::now(), &scene.memory);
-            let Scene { level, worst_level, .. } = scene;
-            let look = Look { now, memory, level, worst_level, victim_gone };
-            let step = self.machine.step(look);
-            if step == Step::Wait {
+            self.observe();
+            self.kills.advance(&mut self.cx, self.scene.as_ref());
+            let Some(scene) = &self.scene else { break };
+            if !self.kills.act(&mut self.cx, scene) {
                 break;
             }
             plain = false;
-            self.perform(step, memory);
         }
-        plain
+        self.hurried = self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
+        self.after_look();
+        plain && !self.hurried && self.scene.is_some()
     }
 
-    fn read_memory(&mut self) {
-        self.stats.count_look();
-        if let Some(held) = self.helper.take_tmpfs() {
-            self.observer.take_tmpfs(held);
+    fn observe(&mut self) {
+        let Context { observer, proc, config, output, memory, .. } = &mut self.cx;
+        output.stats.count_look();
+        if let Some(held) = output.helper.take_tmpfs() {
+            observer.take_tmpfs(held);
         }
         let was_blind = self.scene.is_none();
-        let observed = self.observer.observe(&mut self.proc, &self.config, clock::now());
+        let observed = observer.observe(proc, config, clock::now());
         self.scene = *observed.as_ref().unwrap_or(&None);
-        if let Some(scene) = &self.scene {
-            self.rate.observe(scene.memory.available, scene.now);
-            if was_blind {
-                say!(self.helper, Notice, "/proc/meminfo makes sense again");
-            }
-        } else if !was_blind {
-            match observed {
-                Err(error) => {
-                    say!(self.helper, Error, "cannot read /proc/meminfo: {error}; trying on");
+        let helper = &mut output.helper;
+        match (&self.scene, observed) {
+            (Some(scene), _) => {
+                *memory = scene.memory;
+                self.rate.observe(memory.available, scene.now);
+                if was_blind {
+                    say!(helper, Notice, "/proc/meminfo makes sense again");
                 }
-                Ok(_) => say!(self.helper, Notice, "/proc/meminfo makes no sense; trying on"),
             }
-        }
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.scene.map(|scene| scene.memory)
-    }
-
-    /// Says what the observer has to say.
-    fn tell_news(&mut self) {
-        let Daemon { observer, helper, config, .. } = self;
-        while let Some(news) = observer.news() {
-            match news {
-                News::Bounds(bounds) if bounds.is_doubtful() => {
-                    say!(helper, Warning, "warning: {bounds}");
-                }
-                News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
-                News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
-                News::StallOfLimit(_) if !config.debug => {}
-                News::StallOfLimit(_) => say!(helper, Debug, "{news}"),
+            (None, _) if was_blind => {}
+            (None, Err(error)) => {
+                say!(helper, Error, "cannot read /proc/meminfo: {error}; trying on");
             }
-        }
-    }
-
-    fn tell_shrunk(&mut self, limits: &Limits) {
-        if limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
-            say!(
-                self.helper,
-                Notice,
-                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the \
-                 share of it that it is of MemTotal"
-            );
-        }
-    }
-
-    fn victim_is_gone(&mut self) -> bool {
-        let hand = self.victim.as_mut().filter(|_| self.machine.in_flight());
-        match hand {
-            Some(InHand { bomb: Some(_), .. }) => self.bomb_is_gone(),
-            Some(hand) => hand.target.is_gone(&mut self.proc),
-            None => true,
+            (None, Ok(_)) => say!(helper, Notice, "/proc/meminfo makes no sense; trying on"),
         }
     }
 
     fn after_look(&mut self) {
-        self.tell_news();
-        let Some(scene) = self.scene else { return };
-        let memory = scene.memory;
-        if self.config.debug {
-            say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(&memory));
-        }
-        let now = clock::now();
-        self.observer.ask_for_tmpfs(&scene, || self.helper.ask_for_tmpfs());
-        if self.next_report.is_some_and(|at| now >= at) {
-            if !self.config.debug {
-                say!(self.helper, Info, "{}", log::State(&memory));
-            }
-            self.next_report = self.config.report.map(|every| now.after(every));
-        }
-        if self.next_stats.is_some_and(|at| now >= at) {
-            self.next_stats = Some(now.after(STATS_EVERY));
-            self.report_numbers();
-        }
-        let calm = scene.level == Level::Fine && self.machine.is_idle();
+        let Some(scene) = &self.scene else { return };
+        self.cx.tell_news();
+        let Context { observer, config, output, .. } = &mut self.cx;
+        output.look(config, scene);
+        observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
+        let calm = scene.level == Level::Fine && self.kills.is_idle();
         if calm {
-            self.helper.end_event();
-            self.bombs.forget();
+            self.kills.end_event();
+            output.helper.end_event();
         }
-        self.run_errands(calm || self.machine.is_pausing());
-        if calm && self.helper.needs_restart(now) {
-            match self.helper.restart() {
-                Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
-                Err(error) => log::without(&mut self.helper, "starting the helper again", error),
-            }
+        let quiet = calm || self.kills.is_pausing();
+        if self.reload.go_on(&mut self.cx, quiet) {
+            self.finish_reload();
         }
-    }
-
-    /// Has the file of `--stats-file` written, if there is one.
-    fn report_numbers(&mut self) {
-        if let (Some(_), Some(memory)) = (self.next_stats, self.memory()) {
-            for &(number, amount) in &[
-                (Number::Total, memory.total),
-                (Number::Available, memory.available),
-                (Number::User, memory.user),
-                (Number::SwapTotal, memory.swap_total),
-                (Number::SwapFree, memory.swap_free),
-            ] {
-                self.stats.set(number, amount.0);
-            }
-            self.helper.write_stats(self.stats);
+        if calm {
+            self.cx.output.restart_helper();
         }
     }
 
     fn wait(&mut self) {
         let timeout = self.timeout();
-        let mut waiter = Waiter::<{ 4 + FLIGHTS }>::new();
+        let is_blind = self.scene.is_none();
+        let mut waiter = Waiter::<{ 3 + KILLS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
-        let trigger = self.observer.trigger().map(|fd| waiter.add(fd, Wish::Priority));
-        // While memory cannot be read, an end is not taken note of, and would end every wait.
-        let seeing = self.victim.as_ref().filter(|_| self.scene.is_some());
-        if let Some(pidfd) = seeing.and_then(InHand::pidfd) {
-            waiter.add(pidfd, Wish::Readable);
+        let psi = self.cx.observer.trigger().map(|psi| waiter.add(psi, Wish::Priority));
+        if let Some(child) = self.reload.fd().filter(|_| !is_blind) {
+            waiter.add(child, Wish::Readable);
         }
-        if let Some(errand) = self.asked.fd().filter(|_| self.scene.is_some()) {
-            waiter.add(errand, Wish::Readable);
-        }
-        self.offenders.wait_by(&mut waiter);
+        self.kills.wait_by(&mut waiter, is_blind);
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
-        if trigger.is_some_and(|place| waiter.is_broken(place)) {
-            self.observer.lose_trigger();
+        if psi.is_some_and(|place| waiter.is_broken(place)) {
+            self.cx.observer.lose_trigger();
         }
     }
 
@@ -306,38 +189,30 @@ impl Daemon {
     fn timeout(&self) -> Duration {
         let now = clock::now();
         let Some(scene) = &self.scene else { return BLIND };
-        let falls = self.rate.falls(scene.memory.noise());
-        let closest = now.after(self.budget.least_wait(falls));
+        let memory = &scene.memory;
+        let closest = now.after(self.budget.least_wait(self.rate.falls(memory.noise())));
         if self.hurried {
             return closest.since(now);
         }
-        let quiet = scene.quiet_for(self.rate.at(now), self.observer.trigger().is_some());
-        let quiet = match self.machine.attention(scene.level, now) {
+        let is_told = self.cx.observer.trigger().is_some();
+        let by_headroom = || scene.quiet_for(self.rate.at(now), is_told);
+        let quiet = match self.kills.attention(scene, now) {
             Attention::Closest => Some(Duration::ZERO),
-            Attention::NowAndThen => Some(quiet.unwrap_or(NOW_AND_THEN).min(NOW_AND_THEN)),
-            Attention::ByHeadroom => {
-                quiet.map(|quiet| if falls { self.ahead.wait(quiet, now) } else { quiet })
+            Attention::NowAndThen => {
+                Some(by_headroom().map_or(NOW_AND_THEN, |q| q.min(NOW_AND_THEN)))
             }
+            Attention::ByHeadroom => by_headroom(),
         };
+        let follow = self.kills.needs_looking().then(|| now.after(FOLLOW));
         let due = [
             quiet.map(|quiet| now.after(quiet)),
-            self.machine.deadline(now),
-            self.next_report,
-            self.next_stats,
-            self.offenders.deadline(),
-            self.asked.deadline(),
-            // One that has passed waits for calm, which every look finds out.
-            self.helper.deadline().filter(|&at| at > now),
+            self.kills.deadline(self.cx.config.grace, now),
+            self.cx.output.deadline(now),
+            self.limit.deadline(),
+            self.reload.deadline(),
         ];
-        let mut next = now.after(FURTHEST);
-        for at in due.iter().flatten() {
-            next = next.min(*at);
-        }
-        next = next.max(closest);
-        let follows = self.victim.as_ref().is_some_and(InHand::needs_looking);
-        if follows || self.offenders.needs_looking() {
-            next = next.min(now.after(FOLLOW));
-        }
-        next.since(now)
+        let next = due.into_iter().flatten().fold(now.after(FURTHEST), Moment::min);
+        let next = next.max(closest);
+        follow.map_or(next, |follow| next.min(follow)).since(now)
     }
 }

@@ -1,31 +1,30 @@
 //! Everything that is prepared while memory is plentiful: signals, priority, the helper,
 //! how fast memory fills here, and what a user should know from the start.
 
-use super::ahead::Ahead;
-use super::errands::{setup, Asked};
-use super::forkbomb::Bombs;
-use super::limit::Offenders;
+use super::reload::{setup, Reload};
 use super::Daemon;
 use crate::bytes::Buf;
+use crate::context::{Context, Selector};
 use crate::helper::Helper;
-use crate::kill::Machine;
+use crate::kill::Kills;
+use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
+use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
 use crate::report::rivals;
 use crate::say;
-use crate::select::{Family, Filter, Scale};
+use crate::select::{Family, Filter, Remembered, Scale};
 use crate::settings::{Config, Sources, Tell};
-use crate::stats::Stats;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Moment, Pid};
+use crate::units::{KiB, Pid};
 use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -101,35 +100,28 @@ impl Daemon {
         observer.start(&proc, &config);
         let now = clock::now();
         let scene = observer.observe(&mut proc, &config, now)?.unwrap_or(scene);
+        let selector = Selector { scale: parts.scale, filter, unkillable: Remembered::default() };
         let mut daemon = Box::new(Daemon {
-            machine: Machine::new(&config),
-            offenders: Offenders::new(config.limit(), now),
-            next_report: config.report.map(|_| now),
-            next_stats: config.outputs.stats_file.as_ref().map(|_| now),
-            stats: Stats::default(),
-            asked: Asked::default(),
-            config,
-            sources,
-            inherited,
-            proc,
-            observer,
-            scale: parts.scale,
-            signals,
-            sysrq: parts.sysrq,
-            helper,
-            filter,
-            victim: None,
-            bombs: Bombs::default(),
-            next_dry_hooks: Moment::default(),
-            ahead: Ahead::new(),
+            kills: Kills::new(&config),
+            limit: LimitCheck::new(config.limit(), now),
+            reload: Reload::new(sources, inherited),
             rate: FillRate::new(rate),
             budget: Budget::default(),
+            cx: Context {
+                output: Output::new(helper, &config, now),
+                config,
+                proc,
+                observer,
+                memory: scene.memory,
+                selector,
+                sysrq: parts.sysrq,
+            },
             scene: Some(scene),
+            signals,
             signalled: false,
             hurried: false,
-            said_shrunk: false,
         });
-        say!(daemon.helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
+        say!(daemon.cx.output.helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
         daemon.say_hello(&scene, rate, refused, &parts.notices);
         Ok(daemon)
     }
@@ -142,10 +134,12 @@ impl Daemon {
         refused: (io::Result<()>, io::Result<()>),
         notices: &[&str],
     ) {
-        log::banner(&mut self.helper, &self.config, limits, memory);
-        self.tell_news();
-        let Daemon { config, sources, filter, helper, .. } = self;
-        tell_doubts(config, sources, memory, filter, &mut |doubt| {
+        let cx = &mut self.cx;
+        log::banner(&mut cx.output.helper, &cx.config, limits, memory);
+        cx.tell_news();
+        let sources = &self.reload.sources;
+        let Context { config, selector, proc, observer, output: Output { helper, .. }, .. } = cx;
+        tell_doubts(config, sources, memory, &mut selector.filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
         for variable in &sources.unknown {
@@ -158,7 +152,7 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        if is_hidden(&self.proc) {
+        if is_hidden(proc) {
             say!(
                 helper,
                 Warning,
@@ -167,19 +161,19 @@ impl Daemon {
             );
         }
         // A limit alone gets into nobody's way.
-        if self.config.watches_memory() {
-            let family = Family::now(&mut self.proc, self.helper.pid());
-            if let Ok(Some((pid, name))) = rivals::find(&mut self.proc, &family, 0) {
-                say!(self.helper, Warning, "warning: {}", log::Rival(pid, name));
+        if config.watches_memory() {
+            let family = Family::now(proc, helper.pid());
+            if let Ok(Some((pid, name))) = rivals::find(proc, &family, 0) {
+                say!(helper, Warning, "warning: {}", log::Rival(pid, name));
             }
         }
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
-            log::too_late(&mut self.helper, limits);
+            log::too_late(helper, limits);
         }
-        if self.config.debug {
-            let psi = if self.observer.trigger().is_some() { "yes" } else { "no" };
-            say!(self.helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
-            say!(self.helper, Debug, "pressure information: {psi}");
+        if config.debug {
+            let psi = if observer.trigger().is_some() { "yes" } else { "no" };
+            say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
+            say!(helper, Debug, "pressure information: {psi}");
         }
     }
 }

@@ -106,8 +106,8 @@ impl Children {
                 }
                 // Itself as well: it may have left its group, or has none. It was not waited
                 // for yet, so the number is its own.
-                let _ = process::send_group(child.pid, process::Deadly::Kill);
-                let _ = process::send(child.pid, process::Deadly::Kill);
+                let _ = process::send_group(child.pid, process::KillSignal::Kill);
+                let _ = process::send(child.pid, process::KillSignal::Kill);
             }
         }
     }

@@ -406,7 +406,7 @@ impl Helper {
     /// Ends a helper that hangs and starts another one, which goes on with what was sent.
     pub fn restart(&mut self) -> io::Result<()> {
         if let Some(pid) = self.pid.take() {
-            let _ = process::send(pid, process::Deadly::Kill);
+            let _ = process::send(pid, process::KillSignal::Kill);
         }
         self.spawn()?;
         // The fork has made the watch's pages common again.
@@ -455,7 +455,7 @@ impl Helper {
         while process::reap().map(|(ended, _)| ended) != Some(pid) {
             if clock::now() >= end {
                 if !setup.hooks.are_set() {
-                    let _ = process::send(pid, process::Deadly::Kill);
+                    let _ = process::send(pid, process::KillSignal::Kill);
                 }
                 return;
             }

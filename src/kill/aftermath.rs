@@ -11,9 +11,8 @@
 //! | settling | nothing has risen for 100 ms (SIGTERM level), 30 ms (SIGKILL level) | done |
 //! | done, still low | less than a quarter came back, and nothing was taken | useless |
 
-use super::Look;
 use crate::memory::Memory;
-use crate::policy::Level;
+use crate::policy::{Level, Scene};
 use crate::procfs::status::Held;
 use crate::units::{KiB, Moment};
 use std::time::Duration;
@@ -143,25 +142,25 @@ impl Aftermath {
         change
     }
 
-    pub fn verdict(&mut self, look: Look<'_>) -> Verdict {
-        let change = self.observe(look.memory);
-        if look.worst_level == Level::Fine {
+    pub fn verdict(&mut self, scene: &Scene) -> Verdict {
+        let change = self.observe(&scene.memory);
+        if scene.worst_level == Level::Fine {
             return Verdict::Done;
         }
-        if look.now < self.ended {
+        if scene.now < self.ended {
             return Verdict::Wait;
         }
         if change == Change::Taken {
             return Verdict::Done;
         }
         if change == Change::Risen {
-            self.risen = look.now;
+            self.risen = scene.now;
         }
-        let quiet_at = self.risen.after(quiet(look.level));
-        if look.now < quiet_at.min(self.until()) {
+        let quiet_at = self.risen.after(quiet(scene.level));
+        if scene.now < quiet_at.min(self.until()) {
             return Verdict::Wait;
         }
-        let gained = self.gained(look.memory);
+        let gained = self.gained(&scene.memory);
         match gained.0 < self.expected().0 / 4 {
             true => Verdict::Useless { gained },
             false => Verdict::Done,

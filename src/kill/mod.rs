@@ -1,493 +1,668 @@
-//! The kill in progress as a state machine: what the next step is, given what memory and the victim
-//! look like. The rows apply from top to bottom.
+//! All kills in progress, whatever they are for: the one table of victims that were signalled. It
+//! alone acquires a victim, looks again, signals, escalates and gives up.
 //!
-//! | state | what is seen | next |
-//! |---|---|---|
-//! | watching | memory low, and tmpfs took what the last kill gave back | useless: pausing |
-//! | watching | level SIGTERM, the cooldown over; level SIGKILL | choose |
-//! | watching | chosen, but another process exits by itself | settling, once an event |
-//! | asked | gone | settling |
-//! | asked | level SIGKILL, or the grace over and memory low | killed |
-//! | asked | the grace over, memory recovered | let off, watching |
-//! | killed | gone | settling |
-//! | killed | 2 s without memory coming back, or 10 s over | unkillable: watching |
-//! | settling | done (`aftermath`) | watching |
-//! | settling | useless (`aftermath`) | pausing |
-//! | pausing | memory taken anew, or a worse level than at its start | watching |
-//! | pausing | the time over, but files in tmpfs hold as much as before | pausing on |
-//! | pausing | the time over | watching |
-//!
-//! Pure: `daemon` does what a step says and reports back. `target` has the system calls.
+//! `progress` says how far one kill is, `low_memory` when a victim is to be chosen, `aftermath` what
+//! a kill gave back: these are pure. `target` has the system calls, `crowd` ends fork bombs.
 
-pub mod aftermath;
-pub mod target;
+mod aftermath;
+mod crowd;
+pub mod low_memory;
+mod progress;
+mod target;
 
-use crate::memory::Memory;
-use crate::policy::Level;
+use crate::context::{Context, Selection, CHOICE};
+use crate::event::Event;
+use crate::forkbomb::Bombs;
+use crate::helper::{Notice, When};
+use crate::log;
+use crate::policy::{Level, Scene};
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
-use crate::select::Remembered;
+use crate::say;
+use crate::select::{self, Empty};
 use crate::settings::Config;
-use crate::sys::process::Deadly;
+use crate::stats::Reason;
+use crate::sys::fd::{Waiter, Wish};
+use crate::sys::process::KillSignal;
+use crate::sys::{clock, errno, fd, io};
 use crate::units::{Identity, KiB, Moment};
-use aftermath::{Aftermath, Baseline, Change, Verdict};
+use aftermath::Aftermath;
+use crowd::Crowd;
+pub use low_memory::{Attention, DRY};
+use low_memory::{LowMemory, Step};
+use progress::{Next, Progress, Urgency};
+use std::os::fd::AsFd;
 use std::time::Duration;
+use target::Target;
 
-/// A process in uninterruptible sleep can take this long to notice SIGKILL on a busy
-/// disk; one that takes longer will not go, and others must. As long as memory comes back it is
-/// going: that of a very large one takes longer.
-pub const STUCK_AFTER: Duration = Duration::from_secs(2);
-/// By then other causes make memory come back.
-const STUCK_AT_LAST: Duration = Duration::from_secs(10);
-/// When the kernel chooses, nothing tells the end of its victim. Asked again meanwhile, it would
-/// end another process.
-const DELEGATED: Duration = Duration::from_millis(300);
-/// With `--grace 0`, when memory has recovered: by then SIGTERM has done what it will.
-pub const LET_OFF_AFTER: Duration = Duration::from_secs(5);
-/// A candidate may appear (a process that was spared grows); looking costs a scan.
-const ALONE: Backoff = Backoff::new(1, 60);
-/// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
-const USELESS: Backoff = Backoff::new(10, 300);
-/// Files that grow more slowly than this after a kill are not what it was for.
-const FLOWS_ON: Duration = Duration::from_secs(60);
-/// A dry run says each victim at most this often.
-pub const DRY: Duration = Duration::from_secs(1);
+/// Kills for the limit at a time. Each has a descriptor, of which a service may have 1024; more of
+/// them wait for a later check.
+const FOR_LIMIT: usize = 32;
+/// And one for low memory.
+pub const KILLS: usize = FOR_LIMIT + 1;
+/// Whether a group is empty takes a walk over `/proc`: of all groups together not more than this
+/// often, which is a few hundredths of a processor with some hundred processes.
+const WALK: Duration = Duration::from_millis(100);
+/// A scan takes long enough for its result to have vanished; then it is made again.
+const ATTEMPTS: usize = 3;
+/// How long SIGTERM waits for the hook before it. Memory is looked at meanwhile.
+pub const HOOK: Duration = Duration::from_millis(200);
+/// Between two such looks: what fills in that time is little beside the levels.
+const HOOK_LOOK: Duration = Duration::from_millis(5);
+/// In a dry run, hooks for the same process over and over would be a nuisance.
+const DRY_HOOKS: Duration = Duration::from_secs(1);
 
-/// One look at the world.
-#[derive(Clone, Copy)]
-pub struct Look<'a> {
-    pub now: Moment,
-    pub memory: &'a Memory,
-    pub level: Level,
-    /// See `Scene`.
-    pub worst_level: Level,
-    /// Nothing of the victim in flight is left alive.
-    pub victim_gone: bool,
+/// How long a command line is waited for, since its process may have none after the signal.
+/// A helper that is awake answers in a tenth of a millisecond; on a machine whose
+/// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
+/// more than a message.
+const fn patience(signal: KillSignal) -> Duration {
+    match signal {
+        KillSignal::Term => Duration::from_millis(20),
+        KillSignal::Kill => Duration::from_millis(2),
+    }
 }
 
-/// What is to be done now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// Nothing before the next look.
-    Wait,
-    /// Find a victim for this signal, then call `signalled`, `alone`, `rehearsed` or `await_exit`.
-    Choose(Deadly),
-    /// SIGKILL to the victim in flight.
-    Escalate(Urgency),
-    /// The victim is gone.
-    Ended { after: Duration },
-    /// The victim lives on, since memory has recovered.
-    LetOff { id: Identity },
-    /// The victim does not die.
-    Stuck { id: Identity },
-    /// The last kill gave back `gained` of the `expected` memory, or more, and tmpfs has taken
-    /// `taken` of it: pausing.
-    Useless { gained: KiB, expected: KiB, taken: KiB, pause: Duration },
+/// A victim with what it is for and how to end it, not yet acquired.
+pub struct Proposal {
+    pub stat: Stat,
+    pub signal: KillSignal,
+    /// For being above this limit; else for memory.
+    pub limit: Option<KiB>,
+    /// SIGTERM waits for the hook before it until then.
+    pub hook_until: Moment,
 }
 
-/// Why SIGTERM is not enough any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Urgency {
-    Level,
-    Grace,
+/// Why a process was not signalled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// It is gone, or is no candidate any more: choose again.
+    Gone,
+    /// Memory is fine again.
+    Recovered,
+    /// The guard may not, which was said; others are chosen from now on.
+    Refused,
 }
 
-/// What the time to the next look goes by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attention {
-    /// The next level is what matters, and how far it is.
-    ByHeadroom,
-    /// Every change matters: is the memory coming back, or taken by others?
-    Closest,
-    /// Nothing will be done soon, unless memory is taken anew or the level gets worse.
-    NowAndThen,
+/// A victim that was acquired, so that the signal can reach no other.
+struct Victim {
+    target: Target,
+    event: Event,
+    with_hooks: bool,
 }
 
-enum State {
-    Watching,
-    InFlight(Flight),
-    Settling(Aftermath),
-    Pausing(Pause),
+/// A victim that was signalled.
+struct Kill {
+    victim: Victim,
+    /// It stands for all members of a fork bomb.
+    crowd: Option<Crowd>,
+    held: Held,
+    progress: Progress,
 }
 
-struct Pause {
-    until: Moment,
-    /// `None`: only time ends it.
-    since: Option<Since>,
+impl Kill {
+    /// Is this process, or of the group that goes with it.
+    fn includes(&self, id: Identity, pgid: i32) -> bool {
+        let target = &self.victim.target;
+        target.id == id || target.group.is_some_and(|leader| leader.number() == pgid)
+    }
+
+    fn needs_looking(&self) -> bool {
+        self.crowd.is_some() || self.victim.target.needs_looking()
+    }
 }
 
-/// How memory was at the start of a pause.
-struct Since {
-    /// With the least that processes have held since then.
-    baseline: Baseline,
-    level: Level,
-    /// What was available, if the pause follows a useless kill.
-    useless_at: Option<KiB>,
+pub struct Kills {
+    table: [Option<Kill>; KILLS],
+    low: LowMemory,
+    bombs: Bombs,
+    /// The next group to be looked at, and not before when.
+    turn: usize,
+    next_walk: Moment,
+    /// No hooks of a dry run before this.
+    next_dry_hooks: Moment,
+    /// One that low memory had taken over was let off: the limit is checked again.
+    pub limit_is_due: bool,
 }
 
-/// A process that was signalled, and when something must be done about it.
-pub struct Adopted {
-    pub id: Identity,
-    pub signal: Deadly,
-    pub held: Held,
-    pub first: Moment,
-    pub deadline: Moment,
-}
-
-struct Flight {
-    id: Identity,
-    first: Moment,
-    /// What ends this stage by time: the grace, or the wait for SIGKILL to work.
-    deadline: Moment,
-    signal: Deadly,
-    /// When SIGKILL was sent.
-    killed: Moment,
-    aftermath: Aftermath,
-}
-
-pub struct Machine {
-    state: State,
-    grace: Option<Duration>,
-    cooldown: Duration,
-    /// No SIGTERM before this. Above the level, nothing is left of it.
-    cool_at: Moment,
-    alone: Backoff,
-    useless: Backoff,
-    /// A process that exits by itself was waited for since memory got low, or since the last kill.
-    has_awaited: bool,
-    /// What the last victim gave back, and until when that may tell something.
-    last: Option<(Aftermath, Moment)>,
-    let_off: Remembered,
-    left: Remembered,
-}
-
-impl Machine {
-    pub fn new(config: &Config) -> Machine {
-        Machine {
-            state: State::Watching,
-            grace: config.grace,
-            cooldown: config.cooldown,
-            cool_at: Moment::default(),
-            alone: ALONE,
-            useless: USELESS,
-            has_awaited: false,
-            last: None,
-            let_off: Remembered::default(),
-            left: Remembered::default(),
+impl Kills {
+    pub fn new(config: &Config) -> Kills {
+        const NONE: Option<Kill> = None;
+        Kills {
+            table: [NONE; KILLS],
+            low: LowMemory::new(config),
+            bombs: Bombs::default(),
+            turn: 0,
+            next_walk: Moment::default(),
+            next_dry_hooks: Moment::default(),
+            limit_is_due: false,
         }
     }
 
-    /// New settings are in force; what goes on goes on.
-    pub fn reset(&mut self, config: &Config) {
-        self.grace = config.grace;
-        self.cooldown = config.cooldown;
-    }
+    // ---- those in progress ----
 
-    /// The next step; call again until it is `Wait`, with a fresh look where one is due.
-    pub fn step(&mut self, look: Look<'_>) -> Step {
-        let level = look.level;
-        if look.worst_level == Level::Fine {
-            // The event is over.
-            (self.cool_at, self.has_awaited) = (Moment::default(), false);
-        }
-        match &mut self.state {
-            State::Watching => {}
-            State::InFlight(flight) => {
-                let change = flight.aftermath.observe(look.memory);
-                if look.victim_gone {
-                    let after = look.now.since(flight.first);
-                    self.cool_at = look.now.after(self.cooldown);
-                    self.state = State::Settling(flight.aftermath.begin(look.now));
-                    return Step::Ended { after };
-                }
-                if flight.signal == Deadly::Kill && change == Change::Risen {
-                    flight.wait_on(look.now);
-                }
-                let late = look.now >= flight.deadline;
-                return match (flight.signal, level) {
-                    (Deadly::Term, Level::Kill) => flight.escalate(look.now, Urgency::Level),
-                    (Deadly::Term, Level::Term) if late && self.grace.is_some() => {
-                        flight.escalate(look.now, Urgency::Grace)
-                    }
-                    (Deadly::Term, Level::Fine) if late => {
-                        let id = flight.id;
-                        self.let_off.add(id);
-                        self.state = State::Watching;
-                        Step::LetOff { id }
-                    }
-                    (Deadly::Kill, _) if late => {
-                        let id = flight.id;
-                        self.leave(id);
-                        Step::Stuck { id }
-                    }
-                    _ => Step::Wait,
-                };
+    /// Follows each kill one step. `scene` is `None` while memory cannot be read; then those for
+    /// memory wait.
+    pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) {
+        let now = clock::now();
+        let first = self.turn;
+        for place in (0..KILLS).map(|step| (first + step) % KILLS) {
+            let Some(mut kill) = self.table[place].take() else { continue };
+            let for_memory = kill.progress.for_memory;
+            if for_memory && scene.is_none() {
+                self.table[place] = Some(kill);
+                continue;
             }
-            State::Settling(aftermath) => match aftermath.verdict(look) {
-                Verdict::Wait => return Step::Wait,
-                Verdict::Done if aftermath.expected() == KiB::ZERO => {}
-                Verdict::Done => self.last = Some((*aftermath, look.now.after(FLOWS_ON))),
-                Verdict::Useless { gained } => {
-                    let expected = aftermath.expected();
-                    return self.useless(look, gained, expected, KiB::ZERO);
+            let gone = self.is_gone(cx, &mut kill, place, now);
+            let goes_on = match kill.progress.next(now, gone, scene, cx.config.grace) {
+                Next::Wait => true,
+                Next::Gone { after } => {
+                    self.ended(cx, &kill, after, now);
+                    continue;
                 }
-            },
-            State::Pausing(pause) => {
-                if !pause.is_broken(look) {
-                    if look.now < pause.until {
-                        return Step::Wait;
-                    }
-                    if pause.is_needed(look) {
-                        pause.until = look.now.after(self.useless.next(look.now));
-                        return Step::Wait;
-                    }
+                Next::Escalate(urgency) => self.escalate(cx, &mut kill, urgency, scene),
+                Next::LetOff => {
+                    self.let_off(cx, &kill);
+                    false
                 }
+                Next::Unkillable => {
+                    self.unkillable(cx, &kill);
+                    false
+                }
+            };
+            if goes_on {
+                self.table[place] = Some(kill);
+            } else if for_memory && self.for_memory().is_none() {
+                self.low.gives_up();
             }
         }
-        self.state = State::Watching;
-        if level != Level::Fine {
-            let last = self.last.filter(|&(_, until)| look.now < until);
-            if let Some((last, _)) = last {
-                if let Some(taken) = last.taken_by_files(look.memory) {
-                    return self.useless(look, last.expected(), last.expected(), taken);
-                }
+    }
+
+    fn is_gone(&mut self, cx: &mut Context, kill: &mut Kill, place: usize, now: Moment) -> bool {
+        if let Some(crowd) = &mut kill.crowd {
+            let Some(left) = crowd.pass_again(cx, now) else { return false };
+            if left.has_shrunk {
+                kill.progress.wait_on(now);
             }
+            return left.is_empty;
         }
-        match level {
-            Level::Term if look.now >= self.cool_at => Step::Choose(Deadly::Term),
-            Level::Kill => Step::Choose(Deadly::Kill),
-            Level::Fine | Level::Term => Step::Wait,
+        let target = &mut kill.victim.target;
+        target.has_ended();
+        if target.takes_a_walk() {
+            if now < self.next_walk {
+                return false;
+            }
+            self.next_walk = now.after(WALK);
+            self.turn = (place + 1) % KILLS;
+        }
+        target.is_gone(&mut cx.proc)
+    }
+
+    fn ended(&mut self, cx: &mut Context, kill: &Kill, after: Duration, now: Moment) {
+        let Kill { victim: Victim { target, event, .. }, crowd, progress, .. } = kill;
+        match crowd {
+            Some(crowd) => log::bomb_ended(&mut cx.output.helper, crowd.count, after),
+            None => log::exited(&mut cx.output.helper, target.id.pid, target.group, after),
+        }
+        cx.tell_end(event);
+        if progress.for_memory {
+            // What stalled for its sake is not to be laid at the next one's door.
+            cx.observer.restart_stalls();
+            self.low.ends(progress.aftermath, now);
         }
     }
 
-    fn useless(&mut self, look: Look<'_>, gained: KiB, expected: KiB, taken: KiB) -> Step {
-        self.last = None;
-        let pause = self.useless.next(look.now);
-        let since = Since {
-            baseline: Baseline::of(look.memory),
-            level: look.worst_level,
-            useless_at: Some(look.memory.available),
-        };
-        self.state = State::Pausing(Pause { until: look.now.after(pause), since: Some(since) });
-        Step::Useless { gained, expected, taken, pause }
+    fn let_off(&mut self, cx: &mut Context, kill: &Kill) {
+        if kill.progress.for_memory {
+            let Identity { pid, .. } = kill.victim.target.id;
+            self.low.lets_off(kill.victim.target.id);
+            self.limit_is_due = true;
+            let helper = &mut cx.output.helper;
+            say!(helper, Notice, "process {pid} did not exit, but memory has recovered: let off");
+        }
     }
 
-    /// `signal` was sent to the victim, which holds `held`.
-    pub fn signalled(
+    fn unkillable(&mut self, cx: &mut Context, kill: &Kill) {
+        let id = kill.victim.target.id;
+        cx.selector.unkillable.add(id);
+        if let Some(crowd) = &kill.crowd {
+            self.bombs.is_unkillable(&crowd.kind);
+        }
+        log::stuck(&mut cx.output.helper, id.pid);
+        cx.notify(Notice::Stuck, &kill.victim.event);
+    }
+
+    /// SIGKILL for one that was asked, unless it has come under protection meanwhile. False if
+    /// nothing more is to be expected of it.
+    fn escalate(
         &mut self,
-        id: Identity,
-        signal: Deadly,
-        held: Held,
-        memory: &Memory,
-        now: Moment,
-    ) {
-        let wait = match signal {
-            Deadly::Term => self.grace.unwrap_or(LET_OFF_AFTER),
-            Deadly::Kill => STUCK_AFTER,
+        cx: &mut Context,
+        kill: &mut Kill,
+        urgency: Urgency,
+        scene: Option<&Scene>,
+    ) -> bool {
+        let for_memory = scene.filter(|_| kill.progress.for_memory);
+        // The victim may have been chosen before the bomb could be told.
+        if for_memory.is_some_and(|scene| self.end_bomb(cx, scene)) {
+            return false;
+        }
+        let why = match (urgency, kill.progress.for_memory) {
+            (Urgency::Level, _) => "memory is at or below the limit for SIGKILL",
+            (Urgency::Grace, true) => "it ignores SIGTERM and memory is still low",
+            (Urgency::Grace, false) => "it ignores SIGTERM and was above the limit",
         };
-        let deadline = now.after(wait);
-        self.adopt(Adopted { id, signal, held, first: now, deadline }, memory);
-    }
-
-    /// One that was signalled for another reason is the victim of this event as well; its
-    /// clock runs on. `memory` is as it was at that signal.
-    pub fn adopt(&mut self, adopted: Adopted, memory: &Memory) {
-        (self.last, self.has_awaited) = (None, false);
-        let Adopted { id, signal, held, first, deadline } = adopted;
-        let (killed, aftermath) = (first, Aftermath::of(held, memory));
-        self.state = State::InFlight(Flight { id, first, deadline, signal, killed, aftermath });
-    }
-
-    /// Some of a victim that is many processes is gone since the last look: its memory comes back.
-    pub fn shrinks(&mut self, now: Moment) {
-        if let State::InFlight(flight) = &mut self.state {
-            flight.wait_on(now);
+        let target = &mut kill.victim.target;
+        let Identity { pid, .. } = target.id;
+        if let Some(why) = cx.later_protection(target.id) {
+            log::spared_later(&mut cx.output.helper, pid, why);
+            return false;
+        }
+        if let Some(leader) = target.group {
+            // Others may have joined the group since it was asked.
+            if let Err(why) = cx.free_group(leader.number()) {
+                target.group = None;
+                log::group_spared(&mut cx.output.helper, leader.number(), &why);
+            }
+        }
+        kill.victim.event.is_kill = true;
+        match signal(cx, &kill.victim.target, KillSignal::Kill) {
+            Ok(()) => {
+                say!(cx.output.helper, Warning, "sending SIGKILL to process {pid}: {why}");
+                cx.tell_signal(&kill.victim.event, kill.victim.target.group);
+                true
+            }
+            // Of one that is gone the end is seen at the next look.
+            Err(miss) => miss == Miss::Gone,
         }
     }
 
-    /// Whether a process that exits by itself may be waited for.
-    pub fn may_await(&self) -> bool {
-        !self.has_awaited
+    // ---- low memory ----
+
+    /// What low memory asks for at this look: a victim, and what follows from the last one. True if
+    /// something was done, and memory is to be looked at again.
+    pub fn act(&mut self, cx: &mut Context, scene: &Scene) -> bool {
+        match self.low.step(scene) {
+            Step::Wait => return false,
+            Step::Choose(signal) if cx.config.kernel_oom => self.delegate(cx, signal, scene),
+            Step::Choose(signal) => {
+                if !self.adopt(cx, signal, scene) {
+                    self.choose(cx, signal, scene);
+                }
+            }
+            Step::Useless { gained, expected, taken, pause } => {
+                let amounts = [gained, expected, taken];
+                log::useless(&mut cx.output.helper, &scene.memory, amounts, pause);
+            }
+        }
+        true
     }
 
-    /// A process exits by itself, and its memory may be what is missing: none is signalled as long
-    /// as memory comes back.
-    pub fn await_exit(&mut self, memory: &Memory, now: Moment) {
-        self.has_awaited = true;
-        self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
+    /// The largest that was signalled for the limit is the victim of this event as well, if its end
+    /// is near or gives back what is missing: then no other needs to go.
+    fn adopt(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) -> bool {
+        let mut largest: Option<&mut Kill> = None;
+        for kill in self.table.iter_mut().flatten() {
+            let will_do = kill.victim.event.is_kill || suffices(scene, kill.held);
+            let target = &mut kill.victim.target;
+            let ended = target.has_ended() || target.takes_a_walk();
+            let is_larger =
+                largest.as_ref().map_or(true, |most| kill.held.total() > most.held.total());
+            if will_do && is_larger && !ended && cx.proc.is_running(target.id).unwrap_or(false) {
+                largest = Some(kill);
+            }
+        }
+        let Some(kill) = largest else { return false };
+        kill.progress.for_memory = true;
+        let Identity { pid, .. } = kill.victim.target.id;
+        self.low.begins();
+        log::low(&mut cx.output.helper, scene, signal);
+        say!(cx.output.helper, Notice, "process {pid} was asked to end already: waiting for it");
+        true
     }
 
-    /// There was nobody to signal; returns how long the machine waits now.
-    pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
-        let wait = self.alone.next(now);
-        // At a worse level there is no candidate either.
-        let (baseline, level) = (Baseline::of(memory), Level::Kill);
-        let since = Some(Since { baseline, level, useless_at: None });
-        self.state = State::Pausing(Pause { until: now.after(wait), since });
-        wait
-    }
-
-    /// A victim was named in a dry run.
-    pub fn rehearsed(&mut self, now: Moment) {
-        self.state = State::Pausing(Pause { until: now.after(DRY), since: None });
-    }
-
-    /// The kernel was asked to choose: nobody in flight, but memory is expected.
-    pub fn delegated(&mut self, expected: Held, memory: &Memory, now: Moment) {
-        self.cool_at = now.after(self.cooldown);
-        let aftermath = Aftermath::of(expected, memory);
-        self.state = State::Settling(aftermath.begin(now.after(DELEGATED)));
-    }
-
-    /// The process in flight is protected by now, or may not be signalled.
-    pub fn spare(&mut self) {
-        self.state = State::Watching;
-    }
-
-    /// The process in flight does not end.
-    fn leave(&mut self, id: Identity) {
-        self.remember_left(id);
-        self.state = State::Watching;
-    }
-
-    /// A process cannot be ended (stuck, EPERM): not a candidate from now on.
-    pub fn remember_left(&mut self, id: Identity) {
-        self.left.add(id);
-    }
-
-    /// Processes that could not be ended.
-    pub fn left(&self) -> &Remembered {
-        &self.left
-    }
-
-    /// A process that was asked once and let off is not asked again.
-    pub fn signal_for(&self, id: Identity, signal: Deadly) -> Deadly {
-        if self.let_off.contains(id) {
-            Deadly::Kill
-        } else {
-            signal
+    fn choose(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
+        for _ in 0..ATTEMPTS {
+            // Before the search, which reads a file of each process while a bomb goes on.
+            if self.end_bomb(cx, scene) {
+                return;
+            }
+            let found = match cx.find() {
+                Ok(found) => found,
+                Err(error) => return self.wait_in_vain(cx, "list /proc", error, scene),
+            };
+            if self.awaits_an_exit(cx, scene, &found.empty) {
+                return;
+            }
+            let Some(candidate) = found.best else {
+                // One may have been spared only because the helper hangs.
+                if cx.output.helper.may_be_replaced() && !cx.config.patterns.is_empty() {
+                    cx.output.replace_helper();
+                    continue;
+                }
+                return self.without_candidate(cx, signal, scene);
+            };
+            let (pid, stat) = (candidate.id().pid, candidate.stat);
+            let hook_until = clock::now().after(HOOK);
+            let proposal = Proposal { stat, signal, limit: None, hook_until };
+            let (why, again) = match self.begin(cx, proposal, Some(scene)) {
+                Ok(()) | Err(Miss::Refused) => return,
+                Err(Miss::Gone) => ("is gone already", true),
+                Err(Miss::Recovered) => ("is spared: memory has recovered", false),
+            };
+            if cx.config.debug {
+                say!(cx.output.helper, Debug, "process {pid} {why}");
+            }
+            if !again {
+                return;
+            }
         }
     }
 
-    /// How closely memory must be followed at `level`.
-    pub fn attention(&self, level: Level, now: Moment) -> Attention {
-        match self.state {
-            // Something to do, and it was not done: a victim vanished, again and again.
-            State::Watching if level != Level::Fine && now >= self.cool_at => Attention::Closest,
-            State::Watching | State::InFlight(_) => Attention::ByHeadroom,
-            State::Settling(_) => Attention::Closest,
-            State::Pausing(Pause { since: None, .. }) => Attention::ByHeadroom,
-            State::Pausing(_) if level == Level::Kill => Attention::Closest,
-            State::Pausing(_) => Attention::NowAndThen,
+    fn without_candidate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
+        log::low(&mut cx.output.helper, scene, signal);
+        let wait = self.low.alone(&scene.memory, clock::now());
+        cx.output.helper.ask_again();
+        log::nobody(&mut cx.output.helper, wait);
+        cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
+    }
+
+    /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
+    /// still falls from what it was before the search: then there is no time to look for one.
+    fn awaits_an_exit(&mut self, cx: &mut Context, before: &Scene, empty: &Empty) -> bool {
+        let Some(scene) = cx.observe().filter(|_| self.low.may_await()) else { return false };
+        let memory = &scene.memory;
+        if memory.available.plus(memory.noise()) < before.memory.available {
+            return false;
+        }
+        let Selection { proc, rules, .. } = cx.selection();
+        let Some(id) = select::leaving(proc, &rules, empty) else { return false };
+        self.low.await_exit(memory, scene.now);
+        if cx.config.debug {
+            let Identity { pid, .. } = id;
+            say!(cx.output.helper, Debug, "process {pid} leaves by itself: waiting for it");
+        }
+        true
+    }
+
+    fn wait_in_vain(&mut self, cx: &mut Context, what: &str, error: io::Error, scene: &Scene) {
+        let seconds = self.low.alone(&scene.memory, clock::now()).as_secs();
+        let helper = &mut cx.output.helper;
+        say!(helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
+    }
+
+    /// `--kernel-oom`: the kernel chooses and kills.
+    fn delegate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
+        let now = clock::now();
+        log::low(&mut cx.output.helper, scene, signal);
+        if cx.config.dryrun {
+            say!(cx.output.helper, Notice, "would ask the kernel to kill (sysrq f)");
+            return self.low.rehearsed(now);
+        }
+        let asked =
+            cx.sysrq.as_ref().map_or(Err(errno::gone()), |sysrq| fd::write(sysrq.as_fd(), b"f"));
+        match asked {
+            Ok(_) => {
+                say!(cx.output.helper, Warning, "asked the kernel to kill (sysrq f)");
+                cx.notify(Notice::Kernel, &Event::without_victim(false));
+                // Whichever it is should give back what is missing.
+                let limit = scene.limits.mem.term.unwrap_or(KiB::ZERO);
+                let anon = limit.less(scene.memory.available).plus(KiB(1));
+                self.low.delegated(Held { anon, ..Held::default() }, &scene.memory, now);
+            }
+            Err(error) => self.wait_in_vain(cx, "write to /proc/sysrq-trigger", error, scene),
         }
     }
 
-    pub fn in_flight(&self) -> bool {
-        matches!(self.state, State::InFlight(_))
+    // ---- from a proposal to the signal ----
+
+    /// Acquires the victim, looks at it and at memory once more, since choosing took long enough for
+    /// the world to change, and signals it.
+    pub fn begin(
+        &mut self,
+        cx: &mut Context,
+        mut proposal: Proposal,
+        before: Option<&Scene>,
+    ) -> Result<(), Miss> {
+        let id = proposal.stat.id;
+        if proposal.limit.is_none() {
+            proposal.signal = self.low.signal_for(id, proposal.signal);
+        }
+        let mut victim = self.acquire(cx, &proposal, before)?;
+        // All that takes time is done; what is read from here on is fresh. If it cannot be, what was
+        // read a moment ago has to do.
+        let fresh = cx.observe();
+        let scene = fresh.as_ref().or(before);
+        if let (None, Some(scene)) = (proposal.limit, scene) {
+            proposal.signal = match scene.level {
+                Level::Fine => return Err(Miss::Recovered),
+                Level::Term => self.low.signal_for(id, KillSignal::Term),
+                Level::Kill => KillSignal::Kill,
+            };
+        }
+        let again = match proposal.limit {
+            None => cx.look_again(id),
+            Some(limit) => cx.above(id.pid, limit).filter(|stat| stat.id == id),
+        };
+        proposal.stat = again.ok_or(Miss::Gone)?;
+        let held = self.send(cx, &mut victim, &proposal, scene)?;
+        let (now, for_memory) = (clock::now(), proposal.limit.is_none());
+        if !cx.config.dryrun {
+            let aftermath = Aftermath::of(held, &cx.memory);
+            let grace = cx.config.grace;
+            let progress = Progress::begin(proposal.signal, for_memory, grace, aftermath, now);
+            self.add(Kill { victim, crowd: None, held, progress });
+        } else if for_memory {
+            self.low.rehearsed(now);
+        }
+        Ok(())
     }
 
-    /// From which level on something can be done now.
+    /// In place of what was known of the same process.
+    fn add(&mut self, kill: Kill) {
+        if kill.progress.for_memory {
+            self.low.begins();
+        }
+        let id = kill.victim.target.id;
+        let is_same =
+            |other: &Option<Kill>| other.as_ref().is_some_and(|other| other.victim.target.id == id);
+        let place = self.table.iter().position(is_same);
+        let place = place.or_else(|| self.table.iter().position(Option::is_none));
+        if let Some(place) = place {
+            self.table[place] = Some(kill);
+        }
+    }
+
+    /// Opens the victim, has its command line read while it has one, and runs the hook, for which
+    /// SIGTERM waits. Not where memory gets worse meanwhile.
+    fn acquire(
+        &mut self,
+        cx: &mut Context,
+        proposal: &Proposal,
+        scene: Option<&Scene>,
+    ) -> Result<Victim, Miss> {
+        let Proposal { stat, signal, limit, hook_until } = proposal;
+        let id = stat.id;
+        let target = Target::open(&mut cx.proc, id).map_err(|_| Miss::Gone)?;
+        // What hangs here counts as unknown to the patterns: no less patience than theirs.
+        let plain = cx.config.patterns.is_empty();
+        let patience = if plain { patience(*signal) } else { CHOICE };
+        cx.output.helper.command_line(id, patience);
+        let reason = match (limit, scene) {
+            (Some(_), _) => Reason::Limit,
+            (None, Some(scene)) if scene.is_stall => Reason::Stall,
+            (None, _) => Reason::Memory,
+        };
+        let portrait = cx.portray(stat);
+        let event = Event {
+            id,
+            comm: stat.comm.clone(),
+            uid: portrait.uid,
+            adj: portrait.adj,
+            score: portrait.score,
+            rss: portrait.status.rss,
+            swap: portrait.status.swap,
+            is_kill: *signal == KillSignal::Kill,
+            reason,
+            dryrun: cx.config.dryrun,
+        };
+        let now = clock::now();
+        let with_hooks = !cx.config.dryrun || now >= self.next_dry_hooks;
+        if with_hooks {
+            self.next_dry_hooks = now.after(DRY_HOOKS);
+        }
+        if with_hooks && cx.config.hooks.pre_kill.is_some() {
+            cx.output.helper.run_hook(When::Before, &event);
+            if *signal == KillSignal::Term {
+                let hurry = if limit.is_some() { Level::Term } else { Level::Kill };
+                wait_for_hook(cx, *hook_until, hurry);
+            }
+        }
+        Ok(Victim { target, event, with_hooks })
+    }
+
+    /// First the signal, then the message. Returns what the end of the victim should give back. In a
+    /// dry run there is only the message.
+    fn send(
+        &mut self,
+        cx: &mut Context,
+        victim: &mut Victim,
+        proposal: &Proposal,
+        scene: Option<&Scene>,
+    ) -> Result<Held, Miss> {
+        let Proposal { stat, signal, limit, .. } = proposal;
+        let (dryrun, pgid) = (cx.config.dryrun, stat.pgid);
+        let portrait = cx.portray(stat);
+        let mut held = portrait.status.held();
+        // What is in its group is looked at last: others may have joined it a moment ago.
+        let group = cx.config.kill_group.then(|| cx.free_group(pgid));
+        if let Some(Ok(group)) = &group {
+            victim.target.group = Some(group.leader);
+            held = group.held;
+        }
+        if !dryrun {
+            self::signal(cx, &victim.target, *signal)?;
+        }
+        let helper = &mut cx.output.helper;
+        match (limit, scene) {
+            (None, Some(scene)) => log::low(helper, scene, *signal),
+            _ => log::above_limit(helper, &portrait, limit.unwrap_or_default()),
+        }
+        log::sending(helper, *signal, dryrun, &portrait);
+        match &group {
+            Some(Ok(group)) => {
+                log::group_too(helper, group.leader, group.living, held, dryrun);
+            }
+            Some(Err(why)) => log::group_spared(helper, pgid, why),
+            None => {}
+        }
+        victim.event.is_kill = *signal == KillSignal::Kill;
+        if !dryrun {
+            cx.output.stats.note_victim(held.total(), clock::wall());
+            cx.tell_signal(&victim.event, victim.target.group);
+        } else if victim.with_hooks {
+            cx.tell_rehearsal(&victim.event);
+        }
+        Ok(held)
+    }
+
+    // ---- what others ask ----
+
+    /// New settings are in force. What goes on goes on, if any process may be ended still.
+    pub fn reset(&mut self, config: &Config) {
+        self.low.reset(config);
+        if config.dryrun || config.limit().is_none() {
+            for place in &mut self.table {
+                *place = place.take().filter(|kill| kill.progress.for_memory);
+            }
+        }
+    }
+
+    fn for_memory(&self) -> Option<&Kill> {
+        self.table.iter().flatten().find(|kill| kill.progress.for_memory)
+    }
+
+    /// The kill in which a process is, alone or with its group: whether that is for memory.
+    pub fn includes(&self, id: Identity, pgid: i32) -> Option<bool> {
+        let kill = self.table.iter().flatten().find(|kill| kill.includes(id, pgid))?;
+        Some(kill.progress.for_memory)
+    }
+
+    pub fn has_room(&self) -> bool {
+        let for_limit = self.table.iter().flatten().filter(|kill| !kill.progress.for_memory);
+        for_limit.count() < FOR_LIMIT
+    }
+
+    pub fn attention(&self, scene: &Scene, now: Moment) -> Attention {
+        self.low.attention(scene.level, now)
+    }
+
+    /// From which level on something can be done for memory now.
     pub fn acts_at(&self, now: Moment) -> Option<Level> {
-        match &self.state {
-            State::Watching if now >= self.cool_at => Some(Level::Term),
-            State::Watching => Some(Level::Kill),
-            State::InFlight(flight) if flight.signal == Deadly::Term => Some(Level::Kill),
-            State::InFlight(_) | State::Settling(_) | State::Pausing(_) => None,
-        }
+        self.low.acts_at(self.for_memory().map(|kill| kill.progress.stage), now)
     }
 
-    /// Nothing will be done for a while, whatever memory is.
     pub fn is_pausing(&self) -> bool {
-        matches!(self.state, State::Pausing(_))
+        self.low.is_pausing()
     }
 
-    /// Nothing is going on, and the machine has time for other things.
+    /// Nothing is done for memory.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Watching)
+        self.low.is_idle()
     }
 
-    /// When the state changes by time alone, if it does. A moment that has passed is due.
-    pub fn deadline(&self, now: Moment) -> Option<Moment> {
-        match &self.state {
-            State::Watching => Some(self.cool_at).filter(|&at| at > now),
-            State::InFlight(flight) if flight.waits_for_memory(self.grace) => None,
-            State::InFlight(flight) => Some(flight.deadline),
-            State::Settling(aftermath) => Some(aftermath.until()),
-            State::Pausing(pause) => Some(pause.until),
+    /// Memory is fine, and nothing is done for it.
+    pub fn end_event(&mut self) {
+        self.bombs.forget();
+    }
+
+    /// When something is due by time.
+    pub fn deadline(&self, grace: Option<Duration>, now: Moment) -> Option<Moment> {
+        let all = self.table.iter().flatten();
+        let kills = all.filter_map(|kill| kill.progress.deadline(grace)).min();
+        [kills, self.low.deadline(now)].into_iter().flatten().min()
+    }
+
+    /// Adds what tells the ends. While memory cannot be read, the end of one that is for memory is
+    /// not taken note of, and would end every wait.
+    pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>, is_blind: bool) {
+        for kill in self.table.iter().flatten().filter(|kill| kill.crowd.is_none()) {
+            let is_waited_for = !(is_blind && kill.progress.for_memory);
+            if let Some(pidfd) = kill.victim.target.pidfd().filter(|_| is_waited_for) {
+                waiter.add(pidfd, Wish::Readable);
+            }
         }
     }
+
+    /// An end that no descriptor tells must be looked for.
+    pub fn needs_looking(&self) -> bool {
+        self.table.iter().flatten().any(Kill::needs_looking)
+    }
 }
 
-impl Pause {
-    /// Killing may help again: processes have taken memory anew, or more is at stake.
-    fn is_broken(&mut self, look: Look<'_>) -> bool {
-        let Some(since) = &mut self.since else { return false };
-        let now = Baseline::of(look.memory);
-        let (taken, returned) = (now.held_since(since.baseline), since.baseline.held_since(now));
-        // What came back meanwhile can be taken anew, too.
-        if returned > KiB::ZERO {
-            since.baseline = now;
+/// Whether memory would be above all levels with what a victim gives back.
+fn suffices(scene: &Scene, held: Held) -> bool {
+    scene.level_at(scene.memory.available.plus(held.anon)) == Level::Fine
+}
+
+fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
+    let Err(error) = target.signal(&mut cx.proc, signal) else { return Ok(()) };
+    if !errno::is_not_permitted(error) {
+        return Err(Miss::Gone);
+    }
+    cx.selector.unkillable.add(target.id);
+    log::not_permitted(&mut cx.output.helper, target.id.pid, error);
+    Err(Miss::Refused)
+}
+
+fn wait_for_hook(cx: &mut Context, until: Moment, hurry: Level) {
+    loop {
+        let left = until.since(clock::now());
+        if left == Duration::ZERO || cx.output.helper.wait_for_hook(left.min(HOOK_LOOK)) {
+            return;
         }
-        // What starts and ends all the time on any machine is not that.
-        let most = look.memory.noise().max(look.memory.step());
-        taken > most || look.level > since.level
-    }
-
-    /// After a useless kill files in tmpfs hold most of what is in use, and there is no less
-    /// available than then: ending others would not change it.
-    fn is_needed(&self, look: Look<'_>) -> bool {
-        let useless_at = self.since.as_ref().and_then(|since| since.useless_at);
-        let (memory, level) = (look.memory, look.level);
-        let in_use = memory.total.less(memory.available);
-        useless_at.is_some_and(|at| memory.available.plus(memory.noise()) >= at)
-            && memory.files.0 >= in_use.0 / 2
-            && level != Level::Kill
-            && look.worst_level != Level::Fine
-    }
-}
-
-impl Flight {
-    fn escalate(&mut self, now: Moment, urgency: Urgency) -> Step {
-        (self.signal, self.killed) = (Deadly::Kill, now);
-        self.wait_on(now);
-        Step::Escalate(urgency)
-    }
-
-    /// SIGKILL was sent, or memory comes back.
-    fn wait_on(&mut self, now: Moment) {
-        self.deadline = now.after(STUCK_AFTER).min(self.killed.after(STUCK_AT_LAST));
-    }
-
-    /// Without a grace only memory decides about a process that was asked.
-    fn waits_for_memory(&self, grace: Option<Duration>) -> bool {
-        self.signal == Deadly::Term && grace.is_none()
-    }
-}
-
-/// A wait that doubles up to a limit, and starts anew after some quiet.
-#[derive(Clone, Copy)]
-struct Backoff {
-    first: u64,
-    limit: u64,
-    /// The last wait in seconds, and its end.
-    last: u64,
-    until: Moment,
-}
-
-/// In seconds: longer than from a pause's end to the verdict on the next kill.
-const QUIET: u64 = 30;
-
-impl Backoff {
-    /// In seconds.
-    const fn new(first: u64, limit: u64) -> Backoff {
-        Backoff { first, limit, last: 0, until: Moment(0) }
-    }
-
-    fn next(&mut self, now: Moment) -> Duration {
-        let quiet = now.since(self.until).as_secs() > QUIET + self.last;
-        self.last = if quiet { self.first } else { (self.last * 2).clamp(self.first, self.limit) };
-        let wait = Duration::from_secs(self.last);
-        self.until = now.after(wait);
-        wait
+        if cx.observe().is_some_and(|scene| scene.level >= hurry) {
+            return;
+        }
     }
 }
 

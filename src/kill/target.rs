@@ -6,7 +6,7 @@ use crate::sys::clock;
 use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
-use crate::sys::process::{self, Deadly};
+use crate::sys::process::{self, KillSignal};
 use crate::units::{Identity, Moment, Pid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Target {
         self.pidfd.is_none() || self.group.is_some()
     }
 
-    pub fn signal(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
+    pub fn signal(&self, proc: &mut Proc, signal: KillSignal) -> io::Result<()> {
         match self.group {
             // The number of a group is taken while anyone is in it; that someone is, is
             // checked right before. When in doubt, it may be another group by now.
@@ -71,7 +71,7 @@ impl Target {
         }
     }
 
-    fn signal_one(&self, proc: &mut Proc, signal: Deadly) -> io::Result<()> {
+    fn signal_one(&self, proc: &mut Proc, signal: KillSignal) -> io::Result<()> {
         if let Some(pidfd) = &self.pidfd {
             match process::pidfd_send(pidfd.as_fd(), signal) {
                 // A filter may know pidfd_open and not this call.

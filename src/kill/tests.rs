@@ -1,12 +1,32 @@
-//! The machine through whole events, on a clock of the test's own.
+//! One kill and low memory through whole events, on a clock of the test's own.
 
-use super::*;
+use super::aftermath::Aftermath;
+use super::low_memory::{self, LowMemory};
+use super::progress::{Next, Progress, Urgency};
+use crate::memory::Memory;
 use crate::policy::{Limits, Scene};
-use crate::units::Pid;
+use crate::procfs::status::Held;
+use crate::settings::Config;
+use crate::sys::process::KillSignal;
+use crate::units::{Identity, KiB, Moment, Pid};
+use std::time::Duration;
+
+/// What was done at one look.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Step {
+    Wait,
+    Choose(KillSignal),
+    Useless { gained: KiB, expected: KiB, taken: KiB, pause: Duration },
+    Escalate(Urgency),
+    Ended { after: Duration },
+    LetOff { id: Identity },
+    Unkillable { id: Identity },
+}
 
 /// Memory of 1000 MiB; SIGTERM at or below 100 MiB, SIGKILL at or below 50.
 struct World {
-    machine: Machine,
+    low: LowMemory,
+    kill: Option<(Identity, Progress)>,
     config: Config,
     memory: Memory,
     now: Moment,
@@ -22,7 +42,15 @@ impl World {
             user: KiB::from_mib(1000),
             ..Memory::default()
         };
-        World { machine: Machine::new(&config), config, memory, now: Moment(1_000_000_000_000) }
+        let (low, now) = (LowMemory::new(&config), Moment(1_000_000_000_000));
+        World { low, kill: None, config, memory, now }
+    }
+
+    fn without_cooldown() -> World {
+        let mut world = World::new();
+        world.config.cooldown = Duration::ZERO;
+        world.low.reset(&world.config);
+        world
     }
 
     fn after_a_useless_kill() -> World {
@@ -47,11 +75,39 @@ impl World {
         self.memory.files = KiB::from_mib(tmpfs);
     }
 
-    fn step(&mut self, victim_gone: bool) -> Step {
-        let limits = Limits::of(&self.config, &self.memory);
-        let Scene { now, level, worst_level, .. } = Scene::of(self.now, self.memory, limits);
-        let memory = &self.memory;
-        self.machine.step(Look { now, memory, level, worst_level, victim_gone })
+    fn scene(&self) -> Scene {
+        Scene::of(self.now, self.memory, Limits::of(&self.config, &self.memory))
+    }
+
+    fn step(&mut self, gone: bool) -> Step {
+        let scene = self.scene();
+        if let Some((id, mut progress)) = self.kill.take() {
+            let step = match progress.next(self.now, gone, Some(&scene), self.config.grace) {
+                Next::Wait => Step::Wait,
+                Next::Escalate(urgency) => Step::Escalate(urgency),
+                Next::Gone { after } => {
+                    self.low.ends(progress.aftermath, self.now);
+                    return Step::Ended { after };
+                }
+                Next::LetOff => {
+                    self.low.lets_off(id);
+                    return Step::LetOff { id };
+                }
+                Next::Unkillable => {
+                    self.low.gives_up();
+                    return Step::Unkillable { id };
+                }
+            };
+            self.kill = Some((id, progress));
+            return step;
+        }
+        match self.low.step(&scene) {
+            low_memory::Step::Wait => Step::Wait,
+            low_memory::Step::Choose(signal) => Step::Choose(signal),
+            low_memory::Step::Useless { gained, expected, taken, pause } => {
+                Step::Useless { gained, expected, taken, pause }
+            }
+        }
     }
 
     /// Nothing is done before that many milliseconds are over.
@@ -66,15 +122,21 @@ impl World {
         self.now = self.now.after(Duration::from_millis(millis));
     }
 
-    fn signal(&mut self, pid: i64, signal: Deadly, mib: u64) {
-        let held = Held { anon: KiB::from_mib(mib), ..Held::default() };
-        self.machine.signalled(id(pid), signal, held, &self.memory, self.now);
+    fn signal(&mut self, pid: i64, signal: KillSignal, mib: u64) {
+        self.signal_holding(pid, signal, Held { anon: KiB::from_mib(mib), ..Held::default() });
+    }
+
+    fn signal_holding(&mut self, pid: i64, signal: KillSignal, held: Held) {
+        let aftermath = Aftermath::of(held, &self.memory);
+        let progress = Progress::begin(signal, true, self.config.grace, aftermath, self.now);
+        self.kill = Some((id(pid), progress));
+        self.low.begins();
     }
 
     /// A victim of `mib` is asked, and is gone 10 ms later.
     fn kill(&mut self, pid: i64, mib: u64) {
-        assert_eq!(self.step(false), Step::Choose(Deadly::Term));
-        self.signal(pid, Deadly::Term, mib);
+        assert_eq!(self.step(false), Step::Choose(KillSignal::Term));
+        self.signal(pid, KillSignal::Term, mib);
         self.pass(10);
         assert_eq!(self.step(true), Step::Ended { after: Duration::from_millis(10) });
     }
@@ -92,15 +154,15 @@ fn a_victim_is_asked_and_goes() {
     world.kill(9, 300);
     world.set(400, 0);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(world.machine.is_idle());
+    assert!(world.low.is_idle());
 }
 
 #[test]
 fn sigkill_follows_the_level() {
     let mut world = World::new();
     world.set(90, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    world.signal(9, Deadly::Term, 300);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    world.signal(9, KillSignal::Term, 300);
     world.pass(5);
     assert_eq!(world.step(false), Step::Wait);
     world.set(50, 0);
@@ -113,7 +175,7 @@ fn sigkill_follows_the_grace_while_memory_is_low() {
     let mut world = World::new();
     world.set(90, 0);
     world.step(false);
-    world.signal(9, Deadly::Term, 300);
+    world.signal(9, KillSignal::Term, 300);
     world.pass(4_999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
@@ -125,35 +187,34 @@ fn one_that_outlives_recovery_is_let_off_once() {
     let mut world = World::new();
     world.set(90, 0);
     world.step(false);
-    world.signal(9, Deadly::Term, 300);
+    world.signal(9, KillSignal::Term, 300);
     world.set(300, 0);
     world.pass(5_000);
     assert_eq!(world.step(false), Step::LetOff { id: id(9) });
-    assert_eq!(world.machine.signal_for(id(9), Deadly::Term), Deadly::Kill);
-    assert_eq!(world.machine.signal_for(id(8), Deadly::Term), Deadly::Term);
+    assert_eq!(world.low.signal_for(id(9), KillSignal::Term), KillSignal::Kill);
+    assert_eq!(world.low.signal_for(id(8), KillSignal::Term), KillSignal::Term);
 }
 
 #[test]
 fn one_that_survives_sigkill_is_left() {
     let mut world = World::new();
     world.set(40, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-    world.signal(9, Deadly::Kill, 300);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    world.signal(9, KillSignal::Kill, 300);
     world.pass(1_999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
-    assert!(world.machine.left().contains(id(9)));
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    assert_eq!(world.step(false), Step::Unkillable { id: id(9) });
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
 }
 
 #[test]
 fn without_grace_time_alone_kills_nobody() {
     let mut world = World::new();
-    world.machine.grace = None;
+    world.config.grace = None;
     world.set(90, 0);
     world.step(false);
-    world.signal(9, Deadly::Term, 300);
+    world.signal(9, KillSignal::Term, 300);
     world.pass(3_600_000);
     assert_eq!(world.step(false), Step::Wait);
     world.set(300, 0);
@@ -167,10 +228,10 @@ fn above_the_level_the_event_is_over_and_so_is_the_cooldown() {
     world.kill(9, 300);
     world.set(110, 0);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(world.machine.is_idle());
+    assert!(world.low.is_idle());
     world.pass(10);
     world.set(90, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -180,10 +241,10 @@ fn a_little_above_the_level_it_is_not() {
     world.kill(9, 40);
     world.set(102, 0);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(!world.machine.is_idle());
+    assert!(!world.low.is_idle());
     world.pass(200);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(world.machine.is_idle());
+    assert!(world.low.is_idle());
     world.set(99, 0);
     assert_eq!(world.step(false), Step::Wait, "the cooldown still holds");
 }
@@ -206,14 +267,14 @@ fn what_is_taken_meanwhile_ends_the_wait() {
         world.memory.swap_total = KiB::from_mib(1000);
         world.memory.swap_free = KiB::from_mib(10);
         world.set(50, 0);
-        assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-        world.signal(9, Deadly::Kill, 400);
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+        world.signal(9, KillSignal::Kill, 400);
         world.pass(10);
         world.step(true);
         world.pass(1);
         assert_eq!(world.step(false), Step::Wait);
         take(&mut world);
-        assert_eq!(world.step(false), Step::Choose(Deadly::Kill), "{number}");
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Kill), "{number}");
     }
 }
 
@@ -228,11 +289,11 @@ fn the_next_sigterm_waits_for_the_cooldown_and_sigkill_never_does() {
     world.pass(899);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
     world.kill(10, 300);
     world.pass(100);
     world.set(50, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
 }
 
 #[test]
@@ -240,29 +301,28 @@ fn while_memory_rises_it_is_waited_for_but_no_longer_than_a_second() {
     let mut world = World::new();
     world.set(20, 0);
     world.step(false);
-    world.signal(9, Deadly::Kill, 150);
+    world.signal(9, KillSignal::Kill, 150);
     world.pass(10);
     world.step(true);
     for available in 21..70 {
         world.pass(20);
         world.set(available, 0);
         assert_eq!(world.step(false), Step::Wait, "{available}");
-        assert!(!world.machine.is_idle());
+        assert!(!world.low.is_idle());
     }
     // At the level of SIGTERM by now, and in the same event.
     world.pass(20);
     world.set(70, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
 fn once_nothing_rises_memory_is_judged_as_it_is() {
-    for (available, quiet, signal) in [(40, 30, Deadly::Kill), (80, 100, Deadly::Term)] {
-        let mut world = World::new();
-        world.machine.cooldown = Duration::ZERO;
+    for (available, quiet, signal) in [(40, 30, KillSignal::Kill), (80, 100, KillSignal::Term)] {
+        let mut world = World::without_cooldown();
         world.set(available - 20, 0);
         world.step(false);
-        world.signal(9, Deadly::Kill, 60);
+        world.signal(9, KillSignal::Kill, 60);
         world.pass(10);
         world.step(true);
         // A third of it comes back.
@@ -274,27 +334,25 @@ fn once_nothing_rises_memory_is_judged_as_it_is() {
 
 #[test]
 fn what_comes_back_before_the_end_is_told_counts() {
-    let mut world = World::new();
-    world.machine.cooldown = Duration::ZERO;
+    let mut world = World::without_cooldown();
     world.set(50, 0);
     world.step(false);
-    world.signal(9, Deadly::Kill, 60);
+    world.signal(9, KillSignal::Kill, 60);
     world.pass(5);
     world.set(90, 0);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(5);
     world.step(true);
     world.settle(100);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
 fn what_others_took_of_a_victim_while_it_ended_has_come_back() {
-    let mut world = World::new();
-    world.machine.cooldown = Duration::ZERO;
+    let mut world = World::without_cooldown();
     world.set(90, 0);
     world.step(false);
-    world.signal(9, Deadly::Term, 100);
+    world.signal(9, KillSignal::Term, 100);
     // They take 30 MiB, and 30 come back with its end.
     for available in [80, 70, 60] {
         world.pass(100);
@@ -304,7 +362,7 @@ fn what_others_took_of_a_victim_while_it_ended_has_come_back() {
     world.set(90, 0);
     world.step(true);
     world.settle(100);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -316,7 +374,7 @@ fn a_victim_that_gave_all_back_was_not_useless_however_little_that_was() {
     world.pass(999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -327,7 +385,7 @@ fn a_kill_that_gives_nothing_back_is_useless_and_pauses_double() {
         world.pass(1_000);
         let chosen = world.step(false);
         assert!(matches!(chosen, Step::Choose(_)), "{chosen:?}");
-        world.signal(pause as i64, Deadly::Term, 60);
+        world.signal(pause as i64, KillSignal::Term, 60);
         world.pass(10);
         assert!(matches!(world.step(true), Step::Ended { .. }));
         world.settle(30);
@@ -368,7 +426,7 @@ fn what_others_take_of_a_kill_does_not_make_it_useless() {
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1_000);
     world.set(60, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -390,7 +448,7 @@ fn memory_that_processes_take_anew_ends_a_pause_wherever_it_shows() {
         world.pass(1_000);
         assert_eq!(world.step(false), Step::Wait);
         take(&mut world);
-        let expected = if *ends { Step::Choose(Deadly::Term) } else { Step::Wait };
+        let expected = if *ends { Step::Choose(KillSignal::Term) } else { Step::Wait };
         assert_eq!(world.step(false), expected, "{number}");
     }
 }
@@ -402,8 +460,8 @@ fn a_worse_level_ends_a_pause_and_the_same_one_does_not() {
     world.set(51, 629);
     assert_eq!(world.step(false), Step::Wait);
     world.set(50, 630);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-    world.signal(10, Deadly::Kill, 60);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    world.signal(10, KillSignal::Kill, 60);
     world.step(true);
     world.settle(30);
     assert!(matches!(world.step(false), Step::Useless { .. }));
@@ -423,7 +481,7 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
         world.pass(100);
         if kernel_holds_it {
             world.memory.files = KiB::ZERO;
-            assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+            assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
         } else {
             // Files hold it still: nobody else is ended for that, however long it takes, and
             // wherever memory happens to be when a pause is over.
@@ -436,7 +494,7 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
             }
             // Who takes more is another matter.
             world.set(45, 660);
-            assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+            assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
         }
     }
 }
@@ -447,9 +505,9 @@ fn the_end_of_one_that_had_a_file_in_tmpfs_open_is_useless() {
     for available in [102, 97] {
         let mut world = World::new();
         world.set(95, 600);
-        assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
         let held = Held { anon: KiB(100), shared: KiB::from_mib(500), ..Held::default() };
-        world.machine.signalled(id(9), Deadly::Term, held, &world.memory, world.now);
+        world.signal_holding(9, KillSignal::Term, held);
         world.pass(10);
         assert!(matches!(world.step(true), Step::Ended { .. }));
         world.set(available, 600);
@@ -466,19 +524,7 @@ fn memory_that_was_given_back_in_a_pause_and_is_taken_anew_ends_it() {
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1_000);
     world.set(90, 620);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-}
-
-#[test]
-fn the_doubling_starts_anew_after_some_quiet() {
-    let mut backoff = USELESS;
-    let mut now = Moment(1_000_000_000_000);
-    let mut next = |pass: u64| {
-        now = now.after(Duration::from_secs(pass));
-        backoff.next(now).as_secs()
-    };
-    assert_eq!([next(0), next(25), next(45)], [10, 20, 40]);
-    assert_eq!(next(40 + 40 + 31), 10);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -486,7 +532,7 @@ fn a_victim_whose_memory_comes_back_is_waited_for_up_to_ten_seconds() {
     let mut world = World::new();
     world.set(10, 0);
     world.step(false);
-    world.signal(9, Deadly::Kill, 900);
+    world.signal(9, KillSignal::Kill, 900);
     for available in [11, 12, 13] {
         world.pass(1_999);
         world.set(available, 0);
@@ -495,10 +541,10 @@ fn a_victim_whose_memory_comes_back_is_waited_for_up_to_ten_seconds() {
     world.pass(1_999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
+    assert_eq!(world.step(false), Step::Unkillable { id: id(9) });
     // The next one never stops giving memory back.
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-    world.signal(8, Deadly::Kill, 900);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    world.signal(8, KillSignal::Kill, 900);
     for available in 14..23 {
         world.pass(1_000);
         world.set(available, 0);
@@ -506,7 +552,7 @@ fn a_victim_whose_memory_comes_back_is_waited_for_up_to_ten_seconds() {
     }
     world.pass(1_000);
     world.set(23, 0);
-    assert_eq!(world.step(false), Step::Stuck { id: id(8) });
+    assert_eq!(world.step(false), Step::Unkillable { id: id(8) });
 }
 
 #[test]
@@ -514,14 +560,14 @@ fn a_victim_of_many_is_waited_for_while_some_of_them_end() {
     let mut world = World::new();
     world.set(10, 0);
     world.step(false);
-    world.signal(9, Deadly::Kill, 900);
+    world.signal(9, KillSignal::Kill, 900);
     for _ in 0..4 {
         world.pass(1_999);
-        world.machine.shrinks(world.now);
+        world.kill.as_mut().unwrap().1.wait_on(world.now);
         assert_eq!(world.step(false), Step::Wait);
     }
     world.pass(2_000);
-    assert_eq!(world.step(false), Step::Stuck { id: id(9) });
+    assert_eq!(world.step(false), Step::Unkillable { id: id(9) });
 }
 
 #[test]
@@ -529,8 +575,8 @@ fn nobody_to_end_is_waited_out_with_growing_patience() {
     let mut world = World::new();
     world.set(40, 0);
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-        assert_eq!(world.machine.alone(&world.memory, world.now), Duration::from_secs(wait));
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+        assert_eq!(world.low.alone(&world.memory, world.now), Duration::from_secs(wait));
         world.pass(wait * 1000 - 1);
         assert_eq!(world.step(false), Step::Wait);
         world.pass(1);
@@ -541,21 +587,21 @@ fn nobody_to_end_is_waited_out_with_growing_patience() {
 fn a_dry_run_names_a_victim_once_a_second() {
     let mut world = World::new();
     world.set(40, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
-    world.machine.rehearsed(world.now);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    world.low.rehearsed(world.now);
     world.pass(999);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
 }
 
 #[test]
 fn a_process_that_exits_by_itself_is_waited_for_as_long_as_memory_rises() {
     let mut world = World::new();
     world.set(80, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    assert!(world.machine.may_await());
-    world.machine.await_exit(&world.memory, world.now);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    assert!(world.low.may_await());
+    world.low.await_exit(&world.memory, world.now);
     for available in [84, 88, 92] {
         world.pass(99);
         world.set(available, 0);
@@ -564,35 +610,35 @@ fn a_process_that_exits_by_itself_is_waited_for_as_long_as_memory_rises() {
     world.pass(99);
     assert_eq!(world.step(false), Step::Wait);
     world.pass(1);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
     // Once in an event, however many there are.
-    assert!(!world.machine.may_await());
+    assert!(!world.low.may_await());
     world.set(300, 0);
     assert_eq!(world.step(false), Step::Wait);
-    assert!(world.machine.may_await());
+    assert!(world.low.may_await());
 }
 
 #[test]
 fn what_is_taken_meanwhile_ends_the_wait_for_one_that_exits() {
     let mut world = World::new();
     world.set(80, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    world.machine.await_exit(&world.memory, world.now);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    world.low.await_exit(&world.memory, world.now);
     world.set(79, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
-    assert!(!world.machine.may_await());
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    assert!(!world.low.may_await());
     // After a kill it begins anew.
-    world.signal(20, Deadly::Term, 300);
-    assert!(world.machine.may_await());
+    world.signal(20, KillSignal::Term, 300);
+    assert!(world.low.may_await());
 }
 
 #[test]
 fn the_kernels_victim_has_a_moment_to_end() {
     let mut world = World::new();
     world.set(40, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
     let held = Held { anon: KiB::from_mib(60), ..Held::default() };
-    world.machine.delegated(held, &world.memory, world.now);
+    world.low.delegated(held, &world.memory, world.now);
     for available in [38, 36, 34] {
         world.pass(99);
         world.set(available, 0);
@@ -601,7 +647,7 @@ fn the_kernels_victim_has_a_moment_to_end() {
     world.pass(3);
     assert_eq!(world.step(false), Step::Wait);
     world.set(30, 0);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Kill));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
 }
 
 #[test]
@@ -621,7 +667,7 @@ fn what_tmpfs_takes_killing_does_not_give_back() {
     assert_eq!(world.step(false), Step::Wait);
     // Anonymous memory taken anew is another matter.
     world.set(80, 700);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -634,7 +680,7 @@ fn files_that_are_not_seen_yet_may_be_memory_that_processes_share() {
     world.pass(3000);
     world.set(90, 710);
     world.memory.unseen = KiB::from_mib(110);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
@@ -646,12 +692,13 @@ fn files_that_grew_while_a_hog_did_are_not_to_blame() {
     assert_eq!(world.step(false), Step::Wait);
     world.pass(3000);
     world.set(90, 560);
-    assert_eq!(world.step(false), Step::Choose(Deadly::Term));
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
 }
 
 #[test]
 fn shared_memory_that_a_process_takes_anew_ends_a_pause_and_files_do_not() {
-    for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(Deadly::Term))] {
+    for (shmem, files, step) in [(700, 700, Step::Wait), (700, 620, Step::Choose(KillSignal::Term))]
+    {
         let mut world = World::after_a_useless_kill();
         world.memory.shmem = KiB::from_mib(620);
         world.pass(1000);
@@ -660,4 +707,36 @@ fn shared_memory_that_a_process_takes_anew_ends_a_pause_and_files_do_not() {
         world.memory.files = KiB::from_mib(files);
         assert_eq!(world.step(false), step);
     }
+}
+
+fn for_limit(grace: Option<Duration>) -> Progress {
+    let aftermath = Aftermath::of(Held::default(), &Memory::default());
+    Progress::begin(KillSignal::Term, false, grace, aftermath, Moment::default())
+}
+
+#[test]
+fn for_the_limit_time_alone_decides() {
+    let grace = Some(Duration::from_secs(5));
+    let mut world = World::new();
+    for (available, scene) in [(500, true), (10, true), (0, false)] {
+        world.set(available, 0);
+        let scene = scene.then(|| world.scene());
+        let mut kill = for_limit(grace);
+        let mut next = |millis| {
+            let now = Moment::default().after(Duration::from_millis(millis));
+            kill.next(now, false, scene.as_ref(), grace)
+        };
+        assert_eq!(next(4_999), Next::Wait, "{available}");
+        assert_eq!(next(5_000), Next::Escalate(Urgency::Grace));
+        assert_eq!(next(6_999), Next::Wait);
+        assert_eq!(next(7_000), Next::Unkillable);
+    }
+}
+
+#[test]
+fn for_the_limit_without_a_grace_one_is_let_off() {
+    let mut kill = for_limit(None);
+    let at = |millis| Moment::default().after(Duration::from_millis(millis));
+    assert_eq!(kill.next(at(4_999), false, None, None), Next::Wait);
+    assert_eq!(kill.next(at(5_000), false, None, None), Next::LetOff);
 }

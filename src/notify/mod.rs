@@ -150,7 +150,7 @@ impl Office {
             self.wait();
         }
         for (pid, _) in &self.out {
-            let _ = process::send(*pid, process::Deadly::Kill);
+            let _ = process::send(*pid, process::KillSignal::Kill);
         }
         let end = clock::now().after(LAST_LOOKS);
         while !self.out.is_empty() && clock::now() < end {

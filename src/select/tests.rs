@@ -4,7 +4,7 @@
 #![cfg_attr(not(feature = "patterns"), allow(dead_code))]
 
 use super::*;
-use crate::kill::{Look, Machine};
+use crate::kill::low_memory::LowMemory;
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{FillRate, Limits, Scene};
@@ -591,7 +591,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
     let world = World::new();
     (1..=200).for_each(|number| world.add(number, 666, 100));
     let config = world.settings.clone().resolve(false).unwrap();
-    let mut machine = Machine::new(&config);
+    let mut low = LowMemory::new(&config);
     let mut rate = FillRate::new(KiB(1000));
     world.with_rules(|proc, rules| {
         let meminfo = MemInfo::open(proc).unwrap();
@@ -600,9 +600,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
             let memory = meminfo.read(proc).unwrap().unwrap();
             let (now, limits) = (Moment(round * 1_000_000), Limits::of(&config, &memory));
             rate.observe(memory.available, now);
-            let Scene { level, worst_level, .. } = Scene::of(now, memory, limits);
-            let (memory, victim_gone) = (&memory, false);
-            machine.step(Look { now, memory, level, worst_level, victim_gone });
+            let _ = low.step(&Scene::of(now, memory, limits));
         }
         let found = find(proc, rules, &world.memory).unwrap();
         assert_eq!(counted::allocations(), before);

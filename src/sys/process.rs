@@ -13,23 +13,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// The two signals that end a process. (Numbers in `libc` differ by architecture; these
 /// two happen not to.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Deadly {
+pub enum KillSignal {
     Term,
     Kill,
 }
 
-impl Deadly {
+impl KillSignal {
     const fn number(self) -> libc::c_int {
         match self {
-            Deadly::Term => libc::SIGTERM,
-            Deadly::Kill => libc::SIGKILL,
+            KillSignal::Term => libc::SIGTERM,
+            KillSignal::Kill => libc::SIGKILL,
         }
     }
 
     pub const fn name(self) -> &'static str {
         match self {
-            Deadly::Term => "SIGTERM",
-            Deadly::Kill => "SIGKILL",
+            KillSignal::Term => "SIGTERM",
+            KillSignal::Kill => "SIGKILL",
         }
     }
 }
@@ -326,7 +326,7 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Linux 5.1; pidfd_send_signal(2).
-pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: Deadly) -> io::Result<()> {
+pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: KillSignal) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     let (fd, signal) = (pidfd.as_raw_fd(), signal.number());
     // SAFETY: a null siginfo means the same as kill(2).
@@ -344,7 +344,7 @@ pub fn release_memory(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::syscall(SYS_PROCESS_MRELEASE, pidfd.as_raw_fd(), 0) }).map(drop)
 }
 
-pub fn send(pid: Pid, signal: Deadly) -> io::Result<()> {
+pub fn send(pid: Pid, signal: KillSignal) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, so one process only is meant.
     check(unsafe { libc::kill(pid.number(), signal.number()) }.into()).map(drop)
 }
@@ -358,7 +358,7 @@ pub fn group_of(pid: Pid) -> Option<i32> {
 }
 
 /// To every process of the group `leader`; succeeds if one at least could be signalled.
-pub fn send_group(leader: Pid, signal: Deadly) -> io::Result<()> {
+pub fn send_group(leader: Pid, signal: KillSignal) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, and above 1 there is no "all".
     check(unsafe { libc::kill(-leader.number(), signal.number()) }.into()).map(drop)
 }

@@ -281,6 +281,15 @@ pub fn wait_until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Opt
     }
 }
 
+/// How many descriptors a process has open at rest: the fewest of some looks, since it may be reading a file at any one.
+pub fn descriptors_of(pid: u32) -> usize {
+    let count = |_| {
+        thread::sleep(Duration::from_millis(1));
+        fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
+    };
+    (0..20).map(count).min().expect("some looks")
+}
+
 /// Waits until `holds`, or fails with `what` did not happen.
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let done = wait_until(PATIENCE, || holds().then_some(()));
@@ -570,9 +579,9 @@ impl Guard {
         self.child.try_wait().expect("wait").is_none()
     }
 
-    /// How many descriptors it has open.
+    /// How many descriptors it has open at rest.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("fd").count()
+        descriptors_of(self.pid())
     }
 
     /// How often it has read anything, where the kernel counts that.

@@ -1,0 +1,214 @@
+//! What every decision works with: settings, `/proc`, the observer, what selecting needs, and the
+//! way out. A question about processes or memory that more than one rule asks is asked here.
+//!
+//! Never decides, and keeps no state of a kill.
+
+use crate::event::Event;
+use crate::helper::{Helper, Notice, When};
+use crate::log::{self, Alone, Portrait};
+use crate::memory::Memory;
+use crate::observe::{News, Observer};
+use crate::output::Output;
+use crate::policy::Scene;
+use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
+use crate::procfs::Proc;
+use crate::say;
+use crate::select::{
+    self, Assistant, Candidate, Family, Filter, Found, Group, Matcher, Protection, Remembered,
+    Rules, Scale,
+};
+use crate::settings::{Config, Patterns};
+use crate::sys::{clock, io, machine, process};
+use crate::units::{Identity, KiB, Pid};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long all command lines together that patterns ask for are waited for in one choice.
+pub const CHOICE: Duration = Duration::from_millis(20);
+
+pub struct Context {
+    pub config: Config,
+    pub proc: Box<Proc>,
+    pub observer: Observer,
+    /// At the last look that could read it.
+    pub memory: Memory,
+    pub selector: Selector,
+    pub output: Output,
+    /// For `--kernel-oom`.
+    pub sysrq: Option<OwnedFd>,
+}
+
+/// What selecting needs besides settings.
+pub struct Selector {
+    pub scale: Scale,
+    pub filter: Filter,
+    /// An attempt to end them failed: no candidates from now on.
+    pub unkillable: Remembered,
+}
+
+/// All that a choice takes, as it is now.
+pub struct Selection<'a> {
+    pub proc: &'a mut Proc,
+    pub rules: Rules<'a>,
+    pub observer: &'a Observer,
+    pub config: &'a Config,
+}
+
+impl Assistant for Helper {
+    fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine> {
+        self.command_line(id, patience)
+    }
+
+    fn met(&mut self, candidate: &Candidate, patterns: &Patterns) {
+        log::candidate(self, candidate, patterns);
+    }
+}
+
+impl Context {
+    // ---- memory and processes ----
+
+    /// Memory as it is this moment, if it can be read.
+    pub fn observe(&mut self) -> Option<Scene> {
+        let observed = self.observer.observe(&mut self.proc, &self.config, clock::now());
+        let scene = observed.ok().flatten()?;
+        self.memory = scene.memory;
+        Some(scene)
+    }
+
+    pub fn selection(&mut self) -> Selection<'_> {
+        let Context { config, proc, observer, memory, selector, output, .. } = self;
+        let family = Family::now(proc, output.helper.pid());
+        let Selector { scale, filter, unkillable } = selector;
+        let matcher = Matcher {
+            patterns: &config.patterns,
+            filter,
+            assistant: &mut output.helper,
+            patience: CHOICE,
+        };
+        let seen = (&*memory, observer.cgroup());
+        let rules = Rules::new(config, seen, *scale, family, unkillable, matcher);
+        Selection { proc, rules, observer, config }
+    }
+
+    /// The process that would go first now.
+    pub fn find(&mut self) -> io::Result<Found> {
+        let (before, memory) = (clock::now(), self.memory);
+        let Selection { proc, mut rules, .. } = self.selection();
+        let found = select::find(proc, &mut rules, &memory)?;
+        if self.config.debug {
+            let micros = (clock::now().0 - before.0) / 1000;
+            let Found { seen, files, .. } = found;
+            let helper = &mut self.output.helper;
+            say!(helper, Debug, "scan: {seen} processes, {files} files, {micros} microseconds");
+        }
+        Ok(found)
+    }
+
+    /// A candidate as it is now, if it is one still.
+    pub fn look_again(&mut self, id: Identity) -> Option<Stat> {
+        let memory = self.memory;
+        let Selection { proc, mut rules, .. } = self.selection();
+        select::look_at(proc, &mut rules, &memory, id).ok().map(|candidate| candidate.stat)
+    }
+
+    /// The process as one that may be ended for its size, if it is one.
+    pub fn above(&mut self, pid: Pid, limit: KiB) -> Option<Stat> {
+        let stat = self.proc.stat_with_threads(pid).ok()?;
+        let rss = KiB::from_pages(self.proc.exact_resident_pages(&stat).ok()?, machine::page());
+        let Selection { proc, mut rules, .. } = self.selection();
+        let is_above = rss > limit && rules.protection(proc, &stat).is_none();
+        is_above.then_some(stat)
+    }
+
+    /// What protects a process by now that was eligible before. What cannot be read of it says
+    /// nothing: it may be ending.
+    pub fn later_protection(&mut self, id: Identity) -> Option<Protection> {
+        let Selection { proc, mut rules, .. } = self.selection();
+        let stat = proc.stat_with_threads(id.pid).ok().filter(|stat| stat.id == id)?;
+        rules.protection(proc, &stat).filter(|why| {
+            matches!(
+                why,
+                Protection::Exempt
+                    | Protection::Root
+                    | Protection::Outside
+                    | Protection::Ignored(Some(_))
+            )
+        })
+    }
+
+    /// The group to signal with the victim, or why it is left alone.
+    pub fn free_group(&mut self, pgid: i32) -> Result<Group, Alone> {
+        // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
+        let leader =
+            Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
+        if pgid == process::own_group() {
+            return Err(Alone::OwnGroup);
+        }
+        let Selection { proc, mut rules, .. } = self.selection();
+        let group = select::group(proc, &mut rules, leader).map_err(|_| Alone::Unknown)?;
+        match group.protected {
+            Some((pid, why)) => Err(Alone::Holds(pid, why)),
+            None => Ok(group),
+        }
+    }
+
+    /// What a message says about the victim. What cannot be read any more is shown as 0: no
+    /// reason to spare it.
+    pub fn portray<'a>(&mut self, stat: &'a Stat) -> Portrait<'a> {
+        let pid = stat.id.pid;
+        Portrait {
+            stat,
+            score: self.proc.oom_score(pid).unwrap_or(0),
+            uid: self.proc.owner(pid).unwrap_or(0),
+            adj: self.proc.oom_score_adj(pid).unwrap_or(0),
+            status: self.proc.status(stat).unwrap_or_default(),
+        }
+    }
+
+    // ---- what is told ----
+
+    /// What the observer has seen that is worth a line.
+    pub fn tell_news(&mut self) {
+        let Context { observer, output, config, .. } = self;
+        let helper = &mut output.helper;
+        while let Some(news) = observer.news() {
+            match news {
+                News::Bounds(bounds) if bounds.is_doubtful() => {
+                    say!(helper, Warning, "warning: {bounds}");
+                }
+                News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
+                News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
+                News::StallOfLimit(_) if !config.debug => {}
+                News::StallOfLimit(_) => say!(helper, Debug, "{news}"),
+            }
+        }
+    }
+
+    /// The signal was sent.
+    pub fn tell_signal(&mut self, event: &Event, group: Option<Pid>) {
+        // If SIGTERM is not handled it is deadly at once; else the kernel refuses.
+        self.output.helper.release(event.id, group);
+        self.output.stats.count(event.reason, event.is_kill);
+        self.notify(Notice::Killed, event);
+        self.output.write_numbers(&self.memory);
+    }
+
+    /// In a dry run it would have been sent.
+    pub fn tell_rehearsal(&mut self, event: &Event) {
+        self.notify(Notice::Killed, event);
+        self.tell_end(event);
+    }
+
+    pub fn tell_end(&mut self, event: &Event) {
+        if self.config.hooks.post_kill.is_some() {
+            self.output.helper.run_hook(When::After, event);
+        }
+    }
+
+    pub fn notify(&mut self, notice: Notice, event: &Event) {
+        if self.config.notify {
+            self.output.helper.notify(notice, event);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! How far one kill has come. The rows apply from top to bottom.
+//!
+//! | stage | what is seen | next |
+//! |---|---|---|
+//! | asked, for memory | gone | settling (`low_memory`) |
+//! | asked, for memory | level SIGKILL, or the grace over and memory low | killed |
+//! | asked, for memory | the grace over, memory recovered | let off |
+//! | asked, for the limit | the grace over | killed; let off without a grace |
+//! | killed | gone | settling (`low_memory`) |
+//! | killed | 2 s without memory coming back, or 10 s over | unkillable |
+//!
+//! Pure: the table of kills (`mod`) looks, signals and says what happened.
+
+use super::aftermath::{Aftermath, Change};
+use crate::policy::{Level, Scene};
+use crate::sys::process::KillSignal;
+use crate::units::Moment;
+use std::time::Duration;
+
+/// A process in uninterruptible sleep can take this long to notice SIGKILL on a busy disk; one
+/// that takes longer will not go, and others must. As long as memory comes back it is going: that
+/// of a very large one takes longer.
+pub const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// By then other causes make memory come back.
+const STUCK_AT_LAST: Duration = Duration::from_secs(10);
+/// With `--grace 0`, by then SIGTERM has done what it will.
+const LET_OFF_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Asked,
+    Killed,
+}
+
+/// What is to be done about the victim now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Next {
+    Wait,
+    Gone {
+        after: Duration,
+    },
+    /// SIGKILL, since SIGTERM is not enough any more.
+    Escalate(Urgency),
+    LetOff,
+    Unkillable,
+}
+
+/// Why SIGTERM is not enough any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    Level,
+    Grace,
+}
+
+pub struct Progress {
+    /// Memory decides about it. For the limit, time alone does.
+    pub for_memory: bool,
+    pub stage: Stage,
+    pub aftermath: Aftermath,
+    first: Moment,
+    /// When SIGKILL was sent.
+    killed: Moment,
+    /// What ends this stage by time: the grace, or the wait for SIGKILL to work.
+    deadline: Moment,
+}
+
+impl Progress {
+    /// `signal` was sent now. `aftermath` began at the look before it.
+    pub fn begin(
+        signal: KillSignal,
+        for_memory: bool,
+        grace: Option<Duration>,
+        aftermath: Aftermath,
+        now: Moment,
+    ) -> Progress {
+        let (stage, wait) = match signal {
+            KillSignal::Term => (Stage::Asked, grace.unwrap_or(LET_OFF_AFTER)),
+            KillSignal::Kill => (Stage::Killed, STUCK_AFTER),
+        };
+        let deadline = now.after(wait);
+        Progress { for_memory, stage, aftermath, first: now, killed: now, deadline }
+    }
+
+    /// `scene` is `None` while memory cannot be read. Without a `grace` SIGKILL never follows by time.
+    pub fn next(
+        &mut self,
+        now: Moment,
+        gone: bool,
+        scene: Option<&Scene>,
+        grace: Option<Duration>,
+    ) -> Next {
+        let change = scene.map_or(Change::None, |scene| self.aftermath.observe(&scene.memory));
+        if self.stage == Stage::Killed && change == Change::Risen {
+            self.wait_on(now);
+        }
+        let late = now >= self.deadline;
+        let next = match self.stage {
+            _ if gone => Next::Gone { after: now.since(self.first) },
+            Stage::Asked => self.next_of_asked(late, scene, grace),
+            Stage::Killed if late => Next::Unkillable,
+            Stage::Killed => Next::Wait,
+        };
+        if let Next::Escalate(_) = next {
+            (self.stage, self.killed) = (Stage::Killed, now);
+            self.wait_on(now);
+        }
+        next
+    }
+
+    fn next_of_asked(&self, late: bool, scene: Option<&Scene>, grace: Option<Duration>) -> Next {
+        let level = scene.map(|scene| scene.level).filter(|_| self.for_memory);
+        match (level, grace) {
+            (Some(Level::Kill), _) => Next::Escalate(Urgency::Level),
+            (Some(Level::Fine), _) if late => Next::LetOff,
+            (None, None) if late && !self.for_memory => Next::LetOff,
+            (Some(_), Some(_)) if late => Next::Escalate(Urgency::Grace),
+            (None, Some(_)) if late && !self.for_memory => Next::Escalate(Urgency::Grace),
+            _ => Next::Wait,
+        }
+    }
+
+    /// SIGKILL was sent, or memory of the victim comes back.
+    pub fn wait_on(&mut self, now: Moment) {
+        self.deadline = now.after(STUCK_AFTER).min(self.killed.after(STUCK_AT_LAST));
+    }
+
+    /// When the stage changes by time alone, if it does: without a `grace` memory decides about one
+    /// that was asked.
+    pub fn deadline(&self, grace: Option<Duration>) -> Option<Moment> {
+        let waits_for_memory = self.for_memory && self.stage == Stage::Asked && grace.is_none();
+        Some(self.deadline).filter(|_| !waits_for_memory)
+    }
+}

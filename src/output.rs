@@ -1,0 +1,112 @@
+//! The way out: the helper, which writes and tells, and the numbers. What is said regularly is due
+//! here.
+//!
+//! Never decides. The words are in `log`.
+
+use crate::helper::Helper;
+use crate::log;
+use crate::memory::Memory;
+use crate::policy::Scene;
+use crate::say;
+use crate::settings::Config;
+use crate::stats::{Number, Stats};
+use crate::sys::clock;
+use crate::units::Moment;
+use std::time::Duration;
+
+/// As often as Prometheus is usually told to look.
+const NUMBERS_EVERY: Duration = Duration::from_secs(15);
+
+pub struct Output {
+    pub helper: Helper,
+    pub stats: Stats,
+    next_report: Option<Moment>,
+    next_numbers: Option<Moment>,
+    said_shrunk: bool,
+}
+
+impl Output {
+    pub fn new(helper: Helper, config: &Config, now: Moment) -> Output {
+        let stats = Stats::default();
+        let mut output =
+            Output { helper, stats, next_report: None, next_numbers: None, said_shrunk: false };
+        output.reset(config, now);
+        output
+    }
+
+    /// Settings have changed.
+    pub fn reset(&mut self, config: &Config, now: Moment) {
+        self.next_report = config.report.map(|_| now);
+        self.next_numbers = config.outputs.stats_file.as_ref().map(|_| now);
+    }
+
+    /// Says what is due at every look.
+    pub fn look(&mut self, config: &Config, scene: &Scene) {
+        let Scene { now, memory, .. } = scene;
+        if scene.limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
+            say!(
+                self.helper,
+                Notice,
+                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the \
+                 share of it that it is of MemTotal"
+            );
+        }
+        if config.debug {
+            say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(memory));
+        }
+        if self.next_report.is_some_and(|at| *now >= at) {
+            if !config.debug {
+                say!(self.helper, Info, "{}", log::State(memory));
+            }
+            self.next_report = config.report.map(|every| now.after(every));
+        }
+        if self.next_numbers.is_some_and(|at| *now >= at) {
+            self.next_numbers = Some(now.after(NUMBERS_EVERY));
+            self.write_numbers(memory);
+        }
+    }
+
+    /// Has the file of `--stats-file` written, if there is one.
+    pub fn write_numbers(&mut self, memory: &Memory) {
+        if self.next_numbers.is_none() {
+            return;
+        }
+        for &(number, amount) in &[
+            (Number::Total, memory.total),
+            (Number::Available, memory.available),
+            (Number::User, memory.user),
+            (Number::SwapTotal, memory.swap_total),
+            (Number::SwapFree, memory.swap_free),
+        ] {
+            self.stats.set(number, amount.0);
+        }
+        self.helper.write_stats(self.stats);
+    }
+
+    /// Forks although memory is short: without it no process would be ended.
+    pub fn replace_helper(&mut self) {
+        match self.helper.replace() {
+            Ok(()) => {
+                say!(self.helper, Notice, "the helper process did not answer: started another one")
+            }
+            Err(error) => log::without(&mut self.helper, "starting the helper again", error),
+        }
+    }
+
+    /// Starts the helper again, if it needs that. This forks: not while memory is short.
+    pub fn restart_helper(&mut self) {
+        if self.helper.needs_restart(clock::now()) {
+            match self.helper.restart() {
+                Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
+                Err(error) => log::without(&mut self.helper, "starting the helper again", error),
+            }
+        }
+    }
+
+    /// When something is due by time.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        // One of the helper's that has passed waits for calm, which every look finds out.
+        let helper = self.helper.deadline().filter(|&at| at > now);
+        [self.next_report, self.next_numbers, helper].into_iter().flatten().min()
+    }
+}
