@@ -46,7 +46,7 @@ mod notify;
 
 mod helper;
 
-mod errand;
+mod worker;
 
 mod log;
 

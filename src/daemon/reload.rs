@@ -5,7 +5,6 @@ use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
 use super::Daemon;
 use crate::bytes::Buf;
 use crate::context::Context;
-use crate::errand::{Came, Errand, Report, ROOM};
 use crate::helper::{Priority, Setup, LINE};
 use crate::limit::LimitCheck;
 use crate::log;
@@ -19,6 +18,7 @@ use crate::settings::{Config, Mistake, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
+use crate::worker::{Answer, Replies, Worker, ROOM};
 use std::os::fd::BorrowedFd;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.
@@ -32,7 +32,7 @@ pub struct Reload {
     inherited: Inherited,
     /// That the settings have to wait.
     delay_said: bool,
-    running: Option<(Errand, Asked)>,
+    running: Option<(Worker, Asked)>,
     /// New settings are there to be taken over, or were found faulty.
     settings_back: Option<bool>,
     /// Of each configuration file, and then what counts of `/etc/passwd`.
@@ -71,11 +71,11 @@ impl Reload {
 
     /// What becomes readable when something comes of it.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.running.as_ref().map(|(errand, _)| errand.fd())
+        self.running.as_ref().map(|(worker, _)| worker.fd())
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        self.running.as_ref().map(|(errand, _)| errand.deadline())
+        self.running.as_ref().map(|(worker, _)| worker.deadline())
     }
 
     /// Begins what was asked for, or goes on with it. True if new settings are there to be taken
@@ -121,15 +121,15 @@ impl Reload {
     fn send_for(&mut self, cx: &mut Context, asked: Asked) {
         let (config, scale) = (&cx.config, cx.selector.scale);
         let helper = cx.output.helper.pid();
-        let sent = Errand::start(|report| {
+        let sent = Worker::start(|replies| {
             let Ok(mut proc) = Proc::system() else { return false };
             match asked {
-                Asked::Settings => read_settings(&self.sources, &mut proc, report),
-                Asked::Candidates => tell_candidates(config, scale, helper, &mut proc, report),
+                Asked::Settings => read_settings(&self.sources, &mut proc, replies),
+                Asked::Candidates => tell_candidates(config, scale, helper, &mut proc, replies),
             }
         });
         match sent {
-            Ok(errand) => self.running = Some((errand, asked)),
+            Ok(worker) => self.running = Some((worker, asked)),
             Err(error) => {
                 log::without(&mut cx.output.helper, "starting a process to find out", error);
                 self.come_back(cx, asked, false);
@@ -138,18 +138,18 @@ impl Reload {
     }
 
     fn collect(&mut self, cx: &mut Context) {
-        while let Some((errand, asked)) = &mut self.running {
+        while let Some((worker, asked)) = &mut self.running {
             let asked = *asked;
             let mut room = [0; ROOM];
-            match errand.next(&mut room) {
+            match worker.next(&mut room) {
                 None => return,
-                Some(Came::Line(priority, line)) => cx.output.helper.write_line(priority, line),
-                Some(Came::Text(file, text)) => {
+                Some(Answer::Line(priority, line)) => cx.output.helper.write_line(priority, line),
+                Some(Answer::Text(file, text)) => {
                     if let Some(whole) = self.texts.get_mut(file) {
                         arena::unsealed(|| whole.extend_from_slice(text));
                     }
                 }
-                Some(Came::Done(good)) => {
+                Some(Answer::Done(good)) => {
                     self.running = None;
                     self.come_back(cx, asked, good);
                 }
@@ -223,7 +223,7 @@ impl Daemon {
 }
 
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
-fn read_settings(sources: &Sources, proc: &mut Proc, report: &mut Report<'_>) -> bool {
+fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies<'_>) -> bool {
     let tried = sources.read().and_then(|texts| {
         let (config, _) = sources.settle(&texts)?;
         let seen = observe(proc, &config);
@@ -236,36 +236,36 @@ fn read_settings(sources: &Sources, proc: &mut Proc, report: &mut Report<'_>) ->
         Ok((texts, config, Some((memory, _)))) => (texts, config, memory),
         Ok((_, _, None)) => return false,
         Err(mistakes) => {
-            say_mistakes(&mistakes, report);
+            say_mistakes(&mistakes, replies);
             return false;
         }
     };
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
-        report.say(Priority::Error, format_args!("{why}"));
+        replies.say(Priority::Error, format_args!("{why}"));
         return false;
     }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {
-        report.say(Priority::Warning, format_args!("warning: {doubt}"));
+        replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
-    texts.iter().enumerate().for_each(|(file, text)| report.text(file, text));
+    texts.iter().enumerate().for_each(|(file, text)| replies.text(file, text));
     for (uid, name) in filter.users() {
         let mut line = Buf::<LINE>::from_bytes(name);
         line.push(b":x:");
         line.push_number(*uid);
         line.push(b"\n");
-        report.text(texts.len(), line.as_bytes());
+        replies.text(texts.len(), line.as_bytes());
     }
     true
 }
 
-fn say_mistakes(mistakes: &[Mistake], report: &mut Report<'_>) {
+fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies<'_>) {
     for mistake in mistakes.iter().take(REFUSALS) {
-        report.say(Priority::Error, format_args!("{mistake}"));
+        replies.say(Priority::Error, format_args!("{mistake}"));
     }
     if mistakes.len() > REFUSALS {
         let more = mistakes.len() - REFUSALS;
-        report.say(Priority::Error, format_args!("and {more} more mistakes"));
+        replies.say(Priority::Error, format_args!("and {more} more mistakes"));
     }
 }
 
@@ -274,7 +274,7 @@ fn tell_candidates(
     scale: Scale,
     helper: Option<Pid>,
     proc: &mut Proc,
-    report: &mut Report<'_>,
+    replies: &mut Replies<'_>,
 ) -> bool {
     let Some((memory, observer)) = observe(proc, config) else { return false };
     let seen = (&memory, observer.cgroup());
@@ -282,7 +282,7 @@ fn tell_candidates(
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
-            report.line(Priority::Info, line);
+            replies.line(Priority::Info, line);
         }
     }
     true

@@ -127,7 +127,7 @@ struct Office {
 
 impl Office {
     /// Sends a messenger, once there are few enough, and as long as there is time.
-    fn send(&mut self, whom: Whom, end: Moment, errand: &dyn Fn() -> Result<(), Fault>) {
+    fn send(&mut self, whom: Whom, end: Moment, act: &dyn Fn() -> Result<(), Fault>) {
         while self.out.len() >= MESSENGERS && clock::now() < end {
             self.wait();
         }
@@ -136,7 +136,7 @@ impl Office {
         }
         let messenger = process::split(None, || {
             signal::end_after(ONE_ENDS);
-            status_of(errand())
+            status_of(act())
         });
         match messenger {
             Ok(pid) => self.out.push((pid, whom)),

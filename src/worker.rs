@@ -1,5 +1,5 @@
-//! Errands: what a process of its own does for the watch, since it reads files that may
-//! hang, and allocates. What comes of it is taken bit by bit, and never waited for.
+//! A forked process that finds something out for the guard: it reads files that may hang, and
+//! allocates. The guard takes its answers one by one, and never waits for them.
 
 use crate::bytes::Buf;
 use crate::helper::{line, Priority, LINE};
@@ -16,8 +16,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Text that is sent at a time.
 const PIECE: usize = LINE;
 
-/// One that is under way.
-pub struct Errand {
+pub struct Worker {
     ours: OwnedFd,
     until: Moment,
 }
@@ -25,8 +24,7 @@ pub struct Errand {
 /// For one message: its kind, a detail, and a piece of text.
 pub const ROOM: usize = PIECE + 2;
 
-/// What comes of it.
-pub enum Came<'a> {
+pub enum Answer<'a> {
     Line(Priority, &'a [u8]),
     /// More of the text of a file.
     Text(usize, &'a [u8]),
@@ -34,22 +32,22 @@ pub enum Came<'a> {
     Done(bool),
 }
 
-impl Errand {
+impl Worker {
     /// Sends a child; `run` is true if all is well. A child that hangs is ended.
-    pub fn start(run: impl FnOnce(&mut Report<'_>) -> bool) -> io::Result<Errand> {
+    pub fn start(run: impl FnOnce(&mut Replies<'_>) -> bool) -> io::Result<Worker> {
         let (ours, theirs) = socket::pair()?;
         process::split(Some(theirs.as_fd()), || {
             arena::open();
             signal::leave_to_parent();
             signal::end_after(LIMIT.as_secs() as u32);
-            let mut report = Report { watch: theirs.as_fd() };
-            let good = run(&mut report);
-            report.send(b'D', u8::from(good), b"");
+            let mut replies = Replies { watch: theirs.as_fd() };
+            let good = run(&mut replies);
+            replies.send(b'D', u8::from(good), b"");
             0
         })?;
         // The fork has made the pages common; what is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
-        Ok(Errand { ours, until: clock::now().after(LIMIT) })
+        Ok(Worker { ours, until: clock::now().after(LIMIT) })
     }
 
     /// What becomes readable when something has come.
@@ -63,26 +61,26 @@ impl Errand {
     }
 
     /// The next that has come, if anything has. One whose process has ended early is over.
-    pub fn next<'a>(&mut self, room: &'a mut [u8; ROOM]) -> Option<Came<'a>> {
+    pub fn next<'a>(&mut self, room: &'a mut [u8; ROOM]) -> Option<Answer<'a>> {
         let came = socket::receive(self.ours.as_fd(), room);
         match (came, room) {
             (Ok(len @ 2..=ROOM), [kind, detail, text @ ..]) => Some(match kind {
-                b'L' => Came::Line(Priority::of((*detail).into()), &text[..len - 2]),
-                b'T' => Came::Text((*detail).into(), &text[..len - 2]),
-                _ => Came::Done(*detail != 0),
+                b'L' => Answer::Line(Priority::of((*detail).into()), &text[..len - 2]),
+                b'T' => Answer::Text((*detail).into(), &text[..len - 2]),
+                _ => Answer::Done(*detail != 0),
             }),
             (Err(error), _) if errno::is_for_later(error) && clock::now() < self.until => None,
-            _ => Some(Came::Done(false)),
+            _ => Some(Answer::Done(false)),
         }
     }
 }
 
 /// The way back to the watch.
-pub struct Report<'a> {
+pub struct Replies<'a> {
     watch: BorrowedFd<'a>,
 }
 
-impl Report<'_> {
+impl Replies<'_> {
     /// Has a line written.
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {
         self.line(priority, line(text).as_bytes());
