@@ -22,7 +22,8 @@ fn files() -> Vec<File> {
                 folders.push(path);
                 continue;
             }
-            if path.ends_with("tests.rs") {
+            let is_code = path.extension().is_some_and(|ending| ending == "rs");
+            if !is_code || path.ends_with("tests.rs") {
                 continue;
             }
             let below = path.strip_prefix(&src).unwrap();
