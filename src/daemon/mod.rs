@@ -110,7 +110,7 @@ impl Daemon {
         let mut plain = true;
         for _ in 0..STEPS {
             self.observe();
-            self.kills.advance(&mut self.cx, self.scene.as_ref());
+            plain &= !self.kills.advance(&mut self.cx, self.scene.as_ref());
             let Some(scene) = &self.scene else { break };
             if !self.kills.act(&mut self.cx, scene) {
                 break;

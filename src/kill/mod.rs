@@ -141,10 +141,10 @@ impl Kills {
 
     // ---- those in progress ----
 
-    /// Follows each kill one step. `scene` is `None` while memory cannot be read; then those for
-    /// memory wait.
-    pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) {
-        let now = clock::now();
+    /// Follows each kill one step; true if something was done. `scene` is `None` while memory cannot
+    /// be read; then those for memory wait.
+    pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) -> bool {
+        let (now, mut acted) = (clock::now(), false);
         let first = self.turn;
         for place in (0..KILLS).map(|step| (first + step) % KILLS) {
             let Some(mut kill) = self.table[place].take() else { continue };
@@ -154,7 +154,9 @@ impl Kills {
                 continue;
             }
             let gone = self.is_gone(cx, &mut kill, place, now);
-            let goes_on = match kill.progress.next(now, gone, scene, cx.config.grace) {
+            let next = kill.progress.next(now, gone, scene, cx.config.grace);
+            acted |= next != Next::Wait;
+            let goes_on = match next {
                 Next::Wait => true,
                 Next::Gone { after } => {
                     self.ended(cx, &kill, after, now);
@@ -176,6 +178,7 @@ impl Kills {
                 self.low.gives_up();
             }
         }
+        acted
     }
 
     fn is_gone(&mut self, cx: &mut Context, kill: &mut Kill, place: usize, now: Moment) -> bool {
