@@ -42,11 +42,19 @@ impl KiB {
     }
 }
 
-/// `number * part / whole`, rounded down, at most the largest number; nothing of nothing.
-pub fn mul_div(number: u64, part: u64, whole: u64) -> u64 {
-    let product = u128::from(number) * u128::from(part);
-    let share = product.checked_div(whole.into()).unwrap_or(0);
-    u64::try_from(share).unwrap_or(u64::MAX)
+/// `number * part / whole`, at most the largest number; nothing of nothing. Products beyond 64 bits
+/// lose their last bits: exact ones would need a division of 128 bits.
+pub fn mul_div(number: u64, mut part: u64, mut whole: u64) -> u64 {
+    if whole == 0 {
+        return 0;
+    }
+    loop {
+        match number.checked_mul(part) {
+            _ if whole == 0 => return u64::MAX,
+            Some(product) => return product / whole,
+            None => (part, whole) = (part / 2, whole / 2),
+        }
+    }
 }
 
 /// A percentage in millionths of a percent, so that what a user writes with up
