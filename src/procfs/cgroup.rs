@@ -236,6 +236,23 @@ fn parse_amount(text: &[u8]) -> Option<KiB> {
     }
 }
 
+/// Keys of `memory.stat`, and what each counts into.
+const STAT: [(&[u8], fn(&mut CgroupStat) -> &mut KiB); 13] = [
+    (b"anon", |stat| &mut stat.anon),
+    (b"rss", |stat| &mut stat.anon),
+    (b"inactive_file", |stat| &mut stat.file),
+    (b"active_file", |stat| &mut stat.file),
+    (b"slab_reclaimable", |stat| &mut stat.slab),
+    (b"swap", |stat| &mut stat.swap),
+    (b"shmem", |stat| &mut stat.shmem),
+    (b"file_mapped", |stat| &mut stat.mapped),
+    (b"mapped_file", |stat| &mut stat.mapped),
+    (b"zswap", |stat| &mut stat.zswap),
+    (b"kernel_stack", |stat| &mut stat.overhead),
+    (b"pagetables", |stat| &mut stat.overhead),
+    (b"slab_unreclaimable", |stat| &mut stat.overhead),
+];
+
 /// Parses `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
 fn parse_stat(version: Version, text: &[u8]) -> Option<CgroupStat> {
@@ -244,17 +261,8 @@ fn parse_stat(version: Version, text: &[u8]) -> Option<CgroupStat> {
     for line in bytes::whole_lines(text) {
         let (key, number) = bytes::cut_at(line, b' ');
         let Some(key) = key.strip_prefix(prefix) else { continue };
-        let sum = match key {
-            b"anon" | b"rss" => &mut stat.anon,
-            b"inactive_file" | b"active_file" => &mut stat.file,
-            b"slab_reclaimable" => &mut stat.slab,
-            b"swap" => &mut stat.swap,
-            b"shmem" => &mut stat.shmem,
-            b"file_mapped" | b"mapped_file" => &mut stat.mapped,
-            b"zswap" => &mut stat.zswap,
-            b"kernel_stack" | b"pagetables" | b"slab_unreclaimable" => &mut stat.overhead,
-            _ => continue,
-        };
+        let Some((_, sum)) = STAT.iter().find(|(known, _)| *known == key) else { continue };
+        let sum = sum(&mut stat);
         *sum = sum.plus(KiB(bytes::parse_u64(number)? / 1024));
         is_known |= matches!(key, b"anon" | b"rss");
     }
