@@ -212,7 +212,9 @@ impl Config {
     /// The defaults. On a terminal the state of memory is printed more often.
     pub fn of_terminal(on_terminal: bool) -> Config {
         let report = if on_terminal { REPORT_TERMINAL } else { REPORT_LOG };
-        Config { report: Some(report), ..Config::default() }
+        let mut config = Config::default();
+        config.report = Some(report);
+        config
     }
 
     /// Puts in what follows from several options together, and refuses what contradicts itself.
@@ -235,11 +237,12 @@ impl Config {
         if self.notify && !cfg!(feature = "dbus-notify") {
             return refused("--notify: this build knows no D-Bus");
         }
-        let unknown = self.unknown_to_kernel().into_iter().find(|(_, is_asked)| *is_asked);
-        if let Some((option, _)) = unknown.filter(|_| self.kernel_oom) {
-            return refused(&format!(
-                "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
-            ));
+        for (option, is_asked) in &self.unknown_to_kernel() {
+            if self.kernel_oom && *is_asked {
+                return refused(&format!(
+                    "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
+                ));
+            }
         }
         Ok(self)
     }
@@ -300,12 +303,13 @@ impl Config {
         self.check_sizes(mem_total).map_err(|mistake| vec![mistake])?;
         let mut mistakes = Vec::new();
         let Hooks { pre_kill, post_kill, .. } = &self.hooks;
-        for (option, path) in [("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
+        for (option, path) in &[("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
             let Some(path) = path else { continue };
             if let Err(error) = fd::check_program(path.terminated()) {
                 let path = Escaped(path.as_bytes());
-                let why = format!("not a program that can be run: {error}");
-                mistakes.push(Mistake(format!("{option}: {path}: {why}")));
+                mistakes.push(Mistake(format!(
+                    "{option}: {path}: not a program that can be run: {error}"
+                )));
             }
         }
         mistakes.is_empty().then_some(()).ok_or(mistakes)
@@ -318,8 +322,9 @@ impl Config {
         if asked <= total {
             return Ok(());
         }
-        let than = format!("more than this machine has (MemTotal {total} KiB)");
-        Err(Mistake(format!("-M: {asked} KiB is {than}")))
+        Err(Mistake(format!(
+            "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
+        )))
     }
 
     /// Tells all that is accepted and still worth a word.
@@ -327,16 +332,17 @@ impl Config {
         let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
         let share = |levels: Option<Levels<Percent>>| levels.is_some_and(|at| at.kill > at.term);
         let size = |levels: Option<Levels<KiB>>| levels.is_some_and(|at| at.kill > at.term);
-        let above = [
+        for (option, is_above) in &[
             ("-m", share(mem)),
             ("-s", share(swap)),
             ("-M", size(mem_size)),
             ("-S", size(swap_size)),
-        ];
-        for (option, _) in above.into_iter().filter(|(_, is_above)| *is_above) {
-            tell(format_args!(
-                "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
-            ));
+        ] {
+            if *is_above {
+                tell(format_args!(
+                    "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
+                ));
+            }
         }
         if psi.kill > Percent::default() && psi.kill < psi.term {
             tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));

@@ -28,14 +28,20 @@ fn unnumbered(key: &[u8]) -> &[u8] {
 
 /// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
 pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
-    let spellings = options().flat_map(Spec::spellings);
-    nearest(name, &mut spellings.filter_map(|spelling| spelling.strip_prefix("--")))
+    let mut known = Vec::new();
+    for spec in options() {
+        known.extend(spec.spellings().filter_map(|spelling| spelling.strip_prefix("--")));
+    }
+    nearest(name, &known)
 }
 
 /// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
 pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
-    let mut keys = options().map(|spec| spec.key).filter(|key| !key.is_empty());
-    nearest(unnumbered(key), &mut keys)
+    let mut known = Vec::new();
+    for spec in options().filter(|spec| !spec.key.is_empty()) {
+        known.push(spec.key);
+    }
+    nearest(unnumbered(key), &known)
 }
 
 /// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
@@ -49,17 +55,17 @@ pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
 
 /// Near is what begins with `name`, or has at most a third of its letters changed, added or left
 /// out.
-fn nearest(name: &[u8], known: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
-    let distance_to = |word: &str| {
+fn nearest(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+    let (mut nearest, mut least) = (None, usize::MAX);
+    for word in known {
         let begin = &word.as_bytes()[..word.len().min(name.len())];
-        match name.len() > 2 && distance(name, begin) == 0 {
-            true => 0,
-            false => distance(name, word.as_bytes()),
+        let is_begin = name.len() > 2 && name.eq_ignore_ascii_case(begin);
+        let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
+        if distance * 3 <= word.len() && distance < least {
+            (nearest, least) = (Some(*word), distance);
         }
-    };
-    let near = known.map(|word| (distance_to(word), word));
-    let near = near.filter(|(distance, word)| distance * 3 <= word.len());
-    near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+    }
+    nearest
 }
 
 /// Levenshtein's distance, whatever the case of letters.

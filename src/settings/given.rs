@@ -4,7 +4,7 @@ use super::config::Config;
 use super::option::{Form, Spec, PREFIX};
 use super::value::{Fault, Mistake};
 use crate::bytes::Escaped;
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// One setting as a source gives it.
 #[derive(Clone, Debug)]
@@ -41,16 +41,16 @@ impl Given {
     }
 
     fn mistake(&self, Fault { what, at }: Fault) -> Mistake {
-        let (place, value) = (&self.place, Cut(&self.text, WHOLE));
-        let Some(at) = at else {
-            let Form(_, expects) = self.spec.form();
-            return Mistake(format!("{place}: {value} {what} (expected: {expects})"));
+        let mut said = format!("{}: {}", self.place, Cut(&self.text, WHOLE));
+        let Form(_, expects) = self.spec.form();
+        let _ = match at {
+            None => write!(said, " {what} (expected: {expects})"),
+            Some(at) => write!(said, ": {what}, at byte {}", at + 1),
         };
-        let rest = match self.text.get(at..) {
-            None | Some([]) => String::new(),
-            Some(rest) => format!(": {}", Cut(rest, REST)),
-        };
-        Mistake(format!("{place}: {value}: {what}, at byte {}{rest}", at + 1))
+        if let Some(rest @ [_, ..]) = at.and_then(|at| self.text.get(at..)) {
+            let _ = write!(said, ": {}", Cut(rest, REST));
+        }
+        Mistake(said)
     }
 }
 

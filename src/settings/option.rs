@@ -3,6 +3,8 @@
 use super::config::Config;
 use super::value::{self, Fault};
 use crate::pattern::{Field, Pattern};
+use crate::units::{KiB, Levels, Path, Percent};
+use std::time::Duration;
 
 /// What every key begins with.
 pub const PREFIX: &str = "OOM_GUARD_";
@@ -26,7 +28,7 @@ pub enum Effect {
     /// Sets something on, or, by its key, off.
     Switch(fn(&mut Config, bool)),
     /// Reads a value and sets what it says.
-    Value(Form, fn(&mut Config, &[u8]) -> Result<(), Fault>),
+    Value(Form, Kind),
     /// Takes a pattern; given again, one more.
     Pattern(fn(&mut Config) -> &mut Vec<Pattern>),
     /// Names a configuration file; given again, one more.
@@ -35,6 +37,35 @@ pub enum Effect {
     Task(Task),
     /// Does nothing, for earlyoom's users; its help is said instead.
     Nothing,
+}
+
+/// How a value is read, and where it is put.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// At most so much.
+    Percents(Percent, Place<Levels<Percent>>),
+    Sizes(Place<Levels<KiB>>),
+    /// At least so many milliseconds.
+    Seconds(u32, fn(&mut Config, Duration)),
+    Path(Place<Path>),
+    Other(fn(&mut Config, &[u8]) -> Result<(), Fault>),
+}
+
+type Place<T> = fn(&mut Config) -> &mut Option<T>;
+
+impl Kind {
+    fn set(self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
+        match self {
+            Kind::Percents(most, place) => *place(config) = Some(value::percents(text, most)?),
+            Kind::Sizes(place) => *place(config) = Some(value::sizes(text)?),
+            Kind::Seconds(least, set) => {
+                set(config, value::seconds(text, Duration::from_millis(least.into()))?);
+            }
+            Kind::Path(place) => *place(config) = Some(value::path(text)?),
+            Kind::Other(set) => set(config, text)?,
+        }
+        Ok(())
+    }
 }
 
 /// What a value is called in the help, empty for a switch; and what would be right, for the
@@ -88,7 +119,7 @@ impl Spec {
     pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
         match self.effect {
             Effect::Switch(set) => set(config, value::switch(text)?),
-            Effect::Value(_, set) => set(config, text)?,
+            Effect::Value(_, kind) => kind.set(config, text)?,
             Effect::Pattern(list) => {
                 let (pattern, list) = (Pattern::parse(text)?, list(config));
                 // The cheapest first, whatever the order they are given in.

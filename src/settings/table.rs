@@ -2,18 +2,19 @@
 
 use super::config::Watch;
 use super::option::Effect::{self, Pattern, Switch, Value};
-use super::option::{Form, Spec, Task};
-use super::value::{cgroup, gib, niceness, path, percents, seconds, shares, size, sizes};
+use super::option::{Form, Kind, Spec, Task};
+use super::value::{cgroup, gib, niceness, shares, size};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
 
 /// `-p` as earlyoom and the original have it: first in line for the processor.
 const HIGHEST: i32 = -20;
 /// A check of the limit reads a file of every process; and in less time a slow board would not
-/// even have started a hook.
-const TENTH: Duration = Duration::from_millis(100);
-/// The kernel's own least, for what it watches itself (Documentation/accounting/psi.rst).
-const LEAST_WINDOW: Duration = Duration::from_millis(500);
+/// even have started a hook. In milliseconds.
+const TENTH: u32 = 100;
+/// The kernel's own least, for what it watches itself (Documentation/accounting/psi.rst). In
+/// milliseconds.
+const LEAST_WINDOW: u32 = 500;
 
 const SIZES: Form = Form(
     "SIZE[,KILL]",
@@ -24,7 +25,14 @@ const TENTH_OR_MORE: Form = Form("SECONDS", "seconds from 0.1 to 31536000, decim
 const PROGRAM: Form = Form("SCRIPT", "the absolute path of a program");
 
 pub fn options() -> impl Iterator<Item = &'static Spec> {
-    SECTIONS.iter().flat_map(|(_, options)| *options)
+    let (mut sections, mut rest) = (SECTIONS.iter(), &[][..]);
+    std::iter::from_fn(move || loop {
+        if let [first, behind @ ..] = rest {
+            rest = behind;
+            return Some(first);
+        }
+        rest = sections.next()?.1;
+    })
 }
 
 /// What is only understood, and not shown in the help.
@@ -46,10 +54,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage above 0 and below 100, such as 10 or 10,5"),
-            |config, text| {
-                percents(text, Percent::BELOW_HUNDRED)
-                    .map(|levels| config.thresholds.mem = Some(levels))
-            },
+            Kind::Percents(Percent::BELOW_HUNDRED, |config| &mut config.thresholds.mem),
         ))
         .default("10,5")
         .help(
@@ -59,9 +64,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("-s --swap", "SWAP_THRESHOLD")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage above 0 and up to 100, such as 10 or 10,5"),
-            |config, text| {
-                percents(text, Percent::HUNDRED).map(|levels| config.thresholds.swap = Some(levels))
-            },
+            Kind::Percents(Percent::HUNDRED, |config| &mut config.thresholds.swap),
         ))
         .default("10,5")
         .help(
@@ -69,19 +72,15 @@ static THRESHOLDS: [Spec; 6] = [
                  whatever the swap",
         ),
     Spec::new("-M --mem-size", "MEM_SIZE")
-        .effect(Value(SIZES, |config, text| {
-            sizes(text).map(|levels| config.thresholds.mem_size = Some(levels))
-        }))
+        .effect(Value(SIZES, Kind::Sizes(|config| &mut config.thresholds.mem_size)))
         .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts"),
     Spec::new("-S --swap-size", "SWAP_SIZE")
-        .effect(Value(SIZES, |config, text| {
-            sizes(text).map(|levels| config.thresholds.swap_size = Some(levels))
-        }))
+        .effect(Value(SIZES, Kind::Sizes(|config| &mut config.thresholds.swap_size)))
         .help("absolute, for free swap; with -s the lower one counts"),
     Spec::new("--psi", "PSI")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 10 or 10,50"),
-            |config, text| shares(text).map(|levels| config.thresholds.psi = levels),
+            Kind::Other(|config, text| shares(text).map(|levels| config.thresholds.psi = levels)),
         ))
         .default("10")
         .help(
@@ -93,9 +92,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
             Form("SECONDS", "seconds from 0.5 to 31536000, decimals allowed"),
-            |config, text| {
-                seconds(text, LEAST_WINDOW).map(|wait| config.thresholds.psi_window = wait)
-            },
+            Kind::Seconds(LEAST_WINDOW, |config, wait| config.thresholds.psi_window = wait),
         ))
         .default("5")
         .help("over how long the stall is measured"),
@@ -108,26 +105,33 @@ static LIMIT: [Spec; 4] = [
                 "SIZE",
                 "an amount above 0 in KiB or with suffix K, M, G or T, such as 500M or 2G",
             ),
-            |config, text| {
+            Kind::Other(|config, text| {
                 size(text, KiB(1)).map(|size| config.watching.process_limit = Some(size))
-            },
+            }),
         ))
         .help("end any process whose RSS exceeds SIZE, the largest first, whatever memory does"),
     Spec::new("--threshold", "THRESHOLD")
-        .effect(Value(Form("GB", "an amount above 0 in GiB, such as 20 or 1.5"), |config, text| {
-            gib(text).map(|size| config.watching.process_limit = Some(size))
-        }))
+        .effect(Value(
+            Form("GB", "an amount above 0 in GiB, such as 20 or 1.5"),
+            Kind::Other(|config, text| {
+                gib(text).map(|size| config.watching.process_limit = Some(size))
+            }),
+        ))
         .help("the same in GiB"),
     Spec::new("--interval", "INTERVAL")
-        .effect(Value(TENTH_OR_MORE, |config, text| {
-            seconds(text, TENTH).map(|wait| config.watching.interval = Some(wait))
-        }))
+        .effect(Value(
+            TENTH_OR_MORE,
+            Kind::Seconds(TENTH, |config, wait| config.watching.interval = Some(wait)),
+        ))
         .default("60")
         .help("how often that limit is checked"),
     Spec::new("--watch", "WATCH")
-        .effect(Value(Form("WHAT", "memory, limit or both"), |config, text| {
-            Watch::parse(text).map(|what| config.watching.what = Some(what))
-        }))
+        .effect(Value(
+            Form("WHAT", "memory, limit or both"),
+            Kind::Other(|config, text| {
+                Watch::parse(text).map(|what| config.watching.what = Some(what))
+            }),
+        ))
         .default("both with a limit, else memory")
         .help("which of the two jobs to do: memory, limit or both"),
 ];
@@ -151,7 +155,7 @@ static CHOOSING: [Spec; 9] = [
     Spec::new("--cgroup", "CGROUP")
         .effect(Value(
             Form("PATH", "the absolute path of a cgroup, such as /system.slice/web.service"),
-            |config, text| cgroup(text).map(|path| config.choice.cgroup = Some(path)),
+            Kind::Other(|config, text| cgroup(text).map(|path| config.choice.cgroup = Some(path))),
         ))
         .help(
             "kill only within this cgroup, whose memory limit counts as the machine's memory; \
@@ -166,7 +170,9 @@ static CHOOSING: [Spec; 9] = [
     Spec::new("--min-rss", "MIN_RSS")
         .effect(Value(
             Form("SIZE", "an amount in KiB or with suffix K, M, G or T, such as 25M, or 0"),
-            |config, text| size(text, KiB::ZERO).map(|size| config.choice.min_rss = Some(size)),
+            Kind::Other(|config, text| {
+                size(text, KiB::ZERO).map(|size| config.choice.min_rss = Some(size))
+            }),
         ))
         .default("25M or 1% of memory, the lesser")
         .help("spare processes smaller than this while a larger candidate exists; 0: off"),
@@ -180,18 +186,14 @@ static ENDING: [Spec; 5] = [
         .effect(Switch(|config, on| config.dryrun = on))
         .help("say what would be killed, kill nothing"),
     Spec::new("--grace", "GRACE")
-        .effect(Value(SECONDS, |config, text| {
-            seconds(text, Duration::ZERO).map(|wait| config.grace = unless_zero(wait))
-        }))
+        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.grace = unless_zero(wait))))
         .default("5")
         .help(
             "after SIGTERM, how long until SIGKILL if memory is still low, or at all by the \
                  limit; 0: never by time",
         ),
     Spec::new("--cooldown", "COOLDOWN")
-        .effect(Value(SECONDS, |config, text| {
-            seconds(text, Duration::ZERO).map(|wait| config.cooldown = wait)
-        }))
+        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.cooldown = wait)))
         .default("1")
         .help("least time between one victim's end and the next SIGTERM"),
     Spec::new("--kernel-oom", "KERNEL_OOM")
@@ -201,19 +203,16 @@ static ENDING: [Spec; 5] = [
 
 static HOOKS: [Spec; 4] = [
     Spec::new("-P --pre-kill --pre-kill-script", "PRE_KILL_SCRIPT")
-        .effect(Value(PROGRAM, |config, text| {
-            path(text).map(|path| config.hooks.pre_kill = Some(path))
-        }))
+        .effect(Value(PROGRAM, Kind::Path(|config| &mut config.hooks.pre_kill)))
         .help("run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all"),
     Spec::new("-N --post-kill --post-kill-script", "POST_KILL_SCRIPT")
-        .effect(Value(PROGRAM, |config, text| {
-            path(text).map(|path| config.hooks.post_kill = Some(path))
-        }))
+        .effect(Value(PROGRAM, Kind::Path(|config| &mut config.hooks.post_kill)))
         .help("run after the end of the process"),
     Spec::new("--hook-timeout", "HOOK_TIMEOUT")
-        .effect(Value(TENTH_OR_MORE, |config, text| {
-            seconds(text, TENTH).map(|wait| config.hooks.limit = wait)
-        }))
+        .effect(Value(
+            TENTH_OR_MORE,
+            Kind::Seconds(TENTH, |config, wait| config.hooks.limit = wait),
+        ))
         .default("10")
         .help("a hook still running by then is killed"),
     Spec::new("-n --notify", "NOTIFY")
@@ -223,9 +222,7 @@ static HOOKS: [Spec; 4] = [
 
 static MESSAGES: [Spec; 5] = [
     Spec::new("-r --report", "REPORT_INTERVAL")
-        .effect(Value(SECONDS, |config, text| {
-            seconds(text, Duration::ZERO).map(|wait| config.report = unless_zero(wait))
-        }))
+        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.report = unless_zero(wait))))
         .default("1 on a terminal, else 3600")
         .help("print the state of memory that often; 0: never"),
     Spec::new("-d --debug", "DEBUG")
@@ -237,7 +234,7 @@ static MESSAGES: [Spec; 5] = [
     Spec::new("--log-file", "LOG_FILE")
         .effect(Value(
             Form("PATH", "an absolute path, such as /var/log/oom_guard.log"),
-            |config, text| path(text).map(|path| config.outputs.log_file = Some(path)),
+            Kind::Path(|config| &mut config.outputs.log_file),
         ))
         .help(
             "append messages to a file with timestamps (UTC), instead of stderr unless that is \
@@ -246,7 +243,7 @@ static MESSAGES: [Spec; 5] = [
     Spec::new("--stats-file", "STATS_FILE")
         .effect(Value(
             Form("PATH", "an absolute path, such as /var/lib/node_exporter/oom_guard.prom"),
-            |config, text| path(text).map(|path| config.outputs.stats_file = Some(path)),
+            Kind::Path(|config| &mut config.outputs.stats_file),
         ))
         .help("keep a file in Prometheus text format, replaced every 15 seconds and at every kill"),
 ];
@@ -276,9 +273,12 @@ static GUARD: [Spec; 6] = [
 
 static OLD_SPELLINGS: [Spec; 3] = [
     Spec::new("--set-priority", "SET_PRIORITY")
-        .effect(Value(Form("N", "a niceness from -20 to 19"), |config, text| {
-            niceness(text).map(|niceness| config.priority = Some(niceness))
-        }))
+        .effect(Value(
+            Form("N", "a niceness from -20 to 19"),
+            Kind::Other(|config, text| {
+                niceness(text).map(|niceness| config.priority = Some(niceness))
+            }),
+        ))
         .help("-p with another niceness"),
     Spec::new("-k", "")
         .help("-k is an old option of earlyoom and does nothing here; --kernel-oom does it"),

@@ -182,10 +182,12 @@ pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
 
 /// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
 pub fn switch(text: &[u8]) -> Result<bool, Fault> {
-    match text.to_ascii_lowercase().as_slice() {
-        b"true" | b"1" | b"yes" | b"on" => Ok(true),
-        b"false" | b"0" | b"no" | b"off" => Ok(false),
+    let is_one_of =
+        |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
+    match text {
         b"" => Err(Fault::EMPTY),
+        _ if is_one_of(["true", "1", "yes", "on"]) => Ok(true),
+        _ if is_one_of(["false", "0", "no", "off"]) => Ok(false),
         _ => Err(Fault::NOT_A_SWITCH),
     }
 }
