@@ -211,9 +211,10 @@ impl Hooks {
 impl Config {
     /// The defaults. On a terminal the state of memory is printed more often.
     pub fn of_terminal(on_terminal: bool) -> Config {
-        let report = if on_terminal { REPORT_TERMINAL } else { REPORT_LOG };
         let mut config = Config::default();
-        config.report = Some(report);
+        if on_terminal {
+            config.report = Some(REPORT_TERMINAL);
+        }
         config
     }
 

@@ -37,6 +37,24 @@ impl<'a> Reader<'a> {
         Reader { name, rest: text, number: 0, keys: Vec::new() }
     }
 
+    /// The next setting, or the next mistake.
+    pub fn next_setting(&mut self) -> Option<Result<Given, Mistake>> {
+        while !self.rest.is_empty() {
+            let (line, rest) = bytes::cut_at(self.rest, b'\n');
+            let line = bytes::trim(line);
+            self.rest = rest;
+            self.number += 1;
+            if line.is_empty() || line == b"\r" || line[0] == b'#' {
+                continue;
+            }
+            let found = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim));
+            if let Some(found) = found.transpose() {
+                return Some(found);
+            }
+        }
+        None
+    }
+
     /// What one line gives, if it is right and for the guard.
     fn setting(&mut self, line: &'a [u8]) -> Result<Option<Given>, Mistake> {
         let (name, number) = (&self.name, self.number);
@@ -81,27 +99,6 @@ impl<'a> Reader<'a> {
                 Ok(Some(Given::new(spec, text, place)))
             }
         }
-    }
-}
-
-impl Iterator for Reader<'_> {
-    type Item = Result<Given, Mistake>;
-
-    fn next(&mut self) -> Option<Result<Given, Mistake>> {
-        while !self.rest.is_empty() {
-            let (line, rest) = bytes::cut_at(self.rest, b'\n');
-            let line = bytes::trim(line);
-            self.rest = rest;
-            self.number += 1;
-            if line.is_empty() || line == b"\r" || line[0] == b'#' {
-                continue;
-            }
-            let found = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim));
-            if let Some(found) = found.transpose() {
-                return Some(found);
-            }
-        }
-        None
     }
 }
 
@@ -152,7 +149,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
         let (mut settings, mut mistakes) = (Vec::new(), Vec::new());
-        for found in Reader::new(Escaped(b"F"), text.as_bytes()) {
+        let mut reader = Reader::new(Escaped(b"F"), text.as_bytes());
+        while let Some(found) = reader.next_setting() {
             match found {
                 Ok(Given { spec, text, .. }) => {
                     settings.push((spec.key.to_string(), String::from_utf8(text).unwrap()));

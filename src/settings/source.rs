@@ -85,27 +85,29 @@ impl Sources {
     /// `program` is what it was called as, perhaps with a path.
     pub fn of(program: &[u8], arguments: Vec<Given>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
-        for given in process::environment().filter_map(of_variable) {
-            match given {
-                Ok(given) => environment.push(given),
-                Err(mistake) => unknown.push(mistake),
+        for variable in process::environment() {
+            match of_variable(variable) {
+                Some(Ok(given)) => environment.push(given),
+                Some(Err(mistake)) => unknown.push(mistake),
+                None => {}
             }
         }
         let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let (usual, settings) = match name.starts_with(MONITOR) {
-            true => (MONITOR_FILE, &MONITOR_SETTINGS[..]),
-            false => (FILE, &[][..]),
-        };
-        let by_name = |(key, text): &(&str, &str)| {
-            let spec = find::by_key(key.as_bytes())?;
-            Some(Given::new(spec, text.as_bytes(), String::from("the program's name")))
-        };
+        let (mut by_name, mut usual) = (Vec::new(), FILE);
+        if name.starts_with(MONITOR) {
+            usual = MONITOR_FILE;
+            for (key, text) in &MONITOR_SETTINGS {
+                let Some(spec) = find::by_key(key.as_bytes()) else { continue };
+                let place = String::from("the program's name");
+                by_name.push(Given::new(spec, text.as_bytes(), place));
+            }
+        }
         let files = named_files(&arguments).or_else(|| named_files(&environment));
         Sources {
             arguments,
             environment,
             files: files.unwrap_or_else(|| vec![ConfigFile::parse(usual.as_bytes())]),
-            name: settings.iter().filter_map(by_name).collect(),
+            name: by_name,
             on_terminal: fd::is_terminal(fd::stderr()),
             unknown,
         }
@@ -144,12 +146,16 @@ impl Sources {
             in_force: Vec::new(),
             mistakes: Vec::new(),
         };
-        merging.add(&mut self.arguments.iter().cloned().map(Ok));
-        merging.add(&mut self.environment.iter().cloned().map(Ok));
+        merging.add(&self.arguments);
+        merging.add(&self.environment);
         for (file, text) in self.files.iter().zip(texts).rev() {
-            merging.add(&mut Reader::new(file.name(), text.as_ref()));
+            let higher = merging.in_force.len();
+            let mut reader = Reader::new(file.name(), text.as_ref());
+            while let Some(found) = reader.next_setting() {
+                merging.take(found, higher);
+            }
         }
-        merging.add(&mut self.name.iter().cloned().map(Ok));
+        merging.add(&self.name);
         let Merging { config, in_force, mistakes, .. } = merging;
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -197,17 +203,21 @@ struct Merging {
 
 impl Merging {
     /// Takes what the next lower source gives.
-    fn add(&mut self, source: &mut dyn Iterator<Item = Result<Given, Mistake>>) {
+    fn add(&mut self, source: &[Given]) {
         let higher = self.in_force.len();
         for given in source {
-            if let Err(mistake) = given.and_then(|given| self.take(given, higher)) {
-                self.mistakes.push(mistake);
-            }
+            self.take(Ok(given.clone()), higher);
+        }
+    }
+
+    fn take(&mut self, found: Result<Given, Mistake>, higher: usize) {
+        if let Err(mistake) = found.and_then(|given| self.put(given, higher)) {
+            self.mistakes.push(mistake);
         }
     }
 
     /// The first `higher` in force are of higher sources, and replace all of their subjects.
-    fn take(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
+    fn put(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
         let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
         if self.in_force[..higher].iter().any(is_same) {
             return given.apply(&mut self.replaced);
