@@ -198,7 +198,14 @@ impl Patterns {
 
     /// Those of `--ignore` first.
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
+        let mut lists = [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter();
+        let mut rest = [].iter();
+        std::iter::from_fn(move || loop {
+            match rest.next() {
+                None => rest = lists.next()?.iter(),
+                pattern => return pattern,
+            }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::option::{Form, Spec};
 use super::table::{OLD, SECTIONS};
+use std::fmt::Write;
 
 const HEAD: &str = "Usage: oom_guard [OPTION]...
 Ends the right process before memory runs out, so that the machine does not freeze.
@@ -15,9 +16,14 @@ Exit status: 0 fine, 1 cannot run, 2 wrong usage.
 
 pub fn help() -> String {
     let mut text = String::from(HEAD);
-    for (title, options) in SECTIONS.iter().filter(|(title, _)| *title != OLD) {
-        text = text + "\n" + title + ":\n";
-        options.iter().for_each(|spec| push(&mut text, spec));
+    for (title, options) in &SECTIONS {
+        if *title == OLD {
+            break;
+        }
+        let _ = writeln!(text, "\n{title}:");
+        for spec in *options {
+            push(&mut text, spec);
+        }
     }
     text + TAIL
 }
@@ -27,26 +33,30 @@ const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
-    let mut line = format!("  {}", spec.spelled.replace(' ', ", "));
+    let mut line = String::from("  ");
+    for letter in spec.spelled.chars() {
+        line += if letter == ' ' { "," } else { "" };
+        line.push(letter);
+    }
     let Form(value, _) = spec.form();
     if !value.is_empty() {
         line = line + " " + value;
     }
-    let default = match spec.default {
-        "" => String::new(),
-        default => format!(" (default: {default})"),
-    };
-    let help = format!("{}{default}", spec.help);
+    let mut help = String::from(spec.help);
+    if !spec.default.is_empty() {
+        let _ = write!(help, " (default: {})", spec.default);
+    }
     let mut is_full = line.len() > LEFT;
     for word in help.split(' ') {
         if is_full || line.len() + word.len() >= WIDTH {
-            *text += &line;
-            text.push('\n');
+            let _ = writeln!(text, "{line}");
             line.clear();
             is_full = false;
         }
-        line = format!("{line:<LEFT$} {word}");
+        while line.len() < LEFT {
+            line.push(' ');
+        }
+        line = line + " " + word;
     }
-    *text += &line;
-    text.push('\n');
+    let _ = writeln!(text, "{line}");
 }
