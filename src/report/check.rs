@@ -183,22 +183,24 @@ fn try_patterns(
     let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
         for pattern in *list {
-            let mut matching = Vec::new();
+            let mut matched = [false; Field::ALL.len()];
             proc.for_each(|proc, pid| {
                 let Ok(stat) = proc.stat(pid) else { return };
                 // The command lines of the guard and its ancestors name the pattern themselves.
                 let asks = [Protection::Guard, Protection::Ancestor, Protection::KernelThread];
                 if !family.protection(&stat).is_some_and(|why| asks.contains(&why)) {
                     matcher.patience = PATIENCE;
-                    matching.extend(matcher.fields_that_match(pattern, proc, &stat));
+                    matcher.note_matches(&mut matched, pattern, proc, &stat);
                 }
             })?;
-            if matching.contains(&pattern.field()) {
+            if matched[pattern.field() as usize] {
                 continue;
             }
             let mut would = String::new();
-            for field in Field::ALL.iter().filter(|field| matching.contains(field)) {
-                let _ = write!(would, "; {}: would", field.word());
+            for field in Field::ALL {
+                if matched[field as usize] {
+                    let _ = write!(would, "; {}: would", field.word());
+                }
             }
             let shown = Escaped(pattern.text());
             tell(format_args!("{option} \"{shown}\": matches no process now{would}"));

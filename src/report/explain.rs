@@ -95,10 +95,8 @@ pub fn text(
         Err(error) if is_not_permitted(error) => explanation.hidden += 1,
         _ => {}
     })?;
-    explanation.candidates.sort_unstable_by_key(|row| Reverse(row.rank));
-    explanation
-        .protected
-        .sort_unstable_by_key(|Row { rank, .. }| Reverse((rank.size, rank.start, rank.pid)));
+    sort(&mut explanation.candidates, |row| row.rank);
+    sort(&mut explanation.protected, |row| Rank { points: 0, ..row.rank });
     let mut text = String::from(HEADER);
     match whole {
         true => explanation.write_table(&mut text, config.debug),
@@ -107,6 +105,11 @@ pub fn text(
     let stall = proc.stall_shares().ok().filter(|_| config.asks_for_stalls());
     explanation.write_standpoint(&mut text, config, stall.map(|[_, full]| full));
     Ok(text)
+}
+
+/// Puts the greatest rank first.
+fn sort(rows: &mut [Row<'_>], rank: fn(&Row<'_>) -> Rank) {
+    rows.sort_unstable_by_key(|row| Reverse(rank(row)));
 }
 
 fn write_more(text: &mut String, count: usize, what: &str) {
@@ -182,16 +185,17 @@ impl<'a> Explanation<'a> {
         most: usize,
     ) -> usize {
         for (place, row) in rows.iter().take(most).enumerate() {
-            let place = if are_candidates { (place + 1).to_string() } else { "-".into() };
-            self.write_row(text, &place, row);
+            let number = place + 1;
+            let place: &dyn Display = if are_candidates { &number } else { &"-" };
+            self.write_row(text, place, row);
         }
         rows.len().saturating_sub(most)
     }
 
-    fn write_row(&self, text: &mut String, place: &str, row: &Row<'_>) {
+    fn write_row(&self, text: &mut String, place: &dyn Display, row: &Row<'_>) {
         let Row { rank, uid, score, adj, swap, name, why: (words, pattern) } = row;
         let user = match select::users_of(&self.passwd).find(|(known, _)| known == uid) {
-            Some((_, name)) => cut(USER, Escaped(name)),
+            Some((_, name)) => cut(USER, &Escaped(name)),
             None => cut(USER, uid),
         };
         let points = match self.ranking {
@@ -199,16 +203,22 @@ impl<'a> Explanation<'a> {
             Ranking::Rss => rank.points.saturating_mul(1000) / self.memory.total.0.max(1) as i64,
         };
         let (rss, swap, name) = (Mib(rank.size.less(*swap)), Mib(*swap), shown_name(name));
-        let why = match pattern {
-            None => words.to_string(),
-            Some(pattern) => cut(WHY, format_args!("{words}: {}", Escaped(pattern.text()))),
-        };
         let pid = rank.pid;
-        let line = format!(
+        let _ = write!(
+            text,
             "{place:>4}{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} \
-             {name:NAME$} {why}"
+             {name:NAME$} "
         );
-        let _ = writeln!(text, "{}", line.trim_end_matches(' '));
+        match pattern {
+            None => *text += words,
+            Some(pattern) => {
+                *text += &cut(WHY, &format_args!("{words}: {}", Escaped(pattern.text())));
+            }
+        }
+        while text.ends_with(' ') {
+            text.pop();
+        }
+        text.push('\n');
     }
 
     /// The state of memory, how far it is from each level, and which candidate would go now.
@@ -306,16 +316,18 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
 }
 
 /// At most so many characters, so that a column stays one.
-fn cut(width: usize, what: impl Display) -> String {
-    let text = what.to_string();
-    match text.char_indices().nth(width - 1) {
-        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}~", &text[..end]),
-        _ => text,
+fn cut(width: usize, what: &dyn Display) -> String {
+    let mut text = what.to_string();
+    let last = text.char_indices().nth(width - 1);
+    if let Some((end, _)) = last.filter(|(end, last)| end + last.len_utf8() < text.len()) {
+        text.truncate(end);
+        text.push('~');
     }
+    text
 }
 
 fn shown_name(name: &Comm) -> String {
-    cut(NAME, Escaped(name.as_bytes()))
+    cut(NAME, &Escaped(name.as_bytes()))
 }
 
 /// Whole MiB, and `<1` for less than one but not nothing.

@@ -54,11 +54,14 @@ impl Filter {
 
     /// The same, able to tell names of users whatever the patterns ask for.
     pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let longest = patterns.all().map(Pattern::len).max();
-        let users = users_of(passwd).map(|(uid, name)| (uid, name.to_vec()));
+        let longest = patterns.all().fold(0, |longest, pattern| pattern.len().max(longest));
+        let mut users = Vec::new();
+        for (uid, name) in users_of(passwd) {
+            users.push((uid, name.to_vec()));
+        }
         Filter {
-            scratch: Scratch::new(longest.unwrap_or(0)),
-            users: users.collect(),
+            scratch: Scratch::new(longest),
+            users,
             texts: std::array::from_fn(|_| CommandLine::new()),
             known: Default::default(),
         }
@@ -72,11 +75,14 @@ impl Filter {
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
     pub fn unknown_users<'a>(&mut self, patterns: &'a Patterns) -> Vec<&'a Pattern> {
         let Filter { scratch, users, .. } = self;
-        let mut is_unknown = |pattern: &&Pattern| {
+        let mut unknown = Vec::new();
+        for pattern in patterns.all() {
             let is_name = pattern.field() == Field::User && pattern.number().is_none();
-            is_name && !users.iter().any(|(_, name)| pattern.is_match(name, scratch))
-        };
-        patterns.all().filter(|pattern| is_unknown(pattern)).collect()
+            if is_name && !users.iter().any(|(_, name)| pattern.is_match(name, scratch)) {
+                unknown.push(pattern);
+            }
+        }
+        unknown
     }
 }
 
@@ -114,16 +120,18 @@ impl Matcher<'_> {
         Ok(Preference { prefer: first_of(prefer), avoid: first_of(avoid) })
     }
 
-    /// The fields in which `pattern` matches, whichever it is written for.
-    pub fn fields_that_match(
+    /// Notes the fields in which `pattern` matches, whichever it is written for.
+    pub fn note_matches(
         &mut self,
+        matched: &mut [bool; Field::ALL.len()],
         pattern: &Pattern,
         proc: &mut Proc,
         stat: &Stat,
-    ) -> Vec<Field> {
+    ) {
         self.filter.known = Default::default();
-        let mut matches = |field| self.matches(field, pattern, proc, stat) == Some(true);
-        Field::ALL.iter().copied().filter(|&field| matches(field)).collect()
+        for field in Field::ALL {
+            matched[field as usize] |= self.matches(field, pattern, proc, stat) == Some(true);
+        }
     }
 
     /// `None` if what is asked for cannot be read.
