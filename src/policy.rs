@@ -5,7 +5,7 @@
 
 use crate::memory::Memory;
 use crate::settings::{Config, Thresholds};
-use crate::units::{mul_div, KiB, Levels, Moment, Percent};
+use crate::units::{least, mul_div, KiB, Levels, Moment, Percent};
 use std::time::Duration;
 
 /// How bad it is. Later ones are worse.
@@ -68,7 +68,7 @@ impl Scene {
     /// a stall is `told`, only one that has begun counts.
     pub fn quiet_for(&self, rate: KiB, told: bool) -> Option<Duration> {
         let by_stall = self.limits.stall.quiet_for(&self.memory, rate, told);
-        [self.quiet_by_amounts(rate), by_stall].into_iter().flatten().min()
+        least(self.quiet_by_amounts(rate), by_stall)
     }
 
     fn quiet_by_amounts(&self, rate: KiB) -> Option<Duration> {
@@ -206,7 +206,7 @@ impl StallLimits {
 
     /// The smallest that asks for something: KILL may be below the level of SIGTERM.
     fn least(&self) -> Option<Percent> {
-        self.share.term.into_iter().chain(self.share.kill).min()
+        least(self.share.term, self.share.kill)
     }
 
     fn level(&self, available: KiB, stall: Percent) -> Level {
@@ -247,8 +247,7 @@ fn lower(
         false => share.of(whole).max(KiB(1)),
     };
     let lower = |share: Option<Percent>, size: Option<KiB>| {
-        let least = share.map(amount).into_iter().chain(size).min();
-        least.filter(|&least| least > NEVER)
+        least(share.map(amount), size).filter(|&lower| lower > NEVER)
     };
     Levels {
         term: lower(share.map(|share| share.term), size.map(|size| size.term)),

@@ -235,6 +235,14 @@ pub struct Levels<T> {
     pub kill: T,
 }
 
+/// The lesser of what is there.
+pub fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Where a file lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {

@@ -25,7 +25,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{least, Identity, KiB, Moment, Pid};
 use message::{kind, Message, LOST, NO_PROCESS};
 pub use message::{line, Priority, When, LINE};
 pub use notice::Notice;
@@ -399,8 +399,7 @@ impl Helper {
             return Some(restart);
         }
         let asked = self.asked.command.map(|question| question.since);
-        let hangs_since = asked.into_iter().chain(self.full_since).min();
-        hangs_since.map(|since| since.after(HUNG_AFTER).max(restart))
+        least(asked, self.full_since).map(|since| since.after(HUNG_AFTER).max(restart))
     }
 
     /// Ends a helper that hangs and starts another one, which goes on with what was sent.

@@ -42,13 +42,15 @@ pub struct Outboxes<'a> {
 impl<'a> Outboxes<'a> {
     /// `sender` is the number that syslog shows. The only call that allocates.
     pub fn open(outputs: &'a Outputs, sender: Pid) -> Outboxes<'a> {
-        let file = outputs.log_file.as_ref().map(To::File);
-        let syslog = outputs.syslog.then_some(To::Syslog(sender));
-        Outboxes {
-            stderr: Outbox::new(To::Stderr, own_terminal()),
-            to_stderr: outputs.stderr,
-            others: file.into_iter().chain(syslog).map(|to| Outbox::new(to, None)).collect(),
+        let mut others = Vec::new();
+        if let Some(path) = &outputs.log_file {
+            others.push(Outbox::new(To::File(path), None));
         }
+        if outputs.syslog {
+            others.push(Outbox::new(To::Syslog(sender), None));
+        }
+        let stderr = Outbox::new(To::Stderr, own_terminal());
+        Outboxes { stderr, to_stderr: outputs.stderr, others }
     }
 
     pub fn say(&mut self, priority: Priority, text: fmt::Arguments<'_>) {

@@ -13,7 +13,7 @@ use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
-use crate::units::{Identity, Moment, Pid};
+use crate::units::{least, Identity, Moment, Pid};
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -102,12 +102,10 @@ impl Serving<'_> {
         waiter.add(self.child_ends.as_fd(), Wish::Readable);
         let now = clock::now();
         let releases = self.releases.iter().any(Option::is_some);
-        let due = [
-            self.out.wait_by(&mut waiter),
-            self.children.deadline(),
-            releases.then(|| now.after(RELEASE_AGAIN)),
-        ];
-        waiter.wait(due.into_iter().flatten().min().map(|at| at.since(now)));
+        let releases = releases.then(|| now.after(RELEASE_AGAIN));
+        let children = least(self.children.deadline(), releases);
+        let due = least(self.out.wait_by(&mut waiter), children);
+        waiter.wait(due.map(|at| at.since(now)));
     }
 
     fn write_stats(&mut self) {

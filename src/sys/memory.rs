@@ -5,7 +5,7 @@ use super::fd::{self, Access};
 use super::io;
 use super::{arena, c_path, check, clock, errno, machine, maps};
 use crate::bytes;
-use crate::units::KiB;
+use crate::units::{least, KiB};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
         let after = clock::now();
         // A coarse clock may stand still.
         let taken = Some(after.0 - before.0).filter(|&taken| taken > 0);
-        best = best.into_iter().chain(taken).min();
+        best = least(best, taken);
         if after.since(begin) > limit {
             break;
         }
