@@ -22,8 +22,8 @@ pub const NOTICE_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub struct Children {
-    hooks: [Option<Child>; HOOKS],
-    notices: [Option<Child>; NOTICES],
+    /// Hooks first, and behind them notices.
+    places: [Option<Child>; HOOKS + NOTICES],
     /// That no user could be told was said.
     said_untold: bool,
 }
@@ -55,25 +55,21 @@ impl Child {
 impl Children {
     /// A place for one more hook, if there is one.
     pub fn place_for_hook(&mut self) -> Option<&mut Option<Child>> {
-        self.hooks.iter_mut().find(|place| place.is_none())
+        self.places[..HOOKS].iter_mut().find(|place| place.is_none())
     }
 
     pub fn place_for_notice(&mut self) -> Option<&mut Option<Child>> {
-        self.notices.iter_mut().find(|place| place.is_none())
+        self.places[HOOKS..].iter_mut().find(|place| place.is_none())
     }
 
     pub fn run_hooks(&self) -> bool {
-        self.hooks.iter().any(Option::is_some)
-    }
-
-    fn places(&mut self) -> impl Iterator<Item = &mut Option<Child>> {
-        self.hooks.iter_mut().chain(&mut self.notices)
+        self.places[..HOOKS].iter().any(Option::is_some)
     }
 
     /// A child has ended. The number of the question, if it was a hook.
     pub fn ended(&mut self, pid: Pid, exit: Exit, out: &mut Outboxes<'_>) -> Option<u64> {
         let is_it = |place: &&mut Option<Child>| place.as_ref().is_some_and(|one| one.pid == pid);
-        let child = self.places().find(is_it)?.take()?;
+        let child = self.places.iter_mut().find(is_it)?.take()?;
         if let Task::Hook { hook, number, failure } = child.task {
             let mut errno = [0; 4];
             match exit {
@@ -98,7 +94,7 @@ impl Children {
     /// Kills those that run too long, with all they have started.
     pub fn kill_overdue(&mut self, out: &mut Outboxes<'_>) {
         let now = clock::now();
-        for child in self.places().flatten() {
+        for child in self.places.iter_mut().flatten() {
             if child.deadline.is_some_and(|at| now >= at) {
                 child.deadline = None;
                 if let Task::Hook { hook, .. } = child.task {
@@ -114,7 +110,6 @@ impl Children {
 
     /// When the next one is overdue.
     pub fn deadline(&self) -> Option<Moment> {
-        let all = self.hooks.iter().chain(&self.notices).flatten();
-        all.filter_map(|child| child.deadline).min()
+        self.places.iter().flatten().filter_map(|child| child.deadline).min()
     }
 }
