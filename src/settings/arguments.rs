@@ -8,6 +8,7 @@ use super::value::Mistake;
 use crate::bytes::Escaped;
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What a command line asks for.
@@ -58,21 +59,25 @@ fn refusal(error: lexopt::Error) -> Mistake {
 
 /// An option with the value that it takes.
 fn take(parser: &mut lexopt::Parser, place: String, spec: &'static Spec) -> Result<Given, Mistake> {
-    let text = match (spec.form(), &place) {
-        (Form("", _), _) => b"true".to_vec(),
-        (Form(name, expects), place) => {
-            let missing = || format!("{place}: its value {name} is missing (expected: {expects})");
-            parser.value().map_err(|_| Mistake(missing()))?.into_vec()
+    let Form(name, expects) = spec.form();
+    if name.is_empty() {
+        return Ok(Given::new(spec, b"true", place));
+    }
+    match parser.value() {
+        Ok(text) => Ok(Given { spec, text: text.into_vec(), place }),
+        Err(_) => {
+            Err(Mistake(format!("{place}: its value {name} is missing (expected: {expects})")))
         }
-    };
-    Ok(Given { spec, text, place })
+    }
 }
 
 fn unknown(place: &str) -> Mistake {
+    let mut said = format!("unknown option \"{}\"", Escaped(place.as_bytes()));
     let long = place.strip_prefix("--");
-    let nearest = long.and_then(|name| find::nearest_long(name.as_bytes()));
-    let meant = nearest.map(|nearest| format!("; did you mean --{nearest}?")).unwrap_or_default();
-    Mistake(format!("unknown option \"{}\"{meant}", Escaped(place.as_bytes())))
+    if let Some(nearest) = long.and_then(|name| find::nearest_long(name.as_bytes())) {
+        let _ = write!(said, "; did you mean --{nearest}?");
+    }
+    Mistake(said)
 }
 
 fn escaped(text: &OsStr) -> Escaped<'_> {

@@ -70,7 +70,7 @@ fn nearest(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
 
 /// Levenshtein's distance, whatever the case of letters.
 fn distance(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<_> = (0..=to.len()).collect();
+    let mut row: Vec<_> = (0..to.len() + 1).collect();
     for a in from {
         let mut diagonal = row[0];
         row[0] += 1;

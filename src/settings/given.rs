@@ -56,6 +56,9 @@ impl Given {
 
 /// A key that is none, and the one that it most likely meant.
 pub fn unknown(place: &str, nearest: Option<&str>) -> Mistake {
-    let meant = nearest.map(|key| format!("; did you mean {PREFIX}{key}?"));
-    Mistake(format!("{place}: there is no such setting{}", meant.unwrap_or_default()))
+    let mut said = format!("{place}: there is no such setting");
+    if let Some(key) = nearest {
+        let _ = write!(said, "; did you mean {PREFIX}{key}?");
+    }
+    Mistake(said)
 }
