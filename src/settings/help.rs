@@ -33,10 +33,10 @@ const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
-    let mut line = String::from("  ");
-    for letter in spec.spelled.chars() {
-        line += if letter == ' ' { "," } else { "" };
-        line.push(letter);
+    let (mut line, mut before) = (String::new(), "  ");
+    for spelling in spec.spellings() {
+        line = line + before + spelling;
+        before = ", ";
     }
     let Form(value, _) = spec.form();
     if !value.is_empty() {
