@@ -32,6 +32,12 @@ pub fn parse_i32(text: &[u8]) -> Option<i32> {
     i32::try_from(parse_i64(text)?).ok()
 }
 
+/// Whether two texts differ in nothing but the case of letters. That of the standard library is
+/// fast, and 200 bytes larger.
+pub fn is_same_word(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.eq_ignore_ascii_case(b))
+}
+
 /// The bytes up to the first newline or blank.
 pub fn first_word(text: &[u8]) -> &[u8] {
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());

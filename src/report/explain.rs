@@ -318,9 +318,10 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
 /// At most so many characters, so that a column stays one.
 fn cut(width: usize, what: &dyn Display) -> String {
     let mut text = what.to_string();
-    let last = text.char_indices().nth(width - 1);
-    if let Some((end, _)) = last.filter(|(end, last)| end + last.len_utf8() < text.len()) {
-        text.truncate(end);
+    if text.chars().count() > width {
+        while text.chars().count() >= width {
+            text.pop();
+        }
         text.push('~');
     }
     text

@@ -219,10 +219,18 @@ fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
 
 /// Number and name of each user (passwd(5)).
 pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        let (name, number) = (fields.next()?, fields.nth(1)?);
-        let number = bytes::parse_u64(number)?;
-        Some((u32::try_from(number).ok()?, name))
+    let mut rest = passwd;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (line, behind) = bytes::cut_at(rest, b'\n');
+            rest = behind;
+            let (name, fields) = bytes::cut_at(line, b':');
+            let (_password, fields) = bytes::cut_at(fields, b':');
+            let number = bytes::parse_u64(bytes::cut_at(fields, b':').0);
+            if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
+                return Some((number, name));
+            }
+        }
+        None
     })
 }

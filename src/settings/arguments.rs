@@ -21,6 +21,8 @@ pub struct Request {
 }
 
 /// Reads arguments, without the program's own name. If one is given twice, the later one counts.
+/// Not inlined: 200 bytes smaller.
+#[inline(never)]
 pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Request, Mistake> {
     let mut request = Request::default();
     // What is wrong shows when it is set.

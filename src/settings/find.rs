@@ -2,6 +2,7 @@
 
 use super::option::{Effect, Spec, PREFIX};
 use super::table::options;
+use crate::bytes::is_same_word;
 
 /// `-m` or `--mem`.
 pub fn by_spelling(text: &str) -> Option<&'static Spec> {
@@ -59,7 +60,7 @@ fn nearest(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
     let (mut nearest, mut least) = (None, usize::MAX);
     for word in known {
         let begin = &word.as_bytes()[..word.len().min(name.len())];
-        let is_begin = name.len() > 2 && name.eq_ignore_ascii_case(begin);
+        let is_begin = name.len() > 2 && is_same_word(name, begin);
         let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
         if distance * 3 <= word.len() && distance < least {
             (nearest, least) = (Some(*word), distance);

@@ -183,7 +183,7 @@ pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
 /// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
 pub fn switch(text: &[u8]) -> Result<bool, Fault> {
     let is_one_of =
-        |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
+        |words: [&str; 4]| words.iter().any(|word| bytes::is_same_word(text, word.as_bytes()));
     match text {
         b"" => Err(Fault::EMPTY),
         _ if is_one_of(["true", "1", "yes", "on"]) => Ok(true),
