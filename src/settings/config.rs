@@ -247,34 +247,33 @@ impl Config {
         if self.notify && !cfg!(feature = "dbus-notify") {
             return refused("--notify: this build knows no D-Bus");
         }
-        for (option, is_asked) in &self.unknown_to_kernel() {
-            if self.kernel_oom && *is_asked {
-                return refused(&format!(
-                    "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
-                ));
-            }
+        if let Some(option) = self.unknown_to_kernel().filter(|_| self.kernel_oom) {
+            return refused(&format!(
+                "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
+            ));
         }
         Ok(self)
     }
 
-    /// What cannot go with `--kernel-oom`, and whether it is asked for.
-    fn unknown_to_kernel(&self) -> [(&'static str, bool); 13] {
+    /// What cannot go with `--kernel-oom`, if it is asked for.
+    fn unknown_to_kernel(&self) -> Option<&'static str> {
         let Config { patterns, choice, hooks, .. } = self;
-        [
-            ("prefer", !patterns.prefer.is_empty()),
-            ("avoid", !patterns.avoid.is_empty()),
-            ("ignore", !patterns.ignore.is_empty()),
-            ("only", !patterns.only.is_empty()),
-            ("sort-by-rss", choice.sort_by_rss),
-            ("cgroup", choice.cgroup.is_some()),
-            ("ignore-root-user", choice.ignore_root_user),
-            ("ignore-positive-adj", choice.ignore_positive_adj),
-            ("min-rss", choice.min_rss.is_some()),
-            ("kill-group", self.kill_group),
-            ("process-limit", self.limit().is_some()),
-            ("pre-kill", hooks.pre_kill.is_some()),
-            ("post-kill", hooks.post_kill.is_some()),
-        ]
+        Some(match () {
+            () if !patterns.prefer.is_empty() => "prefer",
+            () if !patterns.avoid.is_empty() => "avoid",
+            () if !patterns.ignore.is_empty() => "ignore",
+            () if !patterns.only.is_empty() => "only",
+            () if choice.sort_by_rss => "sort-by-rss",
+            () if choice.cgroup.is_some() => "cgroup",
+            () if choice.ignore_root_user => "ignore-root-user",
+            () if choice.ignore_positive_adj => "ignore-positive-adj",
+            () if choice.min_rss.is_some() => "min-rss",
+            () if self.kill_group => "kill-group",
+            () if self.limit().is_some() => "process-limit",
+            () if hooks.pre_kill.is_some() => "pre-kill",
+            () if hooks.post_kill.is_some() => "post-kill",
+            () => return None,
+        })
     }
 
     /// The watch over memory; without it the thresholds do not count.
@@ -428,7 +427,21 @@ mod tests {
     fn what_the_kernel_does_not_know_cannot_go_with_its_choice() {
         let kernel = || Config { kernel_oom: true, ..Config::default() };
         assert!(kernel().resolve(false).is_ok());
-        for (option, _) in kernel().unknown_to_kernel() {
+        for option in [
+            "prefer",
+            "avoid",
+            "ignore",
+            "only",
+            "sort-by-rss",
+            "cgroup",
+            "ignore-root-user",
+            "ignore-positive-adj",
+            "min-rss",
+            "kill-group",
+            "process-limit",
+            "pre-kill",
+            "post-kill",
+        ] {
             let spec = by_spelling(&format!("--{option}")).unwrap();
             let value = match spec.form() {
                 Form("", _) => "true",

@@ -79,9 +79,14 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if positive.len() < text.len() {
         return Err(Fault::NEGATIVE);
     }
-    let digits = whole.iter().chain(decimals).chain(&[b'0'; DECIMALS]);
-    let digits = digits.take(whole.len() + DECIMALS);
-    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+    let mut number = 0;
+    for digit in whole.iter().chain(decimals) {
+        number = number * 10 + u64::from(digit - b'0');
+    }
+    for _ in decimals.len()..DECIMALS {
+        number *= 10;
+    }
+    Ok(number)
 }
 
 fn is_digits(text: &[u8]) -> bool {
@@ -95,36 +100,38 @@ fn percent(text: &[u8]) -> Result<Percent, Fault> {
     within(percent, percent <= Percent::HUNDRED)
 }
 
-/// `TERM[,KILL]`; `missing` tells KILL from TERM if it is left out.
-fn levels<T: Copy>(
-    text: &[u8],
-    parse: fn(&[u8]) -> Result<T, Fault>,
-    missing: fn(T) -> T,
-) -> Result<Levels<T>, Fault> {
-    let comma = text.iter().position(|&byte| byte == b',');
-    let term = parse(&text[..comma.unwrap_or(text.len())])?;
-    let kill = match comma {
-        Some(comma) => parse(&text[comma + 1..])?,
-        None => missing(term),
-    };
-    Ok(Levels { term, kill })
+/// The two parts of `TERM[,KILL]`.
+fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|&byte| byte == b',') {
+        Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
+        None => (text, None),
+    }
+}
+
+/// Percentages from 0 to 100, with the KILL that is meant if it is left out.
+fn any_percents(text: &[u8], missing: fn(Percent) -> Percent) -> Result<Levels<Percent>, Fault> {
+    let (term, kill) = parts(text);
+    let term = percent(term)?;
+    Ok(Levels { term, kill: kill.map_or(Ok(missing(term)), percent)? })
 }
 
 /// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
 pub fn percents(text: &[u8], most: Percent) -> Result<Levels<Percent>, Fault> {
-    let levels = levels(text, percent, Percent::half)?;
+    let levels = any_percents(text, Percent::half)?;
     within(levels, levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most)
 }
 
 /// The same for a share that is bad when it is high: 0 is never, and so is a KILL left out.
 pub fn shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
-    levels(text, percent, |_| Percent::whole(0))
+    any_percents(text, |_| Percent::whole(0))
 }
 
 /// `SIZE[,KILL]`, above 0. KILL is half of SIZE if it is left out.
 pub fn sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
-    let levels = levels(text, |text| size(text, KiB::ZERO), |term| KiB(term.0 / 2))?;
-    within(levels, levels.term > KiB::ZERO)
+    let (term, kill) = parts(text);
+    let term = size(term, KiB::ZERO)?;
+    let kill = kill.map_or(Ok(KiB(term.0 / 2)), |kill| size(kill, KiB::ZERO))?;
+    within(Levels { term, kill }, term > KiB::ZERO)
 }
 
 /// `SIZE`: KiB, or with a binary suffix `K`, `M`, `G` or `T`. Rounded down to KiB.
