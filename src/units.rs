@@ -189,22 +189,9 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let (year, month, day) = date(seconds / 86_400);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for &(end, mut number) in &[
-            (4, year),
-            (7, month),
-            (10, day),
-            (13, seconds / 3600 % 24),
-            (16, seconds / 60 % 60),
-            (19, seconds % 60),
-            (23, self.0.subsec_millis().into()),
-        ] {
-            for digit in text[..end].iter_mut().rev().take_while(|digit| **digit == b'0') {
-                *digit += (number % 10) as u8;
-                number /= 10;
-            }
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+        let (seconds, millis) = (seconds % 60, self.0.subsec_millis());
+        write!(f, "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
     }
 }
 
