@@ -236,8 +236,10 @@ fn parse_amount(text: &[u8]) -> Option<KiB> {
     }
 }
 
+type Sum = fn(&mut CgroupStat) -> &mut KiB;
+
 /// Keys of `memory.stat`, and what each counts into.
-const STAT: [(&[u8], fn(&mut CgroupStat) -> &mut KiB); 13] = [
+const STAT: [(&[u8], Sum); 13] = [
     (b"anon", |stat| &mut stat.anon),
     (b"rss", |stat| &mut stat.anon),
     (b"inactive_file", |stat| &mut stat.file),

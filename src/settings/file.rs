@@ -55,7 +55,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// What one line gives, if it is right and for the guard.
+    /// What one line gives, if it is right and for the guard. Not inlined: 220 bytes smaller.
+    #[inline(never)]
     fn setting(&mut self, line: &'a [u8]) -> Result<Option<Given>, Mistake> {
         let (name, number) = (&self.name, self.number);
         let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
