@@ -2,7 +2,8 @@
 
 use super::config::Watch;
 use super::option::Effect::{self, Pattern, Switch, Value};
-use super::option::{Form, Kind, Spec, Task};
+use super::option::Kind::{Other, Path, Percents, Seconds, Sizes};
+use super::option::{Form, Spec, Task};
 use super::value::{cgroup, gib, niceness, shares, size};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
@@ -54,7 +55,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage above 0 and below 100, such as 10 or 10,5"),
-            Kind::Percents(Percent::BELOW_HUNDRED, |config| &mut config.thresholds.mem),
+            Percents(Percent::BELOW_HUNDRED, |config| &mut config.thresholds.mem),
         ))
         .default("10,5")
         .help(
@@ -64,7 +65,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("-s --swap", "SWAP_THRESHOLD")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage above 0 and up to 100, such as 10 or 10,5"),
-            Kind::Percents(Percent::HUNDRED, |config| &mut config.thresholds.swap),
+            Percents(Percent::HUNDRED, |config| &mut config.thresholds.swap),
         ))
         .default("10,5")
         .help(
@@ -72,15 +73,15 @@ static THRESHOLDS: [Spec; 6] = [
                  whatever the swap",
         ),
     Spec::new("-M --mem-size", "MEM_SIZE")
-        .effect(Value(SIZES, Kind::Sizes(|config| &mut config.thresholds.mem_size)))
+        .effect(Value(SIZES, Sizes(|config| &mut config.thresholds.mem_size)))
         .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts"),
     Spec::new("-S --swap-size", "SWAP_SIZE")
-        .effect(Value(SIZES, Kind::Sizes(|config| &mut config.thresholds.swap_size)))
+        .effect(Value(SIZES, Sizes(|config| &mut config.thresholds.swap_size)))
         .help("absolute, for free swap; with -s the lower one counts"),
     Spec::new("--psi", "PSI")
         .effect(Value(
             Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 10 or 10,50"),
-            Kind::Other(|config, text| shares(text).map(|levels| config.thresholds.psi = levels)),
+            Other(|config, text| shares(text).map(|levels| config.thresholds.psi = levels)),
         ))
         .default("10")
         .help(
@@ -92,7 +93,7 @@ static THRESHOLDS: [Spec; 6] = [
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
             Form("SECONDS", "seconds from 0.5 to 31536000, decimals allowed"),
-            Kind::Seconds(LEAST_WINDOW, |config, wait| config.thresholds.psi_window = wait),
+            Seconds(LEAST_WINDOW, |config, wait| config.thresholds.psi_window = wait),
         ))
         .default("5")
         .help("over how long the stall is measured"),
@@ -105,7 +106,7 @@ static LIMIT: [Spec; 4] = [
                 "SIZE",
                 "an amount above 0 in KiB or with suffix K, M, G or T, such as 500M or 2G",
             ),
-            Kind::Other(|config, text| {
+            Other(|config, text| {
                 size(text, KiB(1)).map(|size| config.watching.process_limit = Some(size))
             }),
         ))
@@ -113,24 +114,20 @@ static LIMIT: [Spec; 4] = [
     Spec::new("--threshold", "THRESHOLD")
         .effect(Value(
             Form("GB", "an amount above 0 in GiB, such as 20 or 1.5"),
-            Kind::Other(|config, text| {
-                gib(text).map(|size| config.watching.process_limit = Some(size))
-            }),
+            Other(|config, text| gib(text).map(|size| config.watching.process_limit = Some(size))),
         ))
         .help("the same in GiB"),
     Spec::new("--interval", "INTERVAL")
         .effect(Value(
             TENTH_OR_MORE,
-            Kind::Seconds(TENTH, |config, wait| config.watching.interval = Some(wait)),
+            Seconds(TENTH, |config, wait| config.watching.interval = Some(wait)),
         ))
         .default("60")
         .help("how often that limit is checked"),
     Spec::new("--watch", "WATCH")
         .effect(Value(
             Form("WHAT", "memory, limit or both"),
-            Kind::Other(|config, text| {
-                Watch::parse(text).map(|what| config.watching.what = Some(what))
-            }),
+            Other(|config, text| Watch::parse(text).map(|what| config.watching.what = Some(what))),
         ))
         .default("both with a limit, else memory")
         .help("which of the two jobs to do: memory, limit or both"),
@@ -155,7 +152,7 @@ static CHOOSING: [Spec; 9] = [
     Spec::new("--cgroup", "CGROUP")
         .effect(Value(
             Form("PATH", "the absolute path of a cgroup, such as /system.slice/web.service"),
-            Kind::Other(|config, text| cgroup(text).map(|path| config.choice.cgroup = Some(path))),
+            Other(|config, text| cgroup(text).map(|path| config.choice.cgroup = Some(path))),
         ))
         .help(
             "kill only within this cgroup, whose memory limit counts as the machine's memory; \
@@ -170,7 +167,7 @@ static CHOOSING: [Spec; 9] = [
     Spec::new("--min-rss", "MIN_RSS")
         .effect(Value(
             Form("SIZE", "an amount in KiB or with suffix K, M, G or T, such as 25M, or 0"),
-            Kind::Other(|config, text| {
+            Other(|config, text| {
                 size(text, KiB::ZERO).map(|size| config.choice.min_rss = Some(size))
             }),
         ))
@@ -186,14 +183,14 @@ static ENDING: [Spec; 5] = [
         .effect(Switch(|config, on| config.dryrun = on))
         .help("say what would be killed, kill nothing"),
     Spec::new("--grace", "GRACE")
-        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.grace = unless_zero(wait))))
+        .effect(Value(SECONDS, Seconds(0, |config, wait| config.grace = unless_zero(wait))))
         .default("5")
         .help(
             "after SIGTERM, how long until SIGKILL if memory is still low, or at all by the \
                  limit; 0: never by time",
         ),
     Spec::new("--cooldown", "COOLDOWN")
-        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.cooldown = wait)))
+        .effect(Value(SECONDS, Seconds(0, |config, wait| config.cooldown = wait)))
         .default("1")
         .help("least time between one victim's end and the next SIGTERM"),
     Spec::new("--kernel-oom", "KERNEL_OOM")
@@ -203,16 +200,13 @@ static ENDING: [Spec; 5] = [
 
 static HOOKS: [Spec; 4] = [
     Spec::new("-P --pre-kill --pre-kill-script", "PRE_KILL_SCRIPT")
-        .effect(Value(PROGRAM, Kind::Path(|config| &mut config.hooks.pre_kill)))
+        .effect(Value(PROGRAM, Path(|config| &mut config.hooks.pre_kill)))
         .help("run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all"),
     Spec::new("-N --post-kill --post-kill-script", "POST_KILL_SCRIPT")
-        .effect(Value(PROGRAM, Kind::Path(|config| &mut config.hooks.post_kill)))
+        .effect(Value(PROGRAM, Path(|config| &mut config.hooks.post_kill)))
         .help("run after the end of the process"),
     Spec::new("--hook-timeout", "HOOK_TIMEOUT")
-        .effect(Value(
-            TENTH_OR_MORE,
-            Kind::Seconds(TENTH, |config, wait| config.hooks.limit = wait),
-        ))
+        .effect(Value(TENTH_OR_MORE, Seconds(TENTH, |config, wait| config.hooks.limit = wait)))
         .default("10")
         .help("a hook still running by then is killed"),
     Spec::new("-n --notify", "NOTIFY")
@@ -222,7 +216,7 @@ static HOOKS: [Spec; 4] = [
 
 static MESSAGES: [Spec; 5] = [
     Spec::new("-r --report", "REPORT_INTERVAL")
-        .effect(Value(SECONDS, Kind::Seconds(0, |config, wait| config.report = unless_zero(wait))))
+        .effect(Value(SECONDS, Seconds(0, |config, wait| config.report = unless_zero(wait))))
         .default("1 on a terminal, else 3600")
         .help("print the state of memory that often; 0: never"),
     Spec::new("-d --debug", "DEBUG")
@@ -234,7 +228,7 @@ static MESSAGES: [Spec; 5] = [
     Spec::new("--log-file", "LOG_FILE")
         .effect(Value(
             Form("PATH", "an absolute path, such as /var/log/oom_guard.log"),
-            Kind::Path(|config| &mut config.outputs.log_file),
+            Path(|config| &mut config.outputs.log_file),
         ))
         .help(
             "append messages to a file with timestamps (UTC), instead of stderr unless that is \
@@ -243,7 +237,7 @@ static MESSAGES: [Spec; 5] = [
     Spec::new("--stats-file", "STATS_FILE")
         .effect(Value(
             Form("PATH", "an absolute path, such as /var/lib/node_exporter/oom_guard.prom"),
-            Kind::Path(|config| &mut config.outputs.stats_file),
+            Path(|config| &mut config.outputs.stats_file),
         ))
         .help("keep a file in Prometheus text format, replaced every 15 seconds and at every kill"),
 ];
@@ -275,9 +269,7 @@ static OLD_SPELLINGS: [Spec; 3] = [
     Spec::new("--set-priority", "SET_PRIORITY")
         .effect(Value(
             Form("N", "a niceness from -20 to 19"),
-            Kind::Other(|config, text| {
-                niceness(text).map(|niceness| config.priority = Some(niceness))
-            }),
+            Other(|config, text| niceness(text).map(|niceness| config.priority = Some(niceness))),
         ))
         .help("-p with another niceness"),
     Spec::new("-k", "")
