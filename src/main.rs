@@ -91,6 +91,8 @@ extern "C" fn main(_: i32, arguments: process::Arguments) -> i32 {
 }
 
 /// The daemon, ready to run. Whatever else was asked for is done here, and is all.
+/// Not inlined: its frame must not stay on the stack while the guard runs (40 KiB of memory).
+#[inline(never)]
 fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let mut arguments = arguments.texts();
     let program = arguments.next().unwrap_or_default();
