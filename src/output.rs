@@ -11,7 +11,7 @@ use crate::say;
 use crate::settings::Config;
 use crate::stats::{Number, Stats};
 use crate::sys::clock;
-use crate::units::Moment;
+use crate::units::{least, Moment};
 use std::time::Duration;
 
 /// As often as Prometheus is usually told to look.
@@ -107,6 +107,6 @@ impl Output {
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
         // One of the helper's that has passed waits for calm, which every look finds out.
         let helper = self.helper.deadline().filter(|&at| at > now);
-        [self.next_report, self.next_numbers, helper].into_iter().flatten().min()
+        least(least(self.next_report, self.next_numbers), helper)
     }
 }

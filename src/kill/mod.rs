@@ -25,7 +25,7 @@ use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::KillSignal;
 use crate::sys::{clock, errno, fd, io};
-use crate::units::{Identity, KiB, Moment};
+use crate::units::{least, Identity, KiB, Moment};
 use aftermath::Aftermath;
 use crowd::Crowd;
 pub use low_memory::{Attention, DRY};
@@ -620,9 +620,11 @@ impl Kills {
 
     /// When something is due by time.
     pub fn deadline(&self, grace: Option<Duration>, now: Moment) -> Option<Moment> {
-        let all = self.table.iter().flatten();
-        let kills = all.filter_map(|kill| kill.progress.deadline(grace)).min();
-        [kills, self.low.deadline(now)].into_iter().flatten().min()
+        let mut first = self.low.deadline(now);
+        for kill in self.table.iter().flatten() {
+            first = least(first, kill.progress.deadline(grace));
+        }
+        first
     }
 
     /// Adds what tells the ends. While memory cannot be read, the end of one that is for memory is
