@@ -1,7 +1,7 @@
 //! `--process-limit`: each process above it is proposed, the largest first.
 //!
 //! Never signals: `kill` does that. Memory comes first: between any two steps here it has its turn,
-//! and while it is low a check waits.
+//! and a check gives way where something can be done about memory.
 
 use crate::context::{Context, Selection};
 use crate::kill::{Kills, Proposal, DRY, HOOK};

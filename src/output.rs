@@ -31,12 +31,13 @@ impl Output {
         let mut output =
             Output { helper, stats, next_report: None, next_numbers: None, said_shrunk: false };
         output.reset(config, now);
+        output.next_report = config.report.map(|_| now);
         output
     }
 
     /// Settings have changed.
     pub fn reset(&mut self, config: &Config, now: Moment) {
-        self.next_report = config.report.map(|_| now);
+        self.next_report = config.report.map(|every| now.after(every));
         self.next_numbers = config.outputs.stats_file.as_ref().map(|_| now);
     }
 

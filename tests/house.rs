@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 struct File {
     path: PathBuf,
-    /// The first part of its path below `src`: `kill` for `kill/settle.rs`.
+    /// The first part of its path below `src`: `kill` for `kill/crowd.rs`.
     room: String,
     /// Without comments, and without unit tests, which may bring anything together.
     code: String,

@@ -110,14 +110,18 @@ impl Daemon {
         let mut plain = true;
         for _ in 0..STEPS {
             self.observe();
-            plain &= !self.kills.advance(&mut self.cx, self.scene.as_ref());
+            if self.kills.advance(&mut self.cx, self.scene.as_ref()) {
+                plain = false;
+                self.observe();
+            }
             let Some(scene) = &self.scene else { break };
             if !self.kills.act(&mut self.cx, scene) {
                 break;
             }
             plain = false;
         }
-        self.hurried = self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
+        // Between any two things that take time memory has its turn.
+        self.hurried = plain && self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
         self.after_look();
         plain && !self.hurried && self.scene.is_some()
     }

@@ -99,7 +99,7 @@ impl Daemon {
         let helper = Helper::new(setup(&config, inherited))?;
         observer.start(&proc, &config);
         let now = clock::now();
-        let scene = observer.observe(&mut proc, &config, now)?.unwrap_or(scene);
+        let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
         let selector = Selector { scale: parts.scale, filter, unkillable: Remembered::default() };
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),

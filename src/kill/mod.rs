@@ -40,8 +40,8 @@ use target::Target;
 const FOR_LIMIT: usize = 32;
 /// And one for low memory.
 pub const KILLS: usize = FOR_LIMIT + 1;
-/// Whether a group is empty takes a walk over `/proc`: of all groups together not more than this
-/// often, which is a few hundredths of a processor with some hundred processes.
+/// Whether a group is empty takes a walk over `/proc`: for the limit, of all groups together not more
+/// than this often, which is a few hundredths of a processor with some hundred processes.
 const WALK: Duration = Duration::from_millis(100);
 /// A scan takes long enough for its result to have vanished; then it is made again.
 const ATTEMPTS: usize = 3;
@@ -141,8 +141,9 @@ impl Kills {
 
     // ---- those in progress ----
 
-    /// Follows each kill one step; true if something was done. `scene` is `None` while memory cannot
-    /// be read; then those for memory wait.
+    /// Follows each kill one step, up to one that gets SIGKILL now: memory comes first. True if
+    /// something was done, which takes time. `scene` is `None` while memory cannot be read; then those
+    /// for memory wait.
     pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) -> bool {
         let (now, mut acted) = (clock::now(), false);
         let first = self.turn;
@@ -177,6 +178,10 @@ impl Kills {
             } else if for_memory && self.for_memory().is_none() {
                 self.low.gives_up();
             }
+            if let Next::Escalate(_) = next {
+                self.turn = (place + 1) % KILLS;
+                break;
+            }
         }
         acted
     }
@@ -189,9 +194,10 @@ impl Kills {
             }
             return left.is_empty;
         }
+        let for_limit = !kill.progress.for_memory;
         let target = &mut kill.victim.target;
         target.has_ended();
-        if target.takes_a_walk() {
+        if for_limit && target.takes_a_walk() {
             if now < self.next_walk {
                 return false;
             }

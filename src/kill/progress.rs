@@ -2,11 +2,10 @@
 //!
 //! | stage | what is seen | next |
 //! |---|---|---|
-//! | asked, for memory | gone | settling (`low_memory`) |
+//! | any | gone | over; for memory: settling (`low_memory`) |
 //! | asked, for memory | level SIGKILL, or the grace over and memory low | killed |
 //! | asked, for memory | the grace over, memory recovered | let off |
 //! | asked, for the limit | the grace over | killed; let off without a grace |
-//! | killed | gone | settling (`low_memory`) |
 //! | killed | 2 s without memory coming back, or 10 s over | unkillable |
 //!
 //! Pure: the table of kills (`mod`) looks, signals and says what happened.

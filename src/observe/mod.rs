@@ -226,9 +226,7 @@ impl Observer {
         if !cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
             return;
         }
-        if self.stalls.is_some() {
-            self.measure_stalls(proc, config);
-        }
+        self.measure_stalls(proc, config);
         if self.trigger.is_none() {
             self.set_trigger(proc, config);
         }

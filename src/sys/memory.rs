@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How deep the stack of the watch goes in its loop, and that of the helper while it serves:
 /// from where they prepare their memory downwards. Read from `[stack]` in smaps around a kill
 /// of a group with all messages and files. The frames of a debug build are larger.
-pub const WATCH: usize = depth(5);
+pub const WATCH: usize = depth(8);
 pub const HELPER: usize = depth(3);
 
 const fn depth(pages: usize) -> usize {
