@@ -535,7 +535,7 @@ mod tests {
         let larger = Crowd { group: GROUP + 1, anon: 2 * EACH, ..BOMB };
         let found = World::with(&[BOMB, larger]).find();
         assert_eq!(found.map(|bomb| bomb.kind.group), Some(GROUP + 1));
-        // Groups out of sight, and init's, may be everybody's, and a bomb's among them.
+        // Groups out of sight, and init's, hold many processes, and perhaps a bomb.
         assert!(World::with(&[Crowd { group: 0, ..BOMB }]).bomb().is_some());
     }
 

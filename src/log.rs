@@ -1,4 +1,4 @@
-//! Events to lines. What is said has the words here; who says it when is decided
+//! Events to lines. What is said has the words here; when it is said is decided
 //! elsewhere.
 //!
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
@@ -397,7 +397,7 @@ pub fn useless(
     );
 }
 
-pub fn nobody(helper: &mut Helper, wait: Duration) {
+pub fn no_candidate(helper: &mut Helper, wait: Duration) {
     say!(
         helper,
         Error,

@@ -160,7 +160,7 @@ impl Daemon {
                  ones are candidates"
             );
         }
-        // A limit alone gets into nobody's way.
+        // A limit alone does not collide with another daemon.
         if config.watches_memory() {
             let family = Family::now(proc, helper.pid());
             if let Ok(Some((pid, name))) = rivals::find(proc, &family, 0) {
@@ -219,7 +219,7 @@ fn measure_fill_rate(memory: &Memory) -> KiB {
 
 /// What the guard is to have, by `-p` or without it.
 pub fn raised(inherited: Inherited, niceness: Option<i32>) -> Inherited {
-    // Enough to go after everyone else, and still not exempt: -1000 would hide a leak. A
+    // Enough to go after all others, and still not exempt: -1000 would hide a leak. A
     // supervisor may have given less already.
     let adj = inherited.oom_score_adj.min(-100);
     niceness.map_or(inherited, |niceness| Inherited { niceness, oom_score_adj: adj })

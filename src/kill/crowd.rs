@@ -183,7 +183,7 @@ fn kill_group(cx: &mut Context, kind: &Kind, member: &mut Target) -> bool {
 /// Why the group is not signalled as a whole.
 fn why_alone(kind: &Kind, others: Option<Alone>) -> Option<Alone> {
     match kind.group {
-        // 0 lies outside the PID namespace, 1 is init's: there it is everybody's.
+        // 0 lies outside the PID namespace, 1 is init's: in containers all processes may be in it.
         ..=1 => Some(Alone::NoGroup),
         group if group == process::own_group() => Some(Alone::OwnGroup),
         _ => others,

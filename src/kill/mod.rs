@@ -371,7 +371,7 @@ impl Kills {
         log::low(&mut cx.output.helper, scene, signal);
         let wait = self.low.alone(&scene.memory, clock::now());
         cx.output.helper.ask_again();
-        log::nobody(&mut cx.output.helper, wait);
+        log::no_candidate(&mut cx.output.helper, wait);
         cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
     }
 

@@ -62,7 +62,7 @@ impl Target {
 
     pub fn signal(&self, proc: &mut Proc, signal: KillSignal) -> io::Result<()> {
         match self.group {
-            // The number of a group is taken while anyone is in it; that someone is, is
+            // The number of a group is taken while a process is in it; that one is, is
             // checked right before. When in doubt, it may be another group by now.
             Some(leader) if self.group_lives(proc, leader).unwrap_or(false) => {
                 process::send_group(leader, signal)
@@ -79,7 +79,7 @@ impl Target {
                 result => return result,
             }
         }
-        // By number, so the last thing before is to look who has it.
+        // By number, so the last thing before is to look which process has it.
         if !proc.is_running(self.id)? {
             return Err(errno::gone());
         }

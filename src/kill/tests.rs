@@ -483,7 +483,7 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
             world.memory.files = KiB::ZERO;
             assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
         } else {
-            // Files hold it still: nobody else is ended for that, however long it takes, and
+            // Files hold it still: no other process is ended for that, however long it takes, and
             // wherever memory happens to be when a pause is over.
             for available in [99, 102].repeat(10) {
                 world.set(available, 620);
@@ -492,7 +492,7 @@ fn memory_that_hovers_at_the_limit_does_not_end_a_pause() {
                 assert_eq!(world.step(false), Step::Wait);
                 world.pass(30_000);
             }
-            // Who takes more is another matter.
+            // A process that takes more is another matter.
             world.set(45, 660);
             assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
         }

@@ -51,7 +51,7 @@ impl Pattern {
     }
 
     /// The number that TEXT is, if it is nothing but that: `user:0` means root, and not
-    /// everyone with a 0 in it.
+    /// every user with a 0 in it.
     pub fn number(&self) -> Option<u64> {
         bytes::parse_u64(self.text.rsplit(|&byte| byte == b':').next()?)
     }

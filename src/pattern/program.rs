@@ -7,7 +7,7 @@
 /// Places that one program may have: room for an alternation of 3 KiB. With what it takes to
 /// run it, the largest has 70 KiB of memory; what is larger is a list, not a pattern.
 pub const LIMIT: usize = 4096;
-/// Different classes that one program may have, of 32 bytes each: more than anyone writes.
+/// Different classes that one program may have, of 32 bytes each: more than a pattern needs.
 pub const CLASSES: usize = 256;
 
 /// One place of a program. Ways lead from it by so many places; a program matches when a

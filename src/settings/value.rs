@@ -201,7 +201,7 @@ pub fn switch(text: &[u8]) -> Result<bool, Fault> {
 
 const LONGEST_PATH: usize = 1000;
 
-/// Absolute, since a service's working directory is anyone's guess, and short enough to be
+/// Absolute, because a service's working directory is unknown, and short enough to be
 /// handed on in one message.
 pub fn path(text: &[u8]) -> Result<Path, Fault> {
     match text {

@@ -86,7 +86,7 @@ pub struct Arena;
 #[global_allocator]
 static ALLOCATOR: Arena = Arena;
 
-// SAFETY: every block is aligned and lies in bytes that nobody else was given: above what
+// SAFETY: every block is aligned and lies in bytes that no other block has: above what
 // was used of a stock, or in a mapping of its own.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -154,7 +154,7 @@ pub fn remove(path: &[u8]) -> io::Result<()> {
     check(unsafe { libc::unlink(path.as_ptr()) }.into()).map(drop)
 }
 
-/// Lets everyone read a file, whatever the mask that this process inherited.
+/// Lets all users read a file, whatever the mask that this process inherited.
 pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointer.
     check(unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), 0o644) }).map(drop)
@@ -170,7 +170,7 @@ fn open_raw(directory: RawFd, path: &CStr, access: Access) -> io::Result<OwnedFd
     let fd = retry(|| {
         unsafe { libc::openat(directory, path.as_ptr(), access.flags(), access.mode()) }.into()
     })?;
-    // SAFETY: the kernel has just handed out `fd`, and nobody else has it.
+    // SAFETY: the kernel has just handed out `fd`, and no other value owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 

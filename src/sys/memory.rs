@@ -70,7 +70,7 @@ fn for_each_mapping(visit: &mut dyn FnMut(maps::Mapping)) -> io::Result<()> {
     }
 }
 
-/// An address in the frame of who asks, or a little below.
+/// An address in the caller's frame, or a little below.
 #[inline(never)]
 fn stack_here() -> usize {
     let here = 0u8;
@@ -83,7 +83,7 @@ fn shed(mapping: maps::Mapping) {
         // A page to spare for the call itself.
         let page = machine::page().0 as usize * 1024;
         let end = (stack_here() & !(page - 1)) - page;
-        // SAFETY: the kernel has just listed the mapping; nobody will read below the stack's
+        // SAFETY: the kernel has just listed the mapping; nothing will read below the stack's
         // end what was written there before.
         unsafe {
             libc::madvise(
@@ -136,7 +136,7 @@ fn touch_stack(pages: usize) {
 pub enum Pages {
     /// Small ones, also where the kernel would give huge ones unasked.
     Plain,
-    /// Huge ones, where the kernel gives them to who asks.
+    /// Huge ones, where the kernel gives them on request.
     Huge,
 }
 
@@ -204,13 +204,13 @@ impl Drop for FreshMemory {
 pub(super) fn map(len: usize) -> Option<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh mapping touches no memory that anyone uses.
+    // SAFETY: a fresh mapping touches no memory in use.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)
 }
 
 /// # Safety
-/// `map` gave these bytes, and nobody uses them any more.
+/// `map` gave these bytes, and nothing uses them any more.
 pub(super) unsafe fn unmap(start: usize, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { libc::munmap(start as *mut _, len) };

@@ -1,4 +1,4 @@
-//! Processes: who this one is, fork and reap, signals to others, priority.
+//! Processes: this one, fork and reap, signals to others, priority.
 
 use super::check;
 #[cfg(feature = "dbus-notify")]
@@ -201,7 +201,7 @@ fn texts(mut at: *const *const libc::c_char) -> impl Iterator<Item = &'static [u
 }
 
 /// What the standard library would do before `main`: the standard descriptors are open, so
-/// that no file takes their place, and writing where nobody reads is an error and no signal.
+/// that no file takes their place, and writing to a pipe without a reader is an error and no signal.
 pub fn begin() {
     let null = super::c_path(b"/dev/null\0").as_ptr();
     signal::treat(libc::SIGPIPE, libc::SIG_IGN);
@@ -216,7 +216,7 @@ pub fn begin() {
     }
 }
 
-/// What this process was given by who started it, before it raised itself.
+/// What this process inherited, before it raised itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Inherited {
     pub niceness: i32,
@@ -259,7 +259,7 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     // SAFETY: the child makes system calls only, until it becomes another program or ends.
     let pid = check(unsafe { libc::fork() }.into())?;
     if let Some(pid) = Pid::new(pid as i64) {
-        // The child does the same: whoever is first. It fails once the program runs.
+        // The child does the same: one of both is first. It fails once the program runs.
         // SAFETY: takes no pointer.
         unsafe { libc::setpgid(pid.number(), pid.number()) };
         return Ok((pid, ours));
