@@ -40,8 +40,9 @@ use target::Target;
 const FOR_LIMIT: usize = 32;
 /// And one for low memory.
 pub const KILLS: usize = FOR_LIMIT + 1;
-/// Whether a group is empty takes a walk over `/proc`: for the limit, of all groups together not more
-/// than this often, which is a few hundredths of a processor with some hundred processes.
+/// Whether a group is empty takes a walk over `/proc`: for the limit of all groups together, and for
+/// memory, not more than this often, which is a few hundredths of a processor with some hundred
+/// processes.
 const WALK: Duration = Duration::from_millis(100);
 /// A scan takes long enough for its result to have vanished; then it is made again.
 const ATTEMPTS: usize = 3;
@@ -116,9 +117,10 @@ pub struct Kills {
     table: [Option<Kill>; KILLS],
     low: LowMemory,
     bombs: Bombs,
-    /// The next group to be looked at, and not before when.
+    /// The next one to be looked at first.
     turn: usize,
-    next_walk: Moment,
+    /// No walk for a group before these: for the limit, and for memory.
+    next_walk: [Moment; 2],
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
     /// One that low memory had taken over was let off: the limit is checked again.
@@ -133,7 +135,7 @@ impl Kills {
             low: LowMemory::new(config),
             bombs: Bombs::default(),
             turn: 0,
-            next_walk: Moment::default(),
+            next_walk: Default::default(),
             next_dry_hooks: Moment::default(),
             limit_is_due: false,
         }
@@ -154,9 +156,10 @@ impl Kills {
                 self.table[place] = Some(kill);
                 continue;
             }
+            let walked = self.next_walk;
             let gone = self.is_gone(cx, &mut kill, place, now);
             let next = kill.progress.next(now, gone, scene, cx.config.grace);
-            acted |= next != Next::Wait;
+            acted |= next != Next::Wait || walked != self.next_walk;
             let goes_on = match next {
                 Next::Wait => true,
                 Next::Gone { after } => {
@@ -194,14 +197,14 @@ impl Kills {
             }
             return left.is_empty;
         }
-        let for_limit = !kill.progress.for_memory;
+        let next_walk = &mut self.next_walk[usize::from(kill.progress.for_memory)];
         let target = &mut kill.victim.target;
         target.has_ended();
-        if for_limit && target.takes_a_walk() {
-            if now < self.next_walk {
+        if target.takes_a_walk() {
+            if now < *next_walk {
                 return false;
             }
-            self.next_walk = now.after(WALK);
+            *next_walk = now.after(WALK);
             self.turn = (place + 1) % KILLS;
         }
         target.is_gone(&mut cx.proc)

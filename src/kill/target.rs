@@ -2,18 +2,12 @@
 
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::sys::clock;
 use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::{self, KillSignal};
-use crate::units::{Identity, Moment, Pid};
+use crate::units::{Identity, Pid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
-
-/// Whether a group is empty takes a walk over `/proc`; this keeps that below a few
-/// hundredths of a processor with some hundred processes.
-const GROUP_CHECK: Duration = Duration::from_millis(100);
 
 pub struct Target {
     pub id: Identity,
@@ -22,7 +16,6 @@ pub struct Target {
     pidfd: Option<OwnedFd>,
     /// Signal the whole group.
     pub group: Option<Pid>,
-    group_checked: Moment,
 }
 
 impl Target {
@@ -34,7 +27,7 @@ impl Target {
         if !proc.is_running(id)? {
             return Err(errno::gone());
         }
-        Ok(Target { id, pidfd, group: None, group_checked: Moment::default() })
+        Ok(Target { id, pidfd, group: None })
     }
 
     /// Takes hold of whichever process has that number, and tells what its `stat` says: read after
@@ -42,7 +35,7 @@ impl Target {
     pub fn hold(proc: &mut Proc, pid: Pid) -> io::Result<(Target, Stat)> {
         let pidfd = open_pidfd(pid)?;
         let stat = proc.stat(pid)?;
-        Ok((Target { id: stat.id, pidfd, group: None, group_checked: Moment::default() }, stat))
+        Ok((Target { id: stat.id, pidfd, group: None }, stat))
     }
 
     /// The descriptor that becomes readable when the process is gone, where there is one.
@@ -109,11 +102,6 @@ impl Target {
         };
         // It has told all it can, and would end every wait at once from now on.
         self.pidfd = None;
-        let now = clock::now();
-        if now.since(self.group_checked) < GROUP_CHECK {
-            return false;
-        }
-        self.group_checked = now;
         !self.group_lives(proc, leader).unwrap_or(true)
     }
 
