@@ -176,7 +176,12 @@ fn by_its_old_name_a_dry_run_kills_nobody() {
 fn one_page_above_the_limit_is_too_much_and_exactly_the_limit_is_not() {
     sandboxed(|sandbox| {
         let mut hog = sandbox.hog(&["--size", "30M"]);
-        let rss = rss_kib(hog.pid());
+        // It touches its last pages while it comes to rest.
+        let mut rss = 0;
+        wait_for("a hog at rest", || {
+            thread::sleep(Duration::from_millis(100));
+            std::mem::replace(&mut rss, rss_kib(hog.pid())) == rss
+        });
         let guard = |limit: u64| {
             let limit = format!("--process-limit={limit}");
             sandbox.guard(&["--watch=limit", &limit, OFTEN])
