@@ -102,7 +102,7 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// 64 bits that stand for `text` (FNV-1a). A user who chooses texts can find two with the same number.
+/// 64 bits that stand for `text` (FNV-1a). Two texts can have the same number.
 pub fn mark(text: &[u8]) -> u64 {
     text.iter().fold(0xcbf2_9ce4_8422_2325, |mark, &byte| {
         (mark ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -201,6 +201,25 @@ fn one_page_above_the_limit_is_too_much_and_exactly_the_limit_is_not() {
 }
 
 #[test]
+fn an_end_does_not_keep_the_others_waiting() {
+    sandboxed(|sandbox| {
+        // Each ends at once, in the middle of what one check has found.
+        let mut ending: Vec<_> = (0..8).map(|_| sandbox.hog(&["--size", "60M"])).collect();
+        let staying: Vec<_> =
+            (0..4).map(|_| sandbox.hog(&["--size", "41M", "--ignore-term"])).collect();
+        let guard = sandbox.guard(&["--watch=limit", LIMIT, ONCE, "--grace", "0"]);
+        ending.iter_mut().for_each(|hog| drop(hog.wait_for_end()));
+        // Without an event the guard looks every ten seconds.
+        let all_asked = || {
+            let asked = staying.iter().filter(|hog| guard.count(&sigterm_to(hog.pid())) > 0);
+            (asked.count() == staying.len()).then_some(())
+        };
+        assert!(wait_until(Duration::from_secs(6), all_asked).is_some(), "they wait");
+        guard.stop();
+    });
+}
+
+#[test]
 fn the_size_that_counts_is_the_exact_one() {
     // Since Linux 6.2 each processor counts some pages by itself. Newer kernels add that up for `statm` and `status`, and
     // do not for `stat`: on a large machine many MiB are missing there.
@@ -313,7 +332,7 @@ fn one_that_is_stopped_and_cannot_take_sigterm_gets_sigkill() {
 fn a_grace_of_zero_means_that_sigkill_never_comes() {
     sandboxed(|sandbox| {
         let mut hog = sandbox.hog(&["--size", ABOVE, "--ignore-term"]);
-        let guard = sandbox.guard(&alone(&["--grace", "0"]));
+        let guard = sandbox.guard(&["--watch=limit", LIMIT, ONCE, "--grace", "0"]);
         guard.wait_for(&sigterm_to(hog.pid()));
         // Longer than the default.
         thread::sleep(Duration::from_secs(6));

@@ -120,8 +120,10 @@ impl Daemon {
             }
             plain = false;
         }
-        // Between any two things that take time memory has its turn.
-        self.hurried = plain && self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
+        // Memory has its turn between any two things that take time: what the limit has left to do
+        // waits for the next look, which comes soon.
+        self.hurried =
+            !plain || self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
         self.after_look();
         plain && !self.hurried && self.scene.is_some()
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Hooks that run at a time. A kill has two; more of them hang already, and another one
 /// would as well.
 pub const HOOKS: usize = 8;
-/// Notices on their way at a time. A person who sees four at once has understood.
+/// At most so many notices are sent at a time. More would tell a user nothing new.
 const NOTICES: usize = 4;
 /// How long a notice may take: each ends within seconds by itself (`notify::tell`).
 pub const NOTICE_LIMIT: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Children {
         None
     }
 
-    /// Kills those that run too long, with all they have started.
+    /// Kills each child that runs too long, with its process group.
     pub fn kill_overdue(&mut self, out: &mut Outboxes<'_>) {
         let now = clock::now();
         for child in self.places.iter_mut().flatten() {

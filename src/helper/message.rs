@@ -79,7 +79,7 @@ pub mod kind {
     pub const STATS: u8 = b'S';
     /// The memory of `id`, and of the group of that number, if it is one.
     pub const RELEASE: u8 = b'R';
-    /// A notice that is about `id`, whose user has that number (`notice::text`).
+    /// A notice about `id`; the number is its user (`notice::text`).
     pub const NOTIFY: u8 = b'N';
     /// A question for the command line of `id`. The number of a question is the moment at which
     /// it was asked, and that of its answer too.

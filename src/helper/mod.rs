@@ -80,7 +80,7 @@ pub struct Helper {
     /// Since when it has not taken what was sent; `catch_up` has something to say then.
     full_since: Option<Moment>,
     asked: Asked,
-    /// Whose command line is not asked for, and until when.
+    /// Command lines of these processes are not asked for until then.
     passed_over: [(Identity, Moment); PASSED_OVER],
 }
 
@@ -189,7 +189,7 @@ impl Helper {
         self.asked.hook.is_none()
     }
 
-    /// Tells the users who are logged in.
+    /// Sends a notice to each user with a session.
     pub fn notify(&mut self, notice: Notice, event: &Event) {
         let text = notice::text(notice, event);
         self.send(kind::NOTIFY, event.id, event.uid.into(), text.as_bytes());
@@ -249,7 +249,7 @@ impl Helper {
         self.passed_over.iter().any(|&(known, until)| known == id && now < until)
     }
 
-    /// In its own place, if it has one, or that of the one whose time is over first.
+    /// Replaces its own entry, or else the entry that ends first.
     fn pass_over(&mut self, id: Identity, until: Moment) {
         let order = |place: &&mut (Identity, Moment)| (place.0 != id, place.1);
         if let Some(place) = self.passed_over.iter_mut().min_by_key(order) {

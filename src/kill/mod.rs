@@ -54,9 +54,8 @@ const HOOK_LOOK: Duration = Duration::from_millis(5);
 const DRY_HOOKS: Duration = Duration::from_secs(1);
 
 /// How long a command line is waited for, since its process may have none after the signal.
-/// A helper that is awake answers in a tenth of a millisecond; on a machine whose
-/// processors are all taken it has to wait for its turn. Where SIGKILL is due, time counts
-/// more than a message.
+/// A helper that is awake answers in a tenth of a millisecond. If all processors are busy, it has to
+/// wait for its turn. Where SIGKILL is due, time counts more than a message.
 const fn patience(signal: KillSignal) -> Duration {
     match signal {
         KillSignal::Term => Duration::from_millis(20),
