@@ -208,7 +208,7 @@ fn an_end_does_not_keep_the_others_waiting() {
         let staying: Vec<_> =
             (0..4).map(|_| sandbox.hog(&["--size", "41M", "--ignore-term"])).collect();
         let guard = sandbox.guard(&["--watch=limit", LIMIT, ONCE, "--grace", "0"]);
-        ending.iter_mut().for_each(|hog| drop(hog.wait_for_end()));
+        ending.iter_mut().for_each(|hog| assert!(hog.wait_for_end().signal().is_some()));
         // Without an event the guard looks every ten seconds.
         let all_asked = || {
             let asked = staying.iter().filter(|hog| guard.count(&sigterm_to(hog.pid())) > 0);
@@ -332,7 +332,7 @@ fn one_that_is_stopped_and_cannot_take_sigterm_gets_sigkill() {
 fn a_grace_of_zero_means_that_sigkill_never_comes() {
     sandboxed(|sandbox| {
         let mut hog = sandbox.hog(&["--size", ABOVE, "--ignore-term"]);
-        let guard = sandbox.guard(&["--watch=limit", LIMIT, ONCE, "--grace", "0"]);
+        let guard = sandbox.guard(&alone(&["--grace", "0"]));
         guard.wait_for(&sigterm_to(hog.pid()));
         // Longer than the default.
         thread::sleep(Duration::from_secs(6));
