@@ -5,7 +5,7 @@
 
 use crate::event::Event;
 use crate::helper::{Helper, Notice, When};
-use crate::log::{self, Alone, Portrait};
+use crate::log::{self, Alone};
 use crate::memory::Memory;
 use crate::observe::{News, Observer};
 use crate::output::Output;
@@ -19,7 +19,9 @@ use crate::select::{
     Rules, Scale,
 };
 use crate::settings::{Config, Patterns};
-use crate::sys::{clock, io, machine, process};
+use crate::stats::Reason;
+use crate::sys::process::{self, KillSignal};
+use crate::sys::{clock, io, machine};
 use crate::units::{Identity, KiB, Pid};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Context {
     /// At the last look that could read it.
     pub memory: Memory,
     pub selector: Selector,
+    /// Since the last look.
+    pub family: Option<Family>,
     pub output: Output,
     /// For `--kernel-oom`.
     pub sysrq: Option<OwnedFd>,
@@ -68,17 +72,25 @@ impl Assistant for Helper {
 impl Context {
     // ---- memory and processes ----
 
-    /// Memory as it is this moment, if it can be read.
-    pub fn observe(&mut self) -> Option<Scene> {
-        let observed = self.observer.observe(&mut self.proc, &self.config, clock::now());
-        let scene = observed.ok().flatten()?;
-        self.memory = scene.memory;
-        Some(scene)
+    /// One look at memory. `Ok(None)` if what was read makes no sense.
+    pub fn observe(&mut self) -> io::Result<Option<Scene>> {
+        self.family = None;
+        let scene = self.observer.observe(&mut self.proc, &self.config, clock::now())?;
+        if let Some(scene) = &scene {
+            self.memory = scene.memory;
+        }
+        Ok(scene)
+    }
+
+    /// The same, if memory can be read.
+    pub fn observe_again(&mut self) -> Option<Scene> {
+        self.observe().ok().flatten()
     }
 
     pub fn selection(&mut self) -> Selection<'_> {
-        let Context { config, proc, observer, memory, selector, output, .. } = self;
-        let family = Family::now(proc, output.helper.pid());
+        let Context { config, proc, observer, memory, selector, family, output, .. } = self;
+        let helper = output.helper.pid();
+        let family = *family.get_or_insert_with(|| Family::now(proc, helper));
         let Selector { scale, filter, unkillable } = selector;
         let matcher = Matcher {
             patterns: &config.patterns,
@@ -153,16 +165,22 @@ impl Context {
         }
     }
 
-    /// What a message says about the victim. What cannot be read any more is shown as 0: no
-    /// reason to spare it.
-    pub fn portray<'a>(&mut self, stat: &'a Stat) -> Portrait<'a> {
+    /// A signal to the process, as it is told.
+    pub fn event(&mut self, stat: &Stat, signal: KillSignal, reason: Reason) -> Event {
         let pid = stat.id.pid;
-        Portrait {
-            stat,
-            score: self.proc.oom_score(pid).unwrap_or(0),
+        let status = self.proc.status(stat).unwrap_or_default();
+        Event {
+            id: stat.id,
+            comm: stat.comm.clone(),
             uid: self.proc.owner(pid).unwrap_or(0),
             adj: self.proc.oom_score_adj(pid).unwrap_or(0),
-            status: self.proc.status(stat).unwrap_or_default(),
+            score: self.proc.oom_score(pid).unwrap_or(0),
+            rss: status.rss,
+            swap: status.swap,
+            held: status.held(),
+            is_kill: signal == KillSignal::Kill,
+            reason,
+            dryrun: self.config.dryrun,
         }
     }
 

@@ -4,14 +4,13 @@
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
 use crate::bytes::Escaped;
+use crate::event::Event;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, Scene, StallLimits};
-use crate::procfs::stat::Stat;
-use crate::procfs::status::{Held, Status};
-use crate::select::{Candidate, Preference, Protection};
+use crate::select::{Candidate, Group, Preference, Protection};
 use crate::settings::{Config, Patterns};
 use crate::sys::io;
 use crate::sys::process::KillSignal;
@@ -201,31 +200,6 @@ pub fn low(helper: &mut Helper, scene: &Scene, signal: KillSignal) {
     );
 }
 
-/// All that a message says about a victim.
-pub struct Portrait<'a> {
-    pub stat: &'a Stat,
-    pub score: i32,
-    /// Effective, as `--ignore-root-user` goes by it.
-    pub uid: u32,
-    pub adj: i32,
-    pub status: Status,
-}
-
-impl fmt::Display for Portrait<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "process {} uid {} \"{}\": oom_score {}, oom_score_adj {}, VmRSS {} MiB",
-            self.stat.id.pid,
-            self.uid,
-            Escaped(self.stat.comm.as_bytes()),
-            self.score,
-            self.adj,
-            self.status.rss.mib(),
-        )
-    }
-}
-
 /// With `-d`: one that goes before all met so far, and by which patterns.
 pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
     let Preference { prefer, avoid } = candidate.preference;
@@ -257,18 +231,26 @@ impl fmt::Display for By<'_> {
 }
 
 /// `sending SIGTERM to process …, cmdline "…"`; the helper adds the command line.
-pub fn sending(helper: &mut Helper, signal: KillSignal, dryrun: bool, portrait: &Portrait<'_>) {
-    let verb = if dryrun { "would send" } else { "sending" };
-    let text = line(format_args!("{verb} {} to {portrait}", signal.name()));
-    helper.write_line_with_command(Priority::Warning, portrait.stat.id, text.as_bytes());
+pub fn sending(helper: &mut Helper, event: &Event) {
+    let Event { id, uid, score, adj, .. } = event;
+    let text = line(format_args!(
+        "{} {} to process {} uid {uid} \"{}\": oom_score {score}, oom_score_adj {adj}, VmRSS {} MiB",
+        if event.dryrun { "would send" } else { "sending" },
+        event.signal(),
+        id.pid,
+        Escaped(event.comm.as_bytes()),
+        event.rss.mib()
+    ));
+    helper.write_line_with_command(Priority::Warning, *id, text.as_bytes());
 }
 
-pub fn group_too(helper: &mut Helper, leader: Pid, members: u32, held: Held, dryrun: bool) {
+pub fn group_too(helper: &mut Helper, group: &Group, dryrun: bool) {
+    let Group { leader, living, held, .. } = group;
     let would = if dryrun { "would be " } else { "" };
     say!(
         helper,
         Notice,
-        "process group {leader} {would}signalled with it: {members} processes that hold {} MiB",
+        "process group {leader} {would}signalled with it: {living} processes that hold {} MiB",
         held.total().mib()
     );
 }
@@ -334,16 +316,31 @@ impl fmt::Display for AndGroup {
     }
 }
 
-pub fn above_limit(helper: &mut Helper, portrait: &Portrait<'_>, limit: KiB) {
+pub fn above_limit(helper: &mut Helper, event: &Event, limit: KiB) {
     say!(
         helper,
         Warning,
         "process {} \"{}\" has {} MiB resident: above the limit of {} MiB",
-        portrait.stat.id.pid,
-        Escaped(portrait.stat.comm.as_bytes()),
-        portrait.status.rss.mib(),
+        event.id.pid,
+        Escaped(event.comm.as_bytes()),
+        event.rss.mib(),
         limit.mib()
     );
+}
+
+/// SIGKILL to a victim that was asked to end.
+pub fn escalated(helper: &mut Helper, pid: Pid, why: &str) {
+    say!(helper, Warning, "sending SIGKILL to process {pid}: {why}");
+}
+
+/// Memory has recovered before the victim's end.
+pub fn let_off(helper: &mut Helper, pid: Pid) {
+    say!(helper, Notice, "process {pid} did not exit, but memory has recovered: let off");
+}
+
+/// A victim of the limit will do for low memory as well.
+pub fn adopted(helper: &mut Helper, pid: Pid) {
+    say!(helper, Notice, "process {pid} was asked to end already: waiting for it");
 }
 
 /// A process that was asked to end has become another one.
@@ -404,6 +401,20 @@ pub fn no_candidate(helper: &mut Helper, wait: Duration) {
         "no process to kill: all are protected or out of reach; trying again in {} seconds",
         wait.as_secs()
     );
+}
+
+/// Choosing has failed altogether.
+pub fn in_vain(helper: &mut Helper, what: &str, error: io::Error, wait: Duration) {
+    let seconds = wait.as_secs();
+    say!(helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
+}
+
+/// `--kernel-oom`.
+pub fn delegated(helper: &mut Helper, dryrun: bool) {
+    match dryrun {
+        true => say!(helper, Notice, "would ask the kernel to kill (sysrq f)"),
+        false => say!(helper, Warning, "asked the kernel to kill (sysrq f)"),
+    }
 }
 
 /// A fork bomb, and why its group was not signalled as a whole.

@@ -129,19 +129,18 @@ impl Daemon {
     }
 
     fn observe(&mut self) {
-        let Context { observer, proc, config, output, memory, .. } = &mut self.cx;
+        let Context { observer, output, .. } = &mut self.cx;
         output.stats.count_look();
         if let Some(held) = output.helper.take_tmpfs() {
             observer.take_tmpfs(held);
         }
         let was_blind = self.scene.is_none();
-        let observed = observer.observe(proc, config, clock::now());
+        let observed = self.cx.observe();
         self.scene = *observed.as_ref().unwrap_or(&None);
-        let helper = &mut output.helper;
+        let helper = &mut self.cx.output.helper;
         match (&self.scene, observed) {
             (Some(scene), _) => {
-                *memory = scene.memory;
-                self.rate.observe(memory.available, scene.now);
+                self.rate.observe(scene.memory.available, scene.now);
                 if was_blind {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
                 }

@@ -217,7 +217,7 @@ impl Daemon {
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);
         cx.output.reset(&cx.config, now);
-        self.scene = cx.observe().or(self.scene);
+        self.scene = cx.observe_again().or(self.scene);
         true
     }
 }

@@ -114,6 +114,7 @@ impl Daemon {
                 observer,
                 memory: scene.memory,
                 selector,
+                family: None,
                 sysrq: parts.sysrq,
             },
             scene: Some(scene),

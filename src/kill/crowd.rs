@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::target::Target;
 use super::{Kill, Kills, Proposal};
 use crate::context::{Context, Selection};
+use crate::event::Event;
 use crate::forkbomb::{self, Bomb, Kind};
 use crate::log::{self, Alone};
 use crate::policy::{Level, Scene};
@@ -55,48 +56,42 @@ impl Kills {
         // Hooks and notices are for the largest member, which stands for all.
         let stat = bomb.largest.clone();
         let proposal = Proposal { stat, signal, limit: None, hook_until };
-        let Ok(mut victim) = self.acquire(cx, &proposal, Some(before)) else { return false };
+        let acquired = self.acquire(cx, &proposal, Some(before));
+        let Ok((mut target, with_hooks)) = acquired else { return false };
         // All that takes time is done: look again.
-        let fresh = cx.observe();
+        let fresh = cx.observe_again();
         let scene = fresh.as_ref().unwrap_or(before);
         if scene.level == Level::Fine {
             return true;
         }
+        let held = Held { anon: bomb.held, ..Held::default() };
+        let event =
+            Event { held, ..cx.event(&proposal.stat, signal, proposal.reason(Some(scene))) };
         // As long as this one lives, the number of the group is no other's.
-        let id = victim.target.id;
+        let id = target.id;
         let pass = pass(cx, &bomb.kind, Some(id));
         if pass.count == 0 {
             return false;
         }
         let alone = why_alone(&bomb.kind, pass.others);
         if pass.has_spared && !cx.config.dryrun {
-            let is_whole = alone.is_none() && kill_group(cx, &bomb.kind, &mut victim.target);
+            let is_whole = alone.is_none() && kill_group(cx, &bomb.kind, &mut target);
             if !is_whole {
                 // Where that fails it is gone meanwhile.
-                let _ = victim.target.signal(&mut cx.proc, signal);
+                let _ = target.signal(&mut cx.proc, signal);
             }
         }
         log::low(&mut cx.output.helper, scene, signal);
-        let Bomb { kind, held, .. } = bomb;
-        let count = pass.count;
+        let (kind, count) = (bomb.kind, pass.count);
         let bomb = Bomb { count, ..bomb };
         log::bomb(&mut cx.output.helper, &bomb, alone.as_ref(), cx.config.dryrun);
-        let now = clock::now();
-        if cx.config.dryrun {
-            if victim.with_hooks {
-                cx.tell_rehearsal(&victim.event);
-            }
-            self.low.rehearsed(now);
-            return true;
+        if !event.dryrun {
+            (1..count).for_each(|_| cx.output.stats.count(event.reason, true));
         }
-        cx.output.stats.note_victim(held, clock::wall());
-        (1..count).for_each(|_| cx.output.stats.count(victim.event.reason, true));
-        cx.tell_signal(&victim.event, None);
-        let held = Held { anon: held, ..Held::default() };
-        let aftermath = Aftermath::of(held, &scene.memory);
+        let (aftermath, now) = (Aftermath::of(held, &scene.memory), clock::now());
         let progress = Progress::begin(signal, true, cx.config.grace, aftermath, now);
         let crowd = Some(Crowd { kind, count, left: count, next_pass: now.after(PASS) });
-        self.add(Kill { victim, crowd, held, progress });
+        self.follow(cx, Kill { target, event, crowd, progress }, with_hooks);
         true
     }
 

@@ -84,31 +84,24 @@ pub enum Miss {
     Refused,
 }
 
-/// A victim that was acquired, so that the signal can reach no other.
-struct Victim {
-    target: Target,
-    event: Event,
-    with_hooks: bool,
-}
-
 /// A victim that was signalled.
 struct Kill {
-    victim: Victim,
+    target: Target,
+    event: Event,
     /// It stands for all members of a fork bomb.
     crowd: Option<Crowd>,
-    held: Held,
     progress: Progress,
 }
 
 impl Kill {
     /// Is this process, or of the group that goes with it.
     fn includes(&self, id: Identity, pgid: i32) -> bool {
-        let target = &self.victim.target;
+        let target = &self.target;
         target.id == id || target.group.is_some_and(|leader| leader.number() == pgid)
     }
 
     fn needs_looking(&self) -> bool {
-        self.crowd.is_some() || self.victim.target.needs_looking()
+        self.crowd.is_some() || self.target.needs_looking()
     }
 }
 
@@ -197,7 +190,7 @@ impl Kills {
             return left.is_empty;
         }
         let next_walk = &mut self.next_walk[usize::from(kill.progress.for_memory)];
-        let target = &mut kill.victim.target;
+        let target = &mut kill.target;
         target.has_ended();
         if target.takes_a_walk() {
             if now < *next_walk {
@@ -210,7 +203,7 @@ impl Kills {
     }
 
     fn ended(&mut self, cx: &mut Context, kill: &Kill, after: Duration, now: Moment) {
-        let Kill { victim: Victim { target, event, .. }, crowd, progress, .. } = kill;
+        let Kill { target, event, crowd, progress } = kill;
         match crowd {
             Some(crowd) => log::bomb_ended(&mut cx.output.helper, crowd.count, after),
             None => log::exited(&mut cx.output.helper, target.id.pid, target.group, after),
@@ -225,22 +218,20 @@ impl Kills {
 
     fn let_off(&mut self, cx: &mut Context, kill: &Kill) {
         if kill.progress.for_memory {
-            let Identity { pid, .. } = kill.victim.target.id;
-            self.low.lets_off(kill.victim.target.id);
+            self.low.lets_off(kill.target.id);
             self.limit_is_due = true;
-            let helper = &mut cx.output.helper;
-            say!(helper, Notice, "process {pid} did not exit, but memory has recovered: let off");
+            log::let_off(&mut cx.output.helper, kill.target.id.pid);
         }
     }
 
     fn unkillable(&mut self, cx: &mut Context, kill: &Kill) {
-        let id = kill.victim.target.id;
+        let id = kill.target.id;
         cx.selector.unkillable.add(id);
         if let Some(crowd) = &kill.crowd {
             self.bombs.is_unkillable(&crowd.kind);
         }
         log::stuck(&mut cx.output.helper, id.pid);
-        cx.notify(Notice::Stuck, &kill.victim.event);
+        cx.notify(Notice::Stuck, &kill.event);
     }
 
     /// SIGKILL for one that was asked, unless it has come under protection meanwhile. False if
@@ -262,7 +253,7 @@ impl Kills {
             (Urgency::Grace, true) => "it ignores SIGTERM and memory is still low",
             (Urgency::Grace, false) => "it ignores SIGTERM and was above the limit",
         };
-        let target = &mut kill.victim.target;
+        let target = &mut kill.target;
         let Identity { pid, .. } = target.id;
         if let Some(why) = cx.later_protection(target.id) {
             log::spared_later(&mut cx.output.helper, pid, why);
@@ -275,11 +266,11 @@ impl Kills {
                 log::group_spared(&mut cx.output.helper, leader.number(), &why);
             }
         }
-        kill.victim.event.is_kill = true;
-        match signal(cx, &kill.victim.target, KillSignal::Kill) {
+        kill.event.is_kill = true;
+        match signal(cx, &kill.target, KillSignal::Kill) {
             Ok(()) => {
-                say!(cx.output.helper, Warning, "sending SIGKILL to process {pid}: {why}");
-                cx.tell_signal(&kill.victim.event, kill.victim.target.group);
+                log::escalated(&mut cx.output.helper, pid, why);
+                cx.tell_signal(&kill.event, kill.target.group);
                 true
             }
             // Of one that is gone the end is seen at the next look.
@@ -313,21 +304,22 @@ impl Kills {
     fn adopt(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) -> bool {
         let mut largest: Option<&mut Kill> = None;
         for kill in self.table.iter_mut().flatten() {
-            let will_do = kill.victim.event.is_kill || suffices(scene, kill.held);
-            let target = &mut kill.victim.target;
+            let held = kill.event.held;
+            let will_do = kill.event.is_kill || suffices(scene, held);
+            let target = &mut kill.target;
             let ended = target.has_ended() || target.takes_a_walk();
             let is_larger =
-                largest.as_ref().map_or(true, |most| kill.held.total() > most.held.total());
+                largest.as_ref().map_or(true, |most| held.total() > most.event.held.total());
             if will_do && is_larger && !ended && cx.proc.is_running(target.id).unwrap_or(false) {
                 largest = Some(kill);
             }
         }
         let Some(kill) = largest else { return false };
         kill.progress.for_memory = true;
-        let Identity { pid, .. } = kill.victim.target.id;
+        let Identity { pid, .. } = kill.target.id;
         self.low.begins();
         log::low(&mut cx.output.helper, scene, signal);
-        say!(cx.output.helper, Notice, "process {pid} was asked to end already: waiting for it");
+        log::adopted(&mut cx.output.helper, pid);
         true
     }
 
@@ -377,17 +369,15 @@ impl Kills {
         cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
     }
 
-    /// Whether a process exits by itself and is waited for, before any is ended. Not while memory
-    /// still falls from what it was before the search: then there is no time to look for one.
-    fn awaits_an_exit(&mut self, cx: &mut Context, before: &Scene, empty: &Empty) -> bool {
-        let Some(scene) = cx.observe().filter(|_| self.low.may_await()) else { return false };
-        let memory = &scene.memory;
-        if memory.available.plus(memory.noise()) < before.memory.available {
+    /// Whether a process exits by itself and is waited for, before any is ended: once in a time of
+    /// low memory, and no longer than as memory comes back.
+    fn awaits_an_exit(&mut self, cx: &mut Context, scene: &Scene, empty: &Empty) -> bool {
+        if !self.low.may_await() {
             return false;
         }
         let Selection { proc, rules, .. } = cx.selection();
         let Some(id) = select::leaving(proc, &rules, empty) else { return false };
-        self.low.await_exit(memory, scene.now);
+        self.low.await_exit(&scene.memory, clock::now());
         if cx.config.debug {
             let Identity { pid, .. } = id;
             say!(cx.output.helper, Debug, "process {pid} leaves by itself: waiting for it");
@@ -396,32 +386,27 @@ impl Kills {
     }
 
     fn wait_in_vain(&mut self, cx: &mut Context, what: &str, error: io::Error, scene: &Scene) {
-        let seconds = self.low.alone(&scene.memory, clock::now()).as_secs();
-        let helper = &mut cx.output.helper;
-        say!(helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
+        let wait = self.low.alone(&scene.memory, clock::now());
+        log::in_vain(&mut cx.output.helper, what, error, wait);
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
     fn delegate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
-        let now = clock::now();
+        let (now, dryrun) = (clock::now(), cx.config.dryrun);
         log::low(&mut cx.output.helper, scene, signal);
-        if cx.config.dryrun {
-            say!(cx.output.helper, Notice, "would ask the kernel to kill (sysrq f)");
+        let file = cx.sysrq.as_ref().filter(|_| !dryrun);
+        if let Some(Err(error)) = file.map(|sysrq| fd::write(sysrq.as_fd(), b"f")) {
+            return self.wait_in_vain(cx, "write to /proc/sysrq-trigger", error, scene);
+        }
+        log::delegated(&mut cx.output.helper, dryrun);
+        if dryrun {
             return self.low.rehearsed(now);
         }
-        let asked =
-            cx.sysrq.as_ref().map_or(Err(errno::gone()), |sysrq| fd::write(sysrq.as_fd(), b"f"));
-        match asked {
-            Ok(_) => {
-                say!(cx.output.helper, Warning, "asked the kernel to kill (sysrq f)");
-                cx.notify(Notice::Kernel, &Event::without_victim(false));
-                // Whichever it is should give back what is missing.
-                let limit = scene.limits.mem.term.unwrap_or(KiB::ZERO);
-                let anon = limit.less(scene.memory.available).plus(KiB(1));
-                self.low.delegated(Held { anon, ..Held::default() }, &scene.memory, now);
-            }
-            Err(error) => self.wait_in_vain(cx, "write to /proc/sysrq-trigger", error, scene),
-        }
+        cx.notify(Notice::Kernel, &Event::without_victim(false));
+        // Whichever it is should give back what is missing.
+        let limit = scene.limits.mem.term.unwrap_or(KiB::ZERO);
+        let anon = limit.less(scene.memory.available).plus(KiB(1));
+        self.low.delegated(Held { anon, ..Held::default() }, &scene.memory, now);
     }
 
     // ---- from a proposal to the signal ----
@@ -434,38 +419,68 @@ impl Kills {
         mut proposal: Proposal,
         before: Option<&Scene>,
     ) -> Result<(), Miss> {
-        let id = proposal.stat.id;
-        if proposal.limit.is_none() {
+        let (id, limit) = (proposal.stat.id, proposal.limit);
+        if limit.is_none() {
             proposal.signal = self.low.signal_for(id, proposal.signal);
         }
-        let mut victim = self.acquire(cx, &proposal, before)?;
+        let (target, with_hooks) = self.acquire(cx, &proposal, before)?;
         // All that takes time is done; what is read from here on is fresh. If it cannot be, what was
         // read a moment ago has to do.
-        let fresh = cx.observe();
+        let fresh = cx.observe_again();
         let scene = fresh.as_ref().or(before);
-        if let (None, Some(scene)) = (proposal.limit, scene) {
+        if let (None, Some(scene)) = (limit, scene) {
             proposal.signal = match scene.level {
                 Level::Fine => return Err(Miss::Recovered),
                 Level::Term => self.low.signal_for(id, KillSignal::Term),
                 Level::Kill => KillSignal::Kill,
             };
         }
-        let again = match proposal.limit {
+        let again = match limit {
             None => cx.look_again(id),
             Some(limit) => cx.above(id.pid, limit).filter(|stat| stat.id == id),
         };
         proposal.stat = again.ok_or(Miss::Gone)?;
-        let held = self.send(cx, &mut victim, &proposal, scene)?;
-        let (now, for_memory) = (clock::now(), proposal.limit.is_none());
-        if !cx.config.dryrun {
-            let aftermath = Aftermath::of(held, &cx.memory);
-            let grace = cx.config.grace;
-            let progress = Progress::begin(proposal.signal, for_memory, grace, aftermath, now);
-            self.add(Kill { victim, crowd: None, held, progress });
-        } else if for_memory {
-            self.low.rehearsed(now);
-        }
+        let kill = send(cx, target, &proposal, scene)?;
+        self.follow(cx, kill, with_hooks);
         Ok(())
+    }
+
+    /// Opens the victim, has its command line read while it has one, and runs the hook: in a dry run
+    /// not for each victim, which is told besides.
+    fn acquire(
+        &mut self,
+        cx: &mut Context,
+        proposal: &Proposal,
+        scene: Option<&Scene>,
+    ) -> Result<(Target, bool), Miss> {
+        let id = proposal.stat.id;
+        let target = Target::open(&mut cx.proc, id).map_err(|_| Miss::Gone)?;
+        // What hangs here counts as unknown to the patterns: no less patience than theirs.
+        let plain = cx.config.patterns.is_empty();
+        let patience = if plain { patience(proposal.signal) } else { CHOICE };
+        cx.output.helper.command_line(id, patience);
+        let now = clock::now();
+        let with_hooks = !cx.config.dryrun || now >= self.next_dry_hooks;
+        if with_hooks {
+            self.next_dry_hooks = now.after(DRY_HOOKS);
+            run_hook(cx, proposal, scene);
+        }
+        Ok((target, with_hooks))
+    }
+
+    /// The victim was signalled, or would be in a dry run.
+    fn follow(&mut self, cx: &mut Context, kill: Kill, with_hooks: bool) {
+        if !cx.config.dryrun {
+            cx.output.stats.note_victim(kill.event.held.total(), clock::wall());
+            cx.tell_signal(&kill.event, kill.target.group);
+            return self.add(kill);
+        }
+        if with_hooks {
+            cx.tell_rehearsal(&kill.event);
+        }
+        if kill.progress.for_memory {
+            self.low.rehearsed(clock::now());
+        }
     }
 
     /// In place of what was known of the same process.
@@ -473,107 +488,14 @@ impl Kills {
         if kill.progress.for_memory {
             self.low.begins();
         }
-        let id = kill.victim.target.id;
+        let id = kill.target.id;
         let is_same =
-            |other: &Option<Kill>| other.as_ref().is_some_and(|other| other.victim.target.id == id);
+            |other: &Option<Kill>| other.as_ref().is_some_and(|other| other.target.id == id);
         let place = self.table.iter().position(is_same);
         let place = place.or_else(|| self.table.iter().position(Option::is_none));
         if let Some(place) = place {
             self.table[place] = Some(kill);
         }
-    }
-
-    /// Opens the victim, has its command line read while it has one, and runs the hook, for which
-    /// SIGTERM waits. Not where memory gets worse meanwhile.
-    fn acquire(
-        &mut self,
-        cx: &mut Context,
-        proposal: &Proposal,
-        scene: Option<&Scene>,
-    ) -> Result<Victim, Miss> {
-        let Proposal { stat, signal, limit, hook_until } = proposal;
-        let id = stat.id;
-        let target = Target::open(&mut cx.proc, id).map_err(|_| Miss::Gone)?;
-        // What hangs here counts as unknown to the patterns: no less patience than theirs.
-        let plain = cx.config.patterns.is_empty();
-        let patience = if plain { patience(*signal) } else { CHOICE };
-        cx.output.helper.command_line(id, patience);
-        let reason = match (limit, scene) {
-            (Some(_), _) => Reason::Limit,
-            (None, Some(scene)) if scene.is_stall => Reason::Stall,
-            (None, _) => Reason::Memory,
-        };
-        let portrait = cx.portray(stat);
-        let event = Event {
-            id,
-            comm: stat.comm.clone(),
-            uid: portrait.uid,
-            adj: portrait.adj,
-            score: portrait.score,
-            rss: portrait.status.rss,
-            swap: portrait.status.swap,
-            is_kill: *signal == KillSignal::Kill,
-            reason,
-            dryrun: cx.config.dryrun,
-        };
-        let now = clock::now();
-        let with_hooks = !cx.config.dryrun || now >= self.next_dry_hooks;
-        if with_hooks {
-            self.next_dry_hooks = now.after(DRY_HOOKS);
-        }
-        if with_hooks && cx.config.hooks.pre_kill.is_some() {
-            cx.output.helper.run_hook(When::Before, &event);
-            if *signal == KillSignal::Term {
-                let hurry = if limit.is_some() { Level::Term } else { Level::Kill };
-                wait_for_hook(cx, *hook_until, hurry);
-            }
-        }
-        Ok(Victim { target, event, with_hooks })
-    }
-
-    /// First the signal, then the message. Returns what the end of the victim should give back. In a
-    /// dry run there is only the message.
-    fn send(
-        &mut self,
-        cx: &mut Context,
-        victim: &mut Victim,
-        proposal: &Proposal,
-        scene: Option<&Scene>,
-    ) -> Result<Held, Miss> {
-        let Proposal { stat, signal, limit, .. } = proposal;
-        let (dryrun, pgid) = (cx.config.dryrun, stat.pgid);
-        let portrait = cx.portray(stat);
-        let mut held = portrait.status.held();
-        // What is in its group is looked at last: others may have joined it a moment ago.
-        let group = cx.config.kill_group.then(|| cx.free_group(pgid));
-        if let Some(Ok(group)) = &group {
-            victim.target.group = Some(group.leader);
-            held = group.held;
-        }
-        if !dryrun {
-            self::signal(cx, &victim.target, *signal)?;
-        }
-        let helper = &mut cx.output.helper;
-        match (limit, scene) {
-            (None, Some(scene)) => log::low(helper, scene, *signal),
-            _ => log::above_limit(helper, &portrait, limit.unwrap_or_default()),
-        }
-        log::sending(helper, *signal, dryrun, &portrait);
-        match &group {
-            Some(Ok(group)) => {
-                log::group_too(helper, group.leader, group.living, held, dryrun);
-            }
-            Some(Err(why)) => log::group_spared(helper, pgid, why),
-            None => {}
-        }
-        victim.event.is_kill = *signal == KillSignal::Kill;
-        if !dryrun {
-            cx.output.stats.note_victim(held.total(), clock::wall());
-            cx.tell_signal(&victim.event, victim.target.group);
-        } else if victim.with_hooks {
-            cx.tell_rehearsal(&victim.event);
-        }
-        Ok(held)
     }
 
     // ---- what others ask ----
@@ -640,7 +562,7 @@ impl Kills {
     pub fn wait_by<const N: usize>(&self, waiter: &mut Waiter<N>, is_blind: bool) {
         for kill in self.table.iter().flatten().filter(|kill| kill.crowd.is_none()) {
             let is_waited_for = !(is_blind && kill.progress.for_memory);
-            if let Some(pidfd) = kill.victim.target.pidfd().filter(|_| is_waited_for) {
+            if let Some(pidfd) = kill.target.pidfd().filter(|_| is_waited_for) {
                 waiter.add(pidfd, Wish::Readable);
             }
         }
@@ -655,6 +577,63 @@ impl Kills {
 /// Whether memory would be above all levels with what a victim gives back.
 fn suffices(scene: &Scene, held: Held) -> bool {
     scene.level_at(scene.memory.available.plus(held.anon)) == Level::Fine
+}
+
+impl Proposal {
+    fn reason(&self, scene: Option<&Scene>) -> Reason {
+        match (self.limit, scene) {
+            (Some(_), _) => Reason::Limit,
+            (None, Some(scene)) if scene.is_stall => Reason::Stall,
+            (None, _) => Reason::Memory,
+        }
+    }
+}
+
+/// Runs the hook before the kill. SIGTERM waits for it, but not where memory gets worse meanwhile.
+fn run_hook(cx: &mut Context, proposal: &Proposal, scene: Option<&Scene>) {
+    if cx.config.hooks.pre_kill.is_none() {
+        return;
+    }
+    let event = cx.event(&proposal.stat, proposal.signal, proposal.reason(scene));
+    cx.output.helper.run_hook(When::Before, &event);
+    if proposal.signal == KillSignal::Term {
+        let hurry = if proposal.limit.is_some() { Level::Term } else { Level::Kill };
+        wait_for_hook(cx, proposal.hook_until, hurry);
+    }
+}
+
+/// First the signal, then the message. In a dry run there is only the message.
+fn send(
+    cx: &mut Context,
+    mut target: Target,
+    proposal: &Proposal,
+    scene: Option<&Scene>,
+) -> Result<Kill, Miss> {
+    let Proposal { stat, signal, limit, .. } = proposal;
+    let mut event = cx.event(stat, *signal, proposal.reason(scene));
+    // What is in its group is looked at last: others may have joined it a moment ago.
+    let group = cx.config.kill_group.then(|| cx.free_group(stat.pgid));
+    if let Some(Ok(group)) = &group {
+        (target.group, event.held) = (Some(group.leader), group.held);
+    }
+    if !event.dryrun {
+        self::signal(cx, &target, *signal)?;
+    }
+    let helper = &mut cx.output.helper;
+    match (limit, scene) {
+        (None, Some(scene)) => log::low(helper, scene, *signal),
+        _ => log::above_limit(helper, &event, limit.unwrap_or_default()),
+    }
+    log::sending(helper, &event);
+    match &group {
+        Some(Ok(group)) => log::group_too(helper, group, event.dryrun),
+        Some(Err(why)) => log::group_spared(helper, stat.pgid, why),
+        None => {}
+    }
+    let aftermath = Aftermath::of(event.held, &cx.memory);
+    let (grace, now) = (cx.config.grace, clock::now());
+    let progress = Progress::begin(*signal, limit.is_none(), grace, aftermath, now);
+    Ok(Kill { target, event, crowd: None, progress })
 }
 
 fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
@@ -673,7 +652,7 @@ fn wait_for_hook(cx: &mut Context, until: Moment, hurry: Level) {
         if left == Duration::ZERO || cx.output.helper.wait_for_hook(left.min(HOOK_LOOK)) {
             return;
         }
-        if cx.observe().is_some_and(|scene| scene.level >= hurry) {
+        if cx.observe_again().is_some_and(|scene| scene.level >= hurry) {
             return;
         }
     }

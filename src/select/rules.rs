@@ -169,6 +169,7 @@ fn as_points(amount: KiB) -> i64 {
 const ANCESTORS: usize = 32;
 
 /// The guard, its helper, and the processes that started it.
+#[derive(Clone, Copy)]
 pub struct Family {
     own: Pid,
     helper: Option<Pid>,
