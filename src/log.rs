@@ -267,6 +267,16 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// `1 second`, `2 seconds`.
+struct Wait(Duration);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.as_secs() == 1 { "" } else { "s" };
+        write!(f, "{} second{plural}", self.0.as_secs())
+    }
+}
+
 /// Why a process group is not signalled as a whole.
 pub enum Alone {
     NoGroup,
@@ -373,13 +383,13 @@ pub fn useless(
     [gained, expected, taken]: [KiB; 3],
     pause: Duration,
 ) {
-    let (pause, files) = (pause.as_secs(), memory.files.mib());
+    let (pause, files) = (Wait(pause), memory.files.mib());
     if taken > KiB::ZERO {
         return say!(
             helper,
             Warning,
             "useless kill: of {} MiB given back, files in tmpfs have taken {} (they hold {files} \
-             MiB by now), so no kill for {pause} seconds: delete some",
+             MiB by now), so no kill for {pause}: delete some",
             expected.mib(),
             taken.mib()
         );
@@ -388,7 +398,7 @@ pub fn useless(
         helper,
         Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
-         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause} seconds",
+         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause}",
         gained.mib(),
         expected.mib()
     );
@@ -398,15 +408,14 @@ pub fn no_candidate(helper: &mut Helper, wait: Duration) {
     say!(
         helper,
         Error,
-        "no process to kill: all are protected or out of reach; trying again in {} seconds",
-        wait.as_secs()
+        "no process to kill: all are protected or out of reach; trying again in {}",
+        Wait(wait)
     );
 }
 
 /// Choosing has failed altogether.
 pub fn in_vain(helper: &mut Helper, what: &str, error: io::Error, wait: Duration) {
-    let seconds = wait.as_secs();
-    say!(helper, Error, "cannot {what}: {error}; trying again in {seconds} seconds");
+    say!(helper, Error, "cannot {what}: {error}; trying again in {}", Wait(wait));
 }
 
 /// `--kernel-oom`.

@@ -582,8 +582,8 @@ fn without_a_candidate_the_guard_says_so_and_tries_again_ever_less_often() {
         let guard = sandbox.guard(&["--min-rss", "0"]);
         memory.available(LOW);
         let said = guard.wait_for_many("no process to kill: ", 3);
-        for (line, seconds) in said.iter().zip([1, 2, 4]) {
-            assert!(line.ends_with(&format!("trying again in {seconds} seconds")), "{said:?}");
+        for (line, wait) in said.iter().zip(["1 second", "2 seconds", "4 seconds"]) {
+            assert!(line.ends_with(&format!("trying again in {wait}")), "{said:?}");
         }
         let mut hog = sandbox.hog(&["--size", "60M"]);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));

@@ -20,7 +20,6 @@ use super::progress::Stage;
 use crate::memory::Memory;
 use crate::policy::{Level, Scene};
 use crate::procfs::status::Held;
-use crate::select::Remembered;
 use crate::settings::Config;
 use crate::sys::process::KillSignal;
 use crate::units::{Identity, KiB, Moment};
@@ -33,6 +32,11 @@ const DELEGATED: Duration = Duration::from_millis(300);
 const ALONE: Backoff = Backoff::new(1, 60);
 /// Memory where killing does not reach (tmpfs, the kernel) is freed by people.
 const USELESS: Backoff = Backoff::new(10, 300);
+/// A process that ignored SIGTERM a moment ago ignores the next one, too; what it did to an earlier
+/// one says nothing.
+const LET_OFF_FOR: Duration = Duration::from_secs(60);
+/// More than can be asked and let off in that time with the grace of 5 s.
+const LET_OFF: usize = 16;
 /// Files that grow more slowly than this after a kill are not what it was for.
 const FLOWS_ON: Duration = Duration::from_secs(60);
 /// A dry run says each victim at most this often.
@@ -97,8 +101,8 @@ pub struct LowMemory {
     has_awaited: bool,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Aftermath, Moment)>,
-    /// Asked once, and let off.
-    let_off: Remembered,
+    /// Asked once and let off, and until when that counts.
+    let_off: [Option<(Identity, Moment)>; LET_OFF],
 }
 
 impl LowMemory {
@@ -111,7 +115,7 @@ impl LowMemory {
             useless: USELESS,
             has_awaited: false,
             last: None,
-            let_off: Remembered::default(),
+            let_off: [None; LET_OFF],
         }
     }
 
@@ -194,17 +198,20 @@ impl LowMemory {
     }
 
     /// It was given up because memory has recovered.
-    pub fn lets_off(&mut self, id: Identity) {
-        self.let_off.add(id);
+    pub fn lets_off(&mut self, id: Identity, now: Moment) {
+        let until = |place: &&mut Option<(Identity, Moment)>| place.map(|(_, until)| until);
+        if let Some(place) = self.let_off.iter_mut().min_by_key(until) {
+            *place = Some((id, now.after(LET_OFF_FOR)));
+        }
         self.gives_up();
     }
 
-    /// A process that was asked once and let off is not asked again.
-    pub fn signal_for(&self, id: Identity, signal: KillSignal) -> KillSignal {
-        if self.let_off.contains(id) {
-            KillSignal::Kill
-        } else {
-            signal
+    /// A process that was asked a moment ago and let off is not asked again.
+    pub fn signal_for(&self, id: Identity, signal: KillSignal, now: Moment) -> KillSignal {
+        let is_it = |&(known, until): &(Identity, Moment)| known == id && now < until;
+        match self.let_off.iter().flatten().any(is_it) {
+            true => KillSignal::Kill,
+            false => signal,
         }
     }
 
@@ -220,14 +227,16 @@ impl LowMemory {
         self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
     }
 
-    /// There is no candidate; returns how long to wait now.
-    pub fn alone(&mut self, memory: &Memory, now: Moment) -> Duration {
-        let wait = self.alone.next(now);
+    /// There is no candidate. Returns how long to wait now, if that is to be said: not before the
+    /// wait that was said last is over.
+    pub fn alone(&mut self, memory: &Memory, now: Moment) -> Option<Duration> {
+        let left = self.alone.until.since(now);
+        let said = (left == Duration::ZERO).then(|| self.alone.next(now));
         // At a worse level there is no candidate either.
         let (baseline, level) = (Baseline::of(memory), Level::Kill);
         let since = Some(Since { baseline, level, useless_at: None });
-        self.state = State::Pausing(Pause { until: now.after(wait), since });
-        wait
+        self.state = State::Pausing(Pause { until: self.alone.until, since });
+        said
     }
 
     /// A victim was named in a dry run.

@@ -218,7 +218,7 @@ impl Kills {
 
     fn let_off(&mut self, cx: &mut Context, kill: &Kill) {
         if kill.progress.for_memory {
-            self.low.lets_off(kill.target.id);
+            self.low.lets_off(kill.target.id, clock::now());
             self.limit_is_due = true;
             log::let_off(&mut cx.output.helper, kill.target.id.pid);
         }
@@ -362,9 +362,9 @@ impl Kills {
     }
 
     fn without_candidate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
-        log::low(&mut cx.output.helper, scene, signal);
-        let wait = self.low.alone(&scene.memory, clock::now());
+        let Some(wait) = self.low.alone(&scene.memory, clock::now()) else { return };
         cx.output.helper.ask_again();
+        log::low(&mut cx.output.helper, scene, signal);
         log::no_candidate(&mut cx.output.helper, wait);
         cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
     }
@@ -386,8 +386,9 @@ impl Kills {
     }
 
     fn wait_in_vain(&mut self, cx: &mut Context, what: &str, error: io::Error, scene: &Scene) {
-        let wait = self.low.alone(&scene.memory, clock::now());
-        log::in_vain(&mut cx.output.helper, what, error, wait);
+        if let Some(wait) = self.low.alone(&scene.memory, clock::now()) {
+            log::in_vain(&mut cx.output.helper, what, error, wait);
+        }
     }
 
     /// `--kernel-oom`: the kernel chooses and kills.
@@ -421,7 +422,7 @@ impl Kills {
     ) -> Result<(), Miss> {
         let (id, limit) = (proposal.stat.id, proposal.limit);
         if limit.is_none() {
-            proposal.signal = self.low.signal_for(id, proposal.signal);
+            proposal.signal = self.low.signal_for(id, proposal.signal, clock::now());
         }
         let (target, with_hooks) = self.acquire(cx, &proposal, before)?;
         // All that takes time is done; what is read from here on is fresh. If it cannot be, what was
@@ -431,7 +432,7 @@ impl Kills {
         if let (None, Some(scene)) = (limit, scene) {
             proposal.signal = match scene.level {
                 Level::Fine => return Err(Miss::Recovered),
-                Level::Term => self.low.signal_for(id, KillSignal::Term),
+                Level::Term => self.low.signal_for(id, KillSignal::Term, scene.now),
                 Level::Kill => KillSignal::Kill,
             };
         }

@@ -90,7 +90,7 @@ impl World {
                     return Step::Ended { after };
                 }
                 Next::LetOff => {
-                    self.low.lets_off(id);
+                    self.low.lets_off(id, self.now);
                     return Step::LetOff { id };
                 }
                 Next::Unkillable => {
@@ -191,8 +191,13 @@ fn one_that_outlives_recovery_is_let_off_once() {
     world.set(300, 0);
     world.pass(5_000);
     assert_eq!(world.step(false), Step::LetOff { id: id(9) });
-    assert_eq!(world.low.signal_for(id(9), KillSignal::Term), KillSignal::Kill);
-    assert_eq!(world.low.signal_for(id(8), KillSignal::Term), KillSignal::Term);
+    let signal = |world: &World, pid| world.low.signal_for(id(pid), KillSignal::Term, world.now);
+    world.pass(59_999);
+    assert_eq!(signal(&world, 9), KillSignal::Kill);
+    assert_eq!(signal(&world, 8), KillSignal::Term);
+    // What it did an hour ago says nothing.
+    world.pass(1);
+    assert_eq!(signal(&world, 9), KillSignal::Term);
 }
 
 #[test]
@@ -576,11 +581,32 @@ fn nobody_to_end_is_waited_out_with_growing_patience() {
     world.set(40, 0);
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
-        assert_eq!(world.low.alone(&world.memory, world.now), Duration::from_secs(wait));
+        let said = world.low.alone(&world.memory, world.now);
+        assert_eq!(said, Some(Duration::from_secs(wait)));
         world.pass(wait * 1000 - 1);
         assert_eq!(world.step(false), Step::Wait);
         world.pass(1);
     }
+}
+
+#[test]
+fn an_early_look_for_a_candidate_is_silent_and_waits_no_longer() {
+    let mut world = World::new();
+    world.set(80, 0);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    assert_eq!(world.low.alone(&world.memory, world.now), Some(Duration::from_secs(1)));
+    // Processes take memory all the time.
+    for available in [75, 70, 65, 60] {
+        world.pass(200);
+        world.set(available, 0);
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+        assert_eq!(world.low.alone(&world.memory, world.now), None);
+    }
+    world.pass(199);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(1);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    assert_eq!(world.low.alone(&world.memory, world.now), Some(Duration::from_secs(2)));
 }
 
 #[test]
