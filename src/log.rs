@@ -10,7 +10,7 @@ use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, Scene, StallLimits};
-use crate::select::{Candidate, Group, Preference, Protection};
+use crate::select::{Candidate, Group, Holders, Preference, Protection};
 use crate::settings::{Config, Patterns};
 use crate::sys::io;
 use crate::sys::process::KillSignal;
@@ -398,7 +398,7 @@ pub fn useless(
         helper,
         Warning,
         "useless kill: it gave back {} of {} MiB; memory is held where killing does not reach \
-         (files in tmpfs hold {files} MiB, the rest is the kernel's), so no kill for {pause}",
+         (files in tmpfs hold {files} MiB), so no kill for {pause}",
         gained.mib(),
         expected.mib()
     );
@@ -413,8 +413,33 @@ pub fn no_candidate(helper: &mut Helper, wait: Duration) {
     );
 }
 
+/// There are candidates, and all together they hold too little.
+pub fn in_vain(helper: &mut Helper, scene: &Scene, holders: &Holders, wait: Duration) {
+    say!(
+        helper,
+        Error,
+        "no process to kill: all that may be killed hold {} MiB, and {} MiB are missing; {}files in tmpfs \
+         hold {} MiB; trying again in {}",
+        holders.eligible.mib(),
+        scene.missing().mib(),
+        Protected(holders),
+        scene.memory.files.mib(),
+        Wait(wait)
+    );
+}
+
+struct Protected<'a>(&'a Holders);
+
+impl fmt::Display for Protected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((stat, why, size)) = &self.0.protected else { return Ok(()) };
+        let (pid, name) = (stat.id.pid, Escaped(stat.comm.as_bytes()));
+        write!(f, "process {pid} \"{name}\" ({}) holds {} MiB, ", why.text(), size.mib())
+    }
+}
+
 /// Choosing has failed altogether.
-pub fn in_vain(helper: &mut Helper, what: &str, error: io::Error, wait: Duration) {
+pub fn cannot(helper: &mut Helper, what: &str, error: io::Error, wait: Duration) {
     say!(helper, Error, "cannot {what}: {error}; trying again in {}", Wait(wait));
 }
 

@@ -63,6 +63,12 @@ impl Scene {
         self.limits.level(available, &self.memory)
     }
 
+    /// What is missing to twice the level of SIGTERM, at which memory is short no more.
+    pub fn missing(&self) -> KiB {
+        let level = self.limits.mem.term.unwrap_or(KiB::ZERO);
+        level.plus(level).less(self.memory.available)
+    }
+
     /// How long the next worse level surely stays out of reach when memory (or swap, if
     /// that has further to go) fills by `rate` KiB a second. `None`: for ever. If the beginning of
     /// a stall is `told`, only one that has begun counts.

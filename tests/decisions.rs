@@ -557,8 +557,8 @@ fn a_kill_that_gains_nothing_is_called_useless_and_followed_by_a_pause_that_doub
 fn between_two_victims_the_cooldown_passes_unless_memory_is_very_low() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        let mut hogs = [60, 50, 40].map(|mib| sandbox.hog(&["--size", &format!("{mib}M")]));
-        let guard = sandbox.guard(&["-m", "50,5", "--cooldown", "3"]);
+        let mut hogs = [100, 90, 80].map(|mib| sandbox.hog(&["--size", &format!("{mib}M")]));
+        let guard = sandbox.guard(&["-m", "30,5", "--cooldown", "3"]);
         let before = Instant::now();
         // What the victims give back is not nearly enough.
         memory.available(200);
@@ -674,8 +674,9 @@ fn a_small_process_goes_when_there_is_no_larger_one() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let mut small = sandbox.hog(&["--size", "1M"]);
-        let guard = sandbox.guard(&["--min-rss", "50M"]);
-        memory.available(LOW);
+        // Of 5 MiB more it can give back a part that is worth its end.
+        let guard = sandbox.guard(&["--min-rss", "50M", "-m", "0.5"]);
+        memory.available(5);
         small.wait_for_end();
         guard.stop();
     });
@@ -711,7 +712,7 @@ fn neither_init_nor_an_ancestor_is_ended_however_inviting() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let guard = sandbox.guard(&["--min-rss", "0", "--cooldown", "0"]);
-        let mut hog = sandbox.hog(&["--size", "20M", "--adj", "100"]);
+        let mut hog = sandbox.hog(&["--size", "30M", "--adj", "100"]);
         let helper = guard.helper().expect("a helper");
         // The test itself is the guard's parent.
         for pid in [1, std::process::id(), guard.pid(), helper] {
@@ -730,6 +731,31 @@ fn neither_init_nor_an_ancestor_is_ended_however_inviting() {
 }
 
 #[test]
+fn small_ones_that_cannot_help_live_and_what_holds_the_memory_is_named() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let database = sandbox.hog(&["--size", "150M", "--name", "database"]);
+        let mut daemons = [(); 6].map(|()| sandbox.hog(&["--size", "5M"]));
+        let guard = sandbox.guard(&["--ignore", "^database$", "--min-rss", "0"]);
+        memory.available(LOW);
+        let said = guard.wait_for("no process to kill: all that may be killed hold ");
+        assert_eq!(number_after(&said, " MiB, and "), 110, "{said}");
+        let named =
+            format!("; process {} \"database\" (protected: ignored) holds 15", database.pid());
+        assert!(said.contains(&named), "{said}");
+        assert!(said.ends_with("; trying again in 1 second"), "{said}");
+        guard.wait_for("trying again in 2 seconds");
+        assert_eq!(guard.signals(), [""; 0]);
+        assert!(daemons.iter_mut().all(Hog::is_alive));
+        // One that grows does take memory, however little that is.
+        let mut leak = sandbox.hog(&["--size", "9M"]);
+        assert_eq!(leak.wait_for_end().signal(), Some(libc::SIGTERM));
+        assert!(daemons.iter_mut().all(Hog::is_alive));
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_process_with_oom_score_adj_minus_1000_is_never_ended() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
@@ -738,7 +764,7 @@ fn a_process_with_oom_score_adj_minus_1000_is_never_ended() {
         if let Err(error) = fs::write(adj, "-1000") {
             return skip(&format!("cannot lower oom_score_adj (CAP_SYS_RESOURCE): {error}"));
         }
-        let mut hog = sandbox.hog(&["--size", "20M"]);
+        let mut hog = sandbox.hog(&["--size", "30M"]);
         let guard = sandbox.guard(&[]);
         memory.available(VERY_LOW);
         hog.wait_for_end();
@@ -763,7 +789,7 @@ fn a_process_shown_with_oom_score_adj_minus_1000_is_never_ended() {
             bind_over(&sandbox.path(name), Path::new(&place));
         }
         for option in ["--min-rss=0", "--sort-by-rss"] {
-            let mut hog = sandbox.hog(&["--size", "20M"]);
+            let mut hog = sandbox.hog(&["--size", "30M"]);
             let guard = sandbox.guard(&[option]);
             memory.available(VERY_LOW);
             hog.wait_for_end();

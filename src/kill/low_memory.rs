@@ -99,6 +99,8 @@ pub struct LowMemory {
     useless: Backoff,
     /// A process that exits by itself was waited for since memory got low, or since the last kill.
     has_awaited: bool,
+    /// What all candidates together held when they were found to hold too little.
+    eligible: Option<KiB>,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Aftermath, Moment)>,
     /// Asked once and let off, and until when that counts.
@@ -114,6 +116,7 @@ impl LowMemory {
             alone: ALONE,
             useless: USELESS,
             has_awaited: false,
+            eligible: None,
             last: None,
             let_off: [None; LET_OFF],
         }
@@ -128,7 +131,7 @@ impl LowMemory {
     pub fn step(&mut self, scene: &Scene) -> Step {
         if scene.worst_level == Level::Fine {
             // The event is over.
-            (self.cool_at, self.has_awaited) = (Moment::default(), false);
+            (self.cool_at, self.has_awaited, self.eligible) = (Moment::default(), false, None);
         }
         match &mut self.state {
             State::Watching => {}
@@ -182,7 +185,7 @@ impl LowMemory {
 
     /// A kill is in progress that is for memory.
     pub fn begins(&mut self) {
-        (self.last, self.has_awaited) = (None, false);
+        (self.last, self.has_awaited, self.eligible) = (None, false, None);
         self.state = State::Killing;
     }
 
@@ -225,6 +228,13 @@ impl LowMemory {
     pub fn await_exit(&mut self, memory: &Memory, now: Moment) {
         self.has_awaited = true;
         self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
+    }
+
+    /// Whether killing is no help: all candidates together hold less than is missing, and no more than
+    /// at the look before. `eligible` is what they hold.
+    pub fn is_in_vain(&mut self, scene: &Scene, eligible: KiB) -> bool {
+        let before = self.eligible.replace(eligible).unwrap_or(eligible);
+        eligible < scene.missing() && eligible < before.plus(scene.memory.step())
     }
 
     /// There is no candidate. Returns how long to wait now, if that is to be said: not before the

@@ -19,7 +19,7 @@ use crate::policy::{Level, Scene};
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::select::{self, Empty};
+use crate::select::{self, Candidate, Empty, Holders};
 use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
@@ -44,6 +44,9 @@ pub const KILLS: usize = FOR_LIMIT + 1;
 /// memory, not more than this often, which is a few hundredths of a processor with some hundred
 /// processes.
 const WALK: Duration = Duration::from_millis(100);
+/// A candidate that holds less than this part of what is missing is looked at with all others: one
+/// that holds more is worth its end.
+const SMALL: u64 = 8;
 /// A scan takes long enough for its result to have vanished; then it is made again.
 const ATTEMPTS: usize = 3;
 /// How long SIGTERM waits for the hook before it. Memory is looked at meanwhile.
@@ -342,8 +345,11 @@ impl Kills {
                     cx.output.replace_helper();
                     continue;
                 }
-                return self.without_candidate(cx, signal, scene);
+                return self.without_candidate(cx, signal, scene, None);
             };
+            if let Some(holders) = self.is_in_vain(cx, scene, &candidate) {
+                return self.without_candidate(cx, signal, scene, Some(&holders));
+            }
             let (pid, stat) = (candidate.id().pid, candidate.stat);
             let hook_until = clock::now().after(HOOK);
             let proposal = Proposal { stat, signal, limit: None, hook_until };
@@ -361,11 +367,39 @@ impl Kills {
         }
     }
 
-    fn without_candidate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
+    /// What holds the memory, if ending the candidates would be no help: each of them is small, and
+    /// all together they hold less than is missing. Ending them one by one would be for nothing.
+    fn is_in_vain(
+        &mut self,
+        cx: &mut Context,
+        scene: &Scene,
+        first: &Candidate,
+    ) -> Option<Holders> {
+        let is_small = |size: KiB| size.0 < scene.missing().0 / SMALL;
+        if !is_small(first.rank.size) {
+            return None;
+        }
+        let Selection { proc, mut rules, .. } = cx.selection();
+        let holders = select::holders(proc, &mut rules).ok()?;
+        let is_in_vain = self.low.is_in_vain(scene, holders.eligible);
+        Some(holders).filter(|holders| is_in_vain && is_small(holders.largest))
+    }
+
+    /// There is none, or, with `holders`, none that would help.
+    fn without_candidate(
+        &mut self,
+        cx: &mut Context,
+        signal: KillSignal,
+        scene: &Scene,
+        holders: Option<&Holders>,
+    ) {
         let Some(wait) = self.low.alone(&scene.memory, clock::now()) else { return };
         cx.output.helper.ask_again();
         log::low(&mut cx.output.helper, scene, signal);
-        log::no_candidate(&mut cx.output.helper, wait);
+        match holders {
+            None => log::no_candidate(&mut cx.output.helper, wait),
+            Some(holders) => log::in_vain(&mut cx.output.helper, scene, holders, wait),
+        }
         cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
     }
 
@@ -387,7 +421,7 @@ impl Kills {
 
     fn wait_in_vain(&mut self, cx: &mut Context, what: &str, error: io::Error, scene: &Scene) {
         if let Some(wait) = self.low.alone(&scene.memory, clock::now()) {
-            log::in_vain(&mut cx.output.helper, what, error, wait);
+            log::cannot(&mut cx.output.helper, what, error, wait);
         }
     }
 

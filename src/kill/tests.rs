@@ -766,3 +766,15 @@ fn for_the_limit_without_a_grace_one_is_let_off() {
     assert_eq!(kill.next(at(4_999), false, None, None), Next::Wait);
     assert_eq!(kill.next(at(5_000), false, None, None), Next::LetOff);
 }
+
+#[test]
+fn candidates_that_hold_too_little_are_ended_once_they_grow() {
+    let mut world = World::new();
+    world.set(90, 0);
+    // To 200 MiB, twice the level.
+    let scene = world.scene();
+    assert_eq!(scene.missing(), KiB::from_mib(110));
+    let mut is_in_vain = |mib| world.low.is_in_vain(&scene, KiB::from_mib(mib));
+    assert_eq!([50, 50, 49, 51, 51].map(&mut is_in_vain), [true, true, true, false, true]);
+    assert_eq!([109, 110].map(is_in_vain), [false, false]);
+}

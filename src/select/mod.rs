@@ -7,6 +7,7 @@
 mod candidate;
 mod filter;
 mod group;
+mod holders;
 mod leaving;
 mod rules;
 mod search;
@@ -15,6 +16,7 @@ mod shortlist;
 pub use candidate::{Candidate, Preference, Protection, Rank, Ranking, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
+pub use holders::{holders, Holders};
 pub use leaving::{leaving, Empty};
 pub use rules::{Family, Remembered, Rules};
 pub use search::{above, find, look_at, Found};

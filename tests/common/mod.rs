@@ -789,7 +789,7 @@ pub const PLENTY: u64 = 600;
 /// Below the default limit for SIGTERM (10%), above that for SIGKILL (5%).
 pub const LOW: u64 = 90;
 /// Below both.
-pub const VERY_LOW: u64 = 20;
+pub const VERY_LOW: u64 = 45;
 
 /// A file over `/proc/meminfo`.
 pub struct FakeMemory {
