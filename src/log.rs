@@ -255,6 +255,12 @@ pub fn group_too(helper: &mut Helper, group: &Group, dryrun: bool) {
     );
 }
 
+/// Processes on the same memory.
+pub fn sharers_too(helper: &mut Helper, event: &Event, count: u32) {
+    let (pid, would) = (event.id.pid, if event.dryrun { "would be " } else { "" });
+    say!(helper, Notice, "process {pid} shares its memory with {count} more: {would}signalled too");
+}
+
 /// `60`, or `0.500`.
 pub struct Seconds(pub Duration);
 

@@ -731,6 +731,35 @@ fn neither_init_nor_an_ancestor_is_ended_however_inviting() {
 }
 
 #[test]
+fn processes_on_one_memory_go_together_and_that_is_not_useless() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // The child that it starts before has memory of its own.
+        let mut hog = sandbox.hog(&["--size", "80M", "--sleepers", "1", "--sharer"]);
+        let pids = children(hog.pid());
+        let shares = |pid: &&u32| resident_mib(**pid) >= 80;
+        let (sharer, other) = match *pids {
+            [a, b] if shares(&&a) => (a, b),
+            [a, b] => (b, a),
+            _ => panic!("{pids:?}"),
+        };
+        assert!(shares(&&sharer) && !shares(&&other), "{pids:?}");
+        let guard = sandbox.guard(&[]);
+        memory.available(LOW);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        wait_for("its end", || !living("hog").contains(&sharer));
+        // The younger of equals is the victim.
+        guard.wait_for(&format!("process {sharer} shares its memory with 1 more: signalled too"));
+        assert_eq!(guard.signals().len(), 1);
+        // Nothing has come back.
+        guard.make_look(20);
+        guard.wait_for("no process to kill");
+        assert_eq!(guard.count("useless"), 0, "{}", guard.log());
+        guard.stop();
+    });
+}
+
+#[test]
 fn small_ones_that_cannot_help_live_and_what_holds_the_memory_is_named() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

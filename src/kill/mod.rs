@@ -269,6 +269,8 @@ impl Kills {
                 log::group_spared(&mut cx.output.helper, leader.number(), &why);
             }
         }
+        let Selection { proc, mut rules, .. } = cx.selection();
+        target::signal_sharers(proc, &mut rules, kill.target.id, Some(KillSignal::Kill));
         kill.event.is_kill = true;
         match signal(cx, &kill.target, KillSignal::Kill) {
             Ok(()) => {
@@ -651,6 +653,9 @@ fn send(
     if let Some(Ok(group)) = &group {
         (target.group, event.held) = (Some(group.leader), group.held);
     }
+    let to_send = (!event.dryrun).then_some(*signal);
+    let Selection { proc, mut rules, .. } = cx.selection();
+    let sharers = target::signal_sharers(proc, &mut rules, stat.id, to_send);
     if !event.dryrun {
         self::signal(cx, &target, *signal)?;
     }
@@ -665,7 +670,13 @@ fn send(
         Some(Err(why)) => log::group_spared(helper, stat.pgid, why),
         None => {}
     }
-    let aftermath = Aftermath::of(event.held, &cx.memory);
+    let mut held = event.held;
+    if sharers > 0 {
+        log::sharers_too(helper, &event, sharers);
+        // Others may keep it.
+        held = Held::default();
+    }
+    let aftermath = Aftermath::of(held, &cx.memory);
     let (grace, now) = (cx.config.grace, clock::now());
     let progress = Progress::begin(*signal, limit.is_none(), grace, aftermath, now);
     Ok(Kill { target, event, crowd: None, progress })

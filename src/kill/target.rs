@@ -2,6 +2,7 @@
 
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
+use crate::select::Rules;
 use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
@@ -119,6 +120,36 @@ impl Target {
         }
         Ok(lives)
     }
+}
+
+/// Signals the processes that share the memory of `id`, which comes back with the last of them, as long
+/// as they can be compared with it: before itself. Not those that are protected. How many.
+pub fn signal_sharers(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    id: Identity,
+    signal: Option<KillSignal>,
+) -> u32 {
+    let mut count = 0;
+    // If the walk fails, the others live on, and with them the memory: that shows.
+    let _ = proc.for_each(|proc, pid| {
+        if pid == id.pid || !process::share_memory(id.pid, pid) {
+            return;
+        }
+        let Ok((other, stat)) = Target::hold(proc, pid) else { return };
+        if rules.protection(proc, &stat).is_some() {
+            return;
+        }
+        // A child of `vfork` shares only until it becomes another program. And a process that leaves
+        // has no memory, as no kernel thread has: it would be like all of these.
+        let is_whole = |stat: &Stat| !stat.is_leaving() && !stat.is_ended();
+        let still = process::share_memory(id.pid, pid)
+            && proc.stat(id.pid).is_ok_and(|stat| stat.id == id && is_whole(&stat))
+            && proc.stat(pid).is_ok_and(|stat| stat.id == other.id && is_whole(&stat));
+        let done = |signal| other.signal(proc, signal).is_ok();
+        count += u32::from(still && signal.map_or(true, done));
+    });
+    count
 }
 
 /// `None` where descriptors of processes cannot be had.

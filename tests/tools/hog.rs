@@ -7,7 +7,7 @@
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--apart] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
 //!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
-//!     [--slow-from PERCENT] [--new-session] [--user N] [--workers N] [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
+//!     [--slow-from PERCENT] [--new-session] [--user N] [--workers N] [--sharer] [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
 //! | option | what it does |
@@ -26,6 +26,7 @@
 //! | `--sleepers N` | forks N children that hold nothing |
 //! | `--apart` | each of those in a process group of its own |
 //! | `--workers N` | once it is filled, forks N children within a second, which read and share all of that memory |
+//! | `--sharer` | once it is filled, starts a child that runs on the same memory, as one of vfork(2) does |
 //! | `--threads N` | starts N further threads that sleep |
 //! | `--zombie-leader` | the main thread ends; a second thread does all the rest, so that the leader is a zombie |
 //! | `--ignore-term` | ignores SIGTERM; so do the children |
@@ -98,6 +99,7 @@ struct Options {
     new_session: bool,
     user: Option<libc::uid_t>,
     workers: u32,
+    sharer: bool,
     children: usize,
     sleepers: usize,
     apart: bool,
@@ -211,6 +213,9 @@ fn misbehave(options: &Options) -> ! {
     if let (1.., Some((memory, filled))) = (options.workers, &memory) {
         start_workers(options.workers, memory, *filled);
     }
+    if options.sharer {
+        start_sharer();
+    }
     println!("ready");
     check(io::stdout().flush(), "write to stdout");
     if options.crossing_kib.is_some() {
@@ -270,6 +275,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--new-group" => options.new_group = true,
             "--new-session" => options.new_session = true,
             "--user" => options.user = Some(parse_number(option, &value()?)?),
+            "--sharer" => options.sharer = true,
             "--workers" => options.workers = parse_number(option, &value()?)?,
             "--children" => options.children = parse_number(option, &value()?)?,
             "--sleepers" => options.sleepers = parse_number(option, &value()?)?,
@@ -735,6 +741,25 @@ fn start_workers(count: u32, memory: &Mapping, filled: usize) {
             }
             _ => sleep_ns(NS_PER_SECOND / i64::from(count)),
         }
+    }
+}
+
+/// A child on this memory, with a stack of its own, which only sleeps.
+fn start_sharer() {
+    const STACK: usize = 64 << 10;
+    extern "C" fn sleep(_: *mut libc::c_void) -> libc::c_int {
+        sleep_for_ever()
+    }
+    // Never given back: the child runs on it.
+    let stack = Box::leak(vec![0u128; STACK / 16].into_boxed_slice());
+    let flags = libc::CLONE_VM | libc::SIGCHLD;
+    // SAFETY: the stack grows down from its end, which is aligned, and nothing else is on it; the child touches no other
+    // memory.
+    let child = unsafe {
+        libc::clone(sleep, stack.as_mut_ptr_range().end.cast(), flags, std::ptr::null_mut())
+    };
+    if child == -1 {
+        fail("clone");
     }
 }
 
