@@ -3,7 +3,7 @@
 
 use crate::bytes::Buf;
 use crate::helper::{line, Priority, LINE};
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{self, Waiter, Wish};
 use crate::sys::io;
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::Moment;
@@ -102,7 +102,7 @@ impl Replies<'_> {
         let mut message = Buf::<ROOM>::new();
         message.push(&[kind, detail]);
         message.push(text);
-        while let Err(error) = socket::send(self.watch, message.as_bytes()) {
+        while let Err(error) = fd::write(self.watch, message.as_bytes()) {
             if !errno::is_for_later(error) {
                 return;
             }

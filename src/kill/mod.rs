@@ -410,7 +410,7 @@ impl Kills {
             return self.low.rehearsed(now);
         }
         let asked =
-            cx.sysrq.as_ref().map_or(Err(errno::gone()), |sysrq| fd::write(sysrq.as_fd(), b"f"));
+            cx.sysrq.as_ref().map_or(Err(io::Error::GONE), |sysrq| fd::write(sysrq.as_fd(), b"f"));
         match asked {
             Ok(_) => {
                 say!(cx.output.helper, Warning, "asked the kernel to kill (sysrq f)");

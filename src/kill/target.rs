@@ -25,7 +25,7 @@ impl Target {
     pub fn open(proc: &mut Proc, id: Identity) -> io::Result<Target> {
         let pidfd = open_pidfd(id.pid)?;
         if !proc.is_running(id)? {
-            return Err(errno::gone());
+            return Err(io::Error::GONE);
         }
         Ok(Target { id, pidfd, group: None })
     }
@@ -74,7 +74,7 @@ impl Target {
         }
         // By number, so the last thing before is to look which process has it.
         if !proc.is_running(self.id)? {
-            return Err(errno::gone());
+            return Err(io::Error::GONE);
         }
         process::send(self.id.pid, signal)
     }

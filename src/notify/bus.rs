@@ -187,7 +187,7 @@ impl Bus {
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            match socket::send_part(self.socket.as_fd(), bytes) {
+            match fd::write(self.socket.as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) => self.wait(error, Wish::Writable)?,
             }

@@ -83,7 +83,7 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> Told {
         office.send(Whom::User(owner.user), end, &|| visit(owner, &people.processes, news));
     }
     office.close(end);
-    signal::end_never();
+    signal::end_after(0);
     office.told
 }
 

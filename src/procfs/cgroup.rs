@@ -9,7 +9,6 @@ use super::stat::Stat;
 use super::{terminated, Path, Proc};
 use crate::bytes;
 use crate::memory::{CgroupMemory, CgroupStat, Memory};
-use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{self, KiB, Pid};
@@ -152,7 +151,7 @@ impl Cgroup {
     /// Opens what tells how long tasks within wait for memory; version 2 alone has that
     /// (Linux 4.20).
     pub fn open_pressure(&self, access: Access) -> io::Result<OwnedFd> {
-        let files = self.files.as_ref().ok_or_else(gone)?;
+        let files = self.files.as_ref().ok_or(io::Error::GONE)?;
         open_in(&files.directory, "memory.pressure", access)
     }
 
@@ -198,7 +197,7 @@ impl Cgroup {
 
 impl Files {
     fn open(version: Version, directory: &[u8]) -> Option<Files> {
-        let directory = fd::open_bytes(directory, Access::Directory).ok()?;
+        let directory = fd::open(directory, Access::Directory).ok()?;
         let open = |name| open_in(&directory, name, Access::Read).ok();
         let stat = open("memory.stat")?;
         Some(match version {
@@ -225,7 +224,7 @@ impl Files {
 }
 
 fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
-    fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
+    fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes())), access)
 }
 
 /// The number of bytes that a file holds; `max` is more than any. `None` if it is no number.

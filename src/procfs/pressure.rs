@@ -3,7 +3,6 @@
 
 use super::Proc;
 use crate::bytes;
-use crate::sys::errno::gone;
 use crate::sys::io;
 
 pub const PATH: &[u8] = b"pressure/memory";
@@ -13,7 +12,7 @@ impl Proc {
     /// memory. Fails if the kernel has no such file, or was started with `psi=0`
     /// (EOPNOTSUPP).
     pub fn stall_shares(&mut self) -> io::Result<[u32; 2]> {
-        shares(self.read_file(PATH)?).ok_or_else(gone)
+        shares(self.read_file(PATH)?).ok_or(io::Error::GONE)
     }
 }
 

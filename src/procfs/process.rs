@@ -5,7 +5,7 @@ use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
 use crate::bytes::{self, AnyBuf, Buf, Parts};
-use crate::sys::errno::{self, gone};
+use crate::sys::errno;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{Identity, Pid};
@@ -45,7 +45,7 @@ impl Proc {
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
         let result = self.stat_at(process_path(pid, "stat"));
         if matches!(&result, Ok(stat) if stat.id.pid != pid) {
-            return Err(gone());
+            return Err(io::Error::GONE);
         }
         result
     }
@@ -107,7 +107,7 @@ impl Proc {
 
     fn exe(&mut self, stat: &Stat) -> io::Result<&[u8]> {
         let mut link = self.living_path(stat, "exe");
-        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link), &mut self.file)?;
         Ok(&self.file[..len])
     }
 
@@ -176,15 +176,15 @@ impl Proc {
     }
 
     fn number(&mut self, path: Path) -> io::Result<i32> {
-        bytes::parse_i32(bytes::first_word(self.read(path)?)).ok_or_else(gone)
+        bytes::parse_i32(bytes::first_word(self.read(path)?)).ok_or(io::Error::GONE)
     }
 
     fn second_number(&mut self, path: Path) -> io::Result<u64> {
-        bytes::fields(self.read(path)?).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+        bytes::fields(self.read(path)?).nth(1).and_then(bytes::parse_u64).ok_or(io::Error::GONE)
     }
 
     fn stat_at(&mut self, path: Path) -> io::Result<Stat> {
-        stat::parse(self.read(path)?).ok_or_else(gone)
+        stat::parse(self.read(path)?).ok_or(io::Error::GONE)
     }
 
     /// Reads a file of any length piece by piece. Lines longer than a piece are passed

@@ -53,7 +53,7 @@ impl Zram {
                 continue;
             }
             if let (Ok(file), Some(place)) =
-                (fd::open_bytes(path.as_bytes(), Access::Read), places.next())
+                (fd::open(path.as_bytes(), Access::Read), places.next())
             {
                 *place = Some(file);
             }

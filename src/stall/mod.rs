@@ -46,7 +46,7 @@ impl Stalls {
             None => proc.open_file(pressure::PATH, Access::Read)?,
         };
         // With `psi=0` it can be opened and not read.
-        fd::read_at(file.as_fd(), &mut [0; 1], 0)?;
+        fd::reread(file.as_fd(), &mut [0; 1])?;
         Ok(Stalls { file, meter: Meter::new(window), reclaim: Reclaim::over(window) })
     }
 

@@ -9,6 +9,16 @@ use std::fmt;
 pub struct Errno(i32);
 
 impl Errno {
+    /// The process is not there.
+    pub const GONE: Errno = Errno(libc::ESRCH);
+    /// A file took only a part.
+    pub const NO_SPACE: Errno = Errno(libc::ENOSPC);
+    /// The call would have to wait.
+    pub const FOR_LATER: Errno = Errno(libc::EAGAIN);
+    pub const INVALID: Errno = Errno(libc::EINVAL);
+    /// The reader of a pipe has gone.
+    pub const BROKEN_PIPE: Errno = Errno(libc::EPIPE);
+
     pub const fn of(number: i32) -> Errno {
         Errno(number)
     }
@@ -68,21 +78,6 @@ impl fmt::Display for Errno {
     }
 }
 
-/// The error of a process that is not there.
-pub fn gone() -> Errno {
-    Errno(libc::ESRCH)
-}
-
-/// The error of a file that took only a part.
-pub fn no_space() -> Errno {
-    Errno(libc::ENOSPC)
-}
-
-/// The error of a call that would have to wait.
-pub fn for_later() -> Errno {
-    Errno(libc::EAGAIN)
-}
-
 /// The process is not there (any more): it has no directory in `/proc` (ENOENT), or it
 /// went between opening and reading (ESRCH).
 pub fn is_gone(error: Errno) -> bool {
@@ -91,15 +86,6 @@ pub fn is_gone(error: Errno) -> bool {
 
 pub fn is_not_permitted(error: Errno) -> bool {
     matches!(error.0, libc::EPERM | libc::EACCES)
-}
-
-pub fn is_invalid(error: Errno) -> bool {
-    error.0 == libc::EINVAL
-}
-
-/// The reader of a pipe has gone.
-pub fn is_broken_pipe(error: Errno) -> bool {
-    error.0 == libc::EPIPE
 }
 
 /// The call would have had to wait, or the kernel is short of something for now.
