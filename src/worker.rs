@@ -3,7 +3,7 @@
 
 use crate::bytes::Buf;
 use crate::helper::{line, Priority, LINE};
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::{arena, clock, errno, memory, process, signal, socket};
 use crate::units::Moment;
@@ -106,9 +106,7 @@ impl Replies<'_> {
             if !errno::is_for_later(error) {
                 return;
             }
-            let mut waiter = Waiter::<1>::new();
-            waiter.add(self.watch, Wish::Writable);
-            waiter.wait(Some(LIMIT));
+            fd::wait_for(self.watch, Wish::Writable, LIMIT);
         }
     }
 }

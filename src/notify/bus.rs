@@ -7,7 +7,7 @@
 use super::address;
 use super::wire::{self, Incoming, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::{clock, errno, process, socket};
 use crate::units::Moment;
@@ -225,13 +225,11 @@ impl Bus {
         if now >= self.end {
             return Err(Fault::Silent);
         }
-        let mut waiter = Waiter::<1>::new();
         if fd::is_ready_now(self.socket.as_fd(), wish) {
             // The kernel was short of something else.
-            waiter.wait(Some(AGAIN));
+            clock::sleep(AGAIN);
         } else {
-            waiter.add(self.socket.as_fd(), wish);
-            waiter.wait(Some(self.end.since(now)));
+            fd::wait_for(self.socket.as_fd(), wish, self.end.since(now));
         }
         Ok(())
     }
@@ -247,7 +245,7 @@ fn connect(name: &[u8], owner: Option<u32>, end: Moment) -> Result<OwnedFd, Faul
             }
             Err(error) if !errno::is_for_later(error) => return Err(Fault::NoBus),
             Err(_) if clock::now() >= end => return Err(Fault::Silent),
-            Err(_) => Waiter::<1>::new().wait(Some(AGAIN)),
+            Err(_) => clock::sleep(AGAIN),
         }
     }
 }

@@ -199,26 +199,21 @@ impl Files {
     fn open(version: Version, directory: &[u8]) -> Option<Files> {
         let directory = fd::open(directory, Access::Directory).ok()?;
         let open = |name| open_in(&directory, name, Access::Read).ok();
-        let stat = open("memory.stat")?;
-        Some(match version {
-            Version::Two => Files {
-                limit: open("memory.max")?,
-                usage: open("memory.current")?,
-                high: open("memory.high"),
-                swap_limit: open("memory.swap.max"),
-                swap_usage: open("memory.swap.current"),
-                stat,
-                directory,
-            },
-            Version::One => Files {
-                limit: open("memory.limit_in_bytes")?,
-                usage: open("memory.usage_in_bytes")?,
-                high: None,
-                swap_limit: open("memory.memsw.limit_in_bytes"),
-                swap_usage: None,
-                stat,
-                directory,
-            },
+        let (limit, usage, swap_limit) = match version {
+            Version::Two => ("memory.max", "memory.current", "memory.swap.max"),
+            Version::One => {
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.memsw.limit_in_bytes")
+            }
+        };
+        Some(Files {
+            limit: open(limit)?,
+            usage: open(usage)?,
+            stat: open("memory.stat")?,
+            // Version 1 has none of these two.
+            high: open("memory.high"),
+            swap_usage: open("memory.swap.current"),
+            swap_limit: open(swap_limit),
+            directory,
         })
     }
 }

@@ -262,7 +262,7 @@ impl<const N: usize> Waiter<N> {
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        wait_for(&mut self.entries[..self.len], timeout);
+        poll(&mut self.entries[..self.len], timeout);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -279,7 +279,7 @@ impl<const N: usize> Waiter<N> {
     }
 }
 
-fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
+pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
     let mut at = std::ptr::null();
@@ -296,10 +296,15 @@ fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     }
 }
 
-/// Whether `fd` is ready for `wish` right now.
-pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
+/// Waits for one descriptor alone, and tells whether it is ready.
+pub fn wait_for(fd: BorrowedFd<'_>, wish: Wish, limit: Duration) -> bool {
     let mut waiter = Waiter::<1>::new();
     let place = waiter.add(fd, wish);
-    waiter.wait(Some(Duration::ZERO));
+    waiter.wait(Some(limit));
     waiter.is_ready(place)
+}
+
+/// Whether `fd` is ready for `wish` right now.
+pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
+    wait_for(fd, wish, Duration::ZERO)
 }
