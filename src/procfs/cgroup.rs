@@ -137,7 +137,7 @@ impl Cgroup {
         // kernel/cgroup/cgroup.c): wherever it was, its end is worth waiting for.
         let leaves = self.version == Version::One && stat.is_leaving() && !stat.is_ended();
         let (file, mut is_within) = (proc.living_path(stat, "cgroup"), leaves);
-        let read = proc.for_each_line(file, &mut |line| {
+        let read = proc.for_each_part(file, b'\n', &mut |line| {
             let line = Membership::of(line);
             let is_ours = match self.version {
                 Version::One => line.of_memory,
@@ -290,7 +290,7 @@ impl Mount {
             }
         };
         // What cannot be read shows no mount.
-        let _ = proc.for_each_line(Path::from_bytes(b"self/mountinfo"), visit);
+        let _ = proc.for_each_part(Path::from_bytes(b"self/mountinfo"), b'\n', visit);
         best
     }
 

@@ -43,11 +43,8 @@ impl Proc {
     }
 
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
-        let result = self.stat_at(process_path(pid, "stat"));
-        if matches!(&result, Ok(stat) if stat.id.pid != pid) {
-            return Err(io::Error::GONE);
-        }
-        result
+        let stat = self.stat_at(process_path(pid, "stat"))?;
+        (stat.id.pid == pid).then_some(stat).ok_or(io::Error::GONE)
     }
 
     /// The number that this process has here; another one than the kernel says means that
@@ -59,14 +56,12 @@ impl Proc {
     /// `stat` with the RSS of a living thread if the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
-        let mut result = self.stat(pid);
-        if let Ok(stat) = &mut result {
-            if stat.is_ended() && !stat.is_gone() {
-                let path = self.living_path(stat, "stat");
-                stat.rss_pages = self.stat_at(path)?.rss_pages;
-            }
+        let mut stat = self.stat(pid)?;
+        if stat.is_ended() && !stat.is_gone() {
+            let path = self.living_path(&stat, "stat");
+            stat.rss_pages = self.stat_at(path)?.rss_pages;
         }
-        result
+        Ok(stat)
     }
 
     /// Whether `id` still runs: same start, and some thread of it alive. An error says
@@ -114,7 +109,7 @@ impl Proc {
     /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or if
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
-        self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
+        self.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
             let Membership { unified, of_memory, path: of } = Membership::of(line);
             if of_memory || (unified && (of != b"/" || path.as_bytes().is_empty())) {
                 path.clear();
@@ -128,7 +123,7 @@ impl Proc {
     #[cfg(feature = "dbus-notify")]
     pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
         let mut lines_alike = 0;
-        self.for_each_line(process_path(pid, "status"), &mut |line| {
+        self.for_each_part(process_path(pid, "status"), b'\n', &mut |line| {
             let ids = line.strip_prefix(b"Uid:").or_else(|| line.strip_prefix(b"Gid:"));
             let mut ids = bytes::fields(ids.unwrap_or_default());
             let first = ids.next();
@@ -141,7 +136,7 @@ impl Proc {
     pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
         let path = self.living_path(stat, "status");
         let mut status = Status::default();
-        self.for_each_line(path, &mut |line| status.take(line))?;
+        self.for_each_part(path, b'\n', &mut |line| status.take(line))?;
         Ok(status)
     }
 
@@ -187,18 +182,10 @@ impl Proc {
         stat::parse(self.read(path)?).ok_or(io::Error::GONE)
     }
 
-    /// Reads a file of any length piece by piece. Lines longer than a piece are passed
-    /// over: `Groups:` can be, and says nothing that is asked here.
-    pub(super) fn for_each_line(
-        &mut self,
-        path: Path,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<()> {
-        self.for_each_part(path, b'\n', visit)
-    }
-
-    /// The same for parts that end with another byte.
-    fn for_each_part(
+    /// Reads a file of any length piece by piece: each line, or each part that ends with another
+    /// byte. One longer than a piece is passed over: `Groups:` can be, and says nothing that is
+    /// asked here.
+    pub(super) fn for_each_part(
         &mut self,
         path: Path,
         last: u8,

@@ -263,14 +263,10 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
 /// Closes all descriptors of this process but the standard ones and the one `kept`: also what
 /// a careless parent left open.
 fn close_all_but(kept: Option<BorrowedFd<'_>>) {
-    let first = libc::STDERR_FILENO + 1;
-    match kept.map(|fd| fd.as_raw_fd()).filter(|&fd| fd >= first) {
-        Some(fd) => {
-            close_range(first, fd - 1);
-            close_range(fd + 1, RawFd::MAX);
-        }
-        None => close_range(first, RawFd::MAX),
-    }
+    const LAST_KEPT: RawFd = libc::STDERR_FILENO;
+    let kept = kept.map_or(LAST_KEPT, |fd| fd.as_raw_fd().max(LAST_KEPT));
+    close_range(LAST_KEPT + 1, kept - 1);
+    close_range(kept + 1, RawFd::MAX);
 }
 
 fn close_range(from: RawFd, to: RawFd) {
