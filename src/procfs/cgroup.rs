@@ -307,16 +307,8 @@ impl Mount {
             _ => return None,
         };
         // Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
-        let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-        let mut rest = below;
-        while let [b'/', behind @ ..] = rest {
-            let (part, _) = bytes::cut_at(behind, b'/');
-            rest = &behind[part.len()..];
-            if !is_plain(part) {
-                return None;
-            }
-        }
-        Some(below)
+        let mut parts = below.split(|&byte| byte == b'/').skip(1);
+        parts.all(|part| !matches!(part, b"" | b"." | b"..")).then_some(below)
     }
 }
 
@@ -361,15 +353,8 @@ impl Membership<'_> {
 }
 
 /// Whether the memory controller is one of those between commas.
-fn lists_memory(mut names: &[u8]) -> bool {
-    while !names.is_empty() {
-        let (name, others) = bytes::cut_at(names, b',');
-        if name == b"memory" {
-            return true;
-        }
-        names = others;
-    }
-    false
+fn lists_memory(names: &[u8]) -> bool {
+    names.split(|&byte| byte == b',').any(|name| name == b"memory")
 }
 
 /// Whether `path` is `start` or lies below it.

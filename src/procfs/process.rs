@@ -4,7 +4,7 @@ use super::cgroup::Membership;
 use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
-use crate::bytes::{self, AnyBuf, Buf, Parts};
+use crate::bytes::{self, AnyBuf, Buf};
 use crate::sys::errno;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
@@ -182,9 +182,8 @@ impl Proc {
         stat::parse(self.read(path)?).ok_or(io::Error::GONE)
     }
 
-    /// Reads a file of any length piece by piece: each line, or each part that ends with another
-    /// byte. One longer than a piece is passed over: `Groups:` can be, and says nothing that is
-    /// asked here.
+    /// Each line of a file of any length, or each part that ends with another byte. One longer than
+    /// the buffer is passed over: `Groups:` can be, and says nothing that is asked here.
     pub(super) fn for_each_part(
         &mut self,
         path: Path,
@@ -192,25 +191,7 @@ impl Proc {
         visit: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
         let file = self.open_at(path, Access::Read)?;
-        let (mut kept, mut skipping) = (0, false);
-        loop {
-            let filled = kept + fd::read(file.as_fd(), &mut self.file[kept..])?;
-            if filled == kept {
-                return Ok(());
-            }
-            let mut parts = Parts { rest: &self.file[..filled], last };
-            for part in &mut parts {
-                if !skipping {
-                    visit(part);
-                }
-                skipping = false;
-            }
-            kept = parts.rest.len();
-            self.file.copy_within(filled - kept..filled, 0);
-            if kept == self.file.len() {
-                (kept, skipping) = (0, true);
-            }
-        }
+        fd::for_each_part(file.as_fd(), &mut self.file, last, visit)
     }
 }
 

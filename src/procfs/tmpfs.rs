@@ -21,7 +21,7 @@ impl Proc {
         let (mut count, mut held) = (0, KiB::ZERO);
         self.for_each_part(Path::from_bytes(b"self/mountinfo"), b'\n', &mut |line| {
             let Some((device, path)) = tmpfs(line) else { return };
-            if path.is_cut() || seen[..count].contains(&device) {
+            if seen[..count].contains(&device) {
                 return;
             }
             // What else was mounted over it is not meant.

@@ -2,6 +2,7 @@
 
 use super::io;
 use super::{check, retry, terminated};
+use crate::bytes::Parts;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -134,8 +135,7 @@ pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>>
         check(libc::fstat(directory.as_raw_fd(), &mut stat).into())?;
         check(libc::fstatfs(directory.as_raw_fd(), &mut held).into())?;
     }
-    let is_it =
-        (libc::major(stat.st_dev), libc::minor(stat.st_dev)) == (device.0 as _, device.1 as _);
+    let is_it = stat.st_dev as u64 == libc::makedev(device.0, device.1) as u64;
     let blocks = held.f_blocks.saturating_sub(held.f_bfree) as u64;
     let used = blocks.saturating_mul(held.f_bsize as u64 / 1024);
     Ok(Some(used).filter(|_| is_it && held.f_type as i64 & 0xffff_ffff == TMPFS_MAGIC))
@@ -187,6 +187,35 @@ pub fn reread(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.
     retry(|| unsafe { libc::pread(fd.as_raw_fd(), at.cast(), len, 0) } as libc::c_long)
+}
+
+/// Reads a file of any length piece by piece, and calls `visit` with each part that ends with the
+/// byte `last`. One that is longer than `buf` is passed over.
+pub fn for_each_part(
+    file: BorrowedFd<'_>,
+    buf: &mut [u8],
+    last: u8,
+    visit: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let (mut kept, mut skipping) = (0, false);
+    loop {
+        let filled = kept + read(file, &mut buf[kept..])?;
+        if filled == kept {
+            return Ok(());
+        }
+        let mut parts = Parts { rest: &buf[..filled], last };
+        for part in &mut parts {
+            if !skipping {
+                visit(part);
+            }
+            skipping = false;
+        }
+        kept = parts.rest.len();
+        buf.copy_within(filled - kept..filled, 0);
+        if kept == buf.len() {
+            (kept, skipping) = (0, true);
+        }
+    }
 }
 
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {

@@ -4,7 +4,6 @@
 use super::fd::{self, Access};
 use super::io;
 use super::{arena, check, clock, machine, maps};
-use crate::bytes;
 use crate::units::{least, KiB};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -48,19 +47,9 @@ pub fn touch_all(pages: usize) -> io::Result<()> {
 fn for_each_mapping(visit: &mut dyn FnMut(maps::Mapping)) -> io::Result<()> {
     let maps = fd::open(b"/proc/self/maps\0", Access::Read)?;
     // Some ten lines; one that loads the C library reads it in several pieces.
-    let (mut piece, mut kept) = ([0; 1024], 0);
-    loop {
-        let got = fd::read(maps.as_fd(), &mut piece[kept..])?;
-        if got == 0 {
-            return Ok(());
-        }
-        let filled = kept + got;
-        let end = piece[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(&mut *visit);
-        piece.copy_within(end..filled, 0);
-        // A line that fills the whole piece has a path longer than any: it is passed over.
-        kept = (filled - end) % piece.len();
-    }
+    fd::for_each_part(maps.as_fd(), &mut [0; 1024], b'\n', &mut |line| {
+        maps::touchable(line).map(&mut *visit);
+    })
 }
 
 /// An address in the caller's frame, or a little below.
