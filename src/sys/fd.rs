@@ -14,8 +14,8 @@ pub enum Access {
     /// Reading and writing without ever waiting, as PSI triggers are opened.
     Trigger,
     Directory,
-    /// At the end of a file that is made if it is missing. Never waits for the reader of a FIFO, and never
-    /// goes through a link, which others may have laid there.
+    /// At the end of a file, which is made if it is missing. Never waits for the reader of a FIFO,
+    /// and never goes through a link, which others may have laid there.
     Append,
     /// A new file, where there is none and no link either.
     Create,
@@ -46,8 +46,8 @@ impl Access {
 /// secrets.
 const MODE: libc::c_uint = 0o640;
 
-/// Where a path begins that is not absolute, for those that name no other directory.
-// SAFETY: stands for the working directory, which is never closed; it is not -1.
+/// The working directory, where a path begins that is not absolute.
+// SAFETY: no descriptor that could be closed, and not -1.
 const HERE: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
 
 pub fn open(path: &[u8], access: Access) -> io::Result<OwnedFd> {
