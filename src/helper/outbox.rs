@@ -7,7 +7,6 @@
 use super::message::{line, Priority, LINE, LOST};
 use crate::bytes::{Buf, Escaped};
 use crate::settings::Outputs;
-use crate::sys::errno;
 use crate::sys::fd::{self, Access, Waiter, Wish};
 use crate::sys::io;
 use crate::sys::{clock, socket};
@@ -207,7 +206,7 @@ impl<'a> Outbox<'a> {
                     self.lines.drop_front(written);
                     self.retry_at = None;
                 }
-                Err(error) if errno::is_for_later(error) && self.pollable().is_some() => break,
+                Err(error) if error.is_for_later() && self.pollable().is_some() => break,
                 Err(error) => {
                     if self.to != To::Stderr {
                         self.open = None;
@@ -249,7 +248,7 @@ impl<'a> Outbox<'a> {
                     None => Err(io::Error::GONE),
                 };
                 match sent {
-                    Err(error) if !errno::is_for_later(error) => {
+                    Err(error) if !error.is_for_later() => {
                         // A syslogd that was started anew listens at another socket there.
                         let socket = self.open.insert(socket::connect(SYSLOG)?);
                         fd::write(socket.as_fd(), line)?

@@ -24,7 +24,7 @@ use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::KillSignal;
-use crate::sys::{clock, errno, fd, io};
+use crate::sys::{clock, fd, io};
 use crate::units::{least, Identity, KiB, Moment};
 use aftermath::Aftermath;
 use crowd::Crowd;
@@ -659,7 +659,7 @@ fn suffices(scene: &Scene, held: Held) -> bool {
 
 fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
     let Err(error) = target.signal(&mut cx.proc, signal) else { return Ok(()) };
-    if !errno::is_not_permitted(error) {
+    if !error.is_not_permitted() {
         return Err(Miss::Gone);
     }
     cx.selector.unkillable.add(target.id);

@@ -2,7 +2,6 @@
 
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::{self, KillSignal};
@@ -68,7 +67,7 @@ impl Target {
         if let Some(pidfd) = &self.pidfd {
             match process::pidfd_send(pidfd.as_fd(), signal) {
                 // A filter may know pidfd_open and not this call.
-                Err(error) if errno::is_missing_call(error) => {}
+                Err(error) if error.is_missing_call() => {}
                 result => return result,
             }
         }
@@ -125,7 +124,7 @@ impl Target {
 fn open_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
     match process::pidfd_open(pid) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(error) if errno::is_gone(error) => Err(error),
+        Err(error) if error.is_gone() => Err(error),
         Err(_) => Ok(None),
     }
 }

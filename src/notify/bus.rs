@@ -9,7 +9,7 @@ use super::wire::{self, Incoming, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
-use crate::sys::{clock, errno, process, socket};
+use crate::sys::{clock, process, socket};
 use crate::units::Moment;
 use std::fmt::{self, Display};
 use std::os::fd::{AsFd, OwnedFd};
@@ -219,7 +219,7 @@ impl Bus {
     /// After a call that failed: waits until it may be made again, if ever.
     fn wait(&self, error: io::Error, wish: Wish) -> Result<(), Fault> {
         let now = clock::now();
-        if !errno::is_for_later(error) {
+        if !error.is_for_later() {
             return Err(Fault::HungUp);
         }
         if now >= self.end {
@@ -243,7 +243,7 @@ fn connect(name: &[u8], owner: Option<u32>, end: Moment) -> Result<OwnedFd, Faul
                 let is_meant = owner.is_none() || owner == peer;
                 return is_meant.then_some(socket).ok_or(Fault::NoBus);
             }
-            Err(error) if !errno::is_for_later(error) => return Err(Fault::NoBus),
+            Err(error) if !error.is_for_later() => return Err(Fault::NoBus),
             Err(_) if clock::now() >= end => return Err(Fault::Silent),
             Err(_) => clock::sleep(AGAIN),
         }

@@ -5,7 +5,6 @@ use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
 use crate::bytes::{self, AnyBuf, Buf};
-use crate::sys::errno;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{Identity, Pid};
@@ -69,7 +68,7 @@ impl Proc {
     pub fn is_running(&mut self, id: Identity) -> io::Result<bool> {
         match self.stat(id.pid) {
             Ok(stat) => Ok(stat.id == id && !stat.is_gone()),
-            Err(error) if errno::is_gone(error) => Ok(false),
+            Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
         }
     }

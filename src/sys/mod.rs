@@ -8,7 +8,6 @@
 
 pub mod arena;
 pub mod clock;
-pub mod errno;
 pub mod fd;
 pub mod io;
 pub mod machine;
