@@ -127,7 +127,7 @@ pub type AnyBuf = Buffer<[u8]>;
 
 pub struct Buffer<Room: ?Sized> {
     len: usize,
-    /// Bytes that did not fit.
+    /// Not all did fit.
     lost: usize,
     bytes: Room,
 }
@@ -284,16 +284,11 @@ pub fn first_char(bytes: &[u8]) -> &str {
     char.and_then(Result::ok).unwrap_or_default()
 }
 
-/// Ends a line, steers a terminal, or shows it as another one.
+/// Ends a line, steers a terminal, or shows it as another one: also invisible marks that reorder
+/// a line or break it (Unicode Standard Annex 9, explicit directional formatting; line separators).
 pub fn is_treacherous(c: char) -> bool {
-    c.is_control() || turns_direction(c)
-}
-
-/// Invisible marks that reorder a line or break it, so that it reads as another one
-/// (Unicode Standard Annex 9, explicit directional formatting; line separators).
-pub fn turns_direction(c: char) -> bool {
     let is_mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
-    is_mark || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || is_mark || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

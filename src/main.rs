@@ -71,7 +71,6 @@ use settings::{Mistake, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
-use sys::errno::is_broken_pipe;
 use sys::{clock, fd, io, machine, process};
 
 /// Status of what cannot run, and of wrong usage or configuration.
@@ -203,8 +202,7 @@ fn print(text: &[u8]) -> ! {
     while !rest.is_empty() {
         match fd::write(fd::stdout(), rest) {
             Ok(len @ 1..) => rest = &rest[len..],
-            Ok(_) => break,
-            Err(error) if is_broken_pipe(error) => break,
+            Ok(_) | Err(io::Error::BROKEN_PIPE) => break,
             Err(error) => cannot("write to standard output", error),
         }
     }

@@ -314,7 +314,7 @@ impl FillRate {
     pub fn at(&self, now: Moment) -> KiB {
         let (rate, until) = self.raised;
         if now < until {
-            rate.max(self.measured)
+            rate
         } else {
             self.measured
         }

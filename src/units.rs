@@ -226,10 +226,7 @@ pub struct Levels<T> {
 
 /// The lesser of what is there.
 pub fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
+    one.into_iter().chain(other).min()
 }
 
 /// Where a file lies.

@@ -3,9 +3,9 @@
 
 use crate::bytes::Buf;
 use crate::helper::{line, Priority, LINE};
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{self, Wish};
 use crate::sys::io;
-use crate::sys::{arena, clock, errno, memory, process, signal, socket};
+use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::Moment;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -69,7 +69,7 @@ impl Worker {
                 b'T' => Answer::Text((*detail).into(), &text[..len - 2]),
                 _ => Answer::Done(*detail != 0),
             }),
-            (Err(error), _) if errno::is_for_later(error) && clock::now() < self.until => None,
+            (Err(error), _) if error.is_for_later() && clock::now() < self.until => None,
             _ => Some(Answer::Done(false)),
         }
     }
@@ -102,13 +102,11 @@ impl Replies<'_> {
         let mut message = Buf::<ROOM>::new();
         message.push(&[kind, detail]);
         message.push(text);
-        while let Err(error) = socket::send(self.watch, message.as_bytes()) {
-            if !errno::is_for_later(error) {
+        while let Err(error) = fd::write(self.watch, message.as_bytes()) {
+            if !error.is_for_later() {
                 return;
             }
-            let mut waiter = Waiter::<1>::new();
-            waiter.add(self.watch, Wish::Writable);
-            waiter.wait(Some(LIMIT));
+            fd::wait_for(self.watch, Wish::Writable, LIMIT);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::settings::{Hooks, Outputs};
 use crate::stats::Stats;
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
@@ -363,9 +363,7 @@ impl Helper {
     }
 
     fn wait(&self, wish: Wish, limit: Duration) {
-        let mut waiter = Waiter::<1>::new();
-        waiter.add(self.ours.as_fd(), wish);
-        waiter.wait(Some(limit));
+        fd::wait_for(self.ours.as_fd(), wish, limit);
     }
 
     /// Its number, while it lives.
@@ -458,7 +456,7 @@ impl Helper {
                 }
                 return;
             }
-            Waiter::<1>::new().wait(Some(Duration::from_millis(2)));
+            clock::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -7,7 +7,6 @@
 use super::message::{line, Priority, LINE, LOST};
 use crate::bytes::{Buf, Escaped};
 use crate::settings::Outputs;
-use crate::sys::errno;
 use crate::sys::fd::{self, Access, Waiter, Wish};
 use crate::sys::io;
 use crate::sys::{clock, socket};
@@ -207,7 +206,7 @@ impl<'a> Outbox<'a> {
                     self.lines.drop_front(written);
                     self.retry_at = None;
                 }
-                Err(error) if errno::is_for_later(error) && self.pollable().is_some() => break,
+                Err(error) if error.is_for_later() && self.pollable().is_some() => break,
                 Err(error) => {
                     if self.to != To::Stderr {
                         self.open = None;
@@ -225,7 +224,7 @@ impl<'a> Outbox<'a> {
         let lines = self.lines.as_bytes();
         match self.to {
             To::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
-                Err(errno::for_later())
+                Err(io::Error::FOR_LATER)
             }
             To::Stderr => {
                 // Whole lines: two helpers write while one takes over from the other.
@@ -237,7 +236,7 @@ impl<'a> Outbox<'a> {
             To::File(path) => {
                 let file = match &mut self.open {
                     Some(file) => file,
-                    none => none.insert(fd::open_bytes(path.terminated(), Access::Append)?),
+                    none => none.insert(fd::open(path.terminated(), Access::Append)?),
                 };
                 fd::write(file.as_fd(), lines)
             }
@@ -245,17 +244,17 @@ impl<'a> Outbox<'a> {
                 let end = lines.iter().position(is_end).unwrap_or(lines.len());
                 let line = &lines[..end];
                 let sent = match &self.open {
-                    Some(socket) => socket::send(socket.as_fd(), line),
-                    None => Err(errno::gone()),
+                    Some(socket) => fd::write(socket.as_fd(), line),
+                    None => Err(io::Error::GONE),
                 };
                 match sent {
-                    Err(error) if !errno::is_for_later(error) => {
+                    Err(error) if !error.is_for_later() => {
                         // A syslogd that was started anew listens at another socket there.
                         let socket = self.open.insert(socket::connect(SYSLOG)?);
-                        socket::send(socket.as_fd(), line)?;
+                        fd::write(socket.as_fd(), line)?
                     }
                     result => result?,
-                }
+                };
                 Ok((end + 1).min(lines.len()))
             }
         }
@@ -277,7 +276,7 @@ fn is_end(byte: &u8) -> bool {
 
 fn own_terminal() -> Option<OwnedFd> {
     match fd::is_terminal(fd::stderr()) {
-        true => fd::open_bytes(b"/proc/self/fd/2\0", Access::Trigger).ok(),
+        true => fd::open(b"/proc/self/fd/2\0", Access::Trigger).ok(),
         false => None,
     }
 }

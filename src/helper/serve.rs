@@ -12,7 +12,7 @@ use crate::bytes::Escaped;
 use crate::procfs::Proc;
 use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{arena, clock, errno, memory, process, signal, socket};
+use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{least, Identity, Moment, Pid};
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -80,7 +80,7 @@ impl Serving<'_> {
                         self.take(&message);
                     }
                 }
-                Err(error) if errno::is_for_later(error) => {
+                Err(error) if error.is_for_later() => {
                     // Once all that the watch wants is done: a disk may take its time.
                     self.write_stats();
                     self.out.flush();
@@ -262,5 +262,5 @@ fn start_release(releases: &mut Releases, pid: Pid) {
 /// Tries; true if another try makes sense: EAGAIN means that part of it could not be freed
 /// (`process_mrelease` in mm/oom_kill.c).
 fn try_release(pidfd: &OwnedFd) -> bool {
-    process::release_memory(pidfd.as_fd()).is_err_and(errno::is_for_later)
+    process::release_memory(pidfd.as_fd()).is_err_and(|error| error.is_for_later())
 }

@@ -8,7 +8,7 @@ use crate::procfs::Proc;
 use crate::stats::{Page, Stats};
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
-use crate::sys::{errno, machine, process};
+use crate::sys::{machine, process};
 use crate::units::{KiB, Path, Pid};
 use std::fmt::Write;
 use std::os::fd::AsFd;
@@ -59,10 +59,10 @@ impl<'a> StatsFile<'a> {
         beside.push(b".tmp\0");
         // What is left of an earlier try, or what others have put there.
         let _ = fd::remove(beside.as_bytes());
-        let file = fd::open_bytes(beside.as_bytes(), Access::Create)?;
+        let file = fd::open(beside.as_bytes(), Access::Create)?;
         fd::let_all_read(file.as_fd())?;
         if fd::write(file.as_fd(), page)? < page.len() {
-            return Err(errno::no_space());
+            return Err(io::Error::NO_SPACE);
         }
         fd::rename(beside.as_bytes(), self.path.terminated())
     }

@@ -24,14 +24,14 @@ use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::KillSignal;
-use crate::sys::{clock, errno, fd, io};
+use crate::sys::{clock, fd, io};
 use crate::units::{least, Identity, KiB, Moment};
 use aftermath::Aftermath;
 use crowd::Crowd;
 pub use low_memory::{Attention, DRY};
 use low_memory::{LowMemory, Step};
 use progress::{Next, Progress, Urgency};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use target::Target;
 
@@ -431,8 +431,9 @@ impl Kills {
     fn delegate(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
         let (now, dryrun) = (clock::now(), cx.config.dryrun);
         log::low(&mut cx.output.helper, scene, signal);
-        let file = cx.sysrq.as_ref().filter(|_| !dryrun);
-        if let Some(Err(error)) = file.map(|sysrq| fd::write(sysrq.as_fd(), b"f")) {
+        let write = |sysrq: &OwnedFd| fd::write(sysrq.as_fd(), b"f");
+        let asked = cx.sysrq.as_ref().map_or(Err(io::Error::GONE), write);
+        if let (false, Err(error)) = (dryrun, asked) {
             return self.wait_in_vain(cx, "write to /proc/sysrq-trigger", error, scene);
         }
         log::delegated(&mut cx.output.helper, dryrun);
@@ -684,7 +685,7 @@ fn send(
 
 fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
     let Err(error) = target.signal(&mut cx.proc, signal) else { return Ok(()) };
-    if !errno::is_not_permitted(error) {
+    if !error.is_not_permitted() {
         return Err(Miss::Gone);
     }
     cx.selector.unkillable.add(target.id);

@@ -3,7 +3,6 @@
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::select::Rules;
-use crate::sys::errno;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::{self, KillSignal};
@@ -26,7 +25,7 @@ impl Target {
     pub fn open(proc: &mut Proc, id: Identity) -> io::Result<Target> {
         let pidfd = open_pidfd(id.pid)?;
         if !proc.is_running(id)? {
-            return Err(errno::gone());
+            return Err(io::Error::GONE);
         }
         Ok(Target { id, pidfd, group: None })
     }
@@ -69,13 +68,13 @@ impl Target {
         if let Some(pidfd) = &self.pidfd {
             match process::pidfd_send(pidfd.as_fd(), signal) {
                 // A filter may know pidfd_open and not this call.
-                Err(error) if errno::is_missing_call(error) => {}
+                Err(error) if error.is_missing_call() => {}
                 result => return result,
             }
         }
         // By number, so the last thing before is to look which process has it.
         if !proc.is_running(self.id)? {
-            return Err(errno::gone());
+            return Err(io::Error::GONE);
         }
         process::send(self.id.pid, signal)
     }
@@ -156,7 +155,7 @@ pub fn signal_sharers(
 fn open_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
     match process::pidfd_open(pid) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(error) if errno::is_gone(error) => Err(error),
+        Err(error) if error.is_gone() => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -7,9 +7,9 @@
 use super::address;
 use super::wire::{self, Incoming, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{self, Wish};
 use crate::sys::io;
-use crate::sys::{clock, errno, process, socket};
+use crate::sys::{clock, process, socket};
 use crate::units::Moment;
 use std::fmt::{self, Display};
 use std::os::fd::{AsFd, OwnedFd};
@@ -187,7 +187,7 @@ impl Bus {
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            match socket::send_part(self.socket.as_fd(), bytes) {
+            match fd::write(self.socket.as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) => self.wait(error, Wish::Writable)?,
             }
@@ -219,19 +219,17 @@ impl Bus {
     /// After a call that failed: waits until it may be made again, if ever.
     fn wait(&self, error: io::Error, wish: Wish) -> Result<(), Fault> {
         let now = clock::now();
-        if !errno::is_for_later(error) {
+        if !error.is_for_later() {
             return Err(Fault::HungUp);
         }
         if now >= self.end {
             return Err(Fault::Silent);
         }
-        let mut waiter = Waiter::<1>::new();
         if fd::is_ready_now(self.socket.as_fd(), wish) {
             // The kernel was short of something else.
-            waiter.wait(Some(AGAIN));
+            clock::sleep(AGAIN);
         } else {
-            waiter.add(self.socket.as_fd(), wish);
-            waiter.wait(Some(self.end.since(now)));
+            fd::wait_for(self.socket.as_fd(), wish, self.end.since(now));
         }
         Ok(())
     }
@@ -245,9 +243,9 @@ fn connect(name: &[u8], owner: Option<u32>, end: Moment) -> Result<OwnedFd, Faul
                 let is_meant = owner.is_none() || owner == peer;
                 return is_meant.then_some(socket).ok_or(Fault::NoBus);
             }
-            Err(error) if !errno::is_for_later(error) => return Err(Fault::NoBus),
+            Err(error) if !error.is_for_later() => return Err(Fault::NoBus),
             Err(_) if clock::now() >= end => return Err(Fault::Silent),
-            Err(_) => Waiter::<1>::new().wait(Some(AGAIN)),
+            Err(_) => clock::sleep(AGAIN),
         }
     }
 }

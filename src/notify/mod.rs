@@ -12,7 +12,7 @@ mod visit;
 mod wire;
 
 use crate::procfs::Proc;
-use crate::sys::fd::{Owner, Waiter};
+use crate::sys::fd::Owner;
 use crate::sys::process::Exit;
 use crate::sys::{clock, process, signal};
 use crate::units::{Moment, Pid};
@@ -83,7 +83,7 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> Told {
         office.send(Whom::User(owner.user), end, &|| visit(owner, &people.processes, news));
     }
     office.close(end);
-    signal::end_never();
+    signal::end_after(0);
     office.told
 }
 
@@ -160,7 +160,7 @@ impl Office {
 
     fn wait(&mut self) {
         let Some((pid, exit)) = process::reap() else {
-            return Waiter::<1>::new().wait(Some(LOOK));
+            return clock::sleep(LOOK);
         };
         if let Some(place) = self.out.iter().position(|(out, _)| *out == pid) {
             let (_, whom) = self.out.swap_remove(place);

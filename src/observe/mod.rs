@@ -95,9 +95,7 @@ impl Observer {
             (self.next_search, self.next_bounds) = (Moment::default(), Moment::default());
             self.leak_trigger();
         }
-        if self.trigger.is_none() {
-            self.set_trigger(proc, new);
-        }
+        self.set_trigger(proc, new);
         let measured = |config: &Config| (config.asks_for_stalls(), config.thresholds.psi_window);
         if is_other || measured(old) != measured(new) || self.stalls.is_none() {
             self.measure_stalls(proc, new);
@@ -223,12 +221,8 @@ impl Observer {
         let lost = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
         let Some(cgroup) = lost.filter(|_| now >= self.next_search) else { return };
         self.next_search = now.after(SEARCH_EVERY);
-        if !cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
-            return;
-        }
-        self.measure_stalls(proc, config);
-        if self.trigger.is_none() {
-            self.set_trigger(proc, config);
+        if cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
+            self.start(proc, config);
         }
     }
 
@@ -267,7 +261,7 @@ impl Observer {
     }
 
     fn set_trigger(&mut self, proc: &Proc, config: &Config) {
-        if config.watches_memory() {
+        if self.trigger.is_none() && config.watches_memory() {
             self.trigger = open_trigger(proc, self.cgroup.as_ref());
         }
     }

@@ -9,7 +9,6 @@ use super::stat::Stat;
 use super::{terminated, Path, Proc};
 use crate::bytes;
 use crate::memory::{CgroupMemory, CgroupStat, Memory};
-use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{self, KiB, Pid};
@@ -138,7 +137,7 @@ impl Cgroup {
         // kernel/cgroup/cgroup.c): wherever it was, its end is worth waiting for.
         let leaves = self.version == Version::One && stat.is_leaving() && !stat.is_ended();
         let (file, mut is_within) = (proc.living_path(stat, "cgroup"), leaves);
-        let read = proc.for_each_line(file, &mut |line| {
+        let read = proc.for_each_part(file, b'\n', &mut |line| {
             let line = Membership::of(line);
             let is_ours = match self.version {
                 Version::One => line.of_memory,
@@ -152,7 +151,7 @@ impl Cgroup {
     /// Opens what tells how long tasks within wait for memory; version 2 alone has that
     /// (Linux 4.20).
     pub fn open_pressure(&self, access: Access) -> io::Result<OwnedFd> {
-        let files = self.files.as_ref().ok_or_else(gone)?;
+        let files = self.files.as_ref().ok_or(io::Error::GONE)?;
         open_in(&files.directory, "memory.pressure", access)
     }
 
@@ -198,34 +197,29 @@ impl Cgroup {
 
 impl Files {
     fn open(version: Version, directory: &[u8]) -> Option<Files> {
-        let directory = fd::open_bytes(directory, Access::Directory).ok()?;
+        let directory = fd::open(directory, Access::Directory).ok()?;
         let open = |name| open_in(&directory, name, Access::Read).ok();
-        let stat = open("memory.stat")?;
-        Some(match version {
-            Version::Two => Files {
-                limit: open("memory.max")?,
-                usage: open("memory.current")?,
-                high: open("memory.high"),
-                swap_limit: open("memory.swap.max"),
-                swap_usage: open("memory.swap.current"),
-                stat,
-                directory,
-            },
-            Version::One => Files {
-                limit: open("memory.limit_in_bytes")?,
-                usage: open("memory.usage_in_bytes")?,
-                high: None,
-                swap_limit: open("memory.memsw.limit_in_bytes"),
-                swap_usage: None,
-                stat,
-                directory,
-            },
+        let (limit, usage, swap_limit) = match version {
+            Version::Two => ("memory.max", "memory.current", "memory.swap.max"),
+            Version::One => {
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.memsw.limit_in_bytes")
+            }
+        };
+        Some(Files {
+            limit: open(limit)?,
+            usage: open(usage)?,
+            stat: open("memory.stat")?,
+            // Version 1 has none of these two.
+            high: open("memory.high"),
+            swap_usage: open("memory.swap.current"),
+            swap_limit: open(swap_limit),
+            directory,
         })
     }
 }
 
 fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
-    fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes()))?, access)
+    fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes())), access)
 }
 
 /// The number of bytes that a file holds; `max` is more than any. `None` if it is no number.
@@ -296,7 +290,7 @@ impl Mount {
             }
         };
         // What cannot be read shows no mount.
-        let _ = proc.for_each_line(Path::from_bytes(b"self/mountinfo"), visit);
+        let _ = proc.for_each_part(Path::from_bytes(b"self/mountinfo"), b'\n', visit);
         best
     }
 
@@ -313,16 +307,8 @@ impl Mount {
             _ => return None,
         };
         // Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
-        let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-        let mut rest = below;
-        while let [b'/', behind @ ..] = rest {
-            let (part, _) = bytes::cut_at(behind, b'/');
-            rest = &behind[part.len()..];
-            if !is_plain(part) {
-                return None;
-            }
-        }
-        Some(below)
+        let mut parts = below.split(|&byte| byte == b'/').skip(1);
+        parts.all(|part| !matches!(part, b"" | b"." | b"..")).then_some(below)
     }
 }
 
@@ -367,15 +353,8 @@ impl Membership<'_> {
 }
 
 /// Whether the memory controller is one of those between commas.
-fn lists_memory(mut names: &[u8]) -> bool {
-    while !names.is_empty() {
-        let (name, others) = bytes::cut_at(names, b',');
-        if name == b"memory" {
-            return true;
-        }
-        names = others;
-    }
-    false
+fn lists_memory(names: &[u8]) -> bool {
+    names.split(|&byte| byte == b',').any(|name| name == b"memory")
 }
 
 /// Whether `path` is `start` or lies below it.

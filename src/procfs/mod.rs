@@ -17,16 +17,13 @@ mod walk;
 pub mod zram;
 
 use crate::bytes::Buf;
-use crate::sys::c_path;
-use crate::sys::errno::gone;
 use crate::sys::fd::{self, Access, Owner};
 use crate::sys::io;
 use crate::units::Pid;
-use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Longest path here is `4194304/task/4194304/stat` (pid_max is at most 2^22, proc(5))
-/// or `sys/kernel/...`; longer ones are refused as not found.
+/// or `sys/kernel/...`; longer ones are refused.
 type Path = Buf<64>;
 
 /// Of the files read into this, meminfo is the longest with 1.6 KiB on Linux 6.18; a
@@ -42,11 +39,11 @@ pub struct Proc {
 impl Proc {
     /// The machine's own.
     pub fn system() -> io::Result<Proc> {
-        Proc::open(c_path(b"/proc\0"))
+        Proc::open(b"/proc\0")
     }
 
-    /// Opens the directory at `root`.
-    pub fn open(root: &CStr) -> io::Result<Proc> {
+    /// Opens the directory at `root`, which ends with its NUL.
+    pub fn open(root: &[u8]) -> io::Result<Proc> {
         Ok(Proc { root: fd::open(root, Access::Directory)?, file: [0; FILE] })
     }
 
@@ -56,7 +53,7 @@ impl Proc {
     }
 
     fn open_at(&self, mut path: Path, access: Access) -> io::Result<OwnedFd> {
-        fd::open_at(self.root.as_fd(), terminated(&mut path)?, access)
+        fd::open_at(self.root.as_fd(), terminated(&mut path), access)
     }
 
     /// One read of a whole small file; what the buffer cannot hold is cut.
@@ -73,7 +70,7 @@ impl Proc {
 
     /// One read of an open file from its start; what the buffer cannot hold is cut.
     pub fn reread(&mut self, file: &OwnedFd) -> io::Result<&[u8]> {
-        let len = fd::read_at(file.as_fd(), &mut self.file, 0)?;
+        let len = fd::reread(file.as_fd(), &mut self.file)?;
         Ok(&self.file[..len])
     }
 
@@ -88,7 +85,7 @@ impl Proc {
     pub fn user_and_group(&self, pid: Pid) -> io::Result<Owner> {
         let mut path = Path::new();
         path.push_number(pid.number() as u32);
-        fd::owner_at(self.root.as_fd(), terminated(&mut path)?)
+        Ok(fd::look_up_at(self.root.as_fd(), terminated(&mut path))?.owner)
     }
 }
 
@@ -101,19 +98,17 @@ fn process_path(pid: Pid, name: &str) -> Path {
     path
 }
 
-/// A path that was cut has no room for its end.
-fn terminated(path: &mut Path) -> io::Result<&CStr> {
+/// As `sys` takes it. A path that was cut has no room for its end, and is refused there.
+fn terminated(path: &mut Path) -> &[u8] {
     path.push(b"\0");
-    CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| gone())
+    path.as_bytes()
 }
 
 /// A `/proc` of a test's own making.
 #[cfg(test)]
 pub mod fixture {
     use super::Proc;
-    use std::ffi::CString;
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
 
     pub struct Fixture {
         dir: tempfile::TempDir,
@@ -125,8 +120,7 @@ pub mod fixture {
         }
 
         pub fn open(&self) -> Proc {
-            let root = CString::new(self.dir.path().as_os_str().as_bytes()).unwrap();
-            Proc::open(&root).unwrap()
+            Proc::open(format!("{}\0", self.path("")).as_bytes()).unwrap()
         }
 
         pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {

@@ -3,7 +3,6 @@
 
 use super::Proc;
 use crate::bytes;
-use crate::sys::errno::gone;
 use crate::sys::io;
 
 pub const PATH: &[u8] = b"pressure/memory";
@@ -13,7 +12,7 @@ impl Proc {
     /// memory. Fails if the kernel has no such file, or was started with `psi=0`
     /// (EOPNOTSUPP).
     pub fn stall_shares(&mut self) -> io::Result<[u32; 2]> {
-        shares(self.read_file(PATH)?).ok_or_else(gone)
+        shares(self.read_file(PATH)?).ok_or(io::Error::GONE)
     }
 }
 
@@ -24,11 +23,8 @@ fn shares(text: &[u8]) -> Option<[u32; 2]> {
 /// The number behind `key`, which has two decimals.
 fn share(text: &[u8], key: &[u8]) -> Option<u32> {
     let average = bytes::whole_lines(text).find_map(|line| line.strip_prefix(key))?;
-    let (percent, hundredths) = match bytes::first_word(average) {
-        [percent @ .., b'.', tens, ones] => (percent, [*tens, *ones]),
-        _ => return None,
-    };
-    let of_percent = bytes::parse_u64(percent)? * 100 + bytes::parse_u64(&hundredths)?;
+    let [percent @ .., b'.', tens, ones] = bytes::first_word(average) else { return None };
+    let of_percent = bytes::parse_u64(percent)? * 100 + bytes::parse_u64(&[*tens, *ones])?;
     u32::try_from(of_percent * 100).ok()
 }
 

@@ -4,8 +4,7 @@ use super::cgroup::Membership;
 use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
-use crate::bytes::{self, AnyBuf, Buf, Parts};
-use crate::sys::errno::{self, gone};
+use crate::bytes::{self, AnyBuf, Buf};
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{Identity, Pid};
@@ -43,11 +42,8 @@ impl Proc {
     }
 
     pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
-        let result = self.stat_at(process_path(pid, "stat"));
-        if matches!(&result, Ok(stat) if stat.id.pid != pid) {
-            return Err(gone());
-        }
-        result
+        let stat = self.stat_at(process_path(pid, "stat"))?;
+        (stat.id.pid == pid).then_some(stat).ok_or(io::Error::GONE)
     }
 
     /// The number that this process has here; another one than the kernel says means that
@@ -59,14 +55,12 @@ impl Proc {
     /// `stat` with the RSS of a living thread if the leader has ended before the
     /// others: such a leader shows none, although the process still holds it.
     pub fn stat_with_threads(&mut self, pid: Pid) -> io::Result<Stat> {
-        let mut result = self.stat(pid);
-        if let Ok(stat) = &mut result {
-            if stat.is_ended() && !stat.is_gone() {
-                let path = self.living_path(stat, "stat");
-                stat.rss_pages = self.stat_at(path)?.rss_pages;
-            }
+        let mut stat = self.stat(pid)?;
+        if stat.is_ended() && !stat.is_gone() {
+            let path = self.living_path(&stat, "stat");
+            stat.rss_pages = self.stat_at(path)?.rss_pages;
         }
-        result
+        Ok(stat)
     }
 
     /// Whether `id` still runs: same start, and some thread of it alive. An error says
@@ -74,7 +68,7 @@ impl Proc {
     pub fn is_running(&mut self, id: Identity) -> io::Result<bool> {
         match self.stat(id.pid) {
             Ok(stat) => Ok(stat.id == id && !stat.is_gone()),
-            Err(error) if errno::is_gone(error) => Ok(false),
+            Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -107,14 +101,14 @@ impl Proc {
 
     fn exe(&mut self, stat: &Stat) -> io::Result<&[u8]> {
         let mut link = self.living_path(stat, "exe");
-        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link)?, &mut self.file)?;
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link), &mut self.file)?;
         Ok(&self.file[..len])
     }
 
     /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or if
     /// the process is not in that, as the memory controller has it.
     pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
-        self.for_each_line(process_path(pid, "cgroup"), &mut |line| {
+        self.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
             let Membership { unified, of_memory, path: of } = Membership::of(line);
             if of_memory || (unified && (of != b"/" || path.as_bytes().is_empty())) {
                 path.clear();
@@ -128,7 +122,7 @@ impl Proc {
     #[cfg(feature = "dbus-notify")]
     pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
         let mut lines_alike = 0;
-        self.for_each_line(process_path(pid, "status"), &mut |line| {
+        self.for_each_part(process_path(pid, "status"), b'\n', &mut |line| {
             let ids = line.strip_prefix(b"Uid:").or_else(|| line.strip_prefix(b"Gid:"));
             let mut ids = bytes::fields(ids.unwrap_or_default());
             let first = ids.next();
@@ -141,7 +135,7 @@ impl Proc {
     pub fn status(&mut self, stat: &Stat) -> io::Result<Status> {
         let path = self.living_path(stat, "status");
         let mut status = Status::default();
-        self.for_each_line(path, &mut |line| status.take(line))?;
+        self.for_each_part(path, b'\n', &mut |line| status.take(line))?;
         Ok(status)
     }
 
@@ -176,54 +170,27 @@ impl Proc {
     }
 
     fn number(&mut self, path: Path) -> io::Result<i32> {
-        bytes::parse_i32(bytes::first_word(self.read(path)?)).ok_or_else(gone)
+        bytes::parse_i32(bytes::first_word(self.read(path)?)).ok_or(io::Error::GONE)
     }
 
     fn second_number(&mut self, path: Path) -> io::Result<u64> {
-        bytes::fields(self.read(path)?).nth(1).and_then(bytes::parse_u64).ok_or_else(gone)
+        bytes::fields(self.read(path)?).nth(1).and_then(bytes::parse_u64).ok_or(io::Error::GONE)
     }
 
     fn stat_at(&mut self, path: Path) -> io::Result<Stat> {
-        stat::parse(self.read(path)?).ok_or_else(gone)
+        stat::parse(self.read(path)?).ok_or(io::Error::GONE)
     }
 
-    /// Reads a file of any length piece by piece. Lines longer than a piece are passed
-    /// over: `Groups:` can be, and says nothing that is asked here.
-    pub(super) fn for_each_line(
-        &mut self,
-        path: Path,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<()> {
-        self.for_each_part(path, b'\n', visit)
-    }
-
-    /// The same for parts that end with another byte.
-    fn for_each_part(
+    /// Each line of a file of any length, or each part that ends with another byte. One longer than
+    /// the buffer is passed over: `Groups:` can be, and says nothing that is asked here.
+    pub(super) fn for_each_part(
         &mut self,
         path: Path,
         last: u8,
         visit: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
         let file = self.open_at(path, Access::Read)?;
-        let (mut kept, mut skipping) = (0, false);
-        loop {
-            let filled = kept + fd::read(file.as_fd(), &mut self.file[kept..])?;
-            if filled == kept {
-                return Ok(());
-            }
-            let mut parts = Parts { rest: &self.file[..filled], last };
-            for part in &mut parts {
-                if !skipping {
-                    visit(part);
-                }
-                skipping = false;
-            }
-            kept = parts.rest.len();
-            self.file.copy_within(filled - kept..filled, 0);
-            if kept == self.file.len() {
-                (kept, skipping) = (0, true);
-            }
-        }
+        fd::for_each_part(file.as_fd(), &mut self.file, last, visit)
     }
 }
 

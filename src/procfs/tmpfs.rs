@@ -19,9 +19,9 @@ impl Proc {
     pub fn held_by_tmpfs(&mut self) -> io::Result<KiB> {
         let mut seen = [(0, 0); MOUNTS];
         let (mut count, mut held) = (0, KiB::ZERO);
-        self.for_each_line(Path::from_bytes(b"self/mountinfo"), &mut |line| {
+        self.for_each_part(Path::from_bytes(b"self/mountinfo"), b'\n', &mut |line| {
             let Some((device, path)) = tmpfs(line) else { return };
-            if path.is_cut() || seen[..count].contains(&device) {
+            if seen[..count].contains(&device) {
                 return;
             }
             // What else was mounted over it is not meant.

@@ -2,7 +2,6 @@
 
 use super::Proc;
 use crate::bytes;
-use crate::sys::errno::gone;
 use crate::sys::io;
 
 /// Pages since boot (`shrink_inactive_list` in mm/vmscan.c).
@@ -16,7 +15,7 @@ pub struct Scanned {
 impl Proc {
     /// One open, read, close.
     pub fn scanned(&mut self) -> io::Result<Scanned> {
-        parse(self.read_file(b"vmstat")?).ok_or_else(gone)
+        parse(self.read_file(b"vmstat")?).ok_or(io::Error::GONE)
     }
 }
 

@@ -43,20 +43,15 @@ impl Zram {
 
     fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
         self.files = Default::default();
-        let mut places = self.files.iter_mut();
         let Ok(swaps) = proc.read_file(b"swaps") else { return };
-        for device in bytes::whole_lines(swaps).filter_map(device_of) {
+        let opened = bytes::whole_lines(swaps).filter_map(device_of).filter_map(|device| {
             let mut path = Buf::<128>::from_bytes(sys_block);
             path.push(device);
             path.push(b"/mm_stat\0");
-            if path.is_cut() {
-                continue;
-            }
-            if let (Ok(file), Some(place)) =
-                (fd::open_bytes(path.as_bytes(), Access::Read), places.next())
-            {
-                *place = Some(file);
-            }
+            fd::open(path.as_bytes(), Access::Read).ok()
+        });
+        for (place, file) in self.files.iter_mut().zip(opened) {
+            *place = Some(file);
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
 use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
-use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
@@ -115,10 +114,10 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
     say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release =
-        pidfd.as_ref().map_or(Err(errno::gone()), |pidfd| process::release_memory(pidfd.as_fd()));
+        pidfd.as_ref().map_or(Err(io::Error::GONE), |pidfd| process::release_memory(pidfd.as_fd()));
     say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
     // The guard itself is not dying, which a kernel that knows the call says.
-    let is_known = release.is_err_and(errno::is_invalid);
+    let is_known = release == Err(io::Error::INVALID);
     let release = if is_known { Ok(()) } else { release };
     say_result(text, "process_mrelease (Linux 5.15)", release);
     say_result(text, "locking memory", memory::lock());

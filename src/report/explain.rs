@@ -16,7 +16,6 @@ use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protec
 use crate::select::{Rank, Ranking, Remembered, Rules, Scale};
 use crate::settings::Tell;
 use crate::settings::{Config, Patterns};
-use crate::sys::errno::is_not_permitted;
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
 use std::cmp::Reverse;
@@ -92,7 +91,7 @@ pub fn text(
         passwd,
     };
     proc.for_each(|proc, pid| match explanation.take(proc, &mut rules, patterns, pid) {
-        Err(error) if is_not_permitted(error) => explanation.hidden += 1,
+        Err(error) if error.is_not_permitted() => explanation.hidden += 1,
         _ => {}
     })?;
     sort(&mut explanation.candidates, |row| row.rank);

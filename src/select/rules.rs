@@ -10,7 +10,7 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::settings::Config;
-use crate::sys::{errno, process};
+use crate::sys::process;
 use crate::units::{Identity, KiB, Pid};
 
 /// Thousandths of memory that `--prefer` adds and `--avoid` takes: what earlyoom's users know
@@ -98,7 +98,7 @@ impl<'a> Rules<'a> {
         let is_exempt = match score.and_then(|score| self.scale.exempts(score)) {
             Some(told) => told,
             None => match proc.oom_score_adj(pid) {
-                Err(error) if errno::is_gone(error) => return Err(Protection::Gone),
+                Err(error) if error.is_gone() => return Err(Protection::Gone),
                 adj => adj == Ok(-1000),
             },
         };

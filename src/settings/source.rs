@@ -12,7 +12,6 @@ use super::given::{unknown, Given};
 use super::option::{Effect, PREFIX};
 use super::value::Mistake;
 use crate::bytes::Escaped;
-use crate::sys::errno;
 use crate::sys::{fd, process};
 use crate::units::Path;
 
@@ -55,7 +54,7 @@ impl ConfigFile {
             Ok(Some(text)) if text.len() <= LONGEST => Ok(text),
             Ok(Some(_)) => refused("it is larger than 64 KiB"),
             Ok(None) => refused("it is no regular file"),
-            Err(error) if self.may_be_missing && errno::is_gone(error) => Ok(Vec::new()),
+            Err(error) if self.may_be_missing && error.is_gone() => Ok(Vec::new()),
             Err(error) => refused(&error.to_string()),
         }
     }

@@ -22,23 +22,16 @@ pub struct Meter {
     /// Rising; the first `len` are there.
     marks: [Mark; MARKS + 2],
     len: usize,
-    last: Mark,
 }
 
 impl Meter {
     pub fn new(window: Duration) -> Meter {
-        Meter { window, marks: [Mark::default(); MARKS + 2], len: 0, last: Mark::default() }
+        Meter { window, marks: [Mark::default(); MARKS + 2], len: 0 }
     }
 
     /// What was is forgotten: the next reading is the first one.
     pub fn restart(&mut self) {
         self.len = 0;
-    }
-
-    /// What was before the last reading is forgotten, if there was one.
-    pub fn restart_here(&mut self) {
-        self.len = self.len.min(1);
-        self.marks[0] = self.last;
     }
 
     /// The share of the window before `now` that was lost, if the counter stands at `total`.
@@ -65,7 +58,6 @@ impl Meter {
             }
         };
         self.keep(now);
-        self.last = now;
         Percent::of_time(Duration::from_micros(lost), self.window)
     }
 
@@ -111,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_the_last_reading_counts_where_it_begins_there() {
+    fn a_reading_right_after_a_restart_is_what_later_ones_count_from() {
         let mut meter = Meter::new(WINDOW);
-        meter.restart_here();
         assert_eq!(meter.share(at(0), 5_000_000), Percent::default());
         assert_eq!(meter.share(at(1000), 6_000_000), Percent::whole(20));
         // Too close to the one before to be kept for itself.
         assert_eq!(meter.share(at(1001), 6_500_000), Percent::whole(30));
-        meter.restart_here();
+        meter.restart();
+        assert_eq!(meter.share(at(1001), 6_500_000), Percent::default());
         assert_eq!(meter.share(at(2000), 7_000_000), Percent::whole(10));
     }
 

@@ -46,7 +46,7 @@ impl Stalls {
             None => proc.open_file(pressure::PATH, Access::Read)?,
         };
         // With `psi=0` it can be opened and not read.
-        fd::read_at(file.as_fd(), &mut [0; 1], 0)?;
+        fd::reread(file.as_fd(), &mut [0; 1])?;
         Ok(Stalls { file, meter: Meter::new(window), reclaim: Reclaim::over(window) })
     }
 
@@ -64,34 +64,26 @@ impl Stalls {
         limits: &Limits,
         now: Moment,
     ) -> io::Result<Stall> {
-        let total = pressure::full_total(proc.reread(&self.file)?);
-        let share = total.map_or(Percent::default(), |total| self.meter.share(now, total));
-        Ok(self.doubt(share, proc, memory, limits, now))
-    }
-
-    fn doubt(
-        &mut self,
-        mut share: Percent,
-        proc: &mut Proc,
-        memory: &Memory,
-        limits: &Limits,
-        now: Moment,
-    ) -> Stall {
+        let Some(total) = pressure::full_total(proc.reread(&self.file)?) else {
+            return Ok(Stall::Counts(Percent::default()));
+        };
+        let mut share = self.meter.share(now, total);
         // Of the memory of a cgroup its own pressure tells.
         if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
             self.reclaim.forget_old(now);
-            return Stall::Counts(share);
+            return Ok(Stall::Counts(share));
         }
         if share > Percent::default() && self.reclaim.is_at_rest(proc, now) {
-            self.meter.restart_here();
-            share = Percent::default();
+            // From this reading on.
+            self.meter.restart();
+            share = self.meter.share(now, total);
         }
         if !limits.is_stall(&Memory { stall: share, ..*memory }) {
             self.reclaim.forget_old(now);
             self.reclaim.begin(proc, now);
-            return Stall::Counts(share);
+            return Ok(Stall::Counts(share));
         }
-        match self.reclaim.short(proc, now) {
+        Ok(match self.reclaim.short(proc, now) {
             Short::Machine => Stall::Counts(share),
             Short::Unknown => {
                 self.reclaim.begin(proc, now);
@@ -102,7 +94,7 @@ impl Stalls {
                 self.reclaim.restart();
                 Stall::OfLimit(share)
             }
-        }
+        })
     }
 }
 

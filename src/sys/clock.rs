@@ -29,6 +29,11 @@ pub fn wall() -> Duration {
     Duration::from_nanos(read(libc::CLOCK_REALTIME))
 }
 
+/// Does nothing for so long, unless a signal interrupts.
+pub fn sleep(wait: Duration) {
+    super::fd::poll(&mut [], Some(wait));
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };

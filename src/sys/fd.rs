@@ -1,8 +1,8 @@
-//! Descriptors: open, read, write, list a directory, wait.
+//! Descriptors: open, read, write, list a directory, wait. Each path ends with its NUL.
 
 use super::io;
-use super::{check, retry};
-use std::ffi::CStr;
+use super::{check, retry, terminated};
+use crate::bytes::Parts;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ pub enum Access {
     /// Reading and writing without ever waiting, as PSI triggers are opened.
     Trigger,
     Directory,
-    /// At the end of a file that is made where it is missing: for the administrator's eyes,
-    /// since command lines may hold secrets. Never waits for the reader of a FIFO, and never
-    /// goes through a link, which others may have laid there.
+    /// At the end of a file, which is made if it is missing. Never waits for the reader of a FIFO,
+    /// and never goes through a link, which others may have laid there.
     Append,
     /// A new file, where there is none and no link either.
     Create,
@@ -41,39 +40,42 @@ impl Access {
                 Access::Create => libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL,
             }
     }
-
-    const fn mode(self) -> libc::c_uint {
-        match self {
-            Access::Append => 0o640,
-            _ => 0o644,
-        }
-    }
 }
 
-/// Opens a path that is absolute or relative to the working directory.
-pub fn open(path: &CStr, access: Access) -> io::Result<OwnedFd> {
-    open_raw(libc::AT_FDCWD, path, access)
+/// A file that is made here is for the administrator's eyes, because command lines may hold
+/// secrets.
+const MODE: libc::c_uint = 0o640;
+
+/// The working directory, where a path begins that is not absolute.
+// SAFETY: no descriptor that could be closed, and not -1.
+const HERE: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+pub fn open(path: &[u8], access: Access) -> io::Result<OwnedFd> {
+    open_at(HERE, path, access)
 }
 
-/// Opens a path that ends with its one NUL.
-pub fn open_bytes(path: &[u8], access: Access) -> io::Result<OwnedFd> {
-    open(super::terminated(path)?, access)
+/// Opens a path relative to `directory`.
+pub fn open_at(directory: BorrowedFd<'_>, path: &[u8], access: Access) -> io::Result<OwnedFd> {
+    let (directory, path, flags) = (directory.as_raw_fd(), terminated(path)?, access.flags());
+    // SAFETY: `path` ends with NUL and lives for the call.
+    let fd = retry(|| unsafe { libc::openat(directory, path.as_ptr(), flags, MODE) }.into())?;
+    // SAFETY: the kernel has just handed out `fd`, and no other value owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Gives a file a new name, in place of what had it. Both paths end with their one NUL.
+/// Gives a file a new name, in place of what had it.
 pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
-    let (from, to) = (super::terminated(from)?, super::terminated(to)?);
+    let (from, to) = (terminated(from)?, terminated(to)?);
     // SAFETY: both paths end with NUL and live for the call.
     check(unsafe { libc::rename(from.as_ptr(), to.as_ptr()) }.into()).map(drop)
 }
 
-/// Whether the file at `path`, which ends with its NUL, is one that this process may
-/// execute. EISDIR for a directory and whatever else is no file.
+/// Whether the file at `path` is one that this process may execute. EISDIR for a directory and
+/// whatever else is no file.
 pub fn check_program(path: &[u8]) -> io::Result<()> {
     let found = look_up(path)?;
-    let path = super::terminated(path)?;
-    // SAFETY: `path` ends with NUL and lives for the call.
-    check(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())?;
+    // SAFETY: the path ends with NUL and lives for the call.
+    check(unsafe { libc::access(terminated(path)?.as_ptr(), libc::X_OK) }.into())?;
     match found.is_regular() {
         true => Ok(()),
         false => Err(io::Error::of(libc::EISDIR)),
@@ -98,12 +100,21 @@ impl Found {
     }
 }
 
-/// What lies at `path`, which ends with its NUL; a link is followed.
-pub fn look_up(path: &[u8]) -> io::Result<Found> {
-    look_up_at(libc::AT_FDCWD, super::terminated(path)?)
+/// Whose a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
 }
 
-fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
+/// What lies at `path`; a link is followed.
+pub fn look_up(path: &[u8]) -> io::Result<Found> {
+    look_up_at(HERE, path)
+}
+
+/// The same of a path relative to `directory`.
+pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
+    let (directory, path) = (directory.as_raw_fd(), terminated(path)?);
     // SAFETY: all zero is a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
@@ -112,19 +123,19 @@ fn look_up_at(directory: RawFd, path: &CStr) -> io::Result<Found> {
     Ok(Found { owner, mode: stat.st_mode })
 }
 
-/// What the tmpfs mounted at `path`, which ends with its NUL, holds, in KiB; `None` if another
-/// file system than `device` (major, minor) lies there, or no tmpfs.
+/// What the tmpfs mounted at `path` holds, in KiB; `None` if another file system than `device`
+/// (major, minor) lies there, or no tmpfs.
 #[allow(clippy::unnecessary_cast)] // The fields' types differ by processor.
 pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>> {
-    let directory = open_bytes(path, Access::Directory)?;
+    let directory = open(path, Access::Directory)?;
     // SAFETY: all zero is a valid `stat` and a valid `statfs`.
     let (mut stat, mut held): (libc::stat, libc::statfs) = unsafe { std::mem::zeroed() };
     // SAFETY: both are writable and live for the calls.
-    check(unsafe { libc::fstat(directory.as_raw_fd(), &mut stat) }.into())?;
-    // SAFETY: likewise.
-    check(unsafe { libc::fstatfs(directory.as_raw_fd(), &mut held) }.into())?;
-    let is_it =
-        (libc::major(stat.st_dev), libc::minor(stat.st_dev)) == (device.0 as _, device.1 as _);
+    unsafe {
+        check(libc::fstat(directory.as_raw_fd(), &mut stat).into())?;
+        check(libc::fstatfs(directory.as_raw_fd(), &mut held).into())?;
+    }
+    let is_it = stat.st_dev as u64 == libc::makedev(device.0, device.1) as u64;
     let blocks = held.f_blocks.saturating_sub(held.f_bfree) as u64;
     let used = blocks.saturating_mul(held.f_bsize as u64 / 1024);
     Ok(Some(used).filter(|_| is_it && held.f_type as i64 & 0xffff_ffff == TMPFS_MAGIC))
@@ -133,10 +144,9 @@ pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>>
 /// `f_type` of a tmpfs (include/uapi/linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// The bytes of a file, whose path ends with its NUL; what is beyond `most` is left out.
-/// Allocates.
+/// The bytes of a file; what is beyond `most` is left out. Allocates.
 pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {
-    let file = open_bytes(path, Access::Read)?;
+    let file = open(path, Access::Read)?;
     let (mut text, mut piece) = (Vec::new(), [0; 1024]);
     loop {
         let len = read(file.as_fd(), &mut piece)?.min(most - text.len());
@@ -147,11 +157,9 @@ pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Removes a file, whose path ends with its NUL.
 pub fn remove(path: &[u8]) -> io::Result<()> {
-    let path = super::terminated(path)?;
-    // SAFETY: `path` ends with NUL and lives for the call.
-    check(unsafe { libc::unlink(path.as_ptr()) }.into()).map(drop)
+    // SAFETY: the path ends with NUL and lives for the call.
+    check(unsafe { libc::unlink(terminated(path)?.as_ptr()) }.into()).map(drop)
 }
 
 /// Lets all users read a file, whatever the mask that this process inherited.
@@ -160,37 +168,11 @@ pub fn let_all_read(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_fchmod, fd.as_raw_fd(), 0o644) }).map(drop)
 }
 
-/// Opens a path relative to `directory`.
-pub fn open_at(directory: BorrowedFd<'_>, path: &CStr, access: Access) -> io::Result<OwnedFd> {
-    open_raw(directory.as_raw_fd(), path, access)
-}
-
-fn open_raw(directory: RawFd, path: &CStr, access: Access) -> io::Result<OwnedFd> {
-    // SAFETY: `path` ends with NUL and lives for the call.
-    let fd = retry(|| {
-        unsafe { libc::openat(directory, path.as_ptr(), access.flags(), access.mode()) }.into()
-    })?;
-    // SAFETY: the kernel has just handed out `fd`, and no other value owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Whose a file is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Owner {
-    pub user: u32,
-    pub group: u32,
-}
-
-/// The owner of a path relative to `directory`.
-pub fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<Owner> {
-    look_up_at(directory.as_raw_fd(), path).map(|found| found.owner)
-}
-
 /// Where a link relative to `directory` leads, and how long that is; cut at `buf`.
-pub fn read_link_at(directory: BorrowedFd<'_>, path: &CStr, buf: &mut [u8]) -> io::Result<usize> {
-    let (directory, at, len) = (directory.as_raw_fd(), buf.as_mut_ptr(), buf.len());
+pub fn read_link_at(directory: BorrowedFd<'_>, path: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+    let (path, at, len) = (terminated(path)?, buf.as_mut_ptr(), buf.len());
     // SAFETY: `path` ends with NUL; `at` points to `len` writable bytes.
-    let got = unsafe { libc::readlinkat(directory, path.as_ptr(), at.cast(), len) };
+    let got = unsafe { libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), at.cast(), len) };
     check(got as libc::c_long)
 }
 
@@ -200,11 +182,40 @@ pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::read(fd.as_raw_fd(), at.cast(), len) } as libc::c_long)
 }
 
-/// Reads from `offset` on, without moving the descriptor's own position.
-pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u32) -> io::Result<usize> {
-    let (at, len, offset) = (buf.as_mut_ptr(), buf.len(), libc::off_t::from(offset as i32));
+/// Reads from the start of a file, wherever it was read up to.
+pub fn reread(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let (at, len) = (buf.as_mut_ptr(), buf.len());
     // SAFETY: `at` points to `len` writable bytes.
-    retry(|| unsafe { libc::pread(fd.as_raw_fd(), at.cast(), len, offset) } as libc::c_long)
+    retry(|| unsafe { libc::pread(fd.as_raw_fd(), at.cast(), len, 0) } as libc::c_long)
+}
+
+/// Reads a file of any length piece by piece, and calls `visit` with each part that ends with the
+/// byte `last`. One that is longer than `buf` is passed over.
+pub fn for_each_part(
+    file: BorrowedFd<'_>,
+    buf: &mut [u8],
+    last: u8,
+    visit: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let (mut kept, mut skipping) = (0, false);
+    loop {
+        let filled = kept + read(file, &mut buf[kept..])?;
+        if filled == kept {
+            return Ok(());
+        }
+        let mut parts = Parts { rest: &buf[..filled], last };
+        for part in &mut parts {
+            if !skipping {
+                visit(part);
+            }
+            skipping = false;
+        }
+        kept = parts.rest.len();
+        buf.copy_within(filled - kept..filled, 0);
+        if kept == buf.len() {
+            (kept, skipping) = (0, true);
+        }
+    }
 }
 
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
@@ -280,7 +291,7 @@ impl<const N: usize> Waiter<N> {
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        wait_for(&mut self.entries[..self.len], timeout);
+        poll(&mut self.entries[..self.len], timeout);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -297,7 +308,7 @@ impl<const N: usize> Waiter<N> {
     }
 }
 
-fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
+pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
     let mut at = std::ptr::null();
@@ -314,10 +325,15 @@ fn wait_for(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     }
 }
 
-/// Whether `fd` is ready for `wish` right now.
-pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
+/// Waits for one descriptor alone, and tells whether it is ready.
+pub fn wait_for(fd: BorrowedFd<'_>, wish: Wish, limit: Duration) -> bool {
     let mut waiter = Waiter::<1>::new();
     let place = waiter.add(fd, wish);
-    waiter.wait(Some(Duration::ZERO));
+    waiter.wait(Some(limit));
     waiter.is_ready(place)
+}
+
+/// Whether `fd` is ready for `wish` right now.
+pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
+    wait_for(fd, wish, Duration::ZERO)
 }

@@ -3,8 +3,7 @@
 
 use super::fd::{self, Access};
 use super::io;
-use super::{arena, c_path, check, clock, errno, machine, maps};
-use crate::bytes;
+use super::{arena, check, clock, machine, maps};
 use crate::units::{least, KiB};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -12,16 +11,9 @@ use std::time::Duration;
 /// How deep the stack of the watch goes in its loop, and that of the helper while it serves:
 /// from where they prepare their memory downwards. Read from `[stack]` in smaps around a kill
 /// of a group with all messages and files. The frames of a debug build are larger.
-pub const WATCH: usize = depth(8);
-pub const HELPER: usize = depth(3);
-
-const fn depth(pages: usize) -> usize {
-    if cfg!(debug_assertions) {
-        2 * pages
-    } else {
-        pages
-    }
-}
+pub const WATCH: usize = 8 * FRAMES;
+pub const HELPER: usize = 3 * FRAMES;
+const FRAMES: usize = if cfg!(debug_assertions) { 2 } else { 1 };
 
 /// Gives back what the stack needed once and does not any more, and locks all memory, present
 /// and future: each page when it is first touched where the kernel can do that
@@ -33,7 +25,7 @@ pub fn lock() -> io::Result<()> {
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE;
     // SAFETY: takes no pointer.
     match check(unsafe { libc::mlockall(all | libc::MCL_ONFAULT) }.into()) {
-        Err(error) if errno::is_invalid(error) => {
+        Err(io::Error::INVALID) => {
             // SAFETY: takes no pointer.
             check(unsafe { libc::mlockall(all) }.into()).map(drop)
         }
@@ -53,21 +45,11 @@ pub fn touch_all(pages: usize) -> io::Result<()> {
 
 /// Each mapping of this process that can be touched.
 fn for_each_mapping(visit: &mut dyn FnMut(maps::Mapping)) -> io::Result<()> {
-    let maps = fd::open(c_path(b"/proc/self/maps\0"), Access::Read)?;
+    let maps = fd::open(b"/proc/self/maps\0", Access::Read)?;
     // Some ten lines; one that loads the C library reads it in several pieces.
-    let (mut piece, mut kept) = ([0; 1024], 0);
-    loop {
-        let got = fd::read(maps.as_fd(), &mut piece[kept..])?;
-        if got == 0 {
-            return Ok(());
-        }
-        let filled = kept + got;
-        let end = piece[..filled].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
-        bytes::whole_lines(&piece[..end]).filter_map(maps::touchable).for_each(&mut *visit);
-        piece.copy_within(end..filled, 0);
-        // A line that fills the whole piece has a path longer than any: it is passed over.
-        kept = (filled - end) % piece.len();
-    }
+    fd::for_each_part(maps.as_fd(), &mut [0; 1024], b'\n', &mut |line| {
+        maps::touchable(line).map(&mut *visit);
+    })
 }
 
 /// An address in the caller's frame, or a little below.
@@ -148,10 +130,16 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     // As large as one page is. Of plain ones so many that reading the clock does not count.
     let piece = if pages == Pages::Huge { HUGE } else { HUGE / 8 };
     let pieces = usize::try_from(size.0).ok()? * 1024 / piece;
-    let fresh = FreshMemory::map(pieces * piece + HUGE)?;
-    fresh.ask_for(pages);
+    let len = pieces * piece + HUGE;
+    let fresh = map(len)?;
+    let advice = match pages {
+        Pages::Plain => libc::MADV_NOHUGEPAGE,
+        Pages::Huge => libc::MADV_HUGEPAGE,
+    };
+    // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
+    unsafe { libc::madvise(fresh as *mut _, len, advice) };
     // Huge pages begin at multiples of their size; one is to spare for that.
-    let first = (fresh.start + HUGE - 1) & !(HUGE - 1);
+    let first = (fresh + HUGE - 1) & !(HUGE - 1);
     let begin = clock::now();
     let mut best: Option<u64> = None;
     for number in 0..pieces {
@@ -169,35 +157,9 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
             break;
         }
     }
+    // SAFETY: exactly this mapping, and no reference to it was made.
+    unsafe { unmap(fresh, len) };
     Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?))
-}
-
-/// An anonymous private mapping, unmapped when dropped.
-struct FreshMemory {
-    start: usize,
-    len: usize,
-}
-
-impl FreshMemory {
-    fn map(len: usize) -> Option<FreshMemory> {
-        Some(FreshMemory { start: map(len)?, len })
-    }
-
-    fn ask_for(&self, pages: Pages) {
-        let advice = match pages {
-            Pages::Plain => libc::MADV_NOHUGEPAGE,
-            Pages::Huge => libc::MADV_HUGEPAGE,
-        };
-        // SAFETY: exactly this mapping; a kernel without huge pages refuses, without harm.
-        unsafe { libc::madvise(self.start as *mut _, self.len, advice) };
-    }
-}
-
-impl Drop for FreshMemory {
-    fn drop(&mut self) {
-        // SAFETY: `map` got exactly this mapping, and no reference to it is left.
-        unsafe { unmap(self.start, self.len) };
-    }
 }
 
 /// Where fresh memory of that size begins, all of it zero.

@@ -8,7 +8,6 @@
 
 pub mod arena;
 pub mod clock;
-pub mod errno;
 pub mod fd;
 pub mod io;
 pub mod machine;
@@ -36,12 +35,8 @@ fn retry(call: impl Fn() -> libc::c_long) -> io::Result<usize> {
     }
 }
 
-/// `path` as the kernel takes it; EINVAL unless it ends with its one NUL.
+/// `path` as the kernel takes it. All paths come here with their one NUL at the end; EINVAL for
+/// one that has none, as a path that was cut.
 fn terminated(path: &[u8]) -> io::Result<&CStr> {
     CStr::from_bytes_with_nul(path).map_err(|_| io::Error::of(libc::EINVAL))
-}
-
-/// A path of the source, written with its ending NUL.
-pub fn c_path(path: &'static [u8]) -> &'static CStr {
-    CStr::from_bytes_with_nul(path).expect("a path in the source ends with its one NUL")
 }

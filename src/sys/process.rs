@@ -5,7 +5,7 @@ use super::check;
 use super::fd::Owner;
 use super::fd::{self, Access};
 use super::io;
-use super::signal;
+use super::{signal, socket};
 use crate::units::Pid;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -112,7 +112,7 @@ pub fn split(kept: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::R
 /// The number of the child; `None` in the child itself.
 fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     #[cfg(test)]
-    if threads()? != 1 {
+    if std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
         return Err(io::Error::of(libc::EBUSY));
     }
     // SAFETY: this is the only thread; nothing in the program starts another.
@@ -123,19 +123,6 @@ fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
         close_all_but(kept);
     }
     Ok(pid)
-}
-
-/// Threads of this process: each has an entry in its `task` directory, beside two links.
-#[cfg(test)]
-fn threads() -> io::Result<u64> {
-    // SAFETY: all zero is a valid `stat`.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    let path = super::c_path(b"/proc/self/task\0");
-    // SAFETY: `path` ends with NUL, `stat` is writable.
-    check(unsafe { libc::stat(path.as_ptr(), &mut stat) }.into())?;
-    #[allow(clippy::unnecessary_cast)] // 32 bits wide on some machines
-    let links = stat.st_nlink as u64;
-    Ok(links.saturating_sub(2))
 }
 
 /// Ends this process at once: there are no destructors that matter, and no buffers.
@@ -203,14 +190,13 @@ fn texts(mut at: *const *const libc::c_char) -> impl Iterator<Item = &'static [u
 /// What the standard library would do before `main`: the standard descriptors are open, so
 /// that no file takes their place, and writing to a pipe without a reader is an error and no signal.
 pub fn begin() {
-    let null = super::c_path(b"/dev/null\0").as_ptr();
     signal::treat(libc::SIGPIPE, libc::SIG_IGN);
     // SAFETY: the path ends with NUL; what is closed was opened here.
     unsafe {
         // Each call gives the lowest number that is free; hooks are to have these too.
         let mut fd = 0;
         while (0..=libc::STDERR_FILENO).contains(&fd) {
-            fd = libc::open(null, libc::O_RDWR);
+            fd = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         }
         libc::close(fd);
     }
@@ -250,52 +236,37 @@ pub fn run(path: &[u8], environment: &[u8], inherited: &Inherited) -> io::Result
     let arguments = [path.as_ptr(), std::ptr::null()];
     let mut adj = crate::bytes::Buf::<8>::new();
     adj.push_number(inherited.oom_score_adj.max(0) as u32);
-    let mut pipe = [-1; 2];
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-    // SAFETY: `pipe` has room for two descriptors.
-    check(unsafe { libc::syscall(libc::SYS_pipe2, pipe.as_mut_ptr(), flags) })?;
-    // SAFETY: the kernel has just handed out both.
-    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
-    // SAFETY: the child makes system calls only, until it becomes another program or ends.
-    let pid = check(unsafe { libc::fork() }.into())?;
-    if let Some(pid) = Pid::new(pid as i64) {
-        // The child does the same: one of both is first. It fails once the program runs.
-        // SAFETY: takes no pointer.
-        unsafe { libc::setpgid(pid.number(), pid.number()) };
-        return Ok((pid, ours));
-    }
-    // SAFETY: all pointers are to what was made ready above, and end as the calls want it; the
-    // child does not return from here.
-    unsafe {
-        libc::setpgid(0, 0);
-        libc::setpriority(libc::PRIO_PROCESS, 0, inherited.niceness.max(0));
-        if let Ok(file) = fd::open(super::c_path(b"/proc/self/oom_score_adj\0"), Access::Write) {
+    let (ours, theirs) = socket::pair()?;
+    let pid = split(Some(theirs.as_fd()), || {
+        let _ = set_niceness(inherited.niceness.max(0));
+        if let Ok(file) = fd::open(b"/proc/self/oom_score_adj\0", Access::Write) {
             let _ = fd::write(file.as_fd(), adj.as_bytes());
         }
         for signal in 1..=libc::SIGRTMAX() {
             signal::treat(signal, libc::SIG_DFL);
         }
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-        close_all_but(Some(theirs.as_fd()));
-        libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
+        signal::mask(libc::SIG_SETMASK, &[]);
+        // SAFETY: all pointers are to what was made ready above, and end as the call wants it.
+        unsafe {
+            libc::setpgid(0, 0);
+            libc::execve(path.as_ptr(), arguments.as_ptr(), variables.as_ptr());
+        }
         let _ = fd::write(theirs.as_fd(), &io::Error::last().number().to_ne_bytes());
-        exit(127)
-    }
+        127
+    })?;
+    // The child does the same: one of both is first. It fails once the program runs.
+    // SAFETY: takes no pointer.
+    unsafe { libc::setpgid(pid.number(), pid.number()) };
+    Ok((pid, ours))
 }
 
 /// Closes all descriptors of this process but the standard ones and the one `kept`: also what
 /// a careless parent left open.
 fn close_all_but(kept: Option<BorrowedFd<'_>>) {
-    let first = libc::STDERR_FILENO + 1;
-    match kept.map(|fd| fd.as_raw_fd()).filter(|&fd| fd >= first) {
-        Some(fd) => {
-            close_range(first, fd - 1);
-            close_range(fd + 1, RawFd::MAX);
-        }
-        None => close_range(first, RawFd::MAX),
-    }
+    const LAST_KEPT: RawFd = libc::STDERR_FILENO;
+    let kept = kept.map_or(LAST_KEPT, |fd| fd.as_raw_fd().max(LAST_KEPT));
+    close_range(LAST_KEPT + 1, kept - 1);
+    close_range(kept + 1, RawFd::MAX);
 }
 
 fn close_range(from: RawFd, to: RawFd) {

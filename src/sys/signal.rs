@@ -1,8 +1,7 @@
 //! Signals as something to read: no handler ever runs.
 
-use super::check;
-use super::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use super::{check, fd, io};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 /// The signals that the guard answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,35 +30,26 @@ pub fn listen_for_children() -> io::Result<OwnedFd> {
 }
 
 fn listen_to(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
-    let set = set_of(signals);
-    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // What is ignored never reaches a descriptor, and a parent may have ignored these, as
     // nohup does. SIGINT stays as it is: a shell ignores it for what runs in the background.
     for &signal in &[libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
         treat(signal, libc::SIG_DFL);
     }
-    // SAFETY: `set` is initialised and lives for all calls.
-    let fd = unsafe {
-        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
-        check(libc::signalfd(-1, &set, flags).into())?
-    };
+    let (set, flags) = (mask(libc::SIG_BLOCK, signals), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+    // SAFETY: `set` is initialised and lives for the call.
+    let fd = check(unsafe { libc::signalfd(-1, &set, flags) }.into())?;
     // SAFETY: the kernel has just handed out `fd`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// The next signal, if one has come.
 pub fn next(fd: &OwnedFd) -> Option<Signal> {
-    // SAFETY: all zero is a valid `signalfd_siginfo`.
-    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
-    let size = std::mem::size_of_val(&info);
-    // SAFETY: `info` is writable for `size` bytes.
-    let got = unsafe {
-        libc::read(fd.as_raw_fd(), (&mut info as *mut libc::signalfd_siginfo).cast(), size)
-    };
-    if got != size as isize {
+    // Whole entries come, each with the number first (signalfd(2)).
+    let mut entry = [0; std::mem::size_of::<libc::signalfd_siginfo>()];
+    if fd::read(fd.as_fd(), &mut entry) != Ok(entry.len()) {
         return None;
     }
-    match info.ssi_signo as libc::c_int {
+    match libc::c_int::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]) {
         libc::SIGCHLD => Some(Signal::Child),
         libc::SIGHUP => Some(Signal::Reread),
         libc::SIGUSR1 => Some(Signal::Tell),
@@ -70,28 +60,18 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
 /// when the watch does, after it has written what the watch said last.
 pub fn leave_to_parent() {
-    let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1]);
-    // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
+    mask(libc::SIG_BLOCK, &signals);
 }
 
-/// Ends this process when `seconds` are over, wherever it hangs then; not its children.
+/// Ends this process when `seconds` are over, wherever it hangs then; not its children. 0 takes
+/// that back.
 pub fn end_after(seconds: u32) {
-    let set = set_of(&[libc::SIGALRM]);
     // A parent may have blocked or ignored the signal.
     treat(libc::SIGALRM, libc::SIG_DFL);
-    // SAFETY: `set` is initialised.
-    unsafe {
-        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
-        libc::alarm(seconds);
-    }
-}
-
-/// Takes that back.
-#[cfg(feature = "dbus-notify")]
-pub fn end_never() {
+    mask(libc::SIG_UNBLOCK, &[libc::SIGALRM]);
     // SAFETY: takes no pointer.
-    unsafe { libc::alarm(0) };
+    unsafe { libc::alarm(seconds) };
 }
 
 /// Has a signal do what it does by default, `SIG_DFL`, or nothing, `SIG_IGN`. By the kernel's
@@ -107,14 +87,18 @@ pub(super) fn treat(signal: libc::c_int, how: libc::sighandler_t) {
     unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, mask_size) };
 }
 
-fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
-    // SAFETY: `sigemptyset` initialises the set; the numbers are valid signals.
+/// Blocks `signals`, has them come again, or blocks them alone, as `how` says; they are returned
+/// as a set.
+pub(super) fn mask(how: libc::c_int, signals: &[libc::c_int]) -> libc::sigset_t {
+    // SAFETY: `sigemptyset` initialises the set; the numbers are valid signals. The last call can
+    // only fail for another `how`.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
         for &signal in signals {
             libc::sigaddset(&mut set, signal);
         }
+        libc::sigprocmask(how, &set, std::ptr::null_mut());
         set
     }
 }

@@ -1,8 +1,7 @@
 //! Unix sockets that never wait (unix(7)): a pair that keeps messages apart, one to send
-//! datagrams, and streams to a bus.
+//! datagrams, and streams to a bus. All are written to as files are: SIGPIPE is ignored.
 
-use super::io;
-use super::{check, retry};
+use super::{check, fd, io, retry};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Two ends of a `SOCK_SEQPACKET` pair (unix(7)).
@@ -63,42 +62,24 @@ pub fn peer_user(fd: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(peer.uid)
 }
 
-/// Sends one message whole; EAGAIN if the other side has not read enough.
-pub fn send(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
-    send_part(fd, message).map(drop)
-}
-
-/// Sends one message whole that lies in two places; EAGAIN as above.
+/// Sends one message whole that lies in two places; EAGAIN if the other side has not read enough.
 pub fn send_both(fd: BorrowedFd<'_>, head: &[u8], text: &[u8]) -> io::Result<()> {
     let part = |bytes: &[u8]| libc::iovec {
         iov_base: bytes.as_ptr() as *mut libc::c_void,
         iov_len: bytes.len(),
     };
     let parts = [part(head), part(text)];
-    // SAFETY: both slices are readable for their length; nothing is written to them. The
-    // socket never waits, and SIGPIPE is ignored.
+    // SAFETY: both slices are readable for their length; nothing is written to them.
     retry(|| unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) } as libc::c_long).map(drop)
-}
-
-/// Sends as much as a stream takes; EAGAIN if that is nothing.
-pub fn send_part(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    let (at, len) = (message.as_ptr(), message.len());
-    // SAFETY: the slice is readable for its length.
-    retry(|| unsafe { libc::send(fd.as_raw_fd(), at.cast(), len, flags) } as libc::c_long)
 }
 
 /// One message, or what has come of a stream; `Ok(0)` when the other side has closed, EAGAIN
 /// when there is none.
 pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    let (at, len) = (buf.as_mut_ptr(), buf.len());
-    // SAFETY: `at` points to `len` writable bytes.
-    let once = || unsafe { libc::recv(fd.as_raw_fd(), at.cast(), len, libc::MSG_DONTWAIT) };
-    let receive = || retry(|| once() as libc::c_long);
-    match receive() {
+    match fd::read(fd, buf) {
         // The other side closed before it had read all. That is told once, and before what it
         // sent (`unix_release_sock` in net/unix/af_unix.c).
-        Err(error) if error == io::Error::of(libc::ECONNRESET) => receive(),
+        Err(error) if error == io::Error::of(libc::ECONNRESET) => fd::read(fd, buf),
         result => result,
     }
 }
@@ -111,8 +92,8 @@ mod tests {
     #[test]
     fn what_was_sent_arrives_though_an_answer_was_never_read() {
         let (ours, theirs) = pair().unwrap();
-        send(theirs.as_fd(), b"answer").unwrap();
-        send(ours.as_fd(), b"last words").unwrap();
+        fd::write(theirs.as_fd(), b"answer").unwrap();
+        fd::write(ours.as_fd(), b"last words").unwrap();
         drop(ours);
         let mut buf = [0; 16];
         assert_eq!(receive(theirs.as_fd(), &mut buf).unwrap(), 10);

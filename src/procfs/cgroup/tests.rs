@@ -314,7 +314,7 @@ fn one_that_comes_and_goes_is_found_again() {
     assert!(!cgroup.is_lost());
     assert_eq!(world.memory(&cgroup).total, KiB(1024));
     // As a file of one that was removed: it cannot be read.
-    let unreadable = fd::open_bytes(b"/\0", Access::Directory).unwrap();
+    let unreadable = fd::open(b"/\0", Access::Directory).unwrap();
     cgroup.files.as_mut().unwrap().limit = unreadable;
     assert!(cgroup.read(&mut world.proc, &machine()).is_err());
     cgroup.lose();
