@@ -8,10 +8,10 @@ use crate::memory::Memory;
 use crate::policy::{Level, Scene};
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
-use crate::select::{Protection, Rules};
+use crate::select::{Protection, Recent, Rules};
 use crate::sys::clock::HZ;
 use crate::sys::io;
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{KiB, Moment, Pid};
 use std::time::Duration;
 
 /// Fewer can be ended one by one.
@@ -121,45 +121,17 @@ struct Tally {
     /// The same for the members that were read in full, and their private memory.
     shown_of_read: u64,
     own: KiB,
-    largest: Largest,
+    /// The one with most private memory, and how much that is.
+    largest: Stat,
+    largest_own: KiB,
     members: Few,
     /// Other processes that are in its group, or in one that shares its place.
     strangers: Few,
 }
 
-/// A handful of processes. Where there are more, it may be any.
-#[derive(Clone, Copy)]
-struct Few {
-    met: [Pid; 8],
-    count: usize,
-}
-
-impl Few {
-    const NONE: Few = Few { met: [Pid::INIT; 8], count: 0 };
-
-    fn add(&mut self, pid: Pid) {
-        if let Some(place) = self.met.get_mut(self.count) {
-            *place = pid;
-        }
-        self.count += 1;
-    }
-
-    fn add_all(&mut self, others: &Few) {
-        others.met.iter().take(others.count).for_each(|&pid| self.add(pid));
-        self.count = self.count.max(others.count);
-    }
-
-    fn may_include(&self, pid: Pid) -> bool {
-        self.count > self.met.len() || self.met[..self.count].contains(&pid)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Largest {
-    id: Identity,
-    shown: u64,
-    own: KiB,
-}
+/// A handful of processes. Once some are lost, it may be any.
+type Few = Recent<Pid, 8>;
+const NO_FEW: Few = Few::none(Pid::INIT);
 
 impl Tally {
     /// As far as `stat` tells.
@@ -175,7 +147,7 @@ impl Tally {
     /// Whether enough of such members were read.
     fn has_read(&self, stat: &Stat) -> bool {
         let is_one_of_many = self.count < READ || self.count % READ == 0;
-        !is_one_of_many && shown(stat) <= self.largest.shown
+        !is_one_of_many && shown(stat) <= shown(&self.largest)
     }
 
     fn count(&mut self, stat: &Stat, recent: u64) {
@@ -208,15 +180,13 @@ pub fn find(
     let others = Others::of(proc, rules, groups, &tally)?;
     let memory = &scene.memory;
     let held = tally.held().min(others.rest(memory));
-    let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
-    let then = memory.available.plus(own).less(memory.noise());
+    let then = memory.available.plus(tally.largest_own).less(memory.noise());
     let one_will_do = scene.level_at(then) == Level::Fine;
     if held <= others.largest || one_will_do {
         return Ok(None);
     }
-    let largest = proc.stat(id.pid).ok().filter(|stat| stat.id == id);
-    Ok(largest.map(|largest| Bomb { kind: tally.kind, count: tally.count, held, largest }))
+    Ok(Some(Bomb { kind: tally.kind, count: tally.count, held, largest: tally.largest }))
 }
 
 /// The kind whose members hold most, among those that are many, young and recent enough.
@@ -249,7 +219,7 @@ fn largest_crowd(
     })?;
     const NONE: Option<Tally> = None;
     let mut tallies = [NONE; KINDS];
-    let mut strangers = Few::NONE;
+    let mut strangers = NO_FEW;
     proc.for_each(|proc, pid| {
         if !place_of(pid).is_some_and(|place| young[place]) {
             return;
@@ -292,7 +262,6 @@ fn read_in_full<'a>(
     let own = proc.status(stat).ok()?.held().own();
     let is_it =
         |place: &&mut Option<Tally>| place.as_ref().map_or(true, |tally| tally.kind == kind);
-    let this = Largest { id: stat.id, shown: shown(stat), own };
     let tally = tallies.iter_mut().find(is_it)?.get_or_insert_with(|| Tally {
         kind,
         name: stat.comm.clone(),
@@ -301,14 +270,15 @@ fn read_in_full<'a>(
         shown: 0,
         shown_of_read: 0,
         own: KiB::ZERO,
-        largest: this,
-        members: Few::NONE,
-        strangers: Few::NONE,
+        largest: stat.clone(),
+        largest_own: own,
+        members: NO_FEW,
+        strangers: NO_FEW,
     });
-    tally.shown_of_read += this.shown;
+    tally.shown_of_read += shown(stat);
     tally.own = tally.own.plus(own);
-    if own > tally.largest.own {
-        tally.largest = this;
+    if own > tally.largest_own {
+        (tally.largest, tally.largest_own) = (stat.clone(), own);
     }
     Some(tally)
 }
@@ -343,8 +313,9 @@ impl Others {
     ) -> io::Result<Others> {
         let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
         // A file of each of hundreds takes long while memory is short.
-        let is_member =
-            |pid| groups(pid) == Some(bomb.kind.group) && !bomb.strangers.may_include(pid);
+        let strangers = &bomb.strangers;
+        let may_be_stranger = |pid| strangers.has_lost() || strangers.contains(pid);
+        let is_member = |pid| groups(pid) == Some(bomb.kind.group) && !may_be_stranger(pid);
         proc.for_each(|proc, pid| {
             if is_member(pid) {
                 return;
@@ -386,6 +357,7 @@ mod tests {
     use crate::procfs::process::CommandLine;
     use crate::select::{Assistant, Family, Filter, Matcher, Remembered, Scale};
     use crate::settings::Config;
+    use crate::units::Identity;
     use std::time::Duration;
 
     /// Numbers that no process of the machine has on which the test runs.

@@ -174,7 +174,7 @@ fn try_patterns(
 ) -> io::Result<()> {
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
-    let mut filter = Filter::with_users(patterns, &passwd);
+    let mut filter = Filter::new(patterns, &passwd);
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }

@@ -30,7 +30,8 @@ pub trait Assistant {
 /// What matching needs and keeps, made at the start.
 pub struct Filter {
     scratch: Scratch,
-    users: Vec<(u32, Vec<u8>)>,
+    /// Numbers and names that patterns match.
+    pub users: Vec<(u32, Vec<u8>)>,
     /// What was read of the process at hand, by field: all but the name, which comes first. Long
     /// paths are cut as command lines are.
     texts: [CommandLine; 4],
@@ -39,37 +40,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
-    /// for (`Patterns::ask_for_users`).
+    /// `passwd` is the text of `/etc/passwd`. Of its users those are kept whose name a pattern
+    /// matches.
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let mut filter = Filter::with_users(patterns, b"");
+        let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
+        let (mut scratch, mut users) = (Scratch::new(longest), Vec::new());
         for (uid, name) in users_of(passwd) {
-            let mut of_user = patterns.all().filter(|pattern| pattern.field() == Field::User);
-            if of_user.any(|pattern| pattern.is_match(name, &mut filter.scratch)) {
-                filter.users.push((uid, name.to_vec()));
+            if patterns.all().any(|pattern| pattern.is_match(name, &mut scratch)) {
+                users.push((uid, name.to_vec()));
             }
         }
-        filter
-    }
-
-    /// The same, able to tell names of users whatever the patterns ask for.
-    pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let longest = patterns.all().fold(0, |longest, pattern| pattern.len().max(longest));
-        let mut users = Vec::new();
-        for (uid, name) in users_of(passwd) {
-            users.push((uid, name.to_vec()));
-        }
         Filter {
-            scratch: Scratch::new(longest),
+            scratch,
             users,
             texts: std::array::from_fn(|_| CommandLine::new()),
             known: Default::default(),
         }
-    }
-
-    /// Numbers and names that the patterns ask for.
-    pub fn users(&self) -> &[(u32, Vec<u8>)] {
-        &self.users
     }
 
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
@@ -219,18 +205,10 @@ fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
 
 /// Number and name of each user (passwd(5)).
 pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    let mut rest = passwd;
-    std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let (line, behind) = bytes::cut_at(rest, b'\n');
-            rest = behind;
-            let (name, fields) = bytes::cut_at(line, b':');
-            let (_password, fields) = bytes::cut_at(fields, b':');
-            let number = bytes::parse_u64(bytes::cut_at(fields, b':').0);
-            if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
-                return Some((number, name));
-            }
-        }
-        None
+    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        let number = u32::try_from(bytes::parse_u64(number)?).ok()?;
+        Some((number, name))
     })
 }

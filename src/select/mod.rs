@@ -8,6 +8,7 @@ mod candidate;
 mod filter;
 mod group;
 mod leaving;
+mod recent;
 mod rules;
 mod search;
 mod shortlist;
@@ -16,7 +17,8 @@ pub use candidate::{Candidate, Preference, Protection, Rank, Ranking, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
 pub use leaving::{leaving, Empty};
-pub use rules::{Family, Remembered, Rules};
+pub use recent::{Recent, Remembered};
+pub use rules::{Family, Rules};
 pub use search::{above, find, look_at, Found};
 pub use shortlist::Shortlist;
 

@@ -5,6 +5,7 @@
 
 use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
 use super::filter::Matcher;
+use super::recent::Remembered;
 use crate::memory::Memory;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::stat::Stat;
@@ -21,11 +22,8 @@ const BONUS: KiB = KiB(300);
 pub struct Rules<'a> {
     pub ranking: Ranking,
     pub matcher: Matcher<'a>,
+    pub(super) config: &'a Config,
     pub(super) scale: Scale,
-    pub(super) ignore_positive_adj: bool,
-    /// The assistant hears of candidates.
-    pub(super) debug: bool,
-    ignore_root_user: bool,
     min_size: KiB,
     /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
     pub(super) bonus: i64,
@@ -38,7 +36,7 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// For `memory`, which is that of the cgroup if that has a limit.
     pub fn new(
-        config: &Config,
+        config: &'a Config,
         (memory, cgroup): (&Memory, Option<&'a Cgroup>),
         scale: Scale,
         family: Family,
@@ -56,15 +54,13 @@ impl<'a> Rules<'a> {
                 Ranking::OomScore => as_points(BONUS),
                 Ranking::Rss => as_points(BONUS.scaled(memory.total, KiB(1000))),
             },
+            config,
             scale,
-            ignore_root_user: config.choice.ignore_root_user,
-            ignore_positive_adj: config.choice.ignore_positive_adj,
             min_size: config.min_rss(memory.total),
             family,
             unkillable,
             cgroup: cgroup.filter(|cgroup| cgroup.confines(memory)),
             matcher,
-            debug: config.debug,
         }
     }
 
@@ -104,7 +100,9 @@ impl<'a> Rules<'a> {
         };
         if is_exempt {
             Err(Protection::Exempt)
-        } else if self.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {
+        } else if self.config.choice.ignore_root_user
+            && proc.owner(pid).map_or(true, |owner| owner == 0)
+        {
             Err(Protection::Root)
         } else if !process::may_signal(pid) {
             Err(Protection::NotPermitted)
@@ -132,7 +130,7 @@ impl<'a> Rules<'a> {
 
     /// Points without what the patterns add. `adj` matters only with `--ignore-positive-adj`.
     pub fn points(&self, score: i32, adj: i32, rss: KiB) -> i64 {
-        let ignored = if self.ignore_positive_adj { adj.max(0) } else { 0 };
+        let ignored = if self.config.choice.ignore_positive_adj { adj.max(0) } else { 0 };
         match self.ranking {
             Ranking::OomScore => self.scale.points(score) - i64::from(ignored),
             Ranking::Rss => as_points(rss),
@@ -215,36 +213,6 @@ impl Family {
         // Helpers that were replaced end some time later. Of init every process may be a child.
         let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
         stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
-    }
-}
-
-/// A handful of processes to keep in mind; the oldest gives way.
-#[derive(Clone)]
-pub struct Remembered {
-    // More than this many victims that will not go are beyond what killing can mend.
-    ids: [Identity; 16],
-    next: usize,
-}
-
-/// The identity of no process.
-const NONE: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
-
-impl Default for Remembered {
-    fn default() -> Remembered {
-        Remembered { ids: [NONE; 16], next: 0 }
-    }
-}
-
-impl Remembered {
-    pub fn add(&mut self, id: Identity) {
-        if !self.contains(id) {
-            self.ids[self.next] = id;
-            self.next = (self.next + 1) % self.ids.len();
-        }
-    }
-
-    pub fn contains(&self, id: Identity) -> bool {
-        self.ids.contains(&id)
     }
 }
 
@@ -338,15 +306,5 @@ mod tests {
             assert!(started(8, 1) > started(7, 9));
             assert!(started(7, 10) > started(7, 9));
         });
-    }
-
-    #[test]
-    fn the_oldest_memory_gives_way() {
-        let mut remembered = Remembered::default();
-        let id = |number| Identity { pid: pid(number), start: 1 };
-        (1..=17).for_each(|number| remembered.add(id(number)));
-        assert!(!remembered.contains(id(1)));
-        assert!(remembered.contains(id(2)) && remembered.contains(id(17)));
-        assert!(!remembered.contains(Identity { pid: pid(17), start: 2 }));
     }
 }

@@ -128,7 +128,7 @@ impl<'s, 'a> Search<'s, 'a> {
             page: machine::page(),
             most_score: i32::MAX,
             best: None,
-            empty: Empty::new(),
+            empty: Empty::none(Pid::INIT),
             files: 0,
         }
     }
@@ -180,7 +180,7 @@ impl<'s, 'a> Search<'s, 'a> {
         self.files += u32::from(self.rules.scale.exempts(score).is_none());
         self.rules.check_rights(proc, pid, Some(score))?;
         let mut adj = 0;
-        if self.rules.ignore_positive_adj {
+        if self.rules.config.choice.ignore_positive_adj {
             adj = self.read(proc.oom_score_adj(pid))?;
         }
         let points = self.rules.points(score, adj, rss) + bonus;
@@ -189,7 +189,7 @@ impl<'s, 'a> Search<'s, 'a> {
         }
         let rank = self.rules.rank(points, size, stat.id);
         let candidate = Candidate { stat, score, rank, preference };
-        if self.rules.debug {
+        if self.rules.config.debug {
             let matcher = &mut self.rules.matcher;
             matcher.assistant.met(&candidate, matcher.patterns);
         }
