@@ -148,8 +148,19 @@ impl<'s, 'a> Search<'s, 'a> {
         score: Option<i32>,
     ) -> Result<Option<Candidate>, Protection> {
         let most_score = score.unwrap_or(self.most_score);
-        if self.is_beaten(proc, pid, score)? {
+        if !self.may_go_first(most_score) {
             return Ok(None);
+        }
+        let most_bonus = self.rules.most_bonus();
+        // If a pattern may raise it, its size alone settles nothing.
+        if score.is_none() && self.best.is_some() && most_bonus == 0 {
+            let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
+            let points = self.rules.points(most_score, 0, rss);
+            let size = rss.plus(self.swap_used);
+            // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
+            if rss > KiB::ZERO && !self.goes_first(points, size, YOUNGEST) {
+                return Ok(None);
+            }
         }
         let stat = self.read(proc.stat_with_threads(pid))?;
         self.rules.check_stat(&stat)?;
@@ -158,7 +169,6 @@ impl<'s, 'a> Search<'s, 'a> {
             self.empty.add(pid);
         }
         let most_points = self.rules.points(most_score, 0, rss);
-        let most_bonus = self.rules.most_bonus();
         let mut size = rss.plus(self.swap_used);
         if self.swap_used > KiB::ZERO && self.goes_first(most_points + most_bonus, size, stat.id) {
             size = rss.plus(self.read(proc.status(&stat))?.swap);
@@ -194,28 +204,6 @@ impl<'s, 'a> Search<'s, 'a> {
             matcher.assistant.met(&candidate, matcher.patterns);
         }
         Ok(Some(candidate))
-    }
-
-    /// Whether a process goes behind the best so far, as far as score and `statm` tell.
-    fn is_beaten(
-        &mut self,
-        proc: &mut Proc,
-        pid: Pid,
-        score: Option<i32>,
-    ) -> Result<bool, Protection> {
-        let most_score = score.unwrap_or(self.most_score);
-        if !self.may_go_first(most_score) {
-            return Ok(true);
-        }
-        // If a pattern may raise it, its size alone settles nothing.
-        if score.is_some() || self.best.is_none() || self.rules.most_bonus() > 0 {
-            return Ok(false);
-        }
-        let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
-        let (most_points, most_size) =
-            (self.rules.points(most_score, 0, rss), rss.plus(self.swap_used));
-        // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
-        Ok(rss > KiB::ZERO && !self.goes_first(most_points, most_size, YOUNGEST))
     }
 
     /// Counts a file. If it cannot be read, the process counts as gone.
