@@ -125,13 +125,10 @@ struct Tally {
     largest: Stat,
     largest_own: KiB,
     members: Few,
-    /// Other processes that are in its group, or in one that shares its place.
-    strangers: Few,
 }
 
 /// A handful of processes. Once some are lost, it may be any.
 type Few = Recent<Pid, 8>;
-const NO_FEW: Few = Few::none(Pid::INIT);
 
 impl Tally {
     /// As far as `stat` tells.
@@ -174,10 +171,10 @@ pub fn find(
     scene: &Scene,
     (least, now): (u32, u64),
 ) -> io::Result<Option<Bomb>> {
-    let Some(tally) = largest_crowd(proc, rules, groups, (least, now))? else {
+    let Some((tally, strangers)) = largest_crowd(proc, rules, groups, (least, now))? else {
         return Ok(None);
     };
-    let others = Others::of(proc, rules, groups, &tally)?;
+    let others = Others::of(proc, rules, groups, &tally, &strangers)?;
     let memory = &scene.memory;
     let held = tally.held().min(others.rest(memory));
     // Memory that is above the level by less than it moves by itself is at that level.
@@ -189,13 +186,14 @@ pub fn find(
     Ok(Some(Bomb { kind: tally.kind, count: tally.count, held, largest: tally.largest }))
 }
 
-/// The kind whose members hold most, among those that are many, young and recent enough.
+/// The kind whose members hold most, if they are many, young and recent enough; and other processes
+/// that are in its group, or in one that shares its place.
 fn largest_crowd(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
     groups: Groups<'_>,
     (least, now): (u32, u64),
-) -> io::Result<Option<Tally>> {
+) -> io::Result<Option<(Tally, Few)>> {
     let place_of = |pid| groups(pid).map(|group| group as usize % PLACES);
     let mut crowds = [0u16; PLACES];
     proc.for_each(|_, pid| {
@@ -219,7 +217,7 @@ fn largest_crowd(
     })?;
     const NONE: Option<Tally> = None;
     let mut tallies = [NONE; KINDS];
-    let mut strangers = NO_FEW;
+    let mut strangers = Few::none(Pid::INIT);
     proc.for_each(|proc, pid| {
         if !place_of(pid).is_some_and(|place| young[place]) {
             return;
@@ -242,7 +240,7 @@ fn largest_crowd(
     let Some(bomb) = bombs.max_by_key(|tally| tally.held()) else { return Ok(None) };
     let others = tallies.iter().flatten().filter(|tally| tally.kind != bomb.kind);
     others.for_each(|tally| strangers.add_all(&tally.members));
-    Ok(Some(Tally { strangers, ..bomb.clone() }))
+    Ok(Some((bomb.clone(), strangers)))
 }
 
 /// The tally of a process that may be ended, with what that holds.
@@ -272,8 +270,7 @@ fn read_in_full<'a>(
         own: KiB::ZERO,
         largest: stat.clone(),
         largest_own: own,
-        members: NO_FEW,
-        strangers: NO_FEW,
+        members: Few::none(Pid::INIT),
     });
     tally.shown_of_read += shown(stat);
     tally.own = tally.own.plus(own);
@@ -310,10 +307,10 @@ impl Others {
         rules: &mut Rules<'_>,
         groups: Groups<'_>,
         bomb: &Tally,
+        strangers: &Few,
     ) -> io::Result<Others> {
         let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
         // A file of each of hundreds takes long while memory is short.
-        let strangers = &bomb.strangers;
         let may_be_stranger = |pid| strangers.has_lost() || strangers.contains(pid);
         let is_member = |pid| groups(pid) == Some(bomb.kind.group) && !may_be_stranger(pid);
         proc.for_each(|proc, pid| {

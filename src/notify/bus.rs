@@ -65,7 +65,7 @@ impl Bus {
         let socket = socket?;
         let mut bus = Bus { socket, inbox: Vec::new(), serial: 0, end };
         bus.authenticate()?;
-        bus.call(&HELLO, &Values::new())?;
+        bus.call(&HELLO, &Values::default())?;
         Ok(bus)
     }
 
@@ -117,7 +117,7 @@ impl Bus {
     /// Sends a signal and waits until the bus has it.
     pub fn signal(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.post(member, body)?;
-        self.call(&GET_ID, &Values::new())
+        self.call(&GET_ID, &Values::default())
     }
 
     fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {

@@ -137,7 +137,7 @@ fn broadcast(news: &News<'_>) -> Result<(), Fault> {
     let set = process::environment().find_map(|text| text.strip_prefix(SYSTEM_BUS_VARIABLE));
     let end = clock::now().after(ONE);
     let mut bus = Bus::enter(set.unwrap_or(SYSTEM_BUS), None, end)?;
-    let mut body = Values::new();
+    let mut body = Values::default();
     body.string(text::plain(news.summary).as_bytes());
     body.string(text::without_markup(news.body).as_bytes());
     bus.signal(&BROADCAST, &body)

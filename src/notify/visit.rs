@@ -40,7 +40,7 @@ pub fn visit(owner: Owner, processes: &[(Owner, Pid)], news: &News<'_>) -> bool 
     let notification = notification(news.summary, body);
     let end = clock::now().after(ONE);
     let show_at = |addresses: &[u8], tried: &mut Vec<Name>| {
-        let Some(name) = address::names(addresses).into_iter().next() else { return false };
+        let Some(name) = address::names(addresses).next() else { return false };
         if tried.contains(&name) {
             return false;
         }
@@ -80,7 +80,7 @@ const AS_LONG_AS_OTHERS: u32 = u32::MAX;
 
 /// What `Notify` is given (Desktop Notifications Specification).
 fn notification(summary: &[u8], body: &[u8]) -> Values {
-    let (mut values, mut hints) = (Values::new(), Values::new());
+    let (mut values, mut hints) = (Values::default(), Values::default());
     values.string(b"oom_guard");
     values.number(REPLACES_NONE);
     values.string(b"dialog-warning");

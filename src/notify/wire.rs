@@ -32,15 +32,12 @@ const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
 /// Values one behind the other, each at a multiple of its own size.
+#[derive(Default)]
 pub struct Values {
     bytes: Vec<u8>,
 }
 
 impl Values {
-    pub fn new() -> Values {
-        Values { bytes: Vec::new() }
-    }
-
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -98,7 +95,7 @@ impl Values {
 
 /// A whole message. `serial` is what the answer refers to, and never 0.
 pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
-    let mut fields = Values::new();
+    let mut fields = Values::default();
     fields.field(PATH, "o", member.path);
     if let Some(destination) = member.destination {
         fields.field(DESTINATION, "s", destination);
@@ -108,7 +105,7 @@ pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     if !member.signature.is_empty() {
         fields.field(SIGNATURE, "g", member.signature);
     }
-    let mut whole = Values::new();
+    let mut whole = Values::default();
     whole.byte(b'l');
     match member.destination {
         Some(_) => whole.push(&[CALL, 0]),

@@ -7,7 +7,6 @@
 mod candidate;
 mod filter;
 mod group;
-mod leaving;
 mod recent;
 mod rules;
 mod search;
@@ -16,10 +15,9 @@ mod shortlist;
 pub use candidate::{Candidate, Preference, Protection, Rank, Ranking, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
-pub use leaving::{leaving, Empty};
-pub use recent::{Recent, Remembered};
+pub use recent::{Empty, Recent, Remembered};
 pub use rules::{Family, Rules};
-pub use search::{above, find, look_at, Found};
+pub use search::{above, find, leaving, look_at, Found};
 pub use shortlist::Shortlist;
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl<T: Copy + PartialEq, const N: usize> Recent<T, N> {
     }
 }
 
+/// The last processes met that show no memory: kernel threads, and what is exiting. More than the
+/// kernel threads of most machines. If there are more of them, these have the lower numbers as a
+/// rule, and are met first.
+pub type Empty = Recent<Pid, 256>;
+
 /// A handful of processes to keep in mind. More victims that do not exit than these are beyond what
 /// killing can mend.
 pub type Remembered = Recent<Identity, 16>;

@@ -26,13 +26,13 @@ fn call(name: &'static str) -> Member {
 
 #[test]
 fn a_call_is_what_dbus_send_sends() {
-    let whole = message(1, &call("Hello"), &Values::new());
+    let whole = message(1, &call("Hello"), &Values::default());
     assert_eq!(hex(whole.as_bytes()), HELLO);
 }
 
 #[test]
 fn a_signal_is_what_dbus_send_sends() {
-    let mut body = Values::new();
+    let mut body = Values::default();
     body.string(b"low memory");
     body.string(b"ended tail");
     let whole = message(2, &super::super::BROADCAST, &body);
@@ -101,7 +101,7 @@ fn of_a_part_nothing_is_said() {
 
 #[test]
 fn what_we_send_is_no_answer() {
-    let whole = message(1, &call("Hello"), &Values::new());
+    let whole = message(1, &call("Hello"), &Values::default());
     let bytes = whole.as_bytes();
     assert_eq!(parse(bytes), Ok(Some((None, bytes.len()))));
 }
