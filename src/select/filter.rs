@@ -131,11 +131,9 @@ impl Matcher<'_> {
         if field == Field::Name {
             return self.matches_name(pattern, proc, stat);
         }
-        if !self.read(field, proc, stat) {
-            return None;
-        }
+        let place = self.read(field, proc, stat)?;
         let Filter { scratch, users, texts, .. } = &mut *self.filter;
-        let text = texts[place(field)].as_bytes();
+        let text = texts[place].as_bytes();
         if field == Field::User {
             let uid = bytes::parse_u64(text);
             if let Some(wanted) = pattern.number() {
@@ -157,26 +155,29 @@ impl Matcher<'_> {
         }
         // The name was cut: it is what the executable is called, or for a script one of
         // its first arguments, if that goes on where the name ends.
-        let has_exe = self.read(Field::Exe, proc, stat);
-        let exe = self.filter.texts[place(Field::Exe)].as_bytes();
-        if let Some(name) = goes_on(exe, comm).filter(|_| has_exe) {
-            return Some(pattern.is_match(name, &mut self.filter.scratch));
+        if let Some(place) = self.read(Field::Exe, proc, stat) {
+            let Filter { scratch, texts, .. } = &mut *self.filter;
+            if let Some(name) = goes_on(texts[place].as_bytes(), comm) {
+                return Some(pattern.is_match(name, scratch));
+            }
         }
-        if !self.read(Field::Cmd, proc, stat) {
-            return None;
-        }
-        let cmd = self.filter.texts[place(Field::Cmd)].as_bytes();
-        let name = bytes::fields(cmd).take(3).find_map(|path| goes_on(path, comm));
-        Some(name.is_some_and(|name| pattern.is_match(name, &mut self.filter.scratch)))
+        let place = self.read(Field::Cmd, proc, stat)?;
+        let Filter { scratch, texts, .. } = &mut *self.filter;
+        let mut arguments = bytes::fields(texts[place].as_bytes()).take(3);
+        let name = arguments.find_map(|path| goes_on(path, comm));
+        Some(name.is_some_and(|name| pattern.is_match(name, scratch)))
     }
 
-    /// Reads a field unless it was read. False if it cannot be.
-    fn read(&mut self, field: Field, proc: &mut Proc, stat: &Stat) -> bool {
+    /// Reads a field, unless it was read. Its place among the texts; `None` if it cannot be read.
+    fn read(&mut self, field: Field, proc: &mut Proc, stat: &Stat) -> Option<usize> {
+        // The name has none.
+        let place = (field as usize).checked_sub(1)?;
         let Filter { known, texts, .. } = &mut *self.filter;
-        let text = &mut texts[place(field)];
-        *known[place(field)].get_or_insert_with(|| {
+        let text = &mut texts[place];
+        let is_known = *known[place].get_or_insert_with(|| {
             text.clear();
             match field {
+                Field::Name => false,
                 Field::Exe => proc.executable(stat, text).is_ok(),
                 Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
                 Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
@@ -186,15 +187,10 @@ impl Matcher<'_> {
                     self.patience = self.patience.saturating_sub(clock::now().since(before));
                     line.map(|line| *text = line).is_some()
                 }
-                Field::Name => false,
             }
-        })
+        });
+        is_known.then_some(place)
     }
-}
-
-/// Where the text of a field is kept.
-fn place(field: Field) -> usize {
-    field as usize - 1
 }
 
 /// The last part of `path`, if that goes on where `comm` was cut.

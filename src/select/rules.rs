@@ -145,11 +145,7 @@ impl<'a> Rules<'a> {
 
     /// The most that they can add.
     pub(super) fn most_bonus(&self) -> i64 {
-        if self.matcher.patterns.prefer.is_empty() {
-            0
-        } else {
-            self.bonus
-        }
+        self.bonus * i64::from(!self.matcher.patterns.prefer.is_empty())
     }
 
     pub(super) fn rank(&self, points: i64, size: KiB, id: Identity) -> Rank {
@@ -168,8 +164,8 @@ const ANCESTORS: usize = 32;
 
 /// The guard, its helper, and the processes that started it.
 pub struct Family {
-    own: Pid,
-    helper: Option<Pid>,
+    /// The guard and its helper.
+    guards: [Option<Pid>; 2],
     /// Init stands for none, too.
     ancestors: [Pid; ANCESTORS],
 }
@@ -188,16 +184,19 @@ impl Family {
             let Some(parent) = parent else { break };
             (*slot, child) = (parent, parent);
         }
-        Family { own, helper, ancestors }
+        Family { guards: [Some(own), helper], ancestors }
     }
 
     /// Why a process must not be killed whatever the settings, as far as `stat` tells.
     pub fn protection(&self, stat: &Stat) -> Option<Protection> {
+        // Helpers that were replaced end some time later. Of init every process may be a child.
+        let is_child = |of: Pid| of != Pid::INIT && stat.ppid == of.number();
+        let is_guard = |guard: Pid| guard == stat.id.pid || is_child(guard);
         if stat.id.pid == Pid::INIT {
             Some(Protection::Init)
         } else if stat.is_kernel_thread() {
             Some(Protection::KernelThread)
-        } else if self.is_own(stat) {
+        } else if self.guards.into_iter().flatten().any(is_guard) {
             Some(Protection::Guard)
         } else if self.ancestors.contains(&stat.id.pid) {
             Some(Protection::Ancestor)
@@ -206,13 +205,6 @@ impl Family {
         } else {
             None
         }
-    }
-
-    fn is_own(&self, stat: &Stat) -> bool {
-        let of_helper = |helper: Pid| stat.id.pid == helper || stat.ppid == helper.number();
-        // Helpers that were replaced end some time later. Of init every process may be a child.
-        let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
-        stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
     }
 }
 
