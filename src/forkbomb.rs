@@ -20,7 +20,7 @@ const LEAST: u32 = 32;
 const LEAST_FOR_EACH_PROCESSOR: u32 = 4;
 /// In ticks: longer than it takes to fill memory, or swap on an SD card.
 const OLD: u64 = 60 * HZ;
-/// What has come to rest for so long is no bomb.
+/// Half of the members of a bomb are younger: a group that has come to rest is none.
 const RECENT: u64 = 10 * HZ;
 /// Counters for the first, cheap count: groups with the same remainder share one.
 const PLACES: usize = 512;
@@ -29,7 +29,7 @@ const PLACES: usize = 512;
 const SAMPLED: u32 = LEAST / 2;
 /// So many members are read in full, and then one of so many.
 const READ: u32 = 32;
-/// Programs of large groups to tell apart. As a rule there is one.
+/// Programs of large groups to tell apart. Usually there is one.
 const KINDS: usize = 8;
 
 /// How many members a bomb has at least.
@@ -85,7 +85,7 @@ pub struct Bombs {
 }
 
 impl Bombs {
-    /// Not one that could not be ended, nor one that ends by itself: that has fewer members than a
+    /// False if it could not be ended before, or if it ends by itself: it has fewer members than a
     /// second ago.
     pub fn may_end(&mut self, bomb: &Bomb, now: Moment) -> bool {
         let group = bomb.kind.group;

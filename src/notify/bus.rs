@@ -1,4 +1,4 @@
-//! A connection to a bus: say who one is, say hello, call (D-Bus Specification,
+//! A connection to a bus: authenticate, say hello, call (D-Bus Specification,
 //! "Authentication Protocol" and "Message Bus Specification").
 //!
 //! All of it ends at one deadline, whatever the other side does, and nothing is sent to a
@@ -39,8 +39,8 @@ const fn of_bus(name: &'static str) -> Member {
     }
 }
 
-/// Where nothing tells when to try again: as many wait to be let in as the bus lets wait, or
-/// the kernel is short of memory.
+/// Between two tries if nothing tells when to try again: the queue of the bus is full, or the kernel
+/// is short of memory.
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub struct Bus {
@@ -141,7 +141,7 @@ impl Bus {
         let mut buf = [0; MESSAGE];
         let room = MESSAGE - self.inbox.len();
         loop {
-            // Also where something comes all the time.
+            // Also if something comes all the time.
             if clock::now() >= self.end {
                 return Err(Fault::Silent);
             }

@@ -85,7 +85,7 @@ pub fn tell(proc: &mut Proc, news: &News<'_>) -> u32 {
     messengers.told
 }
 
-/// The processes of all users to whom this process may send a messenger.
+/// The processes of each user that this process may become.
 fn processes(proc: &mut Proc) -> Vec<(Owner, Pid)> {
     let mut processes = Vec::new();
     let own = process::own_user();

@@ -1,6 +1,6 @@
-//! A messenger's way: it becomes the user, looks for his buses and shows the news there.
+//! What a messenger does: it becomes the user, looks for that user's buses and shows the news there.
 //!
-//! All that it reads on the way, that user chose: at worst he is not told himself.
+//! The user chose all that it reads: at worst that user is not told.
 
 use super::address::{self, Name};
 use super::bus::Bus;
@@ -16,7 +16,7 @@ use std::fmt::Write;
 /// Several addresses and their escapes; one that is longer is no real one.
 type Address = Buf<1024>;
 
-/// Buses of one user that are tried: one for each of his sessions, with some to spare.
+/// Buses of one user that are tried: one for each session, with some to spare.
 const TRIED: usize = 8;
 
 const NOTIFY: Member = Member {
@@ -27,8 +27,8 @@ const NOTIFY: Member = Member {
     signature: "susssasa{sv}i",
 };
 
-/// Shows the news on the user's own bus, or if there is none, on that of each of his
-/// sessions, which only their processes know. True if one of them took it.
+/// Shows the news on the user's own bus, or if there is none, on that of each
+/// session, which only its processes know. True if one of them took it.
 pub fn visit(owner: Owner, processes: &[(Owner, Pid)], news: &News<'_>) -> bool {
     let user = owner.user;
     let Ok(mut proc) = Proc::system() else { return false };

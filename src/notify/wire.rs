@@ -161,7 +161,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
     Ok(Some((answer, whole)))
 }
 
-/// Where the fields begin: behind byte order, kind, flags and version, and three numbers.
+/// The fields begin here: behind byte order, kind, flags and version, and three numbers.
 const HEAD: usize = 16;
 
 struct Reader<'a> {

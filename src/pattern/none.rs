@@ -4,7 +4,6 @@
 mod field;
 
 pub use field::Field;
-use std::convert::Infallible;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
@@ -13,10 +12,7 @@ pub struct Fault {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pattern {
-    none: Infallible,
-    field: Field,
-}
+pub enum Pattern {}
 
 impl Pattern {
     pub fn parse(_: &[u8]) -> Result<Pattern, Fault> {
@@ -24,23 +20,23 @@ impl Pattern {
     }
 
     pub fn field(&self) -> Field {
-        self.field
+        match *self {}
     }
 
     pub fn number(&self) -> Option<u64> {
-        match self.none {}
+        match *self {}
     }
 
     pub fn text(&self) -> &[u8] {
-        match self.none {}
+        match *self {}
     }
 
     pub fn len(&self) -> usize {
-        match self.none {}
+        match *self {}
     }
 
     pub fn is_match(&self, _: &[u8], _: &mut Scratch) -> bool {
-        match self.none {}
+        match *self {}
     }
 }
 

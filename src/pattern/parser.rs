@@ -2,7 +2,7 @@
 //!
 //! The program is written while the text is read, from left to right and without
 //! recursion: what repeats or branches is already there as a run of places, which can be
-//! copied and moved since ways are relative.
+//! copied and moved because ways are relative.
 
 use super::program::{Assertion, Class, Place, Program, CLASSES, LIMIT};
 use crate::bytes;
@@ -53,7 +53,7 @@ pub fn parse(text: &[u8], start: usize, is_glob: bool) -> Result<Program, Fault>
     }
 }
 
-/// What is wrong stands where the parser is.
+/// What is wrong, at the byte that the parser has reached.
 type Step<T = ()> = Result<T, &'static str>;
 
 struct Parser<'a> {
@@ -66,7 +66,7 @@ struct Parser<'a> {
     program: &'a mut Program,
     /// The whole pattern first, then the groups that are open.
     groups: Vec<Group>,
-    /// Where in `places` begins what a repeat would repeat.
+    /// The place at which begins what a repeat would repeat.
     atom: Option<usize>,
 }
 

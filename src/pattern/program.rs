@@ -181,7 +181,7 @@ impl Program {
     }
 }
 
-/// Where `way` leads from `here`.
+/// The place that `way` leads to from `here`.
 fn led(here: u16, way: i16) -> u16 {
     here.wrapping_add_signed(way)
 }

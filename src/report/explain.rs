@@ -12,7 +12,7 @@ use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};
-use crate::select::{Rank, Ranking, Remembered, Rules, Scale};
+use crate::select::{Rank, Remembered, Rules, Scale};
 use crate::settings::{Config, Patterns, Tell};
 use crate::sys::errno::is_not_permitted;
 use crate::sys::{fd, io, machine};
@@ -24,7 +24,7 @@ use std::fmt::{Display, Write};
 const WHY: usize = 26;
 const USER: usize = 10;
 const NAME: usize = 16;
-/// More rows than fit a screen say less; `-d` shows all.
+/// More rows do not fit a screen; `-d` shows all.
 const CANDIDATES_SHOWN: usize = 20;
 const PROTECTED_SHOWN: usize = 8;
 const IN_LOG: usize = 10;
@@ -66,7 +66,7 @@ pub fn text(
     let matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     let mut rules = Rules::new(config, (memory, cgroup), scale, family, &unkillable, matcher);
     let (mut rows, mut kernel_threads, mut hidden) = (Vec::new(), 0, 0);
-    proc.for_each(|proc, pid| match row(proc, &mut rules, memory, &passwd, pid) {
+    proc.for_each(|proc, pid| match row(proc, &mut rules, (config, memory), &passwd, pid) {
         Ok(Ok(row)) => rows.push(row),
         Ok(Err(Protection::KernelThread)) => kernel_threads += 1,
         Err(error) if is_not_permitted(error) => hidden += 1,
@@ -82,10 +82,10 @@ pub fn text(
         write_more(&mut text, kernel_threads, &"kernel threads, protected");
         write_more(&mut text, hidden, &"processes that may not be read (hidepid)");
         text += "RSS and swap in MiB; points: thousandths of memory ";
-        text += match rules.ranking {
-            Ranking::OomScore if memory.is_limited() => "of the machine held, plus oom_score_adj",
-            Ranking::OomScore => "held, plus oom_score_adj",
-            Ranking::Rss => "resident (--sort-by-rss)",
+        text += match config.choice.sort_by_rss {
+            true => "resident (--sort-by-rss)",
+            false if memory.is_limited() => "of the machine held, plus oom_score_adj",
+            false => "held, plus oom_score_adj",
         };
         text += "\n\n";
     } else {
@@ -108,7 +108,7 @@ pub fn text(
     };
     text += verdict;
     if let ([first, rest @ ..], false) = (candidates, config.kernel_oom) {
-        let reason = reason(rules.ranking, first.rank, rest.first().map(|second| second.rank));
+        let reason = reason(config, first.rank, rest.first().map(|second| second.rank));
         let _ = write!(text, " process {} \"{}\": {reason}", first.rank.pid, first.name);
     }
     text.push('\n');
@@ -119,7 +119,7 @@ pub fn text(
 fn row(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
-    memory: &Memory,
+    (config, memory): (&Config, &Memory),
     passwd: &[u8],
     pid: Pid,
 ) -> io::Result<Result<Row, Protection>> {
@@ -131,7 +131,7 @@ fn row(
     rules.matcher.patience = PATIENCE;
     let looked = select::look_at(proc, rules, memory, stat.id);
     let is_candidate = looked.is_ok();
-    let patterns = rules.matcher.patterns;
+    let patterns = &config.patterns;
     let (rank, points, (words, pattern)) = match looked {
         Ok(Candidate { rank, preference, .. }) => {
             let small = ("spared: small", None);
@@ -149,9 +149,9 @@ fn row(
             (rank, rules.points(score, adj, rss), why)
         }
     };
-    let points = match rules.ranking {
-        Ranking::OomScore => points,
-        Ranking::Rss => points.saturating_mul(1000) / memory.total.0.max(1) as i64,
+    let points = match config.choice.sort_by_rss {
+        false => points,
+        true => points.saturating_mul(1000) / memory.total.0.max(1) as i64,
     };
     let user = match select::users_of(passwd).find(|(known, _)| *known == uid) {
         Some((_, name)) => cut(USER, &Escaped(name)),
@@ -232,12 +232,12 @@ fn write_stall(text: &mut String, limits: &StallLimits, full: u32) {
 }
 
 /// What puts the first candidate before the second.
-fn reason(ranking: Ranking, first: Rank, second: Option<Rank>) -> &'static str {
+fn reason(config: &Config, first: Rank, second: Option<Rank>) -> &'static str {
     let Some(second) = second else { return "the only candidate" };
-    match ranking {
+    match config.choice.sort_by_rss {
         _ if first.large != second.large => "the only large one",
-        Ranking::OomScore if first.points != second.points => "most points",
-        Ranking::Rss if first.points != second.points => "most resident memory",
+        false if first.points != second.points => "most points",
+        true if first.points != second.points => "most resident memory",
         _ if first.size != second.size => "largest of equals",
         _ => "youngest of equals",
     }

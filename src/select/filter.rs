@@ -1,4 +1,4 @@
-//! What the patterns say of one process: its fields are read when a pattern asks, the cheap
+//! What the patterns say about one process: its fields are read when a pattern asks, the cheap
 //! ones first, and each at most once.
 //!
 //! Never ranks and never signals. A field that cannot be read counts as matched by
@@ -18,12 +18,12 @@ use std::time::Duration;
 /// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).
 const COMM: usize = 15;
 
-/// What a choice leaves to another process.
+/// What a choice leaves to the helper.
 pub trait Assistant {
     /// Reads a command line, which can hang. `None` if it is not to be had in time.
     fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine>;
 
-    /// With `-d`: hears of each candidate that goes before those met so far.
+    /// With `-d`: hears of each candidate that goes before all met so far.
     fn met(&mut self, _: &Candidate, _: &Patterns) {}
 }
 
@@ -40,8 +40,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// `passwd` is the text of `/etc/passwd`. Of its users those are kept whose name a pattern
-    /// matches.
+    /// `passwd` is the text of `/etc/passwd`. A user is kept if a pattern matches its
+    /// name.
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
         let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
         let (mut scratch, mut users) = (Scratch::new(longest), Vec::new());
@@ -154,7 +154,7 @@ impl Matcher<'_> {
             return Some(matches);
         }
         // The name was cut: it is what the executable is called, or for a script one of
-        // its first arguments, if that goes on where the name ends.
+        // its first arguments, if that begins with the name and goes on.
         if let Some(place) = self.read(Field::Exe, proc, stat) {
             let Filter { scratch, texts, .. } = &mut *self.filter;
             if let Some(name) = goes_on(texts[place].as_bytes(), comm) {
@@ -193,7 +193,7 @@ impl Matcher<'_> {
     }
 }
 
-/// The last part of `path`, if that goes on where `comm` was cut.
+/// The last part of `path`, if that begins with `comm` and goes on.
 fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
     let name = path.rsplit(|&byte| byte == b'/').next()?;
     (name.len() > COMM && name.starts_with(comm)).then_some(name)

@@ -12,7 +12,7 @@ mod rules;
 mod search;
 mod shortlist;
 
-pub use candidate::{Candidate, Preference, Protection, Rank, Ranking, Scale};
+pub use candidate::{Candidate, Preference, Protection, Rank, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
 pub use recent::{Empty, Recent, Remembered};

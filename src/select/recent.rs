@@ -1,4 +1,4 @@
-//! The last few of what was met, in a fixed place. Pure.
+//! The last few of what was met, in memory of fixed size. Pure.
 
 use crate::units::{Identity, Pid};
 
@@ -41,12 +41,11 @@ impl<T: Copy + PartialEq, const N: usize> Recent<T, N> {
 }
 
 /// The last processes met that show no memory: kernel threads, and what is exiting. More than the
-/// kernel threads of most machines. If there are more of them, these have the lower numbers as a
-/// rule, and are met first.
+/// kernel threads of most machines. If there are more of them, they usually have the lower numbers
+/// and are met first.
 pub type Empty = Recent<Pid, 256>;
 
-/// A handful of processes to keep in mind. More victims that do not exit than these are beyond what
-/// killing can mend.
+/// Processes to keep in mind. If more victims than these do not exit, killing does not help.
 pub type Remembered = Recent<Identity, 16>;
 
 impl Default for Remembered {

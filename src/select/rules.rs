@@ -3,7 +3,7 @@
 //! All ask here whether a process may be killed: search, group, limit, fork bombs and `--explain`.
 //! When in doubt it may not. Never signals.
 
-use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
+use super::candidate::{Preference, Protection, Rank, Scale};
 use super::filter::Matcher;
 use super::recent::Remembered;
 use crate::memory::Memory;
@@ -20,12 +20,11 @@ const BONUS: KiB = KiB(300);
 
 /// The rules of one choice.
 pub struct Rules<'a> {
-    pub ranking: Ranking,
     pub matcher: Matcher<'a>,
     pub(super) config: &'a Config,
     pub(super) scale: Scale,
     min_size: KiB,
-    /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
+    /// What `--prefer` adds and `--avoid` takes, in the unit of `Rank::points`.
     pub(super) bonus: i64,
     family: Family,
     unkillable: &'a Remembered,
@@ -43,17 +42,15 @@ impl<'a> Rules<'a> {
         unkillable: &'a Remembered,
         matcher: Matcher<'a>,
     ) -> Rules<'a> {
-        let ranking = if config.choice.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
         Rules {
-            ranking,
-            bonus: match ranking {
+            bonus: as_points(match config.choice.sort_by_rss {
+                true => BONUS.scaled(memory.total, KiB(1000)),
                 // The kernel's points are of the machine's memory.
-                Ranking::OomScore if memory.is_limited() => {
-                    as_points(BONUS.scaled(memory.total, memory.machine)).max(1)
+                false if memory.is_limited() => {
+                    BONUS.scaled(memory.total, memory.machine).max(KiB(1))
                 }
-                Ranking::OomScore => as_points(BONUS),
-                Ranking::Rss => as_points(BONUS.scaled(memory.total, KiB(1000))),
-            },
+                false => BONUS,
+            }),
             config,
             scale,
             min_size: config.min_rss(memory.total),
@@ -130,10 +127,11 @@ impl<'a> Rules<'a> {
 
     /// Points without what the patterns add. `adj` matters only with `--ignore-positive-adj`.
     pub fn points(&self, score: i32, adj: i32, rss: KiB) -> i64 {
-        let ignored = if self.config.choice.ignore_positive_adj { adj.max(0) } else { 0 };
-        match self.ranking {
-            Ranking::OomScore => self.scale.points(score) - i64::from(ignored),
-            Ranking::Rss => as_points(rss),
+        let choice = &self.config.choice;
+        let ignored = if choice.ignore_positive_adj { adj.max(0) } else { 0 };
+        match choice.sort_by_rss {
+            true => as_points(rss),
+            false => self.scale.points(score) - i64::from(ignored),
         }
     }
 

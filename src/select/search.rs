@@ -5,7 +5,7 @@
 //! of it protected), a second pass reads `statm` of all, the cheapest file that tells a
 //! size. Never signals.
 
-use super::candidate::{Candidate, Protection, Ranking};
+use super::candidate::{Candidate, Protection};
 use super::recent::Empty;
 use super::rules::Rules;
 use super::shortlist::Shortlist;
@@ -27,7 +27,7 @@ pub struct Found {
 /// The candidate that goes first now.
 pub fn find(proc: &mut Proc, rules: &mut Rules<'_>, memory: &Memory) -> io::Result<Found> {
     let mut search = Search::new(rules, memory);
-    if search.rules.ranking == Ranking::OomScore {
+    if !search.rules.config.choice.sort_by_rss {
         let mut list = Shortlist::new();
         proc.for_each(|proc, pid| {
             search.found.files += 1;
@@ -170,7 +170,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let stat = self.read(proc.stat_with_threads(pid))?;
         self.rules.check_stat(&stat)?;
         let rss = KiB::from_pages(stat.rss_pages, self.page);
-        if rss == KiB::ZERO && self.rules.ranking == Ranking::Rss {
+        if rss == KiB::ZERO && self.rules.config.choice.sort_by_rss {
             self.found.empty.add(pid);
         }
         let most_points = self.rules.points(most_score, 0, rss);
