@@ -99,23 +99,12 @@ pub fn text(
     if let Some([_, full]) = proc.stall_shares().ok().filter(|_| config.asks_for_stalls()) {
         write_stall(&mut text, &limits.stall, full);
     }
-    let verdict = match limits.level(memory.available, memory) {
-        _ if config.kernel_oom => "nothing would be killed by the guard: the kernel would choose",
-        _ if candidates.is_empty() => "nothing could be killed: there is no candidate",
-        Level::Fine => "nothing would be killed now; first would be",
-        Level::Term => "now SIGTERM would go to",
-        Level::Kill => "now SIGKILL would go to",
-    };
-    text += verdict;
-    if let ([first, rest @ ..], false) = (candidates, config.kernel_oom) {
-        let reason = reason(config, first.rank, rest.first().map(|second| second.rank));
-        let _ = write!(text, " process {} \"{}\": {reason}", first.rank.pid, first.name);
-    }
-    text.push('\n');
+    write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
     Ok(text)
 }
 
-/// The row of one process. A process that has ended has none, nor has a kernel thread.
+/// The row of one process, or what it is instead: a process that has ended has none, nor has a
+/// kernel thread.
 fn row(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
@@ -231,16 +220,29 @@ fn write_stall(text: &mut String, limits: &StallLimits, full: u32) {
     let _ = writeln!(text, " if mem avail <= {surely} MiB{}", log::TwiceUpTo(limits));
 }
 
-/// What puts the first candidate before the second.
-fn reason(config: &Config, first: Rank, second: Option<Rank>) -> &'static str {
-    let Some(second) = second else { return "the only candidate" };
-    match config.choice.sort_by_rss {
-        _ if first.large != second.large => "the only large one",
-        false if first.points != second.points => "most points",
-        true if first.points != second.points => "most resident memory",
-        _ if first.size != second.size => "largest of equals",
-        _ => "youngest of equals",
+/// Which candidate would go now, and what puts it before the second.
+fn write_verdict(text: &mut String, config: &Config, level: Level, candidates: &[Row]) {
+    *text += match level {
+        _ if config.kernel_oom => "nothing would be killed by the guard: the kernel would choose",
+        _ if candidates.is_empty() => "nothing could be killed: there is no candidate",
+        Level::Fine => "nothing would be killed now; first would be",
+        Level::Term => "now SIGTERM would go to",
+        Level::Kill => "now SIGKILL would go to",
+    };
+    if let ([Row { rank, name, .. }, rest @ ..], false) = (candidates, config.kernel_oom) {
+        let reason = match rest.first().map(|second| second.rank) {
+            None => "the only candidate",
+            Some(second) if rank.large != second.large => "the only large one",
+            Some(second) if rank.points != second.points => match config.choice.sort_by_rss {
+                true => "most resident memory",
+                false => "most points",
+            },
+            Some(second) if rank.size != second.size => "largest of equals",
+            Some(_) => "youngest of equals",
+        };
+        let _ = write!(text, " process {} \"{name}\": {reason}", rank.pid);
     }
+    text.push('\n');
 }
 
 /// Which patterns of `--prefer` and `--avoid` matched, in words.
