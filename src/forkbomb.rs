@@ -8,10 +8,10 @@ use crate::memory::Memory;
 use crate::policy::{Level, Scene};
 use crate::procfs::stat::{Comm, Stat};
 use crate::procfs::Proc;
-use crate::select::{Protection, Rules};
+use crate::select::{Protection, Recent, Rules};
 use crate::sys::clock::HZ;
 use crate::sys::io;
-use crate::units::{Identity, KiB, Moment, Pid};
+use crate::units::{KiB, Moment, Pid};
 use std::time::Duration;
 
 /// Fewer can be ended one by one.
@@ -20,7 +20,7 @@ const LEAST: u32 = 32;
 const LEAST_FOR_EACH_PROCESSOR: u32 = 4;
 /// In ticks: longer than it takes to fill memory, or swap on an SD card.
 const OLD: u64 = 60 * HZ;
-/// What has come to rest for so long is no bomb.
+/// Half of the members of a bomb are younger: a group that has come to rest is none.
 const RECENT: u64 = 10 * HZ;
 /// Counters for the first, cheap count: groups with the same remainder share one.
 const PLACES: usize = 512;
@@ -29,7 +29,7 @@ const PLACES: usize = 512;
 const SAMPLED: u32 = LEAST / 2;
 /// So many members are read in full, and then one of so many.
 const READ: u32 = 32;
-/// Programs of large groups to tell apart. As a rule there is one.
+/// Programs of large groups to tell apart. Usually there is one.
 const KINDS: usize = 8;
 
 /// How many members a bomb has at least.
@@ -85,7 +85,7 @@ pub struct Bombs {
 }
 
 impl Bombs {
-    /// Not one that could not be ended, nor one that ends by itself: that has fewer members than a
+    /// False if it could not be ended before, or if it ends by itself: it has fewer members than a
     /// second ago.
     pub fn may_end(&mut self, bomb: &Bomb, now: Moment) -> bool {
         let group = bomb.kind.group;
@@ -121,45 +121,14 @@ struct Tally {
     /// The same for the members that were read in full, and their private memory.
     shown_of_read: u64,
     own: KiB,
-    largest: Largest,
+    /// The one with most private memory, and how much that is.
+    largest: Stat,
+    largest_own: KiB,
     members: Few,
-    /// Other processes that are in its group, or in one that shares its place.
-    strangers: Few,
 }
 
-/// A handful of processes. Where there are more, it may be any.
-#[derive(Clone, Copy)]
-struct Few {
-    met: [Pid; 8],
-    count: usize,
-}
-
-impl Few {
-    const NONE: Few = Few { met: [Pid::INIT; 8], count: 0 };
-
-    fn add(&mut self, pid: Pid) {
-        if let Some(place) = self.met.get_mut(self.count) {
-            *place = pid;
-        }
-        self.count += 1;
-    }
-
-    fn add_all(&mut self, others: &Few) {
-        others.met.iter().take(others.count).for_each(|&pid| self.add(pid));
-        self.count = self.count.max(others.count);
-    }
-
-    fn may_include(&self, pid: Pid) -> bool {
-        self.count > self.met.len() || self.met[..self.count].contains(&pid)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Largest {
-    id: Identity,
-    shown: u64,
-    own: KiB,
-}
+/// A handful of processes. Once some are lost, it may be any.
+type Few = Recent<Pid, 8>;
 
 impl Tally {
     /// As far as `stat` tells.
@@ -175,7 +144,7 @@ impl Tally {
     /// Whether enough of such members were read.
     fn has_read(&self, stat: &Stat) -> bool {
         let is_one_of_many = self.count < READ || self.count % READ == 0;
-        !is_one_of_many && shown(stat) <= self.largest.shown
+        !is_one_of_many && shown(stat) <= shown(&self.largest)
     }
 
     fn count(&mut self, stat: &Stat, recent: u64) {
@@ -202,30 +171,29 @@ pub fn find(
     scene: &Scene,
     (least, now): (u32, u64),
 ) -> io::Result<Option<Bomb>> {
-    let Some(tally) = largest_crowd(proc, rules, groups, (least, now))? else {
+    let Some((tally, strangers)) = largest_crowd(proc, rules, groups, (least, now))? else {
         return Ok(None);
     };
-    let others = Others::of(proc, rules, groups, &tally)?;
+    let others = Others::of(proc, rules, groups, &tally, &strangers)?;
     let memory = &scene.memory;
     let held = tally.held().min(others.rest(memory));
-    let Largest { id, own, .. } = tally.largest;
     // Memory that is above the level by less than it moves by itself is at that level.
-    let then = memory.available.plus(own).less(memory.noise());
+    let then = memory.available.plus(tally.largest_own).less(memory.noise());
     let one_will_do = scene.level_at(then) == Level::Fine;
     if held <= others.largest || one_will_do {
         return Ok(None);
     }
-    let largest = proc.stat(id.pid).ok().filter(|stat| stat.id == id);
-    Ok(largest.map(|largest| Bomb { kind: tally.kind, count: tally.count, held, largest }))
+    Ok(Some(Bomb { kind: tally.kind, count: tally.count, held, largest: tally.largest }))
 }
 
-/// The kind whose members hold most, among those that are many, young and recent enough.
+/// The kind whose members hold most, if they are many, young and recent enough; and other processes
+/// that are in its group, or in one that shares its place.
 fn largest_crowd(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
     groups: Groups<'_>,
     (least, now): (u32, u64),
-) -> io::Result<Option<Tally>> {
+) -> io::Result<Option<(Tally, Few)>> {
     let place_of = |pid| groups(pid).map(|group| group as usize % PLACES);
     let mut crowds = [0u16; PLACES];
     proc.for_each(|_, pid| {
@@ -249,7 +217,7 @@ fn largest_crowd(
     })?;
     const NONE: Option<Tally> = None;
     let mut tallies = [NONE; KINDS];
-    let mut strangers = Few::NONE;
+    let mut strangers = Few::none(Pid::INIT);
     proc.for_each(|proc, pid| {
         if !place_of(pid).is_some_and(|place| young[place]) {
             return;
@@ -272,7 +240,7 @@ fn largest_crowd(
     let Some(bomb) = bombs.max_by_key(|tally| tally.held()) else { return Ok(None) };
     let others = tallies.iter().flatten().filter(|tally| tally.kind != bomb.kind);
     others.for_each(|tally| strangers.add_all(&tally.members));
-    Ok(Some(Tally { strangers, ..bomb.clone() }))
+    Ok(Some((bomb.clone(), strangers)))
 }
 
 /// The tally of a process that may be ended, with what that holds.
@@ -292,7 +260,6 @@ fn read_in_full<'a>(
     let own = proc.status(stat).ok()?.held().own();
     let is_it =
         |place: &&mut Option<Tally>| place.as_ref().map_or(true, |tally| tally.kind == kind);
-    let this = Largest { id: stat.id, shown: shown(stat), own };
     let tally = tallies.iter_mut().find(is_it)?.get_or_insert_with(|| Tally {
         kind,
         name: stat.comm.clone(),
@@ -301,14 +268,14 @@ fn read_in_full<'a>(
         shown: 0,
         shown_of_read: 0,
         own: KiB::ZERO,
-        largest: this,
-        members: Few::NONE,
-        strangers: Few::NONE,
+        largest: stat.clone(),
+        largest_own: own,
+        members: Few::none(Pid::INIT),
     });
-    tally.shown_of_read += this.shown;
+    tally.shown_of_read += shown(stat);
     tally.own = tally.own.plus(own);
-    if own > tally.largest.own {
-        tally.largest = this;
+    if own > tally.largest_own {
+        (tally.largest, tally.largest_own) = (stat.clone(), own);
     }
     Some(tally)
 }
@@ -340,11 +307,12 @@ impl Others {
         rules: &mut Rules<'_>,
         groups: Groups<'_>,
         bomb: &Tally,
+        strangers: &Few,
     ) -> io::Result<Others> {
         let mut others = Others { largest: KiB::ZERO, own: KiB::ZERO, all: KiB::ZERO };
         // A file of each of hundreds takes long while memory is short.
-        let is_member =
-            |pid| groups(pid) == Some(bomb.kind.group) && !bomb.strangers.may_include(pid);
+        let may_be_stranger = |pid| strangers.has_lost() || strangers.contains(pid);
+        let is_member = |pid| groups(pid) == Some(bomb.kind.group) && !may_be_stranger(pid);
         proc.for_each(|proc, pid| {
             if is_member(pid) {
                 return;
@@ -386,6 +354,7 @@ mod tests {
     use crate::procfs::process::CommandLine;
     use crate::select::{Assistant, Family, Filter, Matcher, Remembered, Scale};
     use crate::settings::Config;
+    use crate::units::Identity;
     use std::time::Duration;
 
     /// Numbers that no process of the machine has on which the test runs.

@@ -249,7 +249,7 @@ fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies<'_>) 
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
     texts.iter().enumerate().for_each(|(file, text)| replies.text(file, text));
-    for (uid, name) in filter.users() {
+    for (uid, name) in &filter.users {
         let mut line = Buf::<LINE>::from_bytes(name);
         line.push(b":x:");
         line.push_number(*uid);

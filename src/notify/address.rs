@@ -6,18 +6,12 @@
 pub type Name = Vec<u8>;
 const LONGEST: usize = 108;
 
-/// Whoever sets the variable chooses how long it is; as many as a client would ever try.
+/// A user chooses how long the list is; as many as a client would ever try.
 const TRIED: usize = 4;
 
-/// The names of those that are sockets of this machine, in their order.
-pub fn names(list: &[u8]) -> Vec<Name> {
-    let mut names = Vec::new();
-    for address in list.split(|&byte| byte == b';') {
-        if names.len() < TRIED {
-            names.extend(name(address));
-        }
-    }
-    names
+/// The sockets of this machine among them, in their order.
+pub fn names(list: &[u8]) -> impl Iterator<Item = Name> + '_ {
+    list.split(|&byte| byte == b';').filter_map(name).take(TRIED)
 }
 
 fn name(address: &[u8]) -> Option<Name> {
@@ -62,7 +56,7 @@ mod tests {
     use super::*;
 
     fn shown(list: &[u8]) -> Vec<Vec<u8>> {
-        names(list)
+        names(list).collect()
     }
 
     #[test]

@@ -1,21 +1,20 @@
-//! A connection to a bus: say who one is, say hello, call (D-Bus Specification,
+//! A connection to a bus: authenticate, say hello, call (D-Bus Specification,
 //! "Authentication Protocol" and "Message Bus Specification").
 //!
 //! All of it ends at one deadline, whatever the other side does, and nothing is sent to a
-//! socket at which another user listens than the one who was meant.
+//! socket at which another user listens than the one that is meant.
 
 use super::address;
-use super::wire::{self, Incoming, Member, Values, MESSAGE};
+use super::wire::{self, Answer, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::{clock, process, socket};
 use crate::units::Moment;
-use std::fmt::{self, Display};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// Why somebody was not told.
+/// Why a bus did not take what it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Nothing that listens there is a bus of that user.
@@ -23,42 +22,7 @@ pub enum Fault {
     Silent,
     HungUp,
     Garbage,
-    NotLetIn,
-    /// The bus knows nobody who shows notifications.
-    NoDisplay,
     Refused,
-    NoRight,
-    NoProcess,
-}
-
-impl Fault {
-    pub const ALL: [Fault; 9] = [
-        Fault::NoBus,
-        Fault::Silent,
-        Fault::HungUp,
-        Fault::Garbage,
-        Fault::NotLetIn,
-        Fault::NoDisplay,
-        Fault::Refused,
-        Fault::NoRight,
-        Fault::NoProcess,
-    ];
-}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fault::NoBus => "no bus",
-            Fault::Silent => "no answer in time",
-            Fault::HungUp => "the bus hung up",
-            Fault::Garbage => "what answered is no bus",
-            Fault::NotLetIn => "the bus does not let the guard in",
-            Fault::NoDisplay => "nobody shows notifications there",
-            Fault::Refused => "the bus refused",
-            Fault::NoRight => "no right to act as that user",
-            Fault::NoProcess => "no process could be started",
-        })
-    }
 }
 
 const HELLO: Member = of_bus("Hello");
@@ -75,8 +39,8 @@ const fn of_bus(name: &'static str) -> Member {
     }
 }
 
-/// Where nothing tells when to try again: as many wait to be let in as the bus lets wait, or
-/// the kernel is short of memory.
+/// Between two tries if nothing tells when to try again: the queue of the bus is full, or the kernel
+/// is short of memory.
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub struct Bus {
@@ -89,7 +53,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Enters the first bus of `addresses` at which `owner` listens, or anybody.
+    /// Enters the first bus of `addresses` at which `owner` listens; `None` for any user.
     pub fn enter(addresses: &[u8], owner: Option<u32>, end: Moment) -> Result<Bus, Fault> {
         let mut socket = Err(Fault::NoBus);
         for name in address::names(addresses) {
@@ -101,7 +65,7 @@ impl Bus {
         let socket = socket?;
         let mut bus = Bus { socket, inbox: Vec::new(), serial: 0, end };
         bus.authenticate()?;
-        bus.call(&HELLO, &Values::new())?;
+        bus.call(&HELLO, &Values::default())?;
         Ok(bus)
     }
 
@@ -115,10 +79,19 @@ impl Bus {
         }
         line.push(b"\r\n");
         self.send(line.as_bytes())?;
-        let answer = self.line()?;
+        let end = loop {
+            if let Some(len) = self.inbox.windows(2).position(|end| end == b"\r\n") {
+                break len + 2;
+            }
+            if self.inbox.len() == MESSAGE {
+                return Err(Fault::Garbage);
+            }
+            self.receive()?;
+        };
+        let answer: Vec<u8> = self.inbox.drain(..end).collect();
         match bytes::first_word(&answer) {
             b"OK" => self.send(b"BEGIN\r\n"),
-            b"REJECTED" | b"ERROR" | b"DATA" => Err(Fault::NotLetIn),
+            b"REJECTED" | b"ERROR" | b"DATA" => Err(Fault::Refused),
             _ => Err(Fault::Garbage),
         }
     }
@@ -127,15 +100,16 @@ impl Bus {
     pub fn call(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.post(member, body)?;
         loop {
-            match wire::parse(&self.inbox).map_err(|_| Fault::Garbage)? {
-                None => self.receive()?,
-                Some((incoming, len)) => {
-                    let answer = self.answer(incoming);
-                    self.take(len);
-                    if let Some(answer) = answer {
-                        return answer;
-                    }
+            let Some((answer, len)) = wire::parse(&self.inbox).map_err(|_| Fault::Garbage)? else {
+                self.receive()?;
+                continue;
+            };
+            self.inbox.drain(..len);
+            match answer {
+                Some(Answer { to, is_error }) if to == self.serial => {
+                    return if is_error { Err(Fault::Refused) } else { Ok(()) };
                 }
+                _ => {}
             }
         }
     }
@@ -143,46 +117,12 @@ impl Bus {
     /// Sends a signal and waits until the bus has it.
     pub fn signal(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.post(member, body)?;
-        self.call(&GET_ID, &Values::new())
+        self.call(&GET_ID, &Values::default())
     }
 
     fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.serial += 1;
         self.send(wire::message(self.serial, member, body).as_bytes())
-    }
-
-    /// What a message says of the last call, if anything.
-    fn answer(&self, incoming: Incoming<'_>) -> Option<Result<(), Fault>> {
-        match incoming {
-            Incoming::Return { to } if to == self.serial => Some(Ok(())),
-            Incoming::Error { to, name } if to == self.serial => {
-                let name = name.strip_prefix(b"org.freedesktop.DBus.Error.").unwrap_or_default();
-                let is_nobody = name == b"ServiceUnknown"
-                    || name == b"NameHasNoOwner"
-                    || name.starts_with(b"Spawn.");
-                Some(Err(if is_nobody { Fault::NoDisplay } else { Fault::Refused }))
-            }
-            _ => None,
-        }
-    }
-
-    /// Removes `len` bytes of what has come.
-    fn take(&mut self, len: usize) -> Vec<u8> {
-        let rest = self.inbox.split_off(len);
-        std::mem::replace(&mut self.inbox, rest)
-    }
-
-    /// The next line.
-    fn line(&mut self) -> Result<Vec<u8>, Fault> {
-        loop {
-            if let Some(len) = self.inbox.windows(2).position(|end| end == b"\r\n") {
-                return Ok(self.take(len + 2));
-            }
-            if self.inbox.len() == MESSAGE {
-                return Err(Fault::Garbage);
-            }
-            self.receive()?;
-        }
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
@@ -201,7 +141,7 @@ impl Bus {
         let mut buf = [0; MESSAGE];
         let room = MESSAGE - self.inbox.len();
         loop {
-            // Also where something comes all the time.
+            // Also if something comes all the time.
             if clock::now() >= self.end {
                 return Err(Fault::Silent);
             }

@@ -1,22 +1,22 @@
-//! A messenger's way: it becomes the user, looks for his buses and shows the news there.
+//! What a messenger does: it becomes the user, looks for that user's buses and shows the news there.
 //!
-//! All that it reads on the way, that user chose: at worst he is not told himself.
+//! The user chose all that it reads: at worst that user is not told.
 
 use super::address::{self, Name};
-use super::bus::{Bus, Fault};
+use super::bus::Bus;
 use super::wire::{Member, Values};
 use super::{text, News, ONE};
 use crate::bytes::Buf;
 use crate::procfs::Proc;
 use crate::sys::fd::Owner;
 use crate::sys::{clock, process};
-use crate::units::{Moment, Pid};
+use crate::units::Pid;
 use std::fmt::Write;
 
 /// Several addresses and their escapes; one that is longer is no real one.
 type Address = Buf<1024>;
 
-/// Buses of one user that are tried: one for each of his sessions, with some to spare.
+/// Buses of one user that are tried: one for each session, with some to spare.
 const TRIED: usize = 8;
 
 const NOTIFY: Member = Member {
@@ -27,68 +27,48 @@ const NOTIFY: Member = Member {
     signature: "susssasa{sv}i",
 };
 
-/// Shows the news on the user's own bus, or where there is none, on that of each of his
-/// sessions, which only their processes know.
-pub fn visit(owner: Owner, processes: &[(u32, Pid)], news: &News<'_>) -> Result<(), Fault> {
+/// Shows the news on the user's own bus, or if there is none, on that of each
+/// session, which only its processes know. True if one of them took it.
+pub fn visit(owner: Owner, processes: &[(Owner, Pid)], news: &News<'_>) -> bool {
     let user = owner.user;
-    let mut proc = Proc::system().map_err(|_| Fault::NoRight)?;
+    let Ok(mut proc) = Proc::system() else { return false };
     if user != process::own_user() && !process::become_user(owner) {
-        return Err(Fault::NoRight);
+        return false;
     }
     let is_for_all = user != 0 && news.owner != Some(user);
     let body = if is_for_all { news.body } else { news.body_for_owner };
-    let mut round = Round {
-        user,
-        notification: notification(news.summary, body),
-        end: clock::now().after(ONE),
-        tried: Vec::new(),
-        result: Err(Fault::NoBus),
+    let notification = notification(news.summary, body);
+    let end = clock::now().after(ONE);
+    let show_at = |addresses: &[u8], tried: &mut Vec<Name>| {
+        let Some(name) = address::names(addresses).next() else { return false };
+        if tried.contains(&name) {
+            return false;
+        }
+        tried.push(name);
+        // Half of what is left, so that one that hangs leaves time for others.
+        let now = clock::now();
+        let end = now.after(end.since(now) / 2);
+        let bus = Bus::enter(addresses, Some(user), end);
+        bus.is_ok_and(|mut bus| bus.call(&NOTIFY, &notification).is_ok())
     };
     let mut address = Address::new();
     let _ = write!(address, "unix:path=/run/user/{user}/bus");
-    round.show_at(address.as_bytes());
-    if round.result.is_ok() {
-        return Ok(());
+    let mut tried = Vec::new();
+    if show_at(address.as_bytes(), &mut tried) {
+        return true;
     }
-    for &(_, pid) in processes.iter().filter(|(of, _)| *of == user) {
-        if round.tried.len() == TRIED || clock::now() >= round.end {
+    let mut is_told = false;
+    for &(_, pid) in processes.iter().filter(|(of, _)| of.user == user) {
+        if tried.len() == TRIED || clock::now() >= end {
             break;
         }
         address.clear();
         let known = proc.variable(pid, b"DBUS_SESSION_BUS_ADDRESS", &mut address);
         if known.unwrap_or(false) && !address.is_cut() {
-            round.show_at(address.as_bytes());
+            is_told |= show_at(address.as_bytes(), &mut tried);
         }
     }
-    round.result
-}
-
-struct Round {
-    user: u32,
-    notification: Values,
-    end: Moment,
-    tried: Vec<Name>,
-    /// The first success; until then, the first trouble.
-    result: Result<(), Fault>,
-}
-
-impl Round {
-    fn show_at(&mut self, addresses: &[u8]) {
-        let Some(name) = address::names(addresses).into_iter().next() else { return };
-        if self.tried.contains(&name) || self.tried.len() == TRIED {
-            return;
-        }
-        self.tried.push(name);
-        // Half of what is left, so that one that hangs leaves time for others.
-        let now = clock::now();
-        let end = now.after(self.end.since(now) / 2);
-        let shown = Bus::enter(addresses, Some(self.user), end)
-            .and_then(|mut bus| bus.call(&NOTIFY, &self.notification));
-        let is_better = shown.is_ok() || self.result == Err(Fault::NoBus);
-        if is_better && self.result.is_err() {
-            self.result = shown;
-        }
-    }
+    is_told
 }
 
 const REPLACES_NONE: u32 = 0;
@@ -100,7 +80,7 @@ const AS_LONG_AS_OTHERS: u32 = u32::MAX;
 
 /// What `Notify` is given (Desktop Notifications Specification).
 fn notification(summary: &[u8], body: &[u8]) -> Values {
-    let (mut values, mut hints) = (Values::new(), Values::new());
+    let (mut values, mut hints) = (Values::default(), Values::default());
     values.string(b"oom_guard");
     values.number(REPLACES_NONE);
     values.string(b"dialog-warning");

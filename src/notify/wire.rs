@@ -8,7 +8,7 @@
 /// 2.5 KiB at most; the answers of a bus to a new client, to some 200 bytes.
 pub const MESSAGE: usize = 4096;
 
-/// A method, or a signal where there is no `destination`.
+/// A method, or a signal if there is no `destination`.
 pub struct Member {
     pub destination: Option<&'static str>,
     pub path: &'static str,
@@ -27,21 +27,17 @@ const NO_REPLY_EXPECTED: u8 = 1;
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
-const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
 /// Values one behind the other, each at a multiple of its own size.
+#[derive(Default)]
 pub struct Values {
     bytes: Vec<u8>,
 }
 
 impl Values {
-    pub fn new() -> Values {
-        Values { bytes: Vec::new() }
-    }
-
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -99,7 +95,7 @@ impl Values {
 
 /// A whole message. `serial` is what the answer refers to, and never 0.
 pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
-    let mut fields = Values::new();
+    let mut fields = Values::default();
     fields.field(PATH, "o", member.path);
     if let Some(destination) = member.destination {
         fields.field(DESTINATION, "s", destination);
@@ -109,7 +105,7 @@ pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     if !member.signature.is_empty() {
         fields.field(SIGNATURE, "g", member.signature);
     }
-    let mut whole = Values::new();
+    let mut whole = Values::default();
     whole.byte(b'l');
     match member.destination {
         Some(_) => whole.push(&[CALL, 0]),
@@ -124,26 +120,21 @@ pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     whole
 }
 
-/// What a client cares about.
+/// What a client cares about: the answer to a call of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Incoming<'a> {
-    Return {
-        to: u32,
-    },
-    Error {
-        to: u32,
-        name: &'a [u8],
-    },
-    /// A signal, or a call from somebody.
-    Other,
+pub struct Answer {
+    /// The serial of the call.
+    pub to: u32,
+    pub is_error: bool,
 }
 
 /// What no bus would say to a new client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Garbage;
 
-/// The message that `bytes` begin with, and its length; `None` while a part is missing.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Incoming<'_>, usize)>, Garbage> {
+/// The message that `bytes` begin with, if it is an answer, and its length; `None` while a part is
+/// missing.
+pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
     let Some(&order) = bytes.first() else { return Ok(None) };
     let is_big = match order {
         b'l' => false,
@@ -162,11 +153,15 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Incoming<'_>, usize)>, Garbage> {
         return Ok(None);
     }
     let mut fields = Reader { bytes: &bytes[..fields_end as usize], at: HEAD, is_big };
-    let incoming = fields.incoming(kind as u8).ok_or(Garbage)?;
-    Ok(Some((incoming, whole)))
+    let to = fields.reply_serial().ok_or(Garbage)?;
+    let answer = match kind as u8 {
+        kind @ (RETURN | ERROR) => Some(Answer { to: to.ok_or(Garbage)?, is_error: kind == ERROR }),
+        _ => None,
+    };
+    Ok(Some((answer, whole)))
 }
 
-/// Where the fields begin: behind byte order, kind, flags and version, and three numbers.
+/// The fields begin here: behind byte order, kind, flags and version, and three numbers.
 const HEAD: usize = 16;
 
 struct Reader<'a> {
@@ -209,37 +204,31 @@ impl<'a> Reader<'a> {
         (end == 0).then_some(text)
     }
 
-    fn string(&mut self) -> Option<&'a [u8]> {
-        let len = self.number()?;
-        self.text(len as usize)
-    }
-
     fn signature(&mut self) -> Option<&'a [u8]> {
         let len = self.byte()?;
         self.text(len.into())
     }
 
-    /// Reads all fields of a header: each is a code and a value with its type.
-    fn incoming(&mut self, kind: u8) -> Option<Incoming<'a>> {
-        let (mut to, mut name) = (None, None);
+    /// Reads all fields of a header: each is a code and a value with its type. `None` if they make
+    /// no sense.
+    fn reply_serial(&mut self) -> Option<Option<u32>> {
+        let mut to = None;
         while self.at < self.bytes.len() {
             self.align(8)?;
             let code = self.byte()?;
             match (code, self.signature()?) {
                 (REPLY_SERIAL, b"u") => to = Some(self.number()?),
-                (ERROR_NAME, b"s") => name = Some(self.string()?),
                 (_, b"u") => drop(self.number()?),
-                (_, b"s" | b"o") => drop(self.string()?),
+                (_, b"s" | b"o") => {
+                    let len = self.number()?;
+                    self.text(len as usize)?;
+                }
                 (_, b"g") => drop(self.signature()?),
                 // No field of a header has another type.
                 _ => return None,
             }
         }
-        Some(match kind {
-            RETURN => Incoming::Return { to: to? },
-            ERROR => Incoming::Error { to: to?, name: name? },
-            _ => Incoming::Other,
-        })
+        Some(to)
     }
 }
 

@@ -1,8 +1,8 @@
-//! What of a process a pattern looks at.
+//! Which text of a process a pattern looks at.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
-    /// `comm`, and the full name where the kernel cut it.
+    /// `comm`, and the full name if the kernel cut it.
     Name,
     /// Arguments joined by single spaces.
     Cmd,

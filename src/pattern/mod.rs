@@ -16,7 +16,7 @@ pub use program::Scratch;
 use crate::bytes;
 use program::Program;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
     field: Field,
     program: Program,
@@ -69,14 +69,6 @@ impl Pattern {
         self.program.is_match(value, scratch)
     }
 }
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Pattern) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Pattern {}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The program is written while the text is read, from left to right and without
 //! recursion: what repeats or branches is already there as a run of places, which can be
-//! copied and moved since ways are relative.
+//! copied and moved because ways are relative.
 
 use super::program::{Assertion, Class, Place, Program, CLASSES, LIMIT};
 use crate::bytes;
@@ -14,31 +14,10 @@ pub struct Fault {
     pub what: &'static str,
 }
 
-// Each is used at one place, so that a message tells where it comes from.
-const TOO_LONG: &str = "the pattern is longer than 16 KiB";
-const TOO_LARGE: &str = "the pattern is too large here (more than 4096 steps)";
-const GLOB_TOO_LARGE: &str = "the glob is too large (more than 4096 steps)";
-const TOO_MANY_CLASSES: &str = "there are too many different classes (more than 256)";
-const TOO_DEEP: &str = "groups are nested too deeply (more than 100)";
-const UNCLOSED_GROUP: &str = "this group is never closed";
-const UNOPENED_GROUP: &str = "this closes a group that was never opened";
-const LOOK_AROUND: &str = "look-around is not supported";
-const NAMED_GROUP: &str = "named groups are not supported";
-const UNKNOWN_GROUP: &str = "only (?:...), (?i:...) and, at the start, (?i) are supported";
-const LATE_FLAG: &str = "(?i) is supported at the start only; use (?i:...)";
-const NOTHING_TO_REPEAT: &str = "there is nothing to repeat here";
+// Messages of more than one place.
 const BAD_COUNT: &str = "a count is written {n}, {n,} or {n,m}; a literal { as \\{";
-const COUNT_TOO_LARGE: &str = "a count is at most 1000";
-const COUNT_REVERSED: &str = "the first count is above the second";
 const UNCLOSED_CLASS: &str = "this class is never closed";
 const UNKNOWN_CLASS: &str = "there is no class of that name";
-const RANGE_REVERSED: &str = "this range ends before it begins";
-const RANGE_OF_CLASS: &str = "a class cannot begin or end a range";
-const WIDE_IN_CLASS: &str = "a class holds single bytes only; use (a|b) for other characters";
-const BACKREFERENCE: &str = "backreferences are not supported";
-const UNKNOWN_ESCAPE: &str = "this escape is not supported";
-const BAD_HEX: &str = "\\x takes two hexadecimal digits";
-const TRAILING_BACKSLASH: &str = "a backslash at the end escapes nothing";
 
 /// Longest text: more than any program within `LIMIT` is written with by hand.
 const LONGEST: usize = 16 * 1024;
@@ -74,7 +53,7 @@ pub fn parse(text: &[u8], start: usize, is_glob: bool) -> Result<Program, Fault>
     }
 }
 
-/// What is wrong stands where the parser is.
+/// What is wrong, at the byte that the parser has reached.
 type Step<T = ()> = Result<T, &'static str>;
 
 struct Parser<'a> {
@@ -87,7 +66,7 @@ struct Parser<'a> {
     program: &'a mut Program,
     /// The whole pattern first, then the groups that are open.
     groups: Vec<Group>,
-    /// Where in `places` begins what a repeat would repeat.
+    /// The place at which begins what a repeat would repeat.
     atom: Option<usize>,
 }
 
@@ -107,7 +86,7 @@ impl Parser<'_> {
     fn whole(&mut self, start: usize) -> Step {
         if self.text.len() - start > LONGEST && !self.is_glob {
             self.at += LONGEST;
-            return Err(TOO_LONG);
+            return Err("the pattern is longer than 16 KiB");
         }
         self.open_group();
         if self.is_glob {
@@ -121,7 +100,7 @@ impl Parser<'_> {
         }
         if let [_, .., open] = &self.groups[..] {
             self.at = open.at;
-            return Err(UNCLOSED_GROUP);
+            return Err("this group is never closed");
         }
         self.close_group();
         if self.is_glob {
@@ -136,7 +115,7 @@ impl Parser<'_> {
             (b'(', false) => return self.group(),
             (b')', false) => {
                 if self.groups.len() == 1 {
-                    return Err(UNOPENED_GROUP);
+                    return Err("this closes a group that was never opened");
                 }
                 self.at += 1;
                 self.close_group();
@@ -179,23 +158,15 @@ impl Parser<'_> {
 
     fn push(&mut self, place: Place) -> Step {
         self.make_room(self.program.places.len() + 1)?;
-        self.put(place);
+        self.program.places.push(place);
         Ok(())
-    }
-
-    fn put(&mut self, place: Place) {
-        self.insert(self.program.places.len(), place);
-    }
-
-    fn insert(&mut self, at: usize, place: Place) {
-        self.program.places.insert(at, place);
     }
 
     fn make_room(&self, count: usize) -> Step {
         match self.is_glob {
             _ if count <= LIMIT => Ok(()),
-            true => Err(GLOB_TOO_LARGE),
-            false => Err(TOO_LARGE),
+            true => Err("the glob is too large (more than 4096 steps)"),
+            false => Err("the pattern is too large here (more than 4096 steps)"),
         }
     }
 
@@ -220,7 +191,7 @@ impl Parser<'_> {
         let known = self.program.classes.iter().position(|other| other == class);
         let index = known.unwrap_or(self.program.classes.len());
         if index == CLASSES {
-            return Err(TOO_MANY_CLASSES);
+            return Err("there are too many different classes (more than 256)");
         }
         self.push(Place::Class(index as u8))?;
         if known.is_none() {
@@ -235,15 +206,19 @@ impl Parser<'_> {
         let (open, fold) = match [self.ahead(1), self.ahead(2), self.ahead(3)] {
             [b'?', b':', _] => (3, self.fold),
             [b'?', b'i', b':'] => (4, true),
-            [b'?', b'i', b')'] => return Err(LATE_FLAG),
-            [b'?', b'=' | b'!', _] | [b'?', b'<', b'=' | b'!'] => return Err(LOOK_AROUND),
-            [b'?', b'<' | b'P' | b'\'', _] => return Err(NAMED_GROUP),
-            [b'?', ..] => return Err(UNKNOWN_GROUP),
+            [b'?', b'i', b')'] => return Err("(?i) is supported at the start only; use (?i:...)"),
+            [b'?', b'=' | b'!', _] | [b'?', b'<', b'=' | b'!'] => {
+                return Err("look-around is not supported")
+            }
+            [b'?', b'<' | b'P' | b'\'', _] => return Err("named groups are not supported"),
+            [b'?', ..] => {
+                return Err("only (?:...), (?i:...) and, at the start, (?i) are supported")
+            }
             _ => (1, self.fold),
         };
         // The whole pattern counts as one.
         if self.groups.len() > DEEPEST {
-            return Err(TOO_DEEP);
+            return Err("groups are nested too deeply (more than 100)");
         }
         self.open_group();
         self.fold = fold;
@@ -264,8 +239,8 @@ impl Parser<'_> {
         self.make_room(self.program.places.len() + 2)?;
         let end = self.program.places.len() + 1;
         if let Some(&Group { branch, jump, .. }) = self.groups.last() {
-            self.insert(branch, Place::Split(way(end + 1 - branch)));
-            self.put(Place::Jump(way(jump)));
+            self.program.places.insert(branch, Place::Split(way(end + 1 - branch)));
+            self.program.places.push(Place::Jump(way(jump)));
         }
         if let Some(group) = self.groups.last_mut() {
             (group.branch, group.jump) = (end + 1, end);
@@ -290,7 +265,7 @@ impl Parser<'_> {
     // --- repeats ---
 
     fn repeat(&mut self, byte: u8) -> Step {
-        let start = self.atom.ok_or(NOTHING_TO_REPEAT)?;
+        let start = self.atom.ok_or("there is nothing to repeat here")?;
         let mut end = self.at + 1;
         let (least, most) = match byte {
             b'*' => (0, None),
@@ -311,10 +286,10 @@ impl Parser<'_> {
             }
         };
         if most.unwrap_or(least).max(least) > MOST_REPEATS {
-            return Err(COUNT_TOO_LARGE);
+            return Err("a count is at most 1000");
         }
         if most.unwrap_or(least) < least {
-            return Err(COUNT_REVERSED);
+            return Err("the first count is above the second");
         }
         self.expand(start, least, most)?;
         self.at = end;
@@ -349,21 +324,21 @@ impl Parser<'_> {
         match (copies, least) {
             (0, _) => self.program.places.truncate(start),
             (_, 0) => {
-                self.insert(start, Place::Split(around(0)));
+                self.program.places.insert(start, Place::Split(around(0)));
                 body += 1;
             }
             _ => {}
         }
         for written in 1..copies {
             if written >= least {
-                self.put(Place::Split(around(written)));
+                self.program.places.push(Place::Split(around(written)));
             }
             for at in body..body + length {
-                self.put(self.program.places[at]);
+                self.program.places.push(self.program.places[at]);
             }
         }
         if most.is_none() {
-            self.put(match least {
+            self.program.places.push(match least {
                 0 => Place::Jump(-way(length + 1)),
                 _ => Place::Split(-way(length)),
             });
@@ -393,7 +368,7 @@ impl Parser<'_> {
     fn escaped(&mut self, class: &mut Class) -> Step<Option<u8>> {
         let mut byte = self.ahead(1);
         if self.at + 1 == self.text.len() {
-            return Err(TRAILING_BACKSLASH);
+            return Err("a backslash at the end escapes nothing");
         }
         if !self.is_glob {
             let name: &[u8] = match byte | 0x20 {
@@ -410,15 +385,17 @@ impl Parser<'_> {
                 byte = b"\t\n\r\x0c\x0b\x07"[place];
             } else if byte == b'x' {
                 let digit = |count| char::from(self.ahead(count)).to_digit(16);
-                let (Some(high), Some(low)) = (digit(2), digit(3)) else { return Err(BAD_HEX) };
+                let (Some(high), Some(low)) = (digit(2), digit(3)) else {
+                    return Err("\\x takes two hexadecimal digits");
+                };
                 byte = (high * 16 + low) as u8;
                 self.at += 2;
             } else if matches!(byte, b'1'..=b'9') {
-                return Err(BACKREFERENCE);
+                return Err("backreferences are not supported");
             } else if !matches!(byte, b' '..=b';' | b'=' | b'?'..=b'~')
                 || byte.is_ascii_alphanumeric()
             {
-                return Err(UNKNOWN_ESCAPE);
+                return Err("this escape is not supported");
             }
         }
         self.at += 2;
@@ -460,12 +437,12 @@ impl Parser<'_> {
             to = self.member(class)?;
             if from.is_none() || to.is_none() {
                 self.at = at;
-                return Err(RANGE_OF_CLASS);
+                return Err("a class cannot begin or end a range");
             }
         }
         if to < from {
             self.at = at;
-            return Err(RANGE_REVERSED);
+            return Err("this range ends before it begins");
         }
         if let (Some(from), Some(to)) = (from, to) {
             class.add_range(from, to);
@@ -489,7 +466,9 @@ impl Parser<'_> {
                 }
                 found
             }
-            [0x80..=0xff, ..] if !self.is_glob => Err(WIDE_IN_CLASS),
+            [0x80..=0xff, ..] if !self.is_glob => {
+                Err("a class holds single bytes only; use (a|b) for other characters")
+            }
             [byte, ..] => {
                 self.at += 1;
                 Ok(Some(byte))

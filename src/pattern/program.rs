@@ -12,7 +12,7 @@ pub const CLASSES: usize = 256;
 
 /// One place of a program. Ways lead from it by so many places; a program matches when a
 /// way leads behind its last place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     Byte(u8),
     /// Any byte of that class.
@@ -24,7 +24,7 @@ pub enum Place {
     Assert(Assertion),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Assertion {
     Start,
     End,
@@ -33,7 +33,7 @@ pub enum Assertion {
 }
 
 /// A set of bytes.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Class([u64; 4]);
 
 impl Class {
@@ -77,7 +77,7 @@ impl Class {
 
 /// `places` lead nowhere but into themselves and right behind the last; there are at most
 /// `LIMIT`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Program {
     pub places: Vec<Place>,
     pub classes: Vec<Class>,
@@ -181,7 +181,7 @@ impl Program {
     }
 }
 
-/// Where `way` leads from `here`.
+/// The place that `way` leads to from `here`.
 fn led(here: u16, way: i16) -> u16 {
     here.wrapping_add_signed(way)
 }
@@ -227,9 +227,9 @@ impl Set {
 pub struct Scratch {
     now: Set,
     next: Set,
-    /// What the last run took, for the tests that count it.
+    /// Places that the last run looked at, for the tests that count them.
     #[cfg_attr(not(test), allow(dead_code))]
-    steps: u64,
+    pub steps: u64,
 }
 
 impl Scratch {
@@ -237,11 +237,5 @@ impl Scratch {
     pub fn new(length: usize) -> Scratch {
         let count = length + 1;
         Scratch { now: Set::for_places(count), next: Set::for_places(count), steps: 0 }
-    }
-
-    /// Places that the last run looked at.
-    #[cfg(test)]
-    pub fn steps(&self) -> u64 {
-        self.steps
     }
 }

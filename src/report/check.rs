@@ -1,5 +1,5 @@
-//! `--check`: the settings in force and where they stand, what the kernel offers, and what
-//! of both deserves a second thought.
+//! `--check`: the settings in force and the place of each, what the kernel offers, and warnings
+//! about both.
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
@@ -82,7 +82,7 @@ fn write_settings(text: &mut String, in_force: &[Given]) {
     }
 }
 
-/// Columns of a setting, before the place where it stands.
+/// Columns of a setting, before its place.
 const WIDTH: usize = 42;
 
 /// `=VALUE` as a configuration file has it; what would end a line or steer a terminal is
@@ -107,7 +107,7 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         false => "told by the kernel",
     };
     say(text, "MemAvailable", &available);
-    // What is doubtful of it was told.
+    // A doubt about it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
     }
@@ -164,7 +164,7 @@ fn is_directory(path: &Path) -> bool {
     fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
 }
 
-/// A protection that protects no process is a slip, as a rule.
+/// Warns of each `--ignore` and `--only` that matches no process: it is usually a slip.
 fn try_patterns(
     proc: &mut Proc,
     config: &Config,
@@ -173,7 +173,7 @@ fn try_patterns(
 ) -> io::Result<()> {
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
-    let mut filter = Filter::with_users(patterns, &passwd);
+    let mut filter = Filter::new(patterns, &passwd);
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }

@@ -8,24 +8,22 @@ use crate::bytes::Escaped;
 use crate::log::{self, State};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits};
+use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::Cgroup;
-use crate::procfs::stat::Comm;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};
-use crate::select::{Rank, Ranking, Remembered, Rules, Scale};
-use crate::settings::Tell;
-use crate::settings::{Config, Patterns};
+use crate::select::{Rank, Remembered, Rules, Scale};
+use crate::settings::{Config, Patterns, Tell};
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
 use std::cmp::Reverse;
-use std::fmt::{self, Display, Write};
+use std::fmt::{Display, Write};
 
 /// Columns of the table in characters; the last one fills up to 100.
 const WHY: usize = 26;
 const USER: usize = 10;
 const NAME: usize = 16;
-/// More rows than fit a screen say less; `-d` shows all.
+/// More rows do not fit a screen; `-d` shows all.
 const CANDIDATES_SHOWN: usize = 20;
 const PROTECTED_SHOWN: usize = 8;
 const IN_LOG: usize = 10;
@@ -33,28 +31,13 @@ const HEADER: &str =
     "rank     pid user       points score   adj    RSS   swap name             why\n";
 
 /// One process in the table.
-struct Row<'a> {
-    /// Also of a protected process, as if it were a small candidate.
+struct Row {
+    is_candidate: bool,
+    /// Of a protected process, as if it were a small candidate without points.
     rank: Rank,
-    uid: u32,
-    score: i32,
-    adj: i32,
-    swap: KiB,
-    name: Comm,
-    /// In words, and the pattern that it was.
-    why: (&'static str, Option<&'a Pattern>),
-}
-
-/// Everything that there is to explain.
-struct Explanation<'a> {
-    /// The first one first.
-    candidates: Vec<Row<'a>>,
-    protected: Vec<Row<'a>>,
-    kernel_threads: usize,
-    hidden: usize,
-    memory: &'a Memory,
-    ranking: Ranking,
-    passwd: Vec<u8>,
+    name: String,
+    /// All columns but the first.
+    columns: String,
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
@@ -81,215 +64,184 @@ pub fn text(
     let (filter, assistant) = (&mut filter, &mut reader);
     let matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     let mut rules = Rules::new(config, (memory, cgroup), scale, family, &unkillable, matcher);
-    let mut explanation = Explanation {
-        candidates: Vec::new(),
-        protected: Vec::new(),
-        kernel_threads: 0,
-        hidden: 0,
-        memory,
-        ranking: rules.ranking,
-        passwd,
-    };
-    proc.for_each(|proc, pid| match explanation.take(proc, &mut rules, patterns, pid) {
-        Err(error) if error.is_not_permitted() => explanation.hidden += 1,
+    let (mut rows, mut kernel_threads, mut hidden) = (Vec::new(), 0, 0);
+    proc.for_each(|proc, pid| match row(proc, &mut rules, (config, memory), &passwd, pid) {
+        Ok(Ok(row)) => rows.push(row),
+        Ok(Err(Protection::KernelThread)) => kernel_threads += 1,
+        Err(error) if error.is_not_permitted() => hidden += 1,
         _ => {}
     })?;
-    sort(&mut explanation.candidates, |row| row.rank);
-    sort(&mut explanation.protected, |row| Rank { points: 0, ..row.rank });
+    rows.sort_unstable_by_key(|row| Reverse((row.is_candidate, row.rank)));
+    let (candidates, protected) = rows.split_at(rows.partition_point(|row| row.is_candidate));
     let mut text = String::from(HEADER);
-    match whole {
-        true => explanation.write_table(&mut text, config.debug),
-        false => drop(explanation.write_rows(&mut text, &explanation.candidates, true, IN_LOG)),
+    if whole {
+        let most = |few| if config.debug { usize::MAX } else { few };
+        write_rows(&mut text, candidates, most(CANDIDATES_SHOWN), "more that come later");
+        write_rows(&mut text, protected, most(PROTECTED_SHOWN), "more that are protected");
+        write_more(&mut text, kernel_threads, &"kernel threads, protected");
+        write_more(&mut text, hidden, &"processes that may not be read (hidepid)");
+        text += "RSS and swap in MiB; points: thousandths of memory ";
+        text += match config.choice.sort_by_rss {
+            true => "resident (--sort-by-rss)",
+            false if memory.is_limited() => "of the machine held, plus oom_score_adj",
+            false => "held, plus oom_score_adj",
+        };
+        text += "\n\n";
+    } else {
+        let first = &candidates[..candidates.len().min(IN_LOG)];
+        write_rows(&mut text, first, IN_LOG, "");
     }
-    let stall = proc.stall_shares().ok().filter(|_| config.asks_for_stalls());
-    explanation.write_standpoint(&mut text, config, stall.map(|[_, full]| full));
+    let _ = writeln!(text, "{}", State(memory));
+    let limits = Limits::of(config, memory);
+    write_level(&mut text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
+    write_level(&mut text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);
+    if let Some([_, full]) = proc.stall_shares().ok().filter(|_| config.asks_for_stalls()) {
+        write_stall(&mut text, &limits.stall, full);
+    }
+    write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
     Ok(text)
 }
 
-/// Puts the greatest rank first.
-fn sort(rows: &mut [Row<'_>], rank: fn(&Row<'_>) -> Rank) {
-    rows.sort_unstable_by_key(|row| Reverse(rank(row)));
+/// The row of one process, or what it is instead: a process that has ended has none, nor has a
+/// kernel thread.
+fn row(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    (config, memory): (&Config, &Memory),
+    passwd: &[u8],
+    pid: Pid,
+) -> io::Result<Result<Row, Protection>> {
+    let stat = proc.stat_with_threads(pid)?;
+    let status = proc.status(&stat)?;
+    let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
+    let rss = KiB::from_pages(stat.rss_pages, machine::page());
+    let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
+    rules.matcher.patience = PATIENCE;
+    let looked = select::look_at(proc, rules, memory, stat.id);
+    let is_candidate = looked.is_ok();
+    let patterns = &config.patterns;
+    let (rank, points, (words, pattern)) = match looked {
+        Ok(Candidate { rank, preference, .. }) => {
+            let small = ("spared: small", None);
+            let why = if rank.large { preferred(patterns, preference) } else { small };
+            (rank, rank.points, why)
+        }
+        Err(why @ (Protection::Gone | Protection::KernelThread)) => return Ok(Err(why)),
+        Err(why) => {
+            let (size, start) = (rss.plus(swap), stat.id.start);
+            let why = match why {
+                Protection::Ignored(Some(place)) => ("ignored", patterns.ignore.get(place)),
+                _ => (why.text(), None),
+            };
+            let rank = Rank { large: false, points: 0, size, start, pid };
+            (rank, rules.points(score, adj, rss), why)
+        }
+    };
+    let points = match config.choice.sort_by_rss {
+        false => points,
+        true => points.saturating_mul(1000) / memory.total.0.max(1) as i64,
+    };
+    let user = match select::users_of(passwd).find(|(known, _)| *known == uid) {
+        Some((_, name)) => cut(USER, &Escaped(name)),
+        None => cut(USER, &uid),
+    };
+    let why = match pattern {
+        None => String::from(words),
+        Some(pattern) => cut(WHY, &format_args!("{words}: {}", Escaped(pattern.text()))),
+    };
+    let (rss, swap) = (shown_mib(rank.size.less(swap)), shown_mib(swap));
+    let name = cut(NAME, &Escaped(stat.comm.as_bytes()));
+    let columns = format!(
+        "{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} {name:NAME$} {why}"
+    );
+    Ok(Ok(Row { is_candidate, rank, name, columns }))
 }
 
-fn write_more(text: &mut String, count: usize, what: &str) {
+/// At most so many rows, and how many are left out.
+fn write_rows(text: &mut String, rows: &[Row], most: usize, left_out: &str) {
+    for (place, row) in rows.iter().take(most).enumerate() {
+        let number = place + 1;
+        let place: &dyn Display = if row.is_candidate { &number } else { &"-" };
+        let _ = writeln!(text, "{place:>4}{}", row.columns.trim_end_matches(' '));
+    }
+    let left_out = format_args!("{left_out} (-d shows them)");
+    write_more(text, rows.len().saturating_sub(most), &left_out);
+}
+
+fn write_more(text: &mut String, count: usize, what: &dyn Display) {
     if count > 0 {
         let _ = writeln!(text, "     and {count} {what}");
     }
 }
 
-impl<'a> Explanation<'a> {
-    /// Adds the row of one process. A process that has ended has none; kernel threads are counted.
-    fn take(
-        &mut self,
-        proc: &mut Proc,
-        rules: &mut Rules<'_>,
-        patterns: &'a Patterns,
-        pid: Pid,
-    ) -> io::Result<()> {
-        let stat = proc.stat_with_threads(pid)?;
-        let status = proc.status(&stat)?;
-        let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
-        let rss = KiB::from_pages(stat.rss_pages, machine::page());
-        let swap = if self.memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
-        rules.matcher.patience = PATIENCE;
-        let small = ("spared: small", None);
-        let (rows, rank, why) = match select::look_at(proc, rules, self.memory, stat.id) {
-            Ok(Candidate { rank, preference, .. }) => {
-                let why = if rank.large { preferred(patterns, preference) } else { small };
-                (&mut self.candidates, rank, why)
-            }
-            Err(Protection::Gone) => return Ok(()),
-            Err(Protection::KernelThread) => {
-                self.kernel_threads += 1;
-                return Ok(());
-            }
-            Err(why) => {
-                let (points, size) = (rules.points(score, adj, rss), rss.plus(swap));
-                let rank = Rank { large: false, points, size, start: stat.id.start, pid };
-                let why = match why {
-                    Protection::Ignored(Some(place)) => ("ignored", patterns.ignore.get(place)),
-                    _ => (why.text(), None),
-                };
-                (&mut self.protected, rank, why)
-            }
-        };
-        rows.push(Row { rank, uid, score, adj, swap, name: stat.comm, why });
-        Ok(())
-    }
-
-    fn write_table(&self, text: &mut String, all: bool) {
-        let limit = |few| if all { usize::MAX } else { few };
-        let more = self.write_rows(text, &self.candidates, true, limit(CANDIDATES_SHOWN));
-        write_more(text, more, "more that come later (-d shows them)");
-        let more = self.write_rows(text, &self.protected, false, limit(PROTECTED_SHOWN));
-        write_more(text, more, "more that are protected (-d shows them)");
-        write_more(text, self.kernel_threads, "kernel threads, protected");
-        write_more(text, self.hidden, "processes that may not be read (hidepid)");
-        *text += "RSS and swap in MiB; points: thousandths of memory ";
-        *text += match self.ranking {
-            Ranking::OomScore if self.memory.is_limited() => {
-                "of the machine held, plus oom_score_adj\n\n"
-            }
-            Ranking::OomScore => "held, plus oom_score_adj\n\n",
-            Ranking::Rss => "resident (--sort-by-rss)\n\n",
-        };
-    }
-
-    /// How many are left out comes back.
-    fn write_rows(
-        &self,
-        text: &mut String,
-        rows: &[Row<'_>],
-        are_candidates: bool,
-        most: usize,
-    ) -> usize {
-        for (place, row) in rows.iter().take(most).enumerate() {
-            let number = place + 1;
-            let place: &dyn Display = if are_candidates { &number } else { &"-" };
-            self.write_row(text, place, row);
-        }
-        rows.len().saturating_sub(most)
-    }
-
-    fn write_row(&self, text: &mut String, place: &dyn Display, row: &Row<'_>) {
-        let Row { rank, uid, score, adj, swap, name, why: (words, pattern) } = row;
-        let user = match select::users_of(&self.passwd).find(|(known, _)| known == uid) {
-            Some((_, name)) => cut(USER, &Escaped(name)),
-            None => cut(USER, uid),
-        };
-        let points = match self.ranking {
-            Ranking::OomScore => rank.points,
-            Ranking::Rss => rank.points.saturating_mul(1000) / self.memory.total.0.max(1) as i64,
-        };
-        let (rss, swap, name) = (Mib(rank.size.less(*swap)), Mib(*swap), shown_name(name));
-        let pid = rank.pid;
-        let _ = write!(
-            text,
-            "{place:>4}{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} \
-             {name:NAME$} "
-        );
-        match pattern {
-            None => *text += words,
-            Some(pattern) => {
-                *text += &cut(WHY, &format_args!("{words}: {}", Escaped(pattern.text())));
-            }
-        }
-        while text.ends_with(' ') {
-            text.pop();
-        }
-        text.push('\n');
-    }
-
-    /// The state of memory, how far it is from each level, and which candidate would go now.
-    /// Everything stalled for `stall` millionths of the last ten seconds.
-    fn write_standpoint(&self, text: &mut String, config: &Config, stall: Option<u32>) {
-        let (memory, limits) = (self.memory, Limits::of(config, self.memory));
-        let _ = writeln!(text, "{}", State(memory));
-        self.write_level(text, "SIGTERM", limits.mem.term, limits.swap.term);
-        self.write_level(text, "SIGKILL", limits.mem.kill, limits.swap.kill);
-        if let Some(stall) = stall {
-            let stall_rule = &limits.stall;
-            let _ = write!(
-                text,
-                "stall: {}.{:02}% of the last 10 s; of {} s",
-                stall / 10_000,
-                stall / 100 % 100,
-                log::Seconds(stall_rule.window)
-            );
-            let shares = stall_rule.share;
-            for &(name, share) in &[("SIGTERM", shares.term), ("SIGKILL", shares.kill)] {
-                if let Some(share) = share {
-                    let _ = write!(text, ", {name} at {share}%");
-                }
-            }
-            let surely = stall_rule.low.min(stall_rule.mem).mib();
-            let _ = writeln!(text, " if mem avail <= {surely} MiB{}", log::TwiceUpTo(stall_rule));
-        }
-        if config.kernel_oom {
-            *text += "nothing would be killed by the guard: the kernel would choose\n";
-            return;
-        }
-        let Some(first) = self.candidates.first() else {
-            *text += "nothing could be killed: there is no candidate\n";
-            return;
-        };
-        *text += match limits.level(memory.available, memory) {
-            Level::Fine => "nothing would be killed now; first would be",
-            Level::Term => "now SIGTERM would go to",
-            Level::Kill => "now SIGKILL would go to",
-        };
-        let (pid, name) = (first.rank.pid, shown_name(&first.name));
-        let _ = writeln!(text, " process {pid} \"{name}\": {}", self.reason(first.rank));
-    }
-
-    fn write_level(&self, text: &mut String, name: &str, mem: Option<KiB>, swap: Option<KiB>) {
-        *text += name;
-        if let (Some(mem), Some(swap)) = (mem, swap) {
-            write_distance(text, ": mem avail", self.memory.available, mem);
-            if self.memory.swap_total == KiB::ZERO {
-                *text += "; no swap, memory alone counts\n";
-            } else {
-                write_distance(text, "; swap free", self.memory.swap_free, swap);
-                text.push('\n');
-            }
+/// How far memory is from a level.
+fn write_level(
+    text: &mut String,
+    name: &str,
+    memory: &Memory,
+    mem: Option<KiB>,
+    swap: Option<KiB>,
+) {
+    *text += name;
+    if let (Some(mem), Some(swap)) = (mem, swap) {
+        write_distance(text, ": mem avail", memory.available, mem);
+        if memory.swap_total == KiB::ZERO {
+            *text += "; no swap, memory alone counts";
         } else {
-            *text += ": never by these thresholds\n";
+            write_distance(text, "; swap free", memory.swap_free, swap);
         }
+    } else {
+        *text += ": never by these thresholds";
     }
+    text.push('\n');
+}
 
-    /// What puts the first candidate before the second.
-    fn reason(&self, first: Rank) -> &'static str {
-        let Some(second) = self.candidates.get(1).map(|row| row.rank) else {
-            return "the only candidate";
-        };
-        match self.ranking {
-            _ if first.large != second.large => "the only large one",
-            Ranking::OomScore if first.points != second.points => "most points",
-            Ranking::Rss if first.points != second.points => "most resident memory",
-            _ if first.size != second.size => "largest of equals",
-            _ => "youngest of equals",
+/// How far an amount is from its threshold.
+fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
+    let _ = write!(text, "{what} <= {} MiB, ", limit.mib());
+    let _ = match now <= limit {
+        true => text.write_str("reached"),
+        false => write!(text, "{} MiB to go", now.less(limit).mib()),
+    };
+}
+
+/// Everything stalled for `full` millionths of the last ten seconds.
+fn write_stall(text: &mut String, limits: &StallLimits, full: u32) {
+    let (percent, hundredths) = (full / 10_000, full / 100 % 100);
+    let window = log::Seconds(limits.window);
+    let _ = write!(text, "stall: {percent}.{hundredths:02}% of the last 10 s; of {window} s");
+    for &(name, share) in &[("SIGTERM", limits.share.term), ("SIGKILL", limits.share.kill)] {
+        if let Some(share) = share {
+            let _ = write!(text, ", {name} at {share}%");
         }
     }
+    let surely = limits.low.min(limits.mem).mib();
+    let _ = writeln!(text, " if mem avail <= {surely} MiB{}", log::TwiceUpTo(limits));
+}
+
+/// Which candidate would go now, and what puts it before the second.
+fn write_verdict(text: &mut String, config: &Config, level: Level, candidates: &[Row]) {
+    *text += match level {
+        _ if config.kernel_oom => "nothing would be killed by the guard: the kernel would choose",
+        _ if candidates.is_empty() => "nothing could be killed: there is no candidate",
+        Level::Fine => "nothing would be killed now; first would be",
+        Level::Term => "now SIGTERM would go to",
+        Level::Kill => "now SIGKILL would go to",
+    };
+    if let ([Row { rank, name, .. }, rest @ ..], false) = (candidates, config.kernel_oom) {
+        let reason = match rest.first().map(|second| second.rank) {
+            None => "the only candidate",
+            Some(second) if rank.large != second.large => "the only large one",
+            Some(second) if rank.points != second.points => match config.choice.sort_by_rss {
+                true => "most resident memory",
+                false => "most points",
+            },
+            Some(second) if rank.size != second.size => "largest of equals",
+            Some(_) => "youngest of equals",
+        };
+        let _ = write!(text, " process {} \"{name}\": {reason}", rank.pid);
+    }
+    text.push('\n');
 }
 
 /// Which patterns of `--prefer` and `--avoid` matched, in words.
@@ -305,15 +257,6 @@ fn preferred(
     }
 }
 
-/// How far an amount is from its threshold.
-fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
-    let _ = write!(text, "{what} <= {} MiB, ", limit.mib());
-    let _ = match now <= limit {
-        true => text.write_str("reached"),
-        false => write!(text, "{} MiB to go", now.less(limit).mib()),
-    };
-}
-
 /// At most so many characters, so that a column stays one.
 fn cut(width: usize, what: &dyn Display) -> String {
     let mut text = what.to_string();
@@ -326,18 +269,10 @@ fn cut(width: usize, what: &dyn Display) -> String {
     text
 }
 
-fn shown_name(name: &Comm) -> String {
-    cut(NAME, &Escaped(name.as_bytes()))
-}
-
 /// Whole MiB, and `<1` for less than one but not nothing.
-struct Mib(KiB);
-
-impl Display for Mib {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            KiB(1..=1023) => f.pad("<1"),
-            kib => kib.mib().fmt(f),
-        }
+fn shown_mib(amount: KiB) -> String {
+    match amount {
+        KiB(1..=1023) => String::from("<1"),
+        amount => amount.mib().to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! Command lines for what runs once and ends.
+//! Command lines for `--explain` and `--check`.
 
 use crate::helper::{Helper, Setup};
 use crate::procfs::process::CommandLine;
@@ -7,14 +7,14 @@ use crate::sys::io;
 use crate::units::{Identity, Pid};
 use std::time::Duration;
 
-/// For one command line: nothing waits here, but no user likes to.
+/// For one command line: no kill waits for it, but a user does.
 pub const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A command line may hang here as well, so that a helper reads it.
+/// A helper reads command lines here too, because that may hang.
 pub struct Reader(Option<Helper>);
 
 impl Reader {
-    /// Unless it is needed, there is no helper, and nothing is read.
+    /// Without a helper unless it is needed: then nothing is read.
     pub fn start(is_needed: bool) -> io::Result<Reader> {
         let helper = is_needed.then(|| Helper::start(Setup::default()));
         helper.transpose().map(Reader)

@@ -12,8 +12,8 @@ use crate::units::Pid;
 const NAMES: [&str; 6] = ["earlyoom", "nohang", "systemd-oomd", "bustd", "oomd", OWN];
 const OWN: &str = "oom_guard";
 
-/// One that runs now, if any: its number and name. Of `own` guards nothing is said: settings are
-/// checked beside the guard that they are for.
+/// Number and name of one that runs now. So many `own` guards do not count: settings are checked
+/// beside the guard that they are for.
 pub fn find(
     proc: &mut Proc,
     family: &Family,

@@ -1,4 +1,4 @@
-//! The words for a process here: protected and why, or a candidate and its rank.
+//! The types of a choice: why a process is protected, or a candidate and its rank.
 //!
 //! Pure.
 
@@ -18,7 +18,7 @@ pub enum Protection {
     Gone,
     /// An earlier attempt to end it failed.
     Unkillable,
-    /// The kernel would never kill it: an `oom_score_adj` of -1000, as a rule.
+    /// The kernel would never kill it, usually because of an `oom_score_adj` of -1000.
     Exempt,
     /// `--ignore-root-user`.
     Root,
@@ -99,30 +99,22 @@ impl Scale {
     }
 }
 
-/// By what candidates are ranked first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ranking {
-    /// The kernel's badness; `Rank::points` are thousandths of memory.
-    OomScore,
-    /// Resident memory; `Rank::points` are KiB.
-    Rss,
-}
-
 /// A candidate's place in the order: the greater one goes first. Fields in the order in which they
 /// decide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rank {
     /// At least as large as `--min-rss`.
     pub large: bool,
+    /// The kernel's badness in thousandths of memory; with `--sort-by-rss`, resident KiB.
     pub points: i64,
     /// RSS plus swap.
     pub size: KiB,
-    /// The younger of equals, and of those started in the same tick the one with the higher number.
+    /// The younger of equals, and of two started in the same tick the one with the higher number.
     pub start: u64,
     pub pid: Pid,
 }
 
-/// Which pattern of `--prefer` and of `--avoid` matched, by its place among them.
+/// Which pattern of `--prefer` and which of `--avoid` matched, by its place in the list.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Preference {
     pub prefer: Option<usize>,

@@ -1,4 +1,4 @@
-//! What the patterns say of one process: its fields are read when a pattern asks, the cheap
+//! What the patterns say about one process: its fields are read when a pattern asks, the cheap
 //! ones first, and each at most once.
 //!
 //! Never ranks and never signals. A field that cannot be read counts as matched by
@@ -18,19 +18,20 @@ use std::time::Duration;
 /// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).
 const COMM: usize = 15;
 
-/// What a choice leaves to another process.
+/// What a choice leaves to the helper.
 pub trait Assistant {
     /// Reads a command line, which can hang. `None` if it is not to be had in time.
     fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine>;
 
-    /// With `-d`: hears of each candidate that goes before those met so far.
+    /// With `-d`: hears of each candidate that goes before all met so far.
     fn met(&mut self, _: &Candidate, _: &Patterns) {}
 }
 
 /// What matching needs and keeps, made at the start.
 pub struct Filter {
     scratch: Scratch,
-    users: Vec<(u32, Vec<u8>)>,
+    /// Numbers and names that patterns match.
+    pub users: Vec<(u32, Vec<u8>)>,
     /// What was read of the process at hand, by field: all but the name, which comes first. Long
     /// paths are cut as command lines are.
     texts: [CommandLine; 4],
@@ -39,37 +40,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// `passwd` is the text of `/etc/passwd`, of which those count that `user:` patterns ask
-    /// for (`Patterns::ask_for_users`).
+    /// `passwd` is the text of `/etc/passwd`. A user is kept if a pattern matches its
+    /// name.
     pub fn new(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let mut filter = Filter::with_users(patterns, b"");
+        let longest = patterns.all().map(Pattern::len).max().unwrap_or(0);
+        let (mut scratch, mut users) = (Scratch::new(longest), Vec::new());
         for (uid, name) in users_of(passwd) {
-            let mut of_user = patterns.all().filter(|pattern| pattern.field() == Field::User);
-            if of_user.any(|pattern| pattern.is_match(name, &mut filter.scratch)) {
-                filter.users.push((uid, name.to_vec()));
+            if patterns.all().any(|pattern| pattern.is_match(name, &mut scratch)) {
+                users.push((uid, name.to_vec()));
             }
         }
-        filter
-    }
-
-    /// The same, able to tell names of users whatever the patterns ask for.
-    pub fn with_users(patterns: &Patterns, passwd: &[u8]) -> Filter {
-        let longest = patterns.all().fold(0, |longest, pattern| pattern.len().max(longest));
-        let mut users = Vec::new();
-        for (uid, name) in users_of(passwd) {
-            users.push((uid, name.to_vec()));
-        }
         Filter {
-            scratch: Scratch::new(longest),
+            scratch,
             users,
             texts: std::array::from_fn(|_| CommandLine::new()),
             known: Default::default(),
         }
-    }
-
-    /// Numbers and names that the patterns ask for.
-    pub fn users(&self) -> &[(u32, Vec<u8>)] {
-        &self.users
     }
 
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
@@ -145,11 +131,9 @@ impl Matcher<'_> {
         if field == Field::Name {
             return self.matches_name(pattern, proc, stat);
         }
-        if !self.read(field, proc, stat) {
-            return None;
-        }
+        let place = self.read(field, proc, stat)?;
         let Filter { scratch, users, texts, .. } = &mut *self.filter;
-        let text = texts[place(field)].as_bytes();
+        let text = texts[place].as_bytes();
         if field == Field::User {
             let uid = bytes::parse_u64(text);
             if let Some(wanted) = pattern.number() {
@@ -170,27 +154,30 @@ impl Matcher<'_> {
             return Some(matches);
         }
         // The name was cut: it is what the executable is called, or for a script one of
-        // its first arguments, if that goes on where the name ends.
-        let has_exe = self.read(Field::Exe, proc, stat);
-        let exe = self.filter.texts[place(Field::Exe)].as_bytes();
-        if let Some(name) = goes_on(exe, comm).filter(|_| has_exe) {
-            return Some(pattern.is_match(name, &mut self.filter.scratch));
+        // its first arguments, if that begins with the name and goes on.
+        if let Some(place) = self.read(Field::Exe, proc, stat) {
+            let Filter { scratch, texts, .. } = &mut *self.filter;
+            if let Some(name) = goes_on(texts[place].as_bytes(), comm) {
+                return Some(pattern.is_match(name, scratch));
+            }
         }
-        if !self.read(Field::Cmd, proc, stat) {
-            return None;
-        }
-        let cmd = self.filter.texts[place(Field::Cmd)].as_bytes();
-        let name = bytes::fields(cmd).take(3).find_map(|path| goes_on(path, comm));
-        Some(name.is_some_and(|name| pattern.is_match(name, &mut self.filter.scratch)))
+        let place = self.read(Field::Cmd, proc, stat)?;
+        let Filter { scratch, texts, .. } = &mut *self.filter;
+        let mut arguments = bytes::fields(texts[place].as_bytes()).take(3);
+        let name = arguments.find_map(|path| goes_on(path, comm));
+        Some(name.is_some_and(|name| pattern.is_match(name, scratch)))
     }
 
-    /// Reads a field unless it was read. False if it cannot be.
-    fn read(&mut self, field: Field, proc: &mut Proc, stat: &Stat) -> bool {
+    /// Reads a field, unless it was read. Its place among the texts; `None` if it cannot be read.
+    fn read(&mut self, field: Field, proc: &mut Proc, stat: &Stat) -> Option<usize> {
+        // The name has none.
+        let place = (field as usize).checked_sub(1)?;
         let Filter { known, texts, .. } = &mut *self.filter;
-        let text = &mut texts[place(field)];
-        *known[place(field)].get_or_insert_with(|| {
+        let text = &mut texts[place];
+        let is_known = *known[place].get_or_insert_with(|| {
             text.clear();
             match field {
+                Field::Name => false,
                 Field::Exe => proc.executable(stat, text).is_ok(),
                 Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
                 Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
@@ -200,18 +187,13 @@ impl Matcher<'_> {
                     self.patience = self.patience.saturating_sub(clock::now().since(before));
                     line.map(|line| *text = line).is_some()
                 }
-                Field::Name => false,
             }
-        })
+        });
+        is_known.then_some(place)
     }
 }
 
-/// Where the text of a field is kept.
-fn place(field: Field) -> usize {
-    field as usize - 1
-}
-
-/// The last part of `path`, if that goes on where `comm` was cut.
+/// The last part of `path`, if that begins with `comm` and goes on.
 fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
     let name = path.rsplit(|&byte| byte == b'/').next()?;
     (name.len() > COMM && name.starts_with(comm)).then_some(name)
@@ -219,18 +201,10 @@ fn goes_on<'a>(path: &'a [u8], comm: &[u8]) -> Option<&'a [u8]> {
 
 /// Number and name of each user (passwd(5)).
 pub fn users_of(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    let mut rest = passwd;
-    std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let (line, behind) = bytes::cut_at(rest, b'\n');
-            rest = behind;
-            let (name, fields) = bytes::cut_at(line, b':');
-            let (_password, fields) = bytes::cut_at(fields, b':');
-            let number = bytes::parse_u64(bytes::cut_at(fields, b':').0);
-            if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
-                return Some((number, name));
-            }
-        }
-        None
+    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        let number = u32::try_from(bytes::parse_u64(number)?).ok()?;
+        Some((number, name))
     })
 }

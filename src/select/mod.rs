@@ -8,18 +8,18 @@ mod candidate;
 mod filter;
 mod group;
 mod holders;
-mod leaving;
+mod recent;
 mod rules;
 mod search;
 mod shortlist;
 
-pub use candidate::{Candidate, Preference, Protection, Rank, Ranking, Scale};
+pub use candidate::{Candidate, Preference, Protection, Rank, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
 pub use holders::{holders, Holders};
-pub use leaving::{leaving, Empty};
-pub use rules::{Family, Remembered, Rules};
-pub use search::{above, find, look_at, Found};
+pub use recent::{Empty, Recent, Remembered};
+pub use rules::{Family, Rules};
+pub use search::{above, find, leaving, look_at, Found};
 pub use shortlist::Shortlist;
 
 #[cfg(test)]

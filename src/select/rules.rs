@@ -3,8 +3,9 @@
 //! All ask here whether a process may be killed: search, group, limit, fork bombs and `--explain`.
 //! When in doubt it may not. Never signals.
 
-use super::candidate::{Preference, Protection, Rank, Ranking, Scale};
+use super::candidate::{Preference, Protection, Rank, Scale};
 use super::filter::Matcher;
+use super::recent::Remembered;
 use crate::memory::Memory;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::stat::Stat;
@@ -19,15 +20,11 @@ const BONUS: KiB = KiB(300);
 
 /// The rules of one choice.
 pub struct Rules<'a> {
-    pub ranking: Ranking,
     pub matcher: Matcher<'a>,
+    pub(super) config: &'a Config,
     pub(super) scale: Scale,
-    pub(super) ignore_positive_adj: bool,
-    /// The assistant hears of candidates.
-    pub(super) debug: bool,
-    ignore_root_user: bool,
     min_size: KiB,
-    /// What `--prefer` adds and `--avoid` takes, in the unit of `ranking`.
+    /// What `--prefer` adds and `--avoid` takes, in the unit of `Rank::points`.
     pub(super) bonus: i64,
     family: Family,
     unkillable: &'a Remembered,
@@ -38,33 +35,29 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// For `memory`, which is that of the cgroup if that has a limit.
     pub fn new(
-        config: &Config,
+        config: &'a Config,
         (memory, cgroup): (&Memory, Option<&'a Cgroup>),
         scale: Scale,
         family: Family,
         unkillable: &'a Remembered,
         matcher: Matcher<'a>,
     ) -> Rules<'a> {
-        let ranking = if config.choice.sort_by_rss { Ranking::Rss } else { Ranking::OomScore };
         Rules {
-            ranking,
-            bonus: match ranking {
+            bonus: as_points(match config.choice.sort_by_rss {
+                true => BONUS.scaled(memory.total, KiB(1000)),
                 // The kernel's points are of the machine's memory.
-                Ranking::OomScore if memory.is_limited() => {
-                    as_points(BONUS.scaled(memory.total, memory.machine)).max(1)
+                false if memory.is_limited() => {
+                    BONUS.scaled(memory.total, memory.machine).max(KiB(1))
                 }
-                Ranking::OomScore => as_points(BONUS),
-                Ranking::Rss => as_points(BONUS.scaled(memory.total, KiB(1000))),
-            },
+                false => BONUS,
+            }),
+            config,
             scale,
-            ignore_root_user: config.choice.ignore_root_user,
-            ignore_positive_adj: config.choice.ignore_positive_adj,
             min_size: config.min_rss(memory.total),
             family,
             unkillable,
             cgroup: cgroup.filter(|cgroup| cgroup.confines(memory)),
             matcher,
-            debug: config.debug,
         }
     }
 
@@ -104,7 +97,9 @@ impl<'a> Rules<'a> {
         };
         if is_exempt {
             Err(Protection::Exempt)
-        } else if self.ignore_root_user && proc.owner(pid).map_or(true, |owner| owner == 0) {
+        } else if self.config.choice.ignore_root_user
+            && proc.owner(pid).map_or(true, |owner| owner == 0)
+        {
             Err(Protection::Root)
         } else if !process::may_signal(pid) {
             Err(Protection::NotPermitted)
@@ -132,10 +127,11 @@ impl<'a> Rules<'a> {
 
     /// Points without what the patterns add. `adj` matters only with `--ignore-positive-adj`.
     pub fn points(&self, score: i32, adj: i32, rss: KiB) -> i64 {
-        let ignored = if self.ignore_positive_adj { adj.max(0) } else { 0 };
-        match self.ranking {
-            Ranking::OomScore => self.scale.points(score) - i64::from(ignored),
-            Ranking::Rss => as_points(rss),
+        let choice = &self.config.choice;
+        let ignored = if choice.ignore_positive_adj { adj.max(0) } else { 0 };
+        match choice.sort_by_rss {
+            true => as_points(rss),
+            false => self.scale.points(score) - i64::from(ignored),
         }
     }
 
@@ -147,11 +143,7 @@ impl<'a> Rules<'a> {
 
     /// The most that they can add.
     pub(super) fn most_bonus(&self) -> i64 {
-        if self.matcher.patterns.prefer.is_empty() {
-            0
-        } else {
-            self.bonus
-        }
+        self.bonus * i64::from(!self.matcher.patterns.prefer.is_empty())
     }
 
     pub(super) fn rank(&self, points: i64, size: KiB, id: Identity) -> Rank {
@@ -171,8 +163,8 @@ const ANCESTORS: usize = 32;
 /// The guard, its helper, and the processes that started it.
 #[derive(Clone, Copy)]
 pub struct Family {
-    own: Pid,
-    helper: Option<Pid>,
+    /// The guard and its helper.
+    guards: [Option<Pid>; 2],
     /// Init stands for none, too.
     ancestors: [Pid; ANCESTORS],
 }
@@ -191,16 +183,19 @@ impl Family {
             let Some(parent) = parent else { break };
             (*slot, child) = (parent, parent);
         }
-        Family { own, helper, ancestors }
+        Family { guards: [Some(own), helper], ancestors }
     }
 
     /// Why a process must not be killed whatever the settings, as far as `stat` tells.
     pub fn protection(&self, stat: &Stat) -> Option<Protection> {
+        // Helpers that were replaced end some time later. Of init every process may be a child.
+        let is_child = |of: Pid| of != Pid::INIT && stat.ppid == of.number();
+        let is_guard = |guard: Pid| guard == stat.id.pid || is_child(guard);
         if stat.id.pid == Pid::INIT {
             Some(Protection::Init)
         } else if stat.is_kernel_thread() {
             Some(Protection::KernelThread)
-        } else if self.is_own(stat) {
+        } else if self.guards.into_iter().flatten().any(is_guard) {
             Some(Protection::Guard)
         } else if self.ancestors.contains(&stat.id.pid) {
             Some(Protection::Ancestor)
@@ -209,43 +204,6 @@ impl Family {
         } else {
             None
         }
-    }
-
-    fn is_own(&self, stat: &Stat) -> bool {
-        let of_helper = |helper: Pid| stat.id.pid == helper || stat.ppid == helper.number();
-        // Helpers that were replaced end some time later. Of init every process may be a child.
-        let of_own = self.own != Pid::INIT && stat.ppid == self.own.number();
-        stat.id.pid == self.own || of_own || self.helper.is_some_and(of_helper)
-    }
-}
-
-/// A handful of processes to keep in mind; the oldest gives way.
-#[derive(Clone)]
-pub struct Remembered {
-    // More than this many victims that will not go are beyond what killing can mend.
-    ids: [Identity; 16],
-    next: usize,
-}
-
-/// The identity of no process.
-const NONE: Identity = Identity { pid: Pid::INIT, start: u64::MAX };
-
-impl Default for Remembered {
-    fn default() -> Remembered {
-        Remembered { ids: [NONE; 16], next: 0 }
-    }
-}
-
-impl Remembered {
-    pub fn add(&mut self, id: Identity) {
-        if !self.contains(id) {
-            self.ids[self.next] = id;
-            self.next = (self.next + 1) % self.ids.len();
-        }
-    }
-
-    pub fn contains(&self, id: Identity) -> bool {
-        self.ids.contains(&id)
     }
 }
 
@@ -339,15 +297,5 @@ mod tests {
             assert!(started(8, 1) > started(7, 9));
             assert!(started(7, 10) > started(7, 9));
         });
-    }
-
-    #[test]
-    fn the_oldest_memory_gives_way() {
-        let mut remembered = Remembered::default();
-        let id = |number| Identity { pid: pid(number), start: 1 };
-        (1..=17).for_each(|number| remembered.add(id(number)));
-        assert!(!remembered.contains(id(1)));
-        assert!(remembered.contains(id(2)) && remembered.contains(id(17)));
-        assert!(!remembered.contains(Identity { pid: pid(17), start: 2 }));
     }
 }

@@ -5,8 +5,8 @@
 //! of it protected), a second pass reads `statm` of all, the cheapest file that tells a
 //! size. Never signals.
 
-use super::candidate::{Candidate, Protection, Ranking};
-use super::leaving::Empty;
+use super::candidate::{Candidate, Protection};
+use super::recent::Empty;
 use super::rules::Rules;
 use super::shortlist::Shortlist;
 use crate::memory::Memory;
@@ -27,36 +27,33 @@ pub struct Found {
 /// The candidate that goes first now.
 pub fn find(proc: &mut Proc, rules: &mut Rules<'_>, memory: &Memory) -> io::Result<Found> {
     let mut search = Search::new(rules, memory);
-    let mut seen = 0;
-    let mut is_settled = false;
-    if search.rules.ranking == Ranking::OomScore {
+    if !search.rules.config.choice.sort_by_rss {
         let mut list = Shortlist::new();
         proc.for_each(|proc, pid| {
-            seen += 1;
+            search.found.files += 1;
             let Ok(score) = proc.oom_score(pid) else { return };
             if search.rules.scale.exempts(score) != Some(true) {
                 list.add(score as u64, pid);
             }
             if score == 0 {
-                search.empty.add(pid);
+                search.found.empty.add(pid);
             }
         })?;
-        search.files = seen;
+        search.found.seen = search.found.files;
         for &(score, pid) in list.entries() {
             search.consider(proc, pid, Some(score as i32));
         }
         search.most_score = list.dropped().map_or(-1, |score| score as i32);
-        is_settled = search.most_score < 0 || !search.may_go_first(search.most_score);
+        if search.most_score < 0 || !search.may_go_first(search.most_score) {
+            return Ok(search.found);
+        }
     }
-    if !is_settled {
-        seen = 0;
-        proc.for_each(|proc, pid| {
-            seen += 1;
-            search.consider(proc, pid, None);
-        })?;
-    }
-    let Search { best, empty, files, .. } = search;
-    Ok(Found { best, empty, seen, files })
+    search.found.seen = 0;
+    proc.for_each(|proc, pid| {
+        search.found.seen += 1;
+        search.consider(proc, pid, None);
+    })?;
+    Ok(search.found)
 }
 
 /// One process as a candidate, as it is now. It counts as gone if its number is another one's by now,
@@ -69,6 +66,18 @@ pub fn look_at(
 ) -> Result<Candidate, Protection> {
     let now = Search::new(rules, memory).examine(proc, id.pid, None)?;
     now.filter(|now| now.id() == id).ok_or(Protection::Gone)
+}
+
+/// A process that exits by itself and whose memory may be on its way back: its memory does not show
+/// any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
+/// of the `empty` ones.
+pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
+    empty.kept().iter().find_map(|&pid| {
+        let stat = &proc.stat_with_threads(pid).ok()?;
+        let leaves = (stat.is_leaving() || stat.is_ended()) && stat.rss_pages == 0;
+        let may_be = leaves && rules.check_stat(stat).is_ok();
+        (may_be && rules.is_within(proc, stat)).then_some(stat.id)
+    })
 }
 
 /// Eligible processes with more than `limit` resident, marked by KiB: the largest first, and of
@@ -115,9 +124,7 @@ struct Search<'s, 'a> {
     page: KiB,
     /// No score that was not read is higher.
     most_score: i32,
-    best: Option<Candidate>,
-    empty: Empty,
-    files: u32,
+    found: Found,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -127,15 +134,13 @@ impl<'s, 'a> Search<'s, 'a> {
             swap_used: memory.swap_used(),
             page: machine::page(),
             most_score: i32::MAX,
-            best: None,
-            empty: Empty::new(),
-            files: 0,
+            found: Found { best: None, empty: Empty::none(Pid::INIT), seen: 0, files: 0 },
         }
     }
 
     fn consider(&mut self, proc: &mut Proc, pid: Pid, score: Option<i32>) {
         if let Ok(Some(candidate)) = self.examine(proc, pid, score) {
-            self.best = Some(candidate);
+            self.found.best = Some(candidate);
         }
     }
 
@@ -148,17 +153,27 @@ impl<'s, 'a> Search<'s, 'a> {
         score: Option<i32>,
     ) -> Result<Option<Candidate>, Protection> {
         let most_score = score.unwrap_or(self.most_score);
-        if self.is_beaten(proc, pid, score)? {
+        if !self.may_go_first(most_score) {
             return Ok(None);
+        }
+        let most_bonus = self.rules.most_bonus();
+        // If a pattern may raise it, its size alone settles nothing.
+        if score.is_none() && self.found.best.is_some() && most_bonus == 0 {
+            let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
+            let points = self.rules.points(most_score, 0, rss);
+            let size = rss.plus(self.swap_used);
+            // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
+            if rss > KiB::ZERO && !self.goes_first(points, size, YOUNGEST) {
+                return Ok(None);
+            }
         }
         let stat = self.read(proc.stat_with_threads(pid))?;
         self.rules.check_stat(&stat)?;
         let rss = KiB::from_pages(stat.rss_pages, self.page);
-        if rss == KiB::ZERO && self.rules.ranking == Ranking::Rss {
-            self.empty.add(pid);
+        if rss == KiB::ZERO && self.rules.config.choice.sort_by_rss {
+            self.found.empty.add(pid);
         }
         let most_points = self.rules.points(most_score, 0, rss);
-        let most_bonus = self.rules.most_bonus();
         let mut size = rss.plus(self.swap_used);
         if self.swap_used > KiB::ZERO && self.goes_first(most_points + most_bonus, size, stat.id) {
             size = rss.plus(self.read(proc.status(&stat))?.swap);
@@ -167,7 +182,7 @@ impl<'s, 'a> Search<'s, 'a> {
         if !self.goes_first(most_points + most_bonus, size, stat.id) {
             return Ok(None);
         }
-        self.files += u32::from(self.rules.cgroup.is_some());
+        self.found.files += u32::from(self.rules.cgroup.is_some());
         let preference = self.rules.check_scope(proc, &stat)?;
         let bonus = self.rules.bonus_for(&preference);
         if !self.goes_first(most_points + bonus, size, stat.id) {
@@ -177,10 +192,10 @@ impl<'s, 'a> Search<'s, 'a> {
             Some(score) => score,
             None => self.read(proc.oom_score(pid))?,
         };
-        self.files += u32::from(self.rules.scale.exempts(score).is_none());
+        self.found.files += u32::from(self.rules.scale.exempts(score).is_none());
         self.rules.check_rights(proc, pid, Some(score))?;
         let mut adj = 0;
-        if self.rules.ignore_positive_adj {
+        if self.rules.config.choice.ignore_positive_adj {
             adj = self.read(proc.oom_score_adj(pid))?;
         }
         let points = self.rules.points(score, adj, rss) + bonus;
@@ -189,45 +204,23 @@ impl<'s, 'a> Search<'s, 'a> {
         }
         let rank = self.rules.rank(points, size, stat.id);
         let candidate = Candidate { stat, score, rank, preference };
-        if self.rules.debug {
+        if self.rules.config.debug {
             let matcher = &mut self.rules.matcher;
             matcher.assistant.met(&candidate, matcher.patterns);
         }
         Ok(Some(candidate))
     }
 
-    /// Whether a process goes behind the best so far, as far as score and `statm` tell.
-    fn is_beaten(
-        &mut self,
-        proc: &mut Proc,
-        pid: Pid,
-        score: Option<i32>,
-    ) -> Result<bool, Protection> {
-        let most_score = score.unwrap_or(self.most_score);
-        if !self.may_go_first(most_score) {
-            return Ok(true);
-        }
-        // If a pattern may raise it, its size alone settles nothing.
-        if score.is_some() || self.best.is_none() || self.rules.most_bonus() > 0 {
-            return Ok(false);
-        }
-        let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
-        let (most_points, most_size) =
-            (self.rules.points(most_score, 0, rss), rss.plus(self.swap_used));
-        // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
-        Ok(rss > KiB::ZERO && !self.goes_first(most_points, most_size, YOUNGEST))
-    }
-
     /// Counts a file. If it cannot be read, the process counts as gone.
     fn read<T>(&mut self, file: io::Result<T>) -> Result<T, Protection> {
-        self.files += 1;
+        self.found.files += 1;
         file.map_err(|_| Protection::Gone)
     }
 
     /// Whether a process with so many points and that size goes before the best so far.
     fn goes_first(&self, points: i64, size: KiB, id: Identity) -> bool {
         let rank = self.rules.rank(points, size, id);
-        self.best.as_ref().map_or(true, |best| rank > best.rank)
+        self.found.best.as_ref().map_or(true, |best| rank > best.rank)
     }
 
     /// Whether a process might, if at most its score is known.

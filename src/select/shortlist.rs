@@ -2,10 +2,10 @@
 
 use crate::units::Pid;
 
-/// If all processes are alike no list is long enough; this covers those that stand out.
+/// If all processes are alike no list is long enough; this covers the few that stand out.
 pub const LEN: usize = 64;
 
-/// The highest marks met, in falling order; of equals, the one met last, which is as a rule the
+/// The highest marks met, in falling order. Of equals the one met last goes first: it is usually the
 /// youngest.
 pub struct Shortlist {
     entries: [(u64, Pid); LEN],

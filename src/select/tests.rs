@@ -176,10 +176,11 @@ fn first_of_all<'a>(all: impl Iterator<Item = &'a Shown>, rules: &Rules<'_>) -> 
         !is_exempt && shown.wish != Ignore
     };
     let rank = |shown: &Shown| {
-        let raise = if rules.ignore_positive_adj { i64::from(shown.adj.max(0)) } else { 0 };
-        let points = match rules.ranking {
-            Ranking::OomScore => rules.scale.points(shown.score) - raise,
-            Ranking::Rss => shown.rss.0 as i64,
+        let raise =
+            if rules.config.choice.ignore_positive_adj { i64::from(shown.adj.max(0)) } else { 0 };
+        let points = match rules.config.choice.sort_by_rss {
+            true => shown.rss.0 as i64,
+            false => rules.scale.points(shown.score) - raise,
         };
         let bonus = match shown.wish {
             Prefer => rules.bonus,

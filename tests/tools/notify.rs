@@ -1,12 +1,11 @@
-//! Tells everyone as the guard does, and what came of it.
+//! Tells all users as the guard does, and says what came of it.
 //!
 //! ```text
 //! notify [--times N] OWNER SUMMARY BODY BODY_FOR_OWNER
 //! ```
 //!
-//! OWNER is a user id, or `-` for nobody. Prints a line: how many users were told, the
-//! first trouble, that with the system bus, the milliseconds that it took, and how many
-//! descriptors and children are left.
+//! OWNER is a user id, or `-` for none. Prints a line: how many users were told, the milliseconds
+//! that it took, and how many descriptors and children are left.
 
 #![allow(dead_code)]
 
@@ -60,10 +59,7 @@ fn main() {
         let start = Instant::now();
         let told = notify::tell(&mut proc, &news);
         println!(
-            "users {}, trouble {:?}, system trouble {:?}, ms {}, descriptors {}, children {}",
-            told.users,
-            told.trouble,
-            told.system_trouble,
+            "users {told}, ms {}, descriptors {}, children {}",
             start.elapsed().as_millis(),
             descriptors() - before,
             u8::from(has_children()),
