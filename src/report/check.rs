@@ -58,7 +58,7 @@ fn write_files(text: &mut String, sources: &Sources) {
 /// In the form of a configuration file.
 fn write_settings(text: &mut String, in_force: &[Given]) {
     text.push_str("settings in force:\n");
-    for spec in settings::options() {
+    for spec in &settings::OPTIONS {
         if spec.key.is_empty() || matches!(spec.effect, Effect::Config) {
             continue;
         }

@@ -3,7 +3,7 @@
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
-use super::value::{Fault, Mistake};
+use super::value::Mistake;
 use crate::bytes::Escaped;
 use crate::pattern::{Field, Pattern};
 use crate::sys::fd;
@@ -64,17 +64,6 @@ pub enum Watch {
     Memory,
     Limit,
     Both,
-}
-
-impl Watch {
-    pub fn parse(text: &[u8]) -> Result<Watch, Fault> {
-        match text {
-            b"memory" => Ok(Watch::Memory),
-            b"limit" => Ok(Watch::Limit),
-            b"both" => Ok(Watch::Both),
-            _ => Err(Fault::NOT_A_CHOICE),
-        }
-    }
 }
 
 /// What `--process-limit` asks for.
@@ -382,7 +371,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::find::{by_key, by_spelling};
+    use super::super::find::{self, by_key};
     use super::super::option::Form;
     use super::super::value::{path, percents};
     use super::*;
@@ -442,7 +431,7 @@ mod tests {
             "pre-kill",
             "post-kill",
         ] {
-            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let spec = find::option(&format!("--{option}")).unwrap();
             let value = match spec.form() {
                 Form("", _) => "true",
                 Form("SCRIPT" | "PATH", _) => "/x",

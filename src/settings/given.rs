@@ -1,7 +1,7 @@
 //! One setting as a source gives it, and what is said if it is wrong.
 
 use super::config::Config;
-use super::option::{Form, Spec, PREFIX};
+use super::option::{Form, Spec};
 use super::value::{Fault, Mistake};
 use crate::bytes::Escaped;
 use std::fmt::{self, Write};
@@ -31,16 +31,9 @@ impl fmt::Display for Cut<'_> {
 }
 
 impl Given {
-    pub fn new(spec: &'static Spec, text: &[u8], place: String) -> Given {
-        Given { spec, text: text.to_vec(), place }
-    }
-
     /// Sets what it says.
     pub fn apply(&self, config: &mut Config) -> Result<(), Mistake> {
-        self.spec.set(config, &self.text).map_err(|fault| self.mistake(fault))
-    }
-
-    fn mistake(&self, Fault { what, at }: Fault) -> Mistake {
+        let Err(Fault { what, at }) = self.spec.set(config, &self.text) else { return Ok(()) };
         let mut said = format!("{}: {}", self.place, Cut(&self.text, WHOLE));
         let Form(_, expects) = self.spec.form();
         let _ = match at {
@@ -50,15 +43,6 @@ impl Given {
         if let Some(rest @ [_, ..]) = at.and_then(|at| self.text.get(at..)) {
             let _ = write!(said, ": {}", Cut(rest, REST));
         }
-        Mistake(said)
+        Err(Mistake(said))
     }
-}
-
-/// A key that is none, and the one that it most likely meant.
-pub fn unknown(place: &str, nearest: Option<&str>) -> Mistake {
-    let mut said = format!("{place}: there is no such setting");
-    if let Some(key) = nearest {
-        let _ = write!(said, "; did you mean {PREFIX}{key}?");
-    }
-    Mistake(said)
 }

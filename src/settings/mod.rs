@@ -23,5 +23,5 @@ pub use given::Given;
 pub use help::help;
 pub use option::{Effect, Task, PREFIX};
 pub use source::Sources;
-pub use table::options;
+pub use table::OPTIONS;
 pub use value::Mistake;

@@ -6,9 +6,9 @@
 //! wait for the day it counts.
 
 use super::config::{Config, Tell};
-use super::file::{is_for_hooks, Reader};
+use super::file::{self, is_for_hooks};
 use super::find;
-use super::given::{unknown, Given};
+use super::given::Given;
 use super::option::{Effect, PREFIX};
 use super::value::Mistake;
 use crate::bytes::Escaped;
@@ -99,7 +99,7 @@ impl Sources {
             for (key, text) in &MONITOR_SETTINGS {
                 let Some(spec) = find::by_key(key.as_bytes()) else { continue };
                 let place = String::from("the program's name");
-                by_name.push(Given::new(spec, text.as_bytes(), place));
+                by_name.push(Given { spec, text: text.as_bytes().to_vec(), place });
             }
         }
         let files = named_files(&arguments).or_else(|| named_files(&environment));
@@ -142,20 +142,15 @@ impl Sources {
     pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
         let mut merging = Merging {
             config: Config::of_terminal(self.on_terminal),
-            replaced: Config::default(),
             in_force: Vec::new(),
             mistakes: Vec::new(),
         };
-        merging.add(&self.arguments);
-        merging.add(&self.environment);
+        merging.add(&mut self.arguments.iter().cloned().map(Ok));
+        merging.add(&mut self.environment.iter().cloned().map(Ok));
         for (file, text) in self.files.iter().zip(texts).rev() {
-            let higher = merging.in_force.len();
-            let mut reader = Reader::new(file.name(), text.as_ref());
-            while let Some(found) = reader.next_setting() {
-                merging.take(found, higher);
-            }
+            merging.add(&mut file::settings(file.name(), text.as_ref()));
         }
-        merging.add(&self.name);
+        merging.add(&mut self.name.iter().cloned().map(Ok));
         let Merging { config, in_force, mistakes, .. } = merging;
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -172,10 +167,8 @@ fn of_variable(variable: &[u8]) -> Option<Result<Given, Mistake>> {
     let (key, value) = (&variable[..end], &variable[end + 1..]);
     let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
     let place = format!("{} in the environment", Escaped(key));
-    Some(match find::by_key(name) {
-        Some(spec) => Ok(Given::new(spec, value, place)),
-        None => Err(unknown(&place, find::nearest_key(name))),
-    })
+    let spec = find::setting(name, &place);
+    Some(spec.map(|spec| Given { spec, text: value.to_vec(), place }))
 }
 
 /// What `-c` says, or the environment in its place.
@@ -195,24 +188,18 @@ fn named_files(source: &[Given]) -> Option<Vec<ConfigFile>> {
 
 struct Merging {
     config: Config,
-    /// What a higher source has replaced, which is only checked.
-    replaced: Config,
     in_force: Vec<Given>,
     mistakes: Vec<Mistake>,
 }
 
 impl Merging {
     /// Takes what the next lower source gives.
-    fn add(&mut self, source: &[Given]) {
+    fn add(&mut self, source: &mut dyn Iterator<Item = Result<Given, Mistake>>) {
         let higher = self.in_force.len();
-        for given in source {
-            self.take(Ok(given.clone()), higher);
-        }
-    }
-
-    fn take(&mut self, found: Result<Given, Mistake>, higher: usize) {
-        if let Err(mistake) = found.and_then(|given| self.put(given, higher)) {
-            self.mistakes.push(mistake);
+        for found in source {
+            if let Err(mistake) = found.and_then(|given| self.put(given, higher)) {
+                self.mistakes.push(mistake);
+            }
         }
     }
 
@@ -220,7 +207,8 @@ impl Merging {
     fn put(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
         let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
         if self.in_force[..higher].iter().any(is_same) {
-            return given.apply(&mut self.replaced);
+            // It is only checked.
+            return given.apply(&mut Config::default());
         }
         given.apply(&mut self.config)?;
         let is_overruled = |before: &Given| given.spec.overrules(before.spec);

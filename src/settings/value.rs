@@ -2,6 +2,7 @@
 //!
 //! Never reads anything, and knows no option: what may lie between which bounds is handed in.
 
+use super::config::Watch;
 use crate::bytes;
 use crate::pattern;
 use crate::units::{KiB, Levels, Path, Percent};
@@ -100,38 +101,32 @@ fn percent(text: &[u8]) -> Result<Percent, Fault> {
     within(percent, percent <= Percent::HUNDRED)
 }
 
-/// The two parts of `TERM[,KILL]`.
-fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match text.iter().position(|&byte| byte == b',') {
-        Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
-        None => (text, None),
-    }
-}
-
-/// Percentages from 0 to 100, with the KILL that is meant if it is left out.
-fn any_percents(text: &[u8], missing: fn(Percent) -> Percent) -> Result<Levels<Percent>, Fault> {
-    let (term, kill) = parts(text);
-    let term = percent(term)?;
-    Ok(Levels { term, kill: kill.map_or(Ok(missing(term)), percent)? })
+/// `TERM[,KILL]`, with the KILL that is meant if it is left out.
+fn levels<T: Copy>(
+    text: &[u8],
+    read: fn(&[u8]) -> Result<T, Fault>,
+    missing: fn(T) -> T,
+) -> Result<Levels<T>, Fault> {
+    let mut parts = text.splitn(2, |&byte| byte == b',');
+    let term = read(parts.next().unwrap_or_default())?;
+    Ok(Levels { term, kill: parts.next().map_or(Ok(missing(term)), read)? })
 }
 
 /// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
 pub fn percents(text: &[u8], most: Percent) -> Result<Levels<Percent>, Fault> {
-    let levels = any_percents(text, Percent::half)?;
+    let levels = levels(text, percent, Percent::half)?;
     within(levels, levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most)
 }
 
-/// The same for a share that is bad when it is high: 0 is never, and so is a KILL left out.
+/// From 0 to 100, of a share that is bad when it is high: 0 is never, and so is a KILL left out.
 pub fn shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
-    any_percents(text, |_| Percent::whole(0))
+    levels(text, percent, |_| Percent::whole(0))
 }
 
 /// `SIZE[,KILL]`, above 0. KILL is half of SIZE if it is left out.
 pub fn sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
-    let (term, kill) = parts(text);
-    let term = size(term, KiB::ZERO)?;
-    let kill = kill.map_or(Ok(KiB(term.0 / 2)), |kill| size(kill, KiB::ZERO))?;
-    within(Levels { term, kill }, term > KiB::ZERO)
+    let levels = levels(text, |text| size(text, KiB::ZERO), |term| KiB(term.0 / 2))?;
+    within(levels, levels.term > KiB::ZERO)
 }
 
 /// `SIZE`: KiB, or with a binary suffix `K`, `M`, `G` or `T`. Rounded down to KiB.
@@ -171,6 +166,20 @@ pub fn seconds(text: &[u8], least: Duration) -> Result<Duration, Fault> {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     let wait = Duration::from_micros(millionths(text)?);
     within(wait, wait >= least && wait <= YEAR)
+}
+
+/// The same, where 0 is never.
+pub fn seconds_or_never(text: &[u8]) -> Result<Option<Duration>, Fault> {
+    seconds(text, Duration::ZERO).map(|wait| Some(wait).filter(|wait| !wait.is_zero()))
+}
+
+pub fn watch(text: &[u8]) -> Result<Watch, Fault> {
+    match text {
+        b"memory" => Ok(Watch::Memory),
+        b"limit" => Ok(Watch::Limit),
+        b"both" => Ok(Watch::Both),
+        _ => Err(Fault::NOT_A_CHOICE),
+    }
 }
 
 /// A whole number with an optional minus sign: from -20 to 19 (setpriority(2)).
