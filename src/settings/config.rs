@@ -38,7 +38,7 @@ pub struct Config {
 }
 
 /// When memory is low.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// Once resolved, at least one of the two is there; the lower one counts.
     pub mem: Option<Levels<Percent>>,
@@ -134,31 +134,18 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 /// A log wants to be short.
 const REPORT_LOG: Duration = Duration::from_secs(3600);
 /// A person watches a terminal.
-const REPORT_TERMINAL: Duration = Duration::from_secs(1);
+pub const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 /// A mail or a log entry takes a second; one that hangs must not pile up.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-impl Default for Thresholds {
-    fn default() -> Thresholds {
-        Thresholds {
-            mem: None,
-            mem_size: None,
-            swap: None,
-            swap_size: None,
-            psi: PSI,
-            psi_window: PSI_WINDOW,
-        }
-    }
-}
 
 impl Default for Config {
     /// Not inlined: 450 bytes smaller.
     #[inline(never)]
     fn default() -> Config {
         Config {
-            thresholds: Thresholds::default(),
+            thresholds: Thresholds { psi: PSI, psi_window: PSI_WINDOW, ..Thresholds::default() },
             watching: Watching::default(),
             patterns: Patterns::default(),
             choice: Choice::default(),
@@ -189,14 +176,7 @@ impl Patterns {
 
     /// Those of `--ignore` first.
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        let mut lists = [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter();
-        let mut rest = [].iter();
-        std::iter::from_fn(move || loop {
-            match rest.next() {
-                None => rest = lists.next()?.iter(),
-                pattern => return pattern,
-            }
-        })
+        [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter().flatten()
     }
 }
 
@@ -207,15 +187,6 @@ impl Hooks {
 }
 
 impl Config {
-    /// The defaults. On a terminal the state of memory is printed more often.
-    pub fn of_terminal(on_terminal: bool) -> Config {
-        let mut config = Config::default();
-        if on_terminal {
-            config.report = Some(REPORT_TERMINAL);
-        }
-        config
-    }
-
     /// Puts in what follows from several options together, and refuses what contradicts itself.
     pub fn resolve(mut self, on_terminal: bool) -> Result<Config, Mistake> {
         let refused = |line: &str| Err(Mistake(String::from(line)));
@@ -298,7 +269,13 @@ impl Config {
 
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
-        self.check_sizes(mem_total).map_err(|mistake| vec![mistake])?;
+        let size = self.thresholds.mem_size;
+        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
+        if asked > total {
+            return Err(vec![Mistake(format!(
+                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
+            ))]);
+        }
         let mut mistakes = Vec::new();
         let Hooks { pre_kill, post_kill, .. } = &self.hooks;
         for (option, path) in &[("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
@@ -313,30 +290,16 @@ impl Config {
         mistakes.is_empty().then_some(()).ok_or(mistakes)
     }
 
-    /// Holds absolute levels against the memory of this machine.
-    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Mistake> {
-        let size = self.thresholds.mem_size;
-        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
-        if asked <= total {
-            return Ok(());
-        }
-        Err(Mistake(format!(
-            "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
-        )))
-    }
-
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
         let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
-        let share = |levels: Option<Levels<Percent>>| levels.is_some_and(|at| at.kill > at.term);
-        let size = |levels: Option<Levels<KiB>>| levels.is_some_and(|at| at.kill > at.term);
-        for (option, is_above) in &[
-            ("-m", share(mem)),
-            ("-s", share(swap)),
-            ("-M", size(mem_size)),
-            ("-S", size(swap_size)),
+        for (option, is_above) in [
+            ("-m", mem.is_some_and(|at| at.kill > at.term)),
+            ("-s", swap.is_some_and(|at| at.kill > at.term)),
+            ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
+            ("-S", swap_size.is_some_and(|at| at.kill > at.term)),
         ] {
-            if *is_above {
+            if is_above {
                 tell(format_args!(
                     "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
                 ));
@@ -453,9 +416,8 @@ mod tests {
         let (mem_size, swap_size) = (sizes(2000, 1000), sizes(500, 600));
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
         assert_eq!(config.check(KiB(2000)), Ok(()));
-        let Mistake(said) = config.check_sizes(KiB(1999)).unwrap_err();
-        assert!(said.starts_with("-M: 2000 KiB is more"), "{said}");
-        assert_eq!(config.check(KiB(1999)), Err(vec![Mistake(said)]));
+        let said = config.check(KiB(1999)).unwrap_err();
+        assert!(said[0].0.starts_with("-M: 2000 KiB is more"), "{said:?}");
         let mut said = Vec::new();
         config.warnings(KiB(2000), KiB(400), &mut |line| said.push(line.to_string()));
         for (said, begin) in said.iter().zip(["-S: KILL is", "-S: 500 KiB is"]) {

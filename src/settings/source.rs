@@ -5,7 +5,7 @@
 //! Everything given is checked, also what a higher source replaces: a slip in a file must not
 //! wait for the day it counts.
 
-use super::config::{Config, Tell};
+use super::config::{Config, Tell, REPORT_TERMINAL};
 use super::file::{self, is_for_hooks};
 use super::find;
 use super::given::Given;
@@ -140,11 +140,11 @@ impl Sources {
     /// What all sources come to, with the text of each file: what is in force, and of what is
     /// given all that counts, from the highest source down. All mistakes, not the first alone.
     pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
-        let mut merging = Merging {
-            config: Config::of_terminal(self.on_terminal),
-            in_force: Vec::new(),
-            mistakes: Vec::new(),
-        };
+        let mut merging =
+            Merging { config: Config::default(), in_force: Vec::new(), mistakes: Vec::new() };
+        if self.on_terminal {
+            merging.config.report = Some(REPORT_TERMINAL);
+        }
         merging.add(&mut self.arguments.iter().cloned().map(Ok));
         merging.add(&mut self.environment.iter().cloned().map(Ok));
         for (file, text) in self.files.iter().zip(texts).rev() {
