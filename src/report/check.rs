@@ -5,7 +5,7 @@
 
 use super::reader::{Reader, PATIENCE};
 use super::rivals;
-use crate::bytes::{is_treacherous, Escaped};
+use crate::bytes::Escaped;
 use crate::log;
 use crate::memory::Memory;
 use crate::observe::Bounds;
@@ -13,7 +13,7 @@ use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
-use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
+use crate::settings::{Config, Given, Sources, Tell};
 use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
@@ -41,63 +41,9 @@ pub fn text(
         tell(format_args!("{}", log::Rival(pid, name)));
     }
     try_patterns(proc, config, &family, tell)?;
-    let mut text = String::new();
-    write_files(&mut text, sources);
-    write_settings(&mut text, in_force);
+    let mut text = sources.shown(in_force);
     write_machine(&mut text, proc, memory, Bounds::of(cgroup, memory));
     Ok(text)
-}
-
-fn write_files(text: &mut String, sources: &Sources) {
-    for file in &sources.files {
-        let there_or_not = if file.exists() { "read" } else { "not there" };
-        let _ = writeln!(text, "configuration: {}: {there_or_not}", file.name());
-    }
-}
-
-/// In the form of a configuration file.
-fn write_settings(text: &mut String, in_force: &[Given]) {
-    text.push_str("settings in force:\n");
-    for spec in &settings::OPTIONS {
-        if spec.key.is_empty() || matches!(spec.effect, Effect::Config) {
-            continue;
-        }
-        let mut number = 0;
-        for given in in_force.iter().filter(|given| given.spec.key == spec.key) {
-            number += 1;
-            let start = text.len();
-            let _ = write!(text, "  {PREFIX}{}", spec.key);
-            if number > 1 {
-                let _ = write!(text, "_{number}");
-            }
-            write_value(text, &given.text);
-            while text.len() < start + WIDTH {
-                text.push(' ');
-            }
-            let _ = writeln!(text, " # {}", given.place);
-        }
-        let is_replaced = in_force.iter().any(|given| given.spec.subject() == spec.subject());
-        if !is_replaced && !spec.default.is_empty() {
-            let _ = writeln!(text, "  # {PREFIX}{}: {} (default)", spec.key, spec.default);
-        }
-    }
-}
-
-/// Columns of a setting, before the place where it stands.
-const WIDTH: usize = 42;
-
-/// `=VALUE` as a configuration file has it; what would end a line or steer a terminal is
-/// escaped.
-fn write_value(text: &mut String, value: &[u8]) {
-    let quote = match value {
-        _ if value.iter().all(|&byte| settings::is_plain(byte)) => "",
-        _ if value.contains(&b'\'') => "\"",
-        _ => "'",
-    };
-    let _ = match std::str::from_utf8(value) {
-        Ok(value) if !value.chars().any(is_treacherous) => write!(text, "={quote}{value}{quote}"),
-        _ => write!(text, "={quote}{}{quote}", Escaped(value)),
-    };
 }
 
 fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Option<Bounds<'_>>) {

@@ -30,11 +30,7 @@ const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
-    let (mut line, mut before) = (String::new(), "  ");
-    for spelling in spec.spellings() {
-        line = line + before + spelling;
-        before = ", ";
-    }
+    let mut line = format!("  {}", spec.spelled.replace(' ', ", "));
     let Form(value, _) = spec.form();
     if !value.is_empty() {
         line = line + " " + value;

@@ -139,25 +139,49 @@ impl Sources {
 
     /// What all sources come to, with the text of each file: what is in force, and of what is
     /// given all that counts, from the highest source down. All mistakes, not the first alone.
-    pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
-        let mut merging =
-            Merging { config: Config::default(), in_force: Vec::new(), mistakes: Vec::new() };
+    pub fn settle(&self, texts: &[Vec<u8>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
+        let (mut config, mut in_force, mut mistakes) = (Config::default(), Vec::new(), Vec::new());
         if self.on_terminal {
-            merging.config.report = Some(REPORT_TERMINAL);
+            config.report = Some(REPORT_TERMINAL);
         }
-        merging.add(&mut self.arguments.iter().cloned().map(Ok));
-        merging.add(&mut self.environment.iter().cloned().map(Ok));
+        // Takes what the next lower source gives.
+        let mut add = |source: &mut dyn Iterator<Item = Result<Given, Mistake>>| {
+            let higher = in_force.len();
+            for found in source {
+                let put = found.and_then(|given| put(given, &mut config, &mut in_force, higher));
+                mistakes.extend(put.err());
+            }
+        };
+        add(&mut self.arguments.iter().cloned().map(Ok));
+        add(&mut self.environment.iter().cloned().map(Ok));
         for (file, text) in self.files.iter().zip(texts).rev() {
-            merging.add(&mut file::settings(file.name(), text.as_ref()));
+            add(&mut file::settings(file.name(), text));
         }
-        merging.add(&mut self.name.iter().cloned().map(Ok));
-        let Merging { config, in_force, mistakes, .. } = merging;
+        add(&mut self.name.iter().cloned().map(Ok));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         let config = config.resolve(self.on_terminal).map_err(|mistake| vec![mistake])?;
         Ok((config, in_force))
     }
+}
+
+/// The first `higher` in force are of higher sources, and replace all of their subjects.
+fn put(
+    given: Given,
+    config: &mut Config,
+    in_force: &mut Vec<Given>,
+    higher: usize,
+) -> Result<(), Mistake> {
+    let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
+    if in_force[..higher].iter().any(is_same) {
+        // It is only checked.
+        return given.apply(&mut Config::default());
+    }
+    given.apply(config)?;
+    in_force.retain(|before| !given.spec.overrules(before.spec));
+    in_force.push(given);
+    Ok(())
 }
 
 /// What `KEY=VALUE` in the environment sets. A variable for hooks is none of ours: one of them
@@ -184,38 +208,4 @@ fn named_files(source: &[Given]) -> Option<Vec<ConfigFile>> {
         }
     }
     files
-}
-
-struct Merging {
-    config: Config,
-    in_force: Vec<Given>,
-    mistakes: Vec<Mistake>,
-}
-
-impl Merging {
-    /// Takes what the next lower source gives.
-    fn add(&mut self, source: &mut dyn Iterator<Item = Result<Given, Mistake>>) {
-        let higher = self.in_force.len();
-        for found in source {
-            if let Err(mistake) = found.and_then(|given| self.put(given, higher)) {
-                self.mistakes.push(mistake);
-            }
-        }
-    }
-
-    /// The first `higher` in force are of higher sources, and replace all of their subjects.
-    fn put(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
-        let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
-        if self.in_force[..higher].iter().any(is_same) {
-            // It is only checked.
-            return given.apply(&mut Config::default());
-        }
-        given.apply(&mut self.config)?;
-        let is_overruled = |before: &Given| given.spec.overrules(before.spec);
-        match self.in_force.iter().position(is_overruled) {
-            Some(place) => self.in_force[place] = given,
-            None => self.in_force.push(given),
-        }
-        Ok(())
-    }
 }

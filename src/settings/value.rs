@@ -80,14 +80,9 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if positive.len() < text.len() {
         return Err(Fault::NEGATIVE);
     }
-    let mut number = 0;
-    for digit in whole.iter().chain(decimals) {
-        number = number * 10 + u64::from(digit - b'0');
-    }
-    for _ in decimals.len()..DECIMALS {
-        number *= 10;
-    }
-    Ok(number)
+    let zeros = &[b'0'; DECIMALS][decimals.len()..];
+    let digits = whole.iter().chain(decimals).chain(zeros);
+    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 fn is_digits(text: &[u8]) -> bool {
