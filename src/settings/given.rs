@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::option::{Form, Spec};
-use super::value::{Fault, Mistake};
+use super::value::Mistake;
 use crate::bytes::Escaped;
 use std::fmt::{self, Write};
 
@@ -33,7 +33,7 @@ impl fmt::Display for Cut<'_> {
 impl Given {
     /// Sets what it says.
     pub fn apply(&self, config: &mut Config) -> Result<(), Mistake> {
-        let Err(Fault { what, at }) = self.spec.set(config, &self.text) else { return Ok(()) };
+        let Err((what, at)) = self.spec.set(config, &self.text) else { return Ok(()) };
         let mut said = format!("{}: {}", self.place, Cut(&self.text, WHOLE));
         let Form(_, expects) = self.spec.form();
         let _ = match at {

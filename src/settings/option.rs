@@ -90,21 +90,23 @@ impl Spec {
         }
     }
 
-    /// Sets what `text` says.
-    pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
-        match self.effect {
-            Effect::Switch(set) => set(config, value::switch(text)?),
-            Effect::Value(_, set) => set(config, text)?,
+    /// Sets what `text` says, or tells what is wrong with it, and in a pattern from which byte on.
+    pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), (Fault, Option<usize>)> {
+        let set = match self.effect {
+            Effect::Switch(set) => value::switch(text).map(|on| set(config, on)),
+            Effect::Value(_, set) => set(config, text),
             Effect::Pattern(list) => {
-                let (pattern, list) = (Pattern::parse(text)?, list(config));
+                let pattern = Pattern::parse(text).map_err(|fault| (fault.what, Some(fault.at)))?;
+                let list = list(config);
                 // The cheapest first, whatever the order they are given in.
                 let place = list.iter().position(|other| cost(other) > cost(&pattern));
                 list.insert(place.unwrap_or(list.len()), pattern);
+                Ok(())
             }
-            Effect::Config if text.is_empty() || text == b"-" => return Err(Fault::EMPTY),
-            Effect::Config | Effect::Task(_) | Effect::Nothing => {}
-        }
-        Ok(())
+            Effect::Config if text.is_empty() || text == b"-" => Err(value::EMPTY),
+            Effect::Config | Effect::Task(_) | Effect::Nothing => Ok(()),
+        };
+        set.map_err(|what| (what, None))
     }
 
     /// What it is about, by the first key. Options of one subject replace each other: a source
