@@ -13,7 +13,7 @@ use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
-use crate::settings::{Config, Given, Sources, Tell};
+use crate::settings::{Config, Given, Outputs, Sources, Tell};
 use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
@@ -35,7 +35,7 @@ pub fn text(
     }
     config.warnings(memory.total, memory.swap_total, tell);
     sources.doubts(tell);
-    look_at_outputs(config, tell);
+    look_at_outputs(&config.outputs, tell);
     let family = Family::now(proc, None);
     if let Some((pid, name)) = rivals::find(proc, &family, 1)?.filter(|_| config.watches_memory()) {
         tell(format_args!("{}", log::Rival(pid, name)));
@@ -86,29 +86,25 @@ fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
     }
 }
 
-fn look_at_outputs(config: &Config, tell: Tell<'_>) {
-    let outputs = &config.outputs;
+fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
     if outputs.syslog {
         if let Err(error) = socket::connect(b"/dev/log\0") {
             tell(format_args!("--syslog: /dev/log: {error}"));
         }
     }
-    look_at_file("--log-file", &outputs.log_file, tell);
-    look_at_file("--stats-file", &outputs.stats_file, tell);
-}
-
-fn look_at_file(option: &str, path: &Option<Path>, tell: Tell<'_>) {
-    let Some(path) = path else { return };
-    let shown = Escaped(path.as_bytes());
-    if is_directory(path) {
-        tell(format_args!("{option}: {shown} is a directory"));
-    } else if !is_directory(&path.parent()) {
-        tell(format_args!("{option}: there is no directory for {shown}"));
+    let is_directory =
+        |path: &Path| fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory());
+    for (option, path) in
+        &[("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
+    {
+        let Some(path) = path else { continue };
+        let shown = Escaped(path.as_bytes());
+        if is_directory(path) {
+            tell(format_args!("{option}: {shown} is a directory"));
+        } else if !is_directory(&path.parent()) {
+            tell(format_args!("{option}: there is no directory for {shown}"));
+        }
     }
-}
-
-fn is_directory(path: &Path) -> bool {
-    fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
 }
 
 /// A protection that protects no process is a slip, as a rule.

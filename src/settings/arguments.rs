@@ -20,8 +20,6 @@ pub struct Request {
 }
 
 /// Reads arguments, without the program's own name. If one is given twice, the later one counts.
-/// Not inlined: 200 bytes smaller.
-#[inline(never)]
 pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Request, Mistake> {
     let mut request = Request::default();
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -30,7 +28,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Requ
             Arg::Short(letter) => format!("-{letter}"),
             Arg::Long(name) => format!("--{name}"),
             Arg::Value(text) => {
-                return Err(Mistake(format!("unexpected argument \"{}\"", escaped(&text))));
+                return Err(format!("unexpected argument \"{}\"", escaped(&text)));
             }
         };
         let spec = find::option(&place)?;
@@ -52,9 +50,9 @@ pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Requ
 fn refusal(error: lexopt::Error) -> Mistake {
     match error {
         lexopt::Error::UnexpectedValue { option, value } => {
-            Mistake(format!("{option}: takes no value, but got \"{}\"", escaped(&value)))
+            format!("{option}: takes no value, but got \"{}\"", escaped(&value))
         }
-        _ => Mistake(String::from("the arguments make no sense")),
+        _ => String::from("the arguments make no sense"),
     }
 }
 
@@ -67,7 +65,7 @@ fn value(parser: &mut lexopt::Parser, spec: &Spec, place: &str) -> Result<Vec<u8
     parser
         .value()
         .map(OsString::into_vec)
-        .map_err(|_| Mistake(format!("{place}: its value {name} is missing (expected: {expects})")))
+        .map_err(|_| format!("{place}: its value {name} is missing (expected: {expects})"))
 }
 
 fn escaped(text: &OsStr) -> Escaped<'_> {

@@ -51,43 +51,39 @@ fn setting<'a>(
     keys: &mut Vec<(&'a [u8], usize)>,
 ) -> Result<Option<Given>, Mistake> {
     let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
-        return Err(Mistake(format!("{name}:{number}: {NO_SETTING}")));
+        return Err(format!("{name}:{number}: {NO_SETTING}"));
     };
     let (key, value) = (&line[..end], literal(&line[end + 1..]));
     let place = format!("{name}:{number}: {}", Escaped(key));
-    let wrong = |what: &str| Err(Mistake(format!("{place}: {what}")));
+    let wrong = |what: &str| format!("{place}: {what}");
     if !is_key(key) {
-        return wrong(NO_KEY);
+        return Err(wrong(NO_KEY));
     }
     let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
         // A file for a service's script as well may hold keys of others, but no slips of ours.
         return match find::slip(key, &place) {
             Some(slip) => Err(slip),
             // Its next lines would look like lines of their own.
-            None if value == Err(UNCLOSED) => wrong(UNCLOSED),
+            None if value == Err(UNCLOSED) => Err(wrong(UNCLOSED)),
             None => Ok(None),
         };
     };
     if is_for_hooks(name) {
-        return wrong(FOR_HOOKS);
+        return Err(wrong(FOR_HOOKS));
     }
     let spec = find::setting(name, &place)?;
     if let Effect::Config = spec.effect {
-        return wrong(NESTED);
+        return Err(wrong(NESTED));
     }
     if let Some((_, first)) = keys.iter().find(|(other, _)| *other == key) {
-        return wrong(&format!(
+        return Err(wrong(&format!(
             "stands in line {first} already, and other readers would take the last one \
              (further patterns are numbered: {PREFIX}IGNORE_2)"
-        ));
+        )));
     }
-    match value {
-        Err(what) => wrong(what),
-        Ok(text) => {
-            keys.push((key, number));
-            Ok(Some(Given { spec, text: text.to_vec(), place }))
-        }
-    }
+    let text = value.map_err(wrong)?.to_vec();
+    keys.push((key, number));
+    Ok(Some(Given { spec, text, place }))
 }
 
 /// What hooks are told, after `PREFIX`; never settings.

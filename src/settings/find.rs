@@ -35,10 +35,10 @@ fn no_setting(place: &str, nearest: Option<&str>) -> Mistake {
 }
 
 fn unknown(said: String, before: &str, nearest: Option<&str>) -> Mistake {
-    Mistake(match nearest {
+    match nearest {
         Some(name) => format!("{said}; did you mean {before}{name}?"),
         None => said,
-    })
+    }
 }
 
 /// The option that a key names; one for a pattern may be numbered.

@@ -30,7 +30,11 @@ const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
-    let mut line = format!("  {}", spec.spelled.replace(' ', ", "));
+    let mut line = String::from(" ");
+    for spelling in spec.spellings() {
+        line = line + " " + spelling + ",";
+    }
+    line.pop();
     let Form(value, _) = spec.form();
     if !value.is_empty() {
         line = line + " " + value;

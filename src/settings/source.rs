@@ -45,7 +45,7 @@ impl ConfigFile {
     /// Its text, empty if it is missing and may be.
     fn read(&self) -> Result<Vec<u8>, Mistake> {
         let path = self.path.terminated();
-        let refused = |why: &str| Err(Mistake(format!("{}: cannot read it: {why}", self.name())));
+        let refused = |why: &str| Err(format!("{}: cannot read it: {why}", self.name()));
         let found = fd::look_up(path).and_then(|found| match found.is_regular() {
             true => fd::read_file(path, LONGEST + 1).map(Some),
             // A directory, a device, a FIFO that would be waited for.

@@ -5,19 +5,11 @@
 use super::config::Watch;
 use crate::bytes;
 use crate::units::{KiB, Levels, Path, Percent};
-use std::fmt;
 use std::time::Duration;
 
 /// What is wrong with something given, in one line without the program's name: where it stands,
 /// what it is, and what would be right.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mistake(pub String);
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub type Mistake = String;
 
 /// What is wrong with a value, worded to follow it in a message.
 pub type Fault = &'static str;
@@ -84,9 +76,10 @@ fn levels<T: Copy>(
     read: fn(&[u8]) -> Result<T, Fault>,
     missing: fn(T) -> T,
 ) -> Result<Levels<T>, Fault> {
-    let mut parts = text.splitn(2, |&byte| byte == b',');
-    let term = read(parts.next().unwrap_or_default())?;
-    Ok(Levels { term, kill: parts.next().map_or(Ok(missing(term)), read)? })
+    let (first, second) = bytes::cut_at(text, b',');
+    let term = read(first)?;
+    let kill = if first.len() < text.len() { read(second)? } else { missing(term) };
+    Ok(Levels { term, kill })
 }
 
 /// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
