@@ -43,10 +43,11 @@ fn unknown(said: String, before: &str, nearest: Option<&str>) -> Mistake {
 
 /// The option that a key names; one for a pattern may be numbered.
 pub fn by_key(key: &[u8]) -> Option<&'static Spec> {
-    let base = unnumbered(key);
-    let spec = OPTIONS.iter().find(|spec| !base.is_empty() && spec.key.as_bytes() == base)?;
-    let is_right = base.len() == key.len() || matches!(spec.effect, Effect::Pattern(_));
-    is_right.then_some(spec)
+    OPTIONS.iter().find(|spec| {
+        let is_repeated = matches!(spec.effect, Effect::Pattern(_));
+        let base = if is_repeated { unnumbered(key) } else { key };
+        !base.is_empty() && spec.key.as_bytes() == base
+    })
 }
 
 /// A key without the number of a further pattern.

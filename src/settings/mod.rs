@@ -2,8 +2,8 @@
 //! environment and files, from each a list of what is given; and `Config`, what comes of all.
 //!
 //! `Sources::read` alone opens files, and may hang. `Sources::settle` makes a `Config` of their
-//! texts: it reads nothing, and comes to the same each time. What is wrong is a `Mistake`, which
-//! is displayed by the caller: nothing here writes a line.
+//! texts: it reads nothing, and comes to the same each time. What is wrong is a `Mistake`, a
+//! line that the caller writes: nothing here does.
 
 mod arguments;
 pub mod config;

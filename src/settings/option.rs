@@ -71,6 +71,7 @@ impl Spec {
         Spec { help, ..self }
     }
 
+    /// The first of a section.
     pub const fn begins(self, section: &'static str) -> Spec {
         Spec { section, ..self }
     }
