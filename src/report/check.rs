@@ -18,7 +18,7 @@ use crate::sys::errno;
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::os::fd::AsFd;
 
 /// All that `--check` prints; warnings are told.
@@ -53,37 +53,33 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         true => "estimated: the kernel does not tell it (3.14 and later do)",
         false => "told by the kernel",
     };
-    say(text, "MemAvailable", &available);
+    let _ = writeln!(text, "  MemAvailable: {available}");
     // What is doubtful of it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
     }
-    say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
+    say(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release =
         pidfd.as_ref().map_or(Err(errno::gone()), |pidfd| process::release_memory(pidfd.as_fd()));
-    say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
+    say(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
     // The guard itself is not dying, which a kernel that knows the call says.
     let is_known = release.is_err_and(errno::is_invalid);
     let release = if is_known { Ok(()) } else { release };
-    say_result(text, "process_mrelease (Linux 5.15)", release);
-    say_result(text, "locking memory", memory::lock());
+    say(text, "process_mrelease (Linux 5.15)", release);
+    say(text, "locking memory", memory::lock());
     let reach = match process::own_user() == 0 {
         true => "all",
         false => "those of this user (not root)",
     };
-    say(text, "processes that can be ended", &reach);
+    let _ = writeln!(text, "  processes that can be ended: {reach}");
 }
 
-fn say(text: &mut String, what: &str, said: &dyn Display) {
-    let _ = writeln!(text, "  {what}: {said}");
-}
-
-fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
-    match result {
-        Ok(()) => say(text, what, &"yes"),
-        Err(error) => say(text, what, &format_args!("no, {error}")),
-    }
+fn say(text: &mut String, what: &str, result: io::Result<()>) {
+    let _ = match result {
+        Ok(()) => writeln!(text, "  {what}: yes"),
+        Err(error) => writeln!(text, "  {what}: no, {error}"),
+    };
 }
 
 fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {

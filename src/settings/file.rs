@@ -28,17 +28,14 @@ pub fn settings<'a>(
     name: Escaped<'a>,
     text: &'a [u8],
 ) -> impl Iterator<Item = Result<Given, Mistake>> + 'a {
-    let (mut lines, mut number, mut keys) = (text.split(|&byte| byte == b'\n'), 0, Vec::new());
-    std::iter::from_fn(move || loop {
-        let line = bytes::trim(lines.next()?);
-        number += 1;
+    let mut keys = Vec::new();
+    text.split(|&byte| byte == b'\n').enumerate().filter_map(move |(before, line)| {
+        let line = bytes::trim(line);
         if line.is_empty() || line == b"\r" || line[0] == b'#' {
-            continue;
+            return None;
         }
         let line = line.strip_prefix(b"export ").map_or(line, bytes::trim);
-        if let Some(found) = setting(line, number, &name, &mut keys).transpose() {
-            return Some(found);
-        }
+        setting(line, before + 1, &name, &mut keys).transpose()
     })
 }
 

@@ -85,10 +85,11 @@ impl Sources {
     /// `program` is what it was called as, perhaps with a path.
     pub fn of(program: &[u8], arguments: Vec<Given>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
-        for found in process::environment().filter_map(of_variable) {
-            match found {
-                Ok(given) => environment.push(given),
-                Err(mistake) => unknown.push(mistake),
+        for variable in process::environment() {
+            match of_variable(variable) {
+                Some(Ok(given)) => environment.push(given),
+                Some(Err(mistake)) => unknown.push(mistake),
+                None => {}
             }
         }
         let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
