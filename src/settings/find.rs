@@ -69,13 +69,15 @@ fn nearest_key(key: &[u8]) -> Option<&'static str> {
 /// `name`, or has at most a third of its letters changed, added or left out.
 fn nearest(name: &[u8], before: &str, text: fn(&Spec) -> &'static str) -> Option<&'static str> {
     let (mut nearest, mut least) = (None, usize::MAX);
-    for word in OPTIONS.iter().flat_map(|spec| text(spec).split_ascii_whitespace()) {
-        let Some(word) = word.strip_prefix(before) else { continue };
-        let begin = &word.as_bytes()[..word.len().min(name.len())];
-        let is_begin = name.len() > 2 && is_same_word(name, begin);
-        let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
-        if distance * 3 <= word.len() && distance < least {
-            (nearest, least) = (Some(word), distance);
+    for spec in &OPTIONS {
+        for word in text(spec).split_ascii_whitespace() {
+            let Some(word) = word.strip_prefix(before) else { continue };
+            let begin = &word.as_bytes()[..word.len().min(name.len())];
+            let is_begin = name.len() > 2 && is_same_word(name, begin);
+            let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
+            if distance * 3 <= word.len() && distance < least {
+                (nearest, least) = (Some(word), distance);
+            }
         }
     }
     nearest
