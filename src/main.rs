@@ -146,14 +146,8 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             Err(error) => cannot("list /proc", error),
         }
     }
-    let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
-        None => None,
-        Some(Ok(file)) => Some(file),
-        Some(Err(why)) => {
-            complain(format_args!("{why}"));
-            process::exit(CANNOT);
-        }
-    };
+    let open_sysrq = || daemon::open_sysrq(&proc).unwrap_or_else(|why| fail(format_args!("{why}")));
+    let sysrq = config.needs_sysrq().then(open_sysrq);
     let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
@@ -181,13 +175,16 @@ fn warn(what: fmt::Arguments<'_>) {
 
 /// Says what was tried, and what the kernel said.
 fn cannot(what: &str, error: io::Error) -> ! {
-    complain(format_args!("cannot {what}: {error}"));
-    process::exit(CANNOT);
+    fail(format_args!("cannot {what}: {error}"))
 }
 
 fn cannot_run(why: &str) -> ! {
-    complain(format_args!("cannot run: {why}"));
-    process::exit(CANNOT);
+    fail(format_args!("cannot run: {why}"))
+}
+
+fn fail(why: fmt::Arguments<'_>) -> ! {
+    complain(why);
+    process::exit(CANNOT)
 }
 
 fn misused(mistakes: &[Mistake]) -> ! {

@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn both_memory_and_swap_must_be_low() {
-        let settings = Thresholds::default();
+        let settings = Config::default().thresholds;
         for (available, swap_free, expected) in [
             (101, 0, Level::Fine),
             (100, 11, Level::Fine),
@@ -403,16 +403,16 @@ mod tests {
 
     #[test]
     fn without_swap_memory_alone_counts() {
-        assert_eq!(level(&Thresholds::default(), memory(100, 0, 0)), Level::Term);
-        assert_eq!(level(&Thresholds::default(), memory(50, 0, 0)), Level::Kill);
-        let size_above_all = Thresholds { swap_size: size("1T"), ..Thresholds::default() };
+        assert_eq!(level(&Config::default().thresholds, memory(100, 0, 0)), Level::Term);
+        assert_eq!(level(&Config::default().thresholds, memory(50, 0, 0)), Level::Kill);
+        let size_above_all = Thresholds { swap_size: size("1T"), ..Config::default().thresholds };
         assert_eq!(level(&size_above_all, memory(100, 50, 50)), Level::Term);
         assert_eq!(level(&size_above_all, memory(100, 0, 0)), Level::Term);
     }
 
     #[test]
     fn swap_of_100_percent_means_whatever_the_swap() {
-        let settings = Thresholds { swap: percent("100"), ..Thresholds::default() };
+        let settings = Thresholds { swap: percent("100"), ..Config::default().thresholds };
         assert_eq!(level(&settings, memory(100, 100, 100)), Level::Term);
         assert_eq!(level(&settings, memory(50, 51, 100)), Level::Term);
         assert_eq!(level(&settings, memory(50, 50, 100)), Level::Kill);
@@ -421,9 +421,13 @@ mod tests {
     #[test]
     fn zero_means_never_sigkill() {
         for settings in [
-            Thresholds { mem: percent("10,0"), ..Thresholds::default() },
-            Thresholds { swap: percent("10,0"), ..Thresholds::default() },
-            Thresholds { mem: percent("10"), mem_size: size("100,0"), ..Thresholds::default() },
+            Thresholds { mem: percent("10,0"), ..Config::default().thresholds },
+            Thresholds { swap: percent("10,0"), ..Config::default().thresholds },
+            Thresholds {
+                mem: percent("10"),
+                mem_size: size("100,0"),
+                ..Config::default().thresholds
+            },
         ] {
             assert_eq!(level(&settings, memory(0, 0, 0)), Level::Term);
             assert_eq!(level(&settings, memory(0, 0, 100)), Level::Term);
@@ -432,8 +436,11 @@ mod tests {
 
     #[test]
     fn the_lower_of_percentage_and_size_counts_for_each_level() {
-        let both =
-            Thresholds { mem: percent("20,2"), mem_size: size("100,90"), ..Thresholds::default() };
+        let both = Thresholds {
+            mem: percent("20,2"),
+            mem_size: size("100,90"),
+            ..Config::default().thresholds
+        };
         assert_eq!(level(&both, memory(101, 0, 0)), Level::Fine);
         assert_eq!(level(&both, memory(100, 0, 0)), Level::Term);
         assert_eq!(level(&both, memory(21, 0, 0)), Level::Term);
@@ -442,13 +449,13 @@ mod tests {
 
     #[test]
     fn kill_above_term_means_sigkill_first() {
-        let settings = Thresholds { mem: percent("10,20"), ..Thresholds::default() };
+        let settings = Thresholds { mem: percent("10,20"), ..Config::default().thresholds };
         assert_eq!(level(&settings, memory(200, 0, 0)), Level::Kill);
     }
 
     #[test]
     fn a_size_that_no_kill_can_reach_becomes_a_share() {
-        let settings = Thresholds { mem_size: size("500,250"), ..Thresholds::default() };
+        let settings = Thresholds { mem_size: size("500,250"), ..Config::default().thresholds };
         let held_by_tmpfs =
             Memory { user: KiB(400), anon: KiB(100), available: KiB(300), ..memory(0, 0, 0) };
         let limits = Limits::of(&config(settings), &held_by_tmpfs);
@@ -459,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_limit_lowered_below_a_size_does_not_ask_for_everything() {
-        let settings = Thresholds { mem_size: size("800,400"), ..Thresholds::default() };
+        let settings = Thresholds { mem_size: size("800,400"), ..Config::default().thresholds };
         let limited = |total| {
             let memory = Memory { total: KiB(total), machine: KiB(10_000), ..memory(900, 0, 0) };
             Limits::of(&config(settings), &Memory { user: KiB(total), ..memory }).mem
@@ -472,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_tiny_share_is_not_never() {
-        let settings = Thresholds { mem: percent("0.000001,0"), ..Thresholds::default() };
+        let settings = Thresholds { mem: percent("0.000001,0"), ..Config::default().thresholds };
         assert_eq!(level(&settings, memory(1, 0, 0)), Level::Term);
         assert_eq!(level(&settings, memory(2, 0, 0)), Level::Fine);
     }
@@ -480,7 +487,7 @@ mod tests {
     #[test]
     fn quiet_lasts_as_long_as_the_further_of_memory_and_swap() {
         let quiet = |memory: Memory| {
-            let limits = Limits::of(&config(Thresholds::default()), &memory);
+            let limits = Limits::of(&config(Config::default().thresholds), &memory);
             Scene::of(Moment(0), memory, limits).quiet_for(KiB(100), true)
         };
         assert_eq!(quiet(memory(600, 0, 0)), Some(Duration::from_secs(5)));
@@ -496,7 +503,7 @@ mod tests {
     #[test]
     fn a_stall_counts_whatever_the_swap_while_memory_is_short() {
         let psi = shares(b"10,40").unwrap();
-        let settings = Thresholds { psi, ..Thresholds::default() };
+        let settings = Thresholds { psi, ..Config::default().thresholds };
         for (available, stall, expected) in [
             (201, 100, Level::Fine),
             (200, 19, Level::Fine),
@@ -545,7 +552,7 @@ mod tests {
     #[test]
     fn where_sigkill_by_a_stall_comes_first_it_is_what_the_brink_is_below() {
         let psi = shares(b"60,10").unwrap();
-        let settings = Thresholds { psi, ..Thresholds::default() };
+        let settings = Thresholds { psi, ..Config::default().thresholds };
         let memory = stalled(1, memory(100, 900, 1000));
         let limits = Limits::of(&config(settings), &memory);
         let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
@@ -557,10 +564,10 @@ mod tests {
 
     #[test]
     fn never_more_than_half_of_memory_is_short() {
-        let settings = Thresholds { mem: percent("40"), ..Thresholds::default() };
+        let settings = Thresholds { mem: percent("40"), ..Config::default().thresholds };
         assert_eq!(level(&settings, stalled(50, memory(501, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(500, 100, 100))), Level::Term);
-        let settings = Thresholds { mem_size: size("30"), ..Thresholds::default() };
+        let settings = Thresholds { mem_size: size("30"), ..Config::default().thresholds };
         assert_eq!(level(&settings, stalled(50, memory(61, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(60, 100, 100))), Level::Term);
     }
@@ -568,7 +575,7 @@ mod tests {
     #[test]
     fn a_stall_that_has_begun_is_followed_until_it_can_matter() {
         let psi = shares(b"10").unwrap();
-        let settings = Thresholds { psi, mem: percent("10"), ..Thresholds::default() };
+        let settings = Thresholds { psi, mem: percent("10"), ..Config::default().thresholds };
         let config = config(settings);
         let quiet = |stall, available, told| {
             let memory = stalled(stall, memory(available, 1_000_000, 1_000_000));

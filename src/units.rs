@@ -218,7 +218,7 @@ fn date(mut days: u64) -> (u64, u64, u64) {
 }
 
 /// The two levels of a threshold: ask with SIGTERM, end with SIGKILL.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Levels<T> {
     pub term: T,
     pub kill: T,

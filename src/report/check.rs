@@ -5,7 +5,7 @@
 
 use super::reader::{Reader, PATIENCE};
 use super::rivals;
-use crate::bytes::{is_treacherous, Escaped};
+use crate::bytes::Escaped;
 use crate::log;
 use crate::memory::Memory;
 use crate::observe::Bounds;
@@ -13,11 +13,11 @@ use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
-use crate::settings::{self, Config, Effect, Given, Sources, Tell, PREFIX};
+use crate::settings::{Config, Given, Outputs, Sources, Tell};
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::os::fd::AsFd;
 
 /// All that `--check` prints; warnings are told.
@@ -34,69 +34,15 @@ pub fn text(
     }
     config.warnings(memory.total, memory.swap_total, tell);
     sources.doubts(tell);
-    look_at_outputs(config, tell);
+    look_at_outputs(&config.outputs, tell);
     let family = Family::now(proc, None);
     if let Some((pid, name)) = rivals::find(proc, &family, 1)?.filter(|_| config.watches_memory()) {
         tell(format_args!("{}", log::Rival(pid, name)));
     }
     try_patterns(proc, config, &family, tell)?;
-    let mut text = String::new();
-    write_files(&mut text, sources);
-    write_settings(&mut text, in_force);
+    let mut text = sources.shown(in_force);
     write_machine(&mut text, proc, memory, Bounds::of(cgroup, memory));
     Ok(text)
-}
-
-fn write_files(text: &mut String, sources: &Sources) {
-    for file in &sources.files {
-        let there_or_not = if file.exists() { "read" } else { "not there" };
-        let _ = writeln!(text, "configuration: {}: {there_or_not}", file.name());
-    }
-}
-
-/// In the form of a configuration file.
-fn write_settings(text: &mut String, in_force: &[Given]) {
-    text.push_str("settings in force:\n");
-    for spec in settings::options() {
-        if spec.key.is_empty() || matches!(spec.effect, Effect::Config) {
-            continue;
-        }
-        let mut number = 0;
-        for given in in_force.iter().filter(|given| given.spec.key == spec.key) {
-            number += 1;
-            let start = text.len();
-            let _ = write!(text, "  {PREFIX}{}", spec.key);
-            if number > 1 {
-                let _ = write!(text, "_{number}");
-            }
-            write_value(text, &given.text);
-            while text.len() < start + WIDTH {
-                text.push(' ');
-            }
-            let _ = writeln!(text, " # {}", given.place);
-        }
-        let is_replaced = in_force.iter().any(|given| given.spec.subject() == spec.subject());
-        if !is_replaced && !spec.default.is_empty() {
-            let _ = writeln!(text, "  # {PREFIX}{}: {} (default)", spec.key, spec.default);
-        }
-    }
-}
-
-/// Columns of a setting, before its place.
-const WIDTH: usize = 42;
-
-/// `=VALUE` as a configuration file has it; what would end a line or steer a terminal is
-/// escaped.
-fn write_value(text: &mut String, value: &[u8]) {
-    let quote = match value {
-        _ if value.iter().all(|&byte| settings::is_plain(byte)) => "",
-        _ if value.contains(&b'\'') => "\"",
-        _ => "'",
-    };
-    let _ = match std::str::from_utf8(value) {
-        Ok(value) if !value.chars().any(is_treacherous) => write!(text, "={quote}{value}{quote}"),
-        _ => write!(text, "={quote}{}{quote}", Escaped(value)),
-    };
 }
 
 fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Option<Bounds<'_>>) {
@@ -106,62 +52,54 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         true => "estimated: the kernel does not tell it (3.14 and later do)",
         false => "told by the kernel",
     };
-    say(text, "MemAvailable", &available);
+    let _ = writeln!(text, "  MemAvailable: {available}");
     // A doubt about it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
     }
-    say_result(text, "pressure information (PSI)", proc.stall_shares().map(drop));
+    say(text, "pressure information (PSI)", proc.stall_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release =
         pidfd.as_ref().map_or(Err(io::Error::GONE), |pidfd| process::release_memory(pidfd.as_fd()));
-    say_result(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
+    say(text, "signals through pidfd (Linux 5.3)", pidfd.map(drop));
     // The guard itself is not dying, which a kernel that knows the call says.
     let is_known = release == Err(io::Error::INVALID);
     let release = if is_known { Ok(()) } else { release };
-    say_result(text, "process_mrelease (Linux 5.15)", release);
-    say_result(text, "locking memory", memory::lock());
+    say(text, "process_mrelease (Linux 5.15)", release);
+    say(text, "locking memory", memory::lock());
     let reach = match process::own_user() == 0 {
         true => "all",
         false => "those of this user (not root)",
     };
-    say(text, "processes that can be ended", &reach);
+    let _ = writeln!(text, "  processes that can be ended: {reach}");
 }
 
-fn say(text: &mut String, what: &str, said: &dyn Display) {
-    let _ = writeln!(text, "  {what}: {said}");
+fn say(text: &mut String, what: &str, result: io::Result<()>) {
+    let _ = match result {
+        Ok(()) => writeln!(text, "  {what}: yes"),
+        Err(error) => writeln!(text, "  {what}: no, {error}"),
+    };
 }
 
-fn say_result(text: &mut String, what: &str, result: io::Result<()>) {
-    match result {
-        Ok(()) => say(text, what, &"yes"),
-        Err(error) => say(text, what, &format_args!("no, {error}")),
-    }
-}
-
-fn look_at_outputs(config: &Config, tell: Tell<'_>) {
-    let outputs = &config.outputs;
+fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
     if outputs.syslog {
         if let Err(error) = socket::connect(b"/dev/log\0") {
             tell(format_args!("--syslog: /dev/log: {error}"));
         }
     }
-    look_at_file("--log-file", &outputs.log_file, tell);
-    look_at_file("--stats-file", &outputs.stats_file, tell);
-}
-
-fn look_at_file(option: &str, path: &Option<Path>, tell: Tell<'_>) {
-    let Some(path) = path else { return };
-    let shown = Escaped(path.as_bytes());
-    if is_directory(path) {
-        tell(format_args!("{option}: {shown} is a directory"));
-    } else if !is_directory(&path.parent()) {
-        tell(format_args!("{option}: there is no directory for {shown}"));
+    let is_directory =
+        |path: &Path| fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory());
+    for (option, path) in
+        &[("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
+    {
+        let Some(path) = path else { continue };
+        let shown = Escaped(path.as_bytes());
+        if is_directory(path) {
+            tell(format_args!("{option}: {shown} is a directory"));
+        } else if !is_directory(&path.parent()) {
+            tell(format_args!("{option}: there is no directory for {shown}"));
+        }
     }
-}
-
-fn is_directory(path: &Path) -> bool {
-    fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory())
 }
 
 /// Warns of each `--ignore` and `--only` that matches no process: it is usually a slip.

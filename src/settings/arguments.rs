@@ -8,7 +8,6 @@ use super::value::Mistake;
 use crate::bytes::Escaped;
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What a command line asks for.
@@ -21,28 +20,26 @@ pub struct Request {
 }
 
 /// Reads arguments, without the program's own name. If one is given twice, the later one counts.
-/// Not inlined: 200 bytes smaller.
-#[inline(never)]
 pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Request, Mistake> {
     let mut request = Request::default();
-    // What is wrong shows when it is set.
-    let mut tried = Config::default();
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(refusal)? {
         let place = match argument {
             Arg::Short(letter) => format!("-{letter}"),
             Arg::Long(name) => format!("--{name}"),
             Arg::Value(text) => {
-                return Err(Mistake(format!("unexpected argument \"{}\"", escaped(&text))));
+                return Err(format!("unexpected argument \"{}\"", escaped(&text)));
             }
         };
-        let spec = find::by_spelling(&place).ok_or_else(|| unknown(&place))?;
+        let spec = find::option(&place)?;
         match spec.effect {
             Effect::Task(task) => request.task = request.task.or(Some(task)),
             Effect::Nothing => request.notices.push(spec.help),
             _ => {
-                let given = take(&mut parser, place, spec)?;
-                given.apply(&mut tried)?;
+                let text = value(&mut parser, spec, &place)?;
+                let given = Given { spec, text, place };
+                // What is wrong shows when it is set.
+                given.apply(&mut Config::default())?;
                 request.given.push(given);
             }
         }
@@ -53,33 +50,22 @@ pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Requ
 fn refusal(error: lexopt::Error) -> Mistake {
     match error {
         lexopt::Error::UnexpectedValue { option, value } => {
-            Mistake(format!("{option}: takes no value, but got \"{}\"", escaped(&value)))
+            format!("{option}: takes no value, but got \"{}\"", escaped(&value))
         }
-        _ => Mistake(String::from("the arguments make no sense")),
+        _ => String::from("the arguments make no sense"),
     }
 }
 
-/// An option with the value that it takes.
-fn take(parser: &mut lexopt::Parser, place: String, spec: &'static Spec) -> Result<Given, Mistake> {
+/// The value that an option takes, if it takes one.
+fn value(parser: &mut lexopt::Parser, spec: &Spec, place: &str) -> Result<Vec<u8>, Mistake> {
     let Form(name, expects) = spec.form();
     if name.is_empty() {
-        return Ok(Given::new(spec, b"true", place));
+        return Ok(b"true".to_vec());
     }
-    match parser.value() {
-        Ok(text) => Ok(Given { spec, text: text.into_vec(), place }),
-        Err(_) => {
-            Err(Mistake(format!("{place}: its value {name} is missing (expected: {expects})")))
-        }
-    }
-}
-
-fn unknown(place: &str) -> Mistake {
-    let mut said = format!("unknown option \"{}\"", Escaped(place.as_bytes()));
-    let long = place.strip_prefix("--");
-    if let Some(nearest) = long.and_then(|name| find::nearest_long(name.as_bytes())) {
-        let _ = write!(said, "; did you mean --{nearest}?");
-    }
-    Mistake(said)
+    parser
+        .value()
+        .map(OsString::into_vec)
+        .map_err(|_| format!("{place}: its value {name} is missing (expected: {expects})"))
 }
 
 fn escaped(text: &OsStr) -> Escaped<'_> {

@@ -3,7 +3,7 @@
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
-use super::value::{Fault, Mistake};
+use super::value::Mistake;
 use crate::bytes::Escaped;
 use crate::pattern::{Field, Pattern};
 use crate::sys::fd;
@@ -38,7 +38,7 @@ pub struct Config {
 }
 
 /// When memory is low.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// Once resolved, at least one of the two is there; the lower one counts.
     pub mem: Option<Levels<Percent>>,
@@ -64,17 +64,6 @@ pub enum Watch {
     Memory,
     Limit,
     Both,
-}
-
-impl Watch {
-    pub fn parse(text: &[u8]) -> Result<Watch, Fault> {
-        match text {
-            b"memory" => Ok(Watch::Memory),
-            b"limit" => Ok(Watch::Limit),
-            b"both" => Ok(Watch::Both),
-            _ => Err(Fault::NOT_A_CHOICE),
-        }
-    }
 }
 
 /// What `--process-limit` asks for.
@@ -145,31 +134,18 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 /// A log wants to be short.
 const REPORT_LOG: Duration = Duration::from_secs(3600);
 /// A person watches a terminal.
-const REPORT_TERMINAL: Duration = Duration::from_secs(1);
+pub const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 /// A mail or a log entry takes a second; one that hangs must not pile up.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-impl Default for Thresholds {
-    fn default() -> Thresholds {
-        Thresholds {
-            mem: None,
-            mem_size: None,
-            swap: None,
-            swap_size: None,
-            psi: PSI,
-            psi_window: PSI_WINDOW,
-        }
-    }
-}
-
 impl Default for Config {
-    /// Not inlined: 450 bytes smaller.
+    /// Not inlined: 780 bytes smaller.
     #[inline(never)]
     fn default() -> Config {
         Config {
-            thresholds: Thresholds::default(),
+            thresholds: Thresholds { psi: PSI, psi_window: PSI_WINDOW, ..Thresholds::default() },
             watching: Watching::default(),
             patterns: Patterns::default(),
             choice: Choice::default(),
@@ -198,7 +174,7 @@ impl Patterns {
         self.all().next().is_none()
     }
 
-    /// Those of `--ignore` first.
+    /// Those of `--ignore` first. (By `flatten` it is 500 bytes larger.)
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
         let mut lists = [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter();
         let mut rest = [].iter();
@@ -218,18 +194,8 @@ impl Hooks {
 }
 
 impl Config {
-    /// The defaults. On a terminal the state of memory is printed more often.
-    pub fn of_terminal(on_terminal: bool) -> Config {
-        let mut config = Config::default();
-        if on_terminal {
-            config.report = Some(REPORT_TERMINAL);
-        }
-        config
-    }
-
     /// Puts in what follows from several options together, and refuses what contradicts itself.
     pub fn resolve(mut self, on_terminal: bool) -> Result<Config, Mistake> {
-        let refused = |line: &str| Err(Mistake(String::from(line)));
         let Config { thresholds, watching, outputs, .. } = &mut self;
         if thresholds.mem_size.is_none() {
             thresholds.mem.get_or_insert(MEM);
@@ -240,15 +206,15 @@ impl Config {
         outputs.stderr = !outputs.syslog && (on_terminal || outputs.log_file.is_none());
         let wants_limit = matches!(watching.what, Some(Watch::Limit | Watch::Both));
         if wants_limit && watching.process_limit.is_none() {
-            return refused(
+            return Err(String::from(
                 "--watch: there is no limit to watch; give one by --process-limit or --threshold",
-            );
+            ));
         }
         if self.notify && !cfg!(feature = "dbus-notify") {
-            return refused("--notify: this build knows no D-Bus");
+            return Err(String::from("--notify: this build knows no D-Bus"));
         }
         if let Some(option) = self.unknown_to_kernel().filter(|_| self.kernel_oom) {
-            return refused(&format!(
+            return Err(format!(
                 "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
             ));
         }
@@ -309,43 +275,33 @@ impl Config {
 
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
-        self.check_sizes(mem_total).map_err(|mistake| vec![mistake])?;
+        let size = self.thresholds.mem_size;
+        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
+        if asked > total {
+            return Err(vec![format!(
+                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
+            )]);
+        }
         let mut mistakes = Vec::new();
         let Hooks { pre_kill, post_kill, .. } = &self.hooks;
         for (option, path) in &[("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
             let Some(path) = path else { continue };
             if let Err(error) = fd::check_program(path.terminated()) {
                 let path = Escaped(path.as_bytes());
-                mistakes.push(Mistake(format!(
-                    "{option}: {path}: not a program that can be run: {error}"
-                )));
+                mistakes.push(format!("{option}: {path}: not a program that can be run: {error}"));
             }
         }
         mistakes.is_empty().then_some(()).ok_or(mistakes)
     }
 
-    /// Holds absolute levels against the memory of this machine.
-    pub fn check_sizes(&self, mem_total: KiB) -> Result<(), Mistake> {
-        let size = self.thresholds.mem_size;
-        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
-        if asked <= total {
-            return Ok(());
-        }
-        Err(Mistake(format!(
-            "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
-        )))
-    }
-
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
         let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
-        let share = |levels: Option<Levels<Percent>>| levels.is_some_and(|at| at.kill > at.term);
-        let size = |levels: Option<Levels<KiB>>| levels.is_some_and(|at| at.kill > at.term);
         for (option, is_above) in &[
-            ("-m", share(mem)),
-            ("-s", share(swap)),
-            ("-M", size(mem_size)),
-            ("-S", size(swap_size)),
+            ("-m", mem.is_some_and(|at| at.kill > at.term)),
+            ("-s", swap.is_some_and(|at| at.kill > at.term)),
+            ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
+            ("-S", swap_size.is_some_and(|at| at.kill > at.term)),
         ] {
             if *is_above {
                 tell(format_args!(
@@ -382,7 +338,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::find::{by_key, by_spelling};
+    use super::super::find::{self, by_key};
     use super::super::option::Form;
     use super::super::value::{path, percents};
     use super::*;
@@ -442,7 +398,7 @@ mod tests {
             "pre-kill",
             "post-kill",
         ] {
-            let spec = by_spelling(&format!("--{option}")).unwrap();
+            let spec = find::option(&format!("--{option}")).unwrap();
             let value = match spec.form() {
                 Form("", _) => "true",
                 Form("SCRIPT" | "PATH", _) => "/x",
@@ -451,7 +407,7 @@ mod tests {
             };
             let mut config = kernel();
             spec.set(&mut config, value.as_bytes()).unwrap();
-            let Mistake(said) = config.resolve(false).unwrap_err();
+            let said = config.resolve(false).unwrap_err();
             assert!(
                 said.starts_with(&format!("--kernel-oom: cannot go with --{option}: ")),
                 "{said}"
@@ -464,9 +420,8 @@ mod tests {
         let (mem_size, swap_size) = (sizes(2000, 1000), sizes(500, 600));
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
         assert_eq!(config.check(KiB(2000)), Ok(()));
-        let Mistake(said) = config.check_sizes(KiB(1999)).unwrap_err();
-        assert!(said.starts_with("-M: 2000 KiB is more"), "{said}");
-        assert_eq!(config.check(KiB(1999)), Err(vec![Mistake(said)]));
+        let said = config.check(KiB(1999)).unwrap_err();
+        assert!(said[0].starts_with("-M: 2000 KiB is more"), "{said:?}");
         let mut said = Vec::new();
         config.warnings(KiB(2000), KiB(400), &mut |line| said.push(line.to_string()));
         for (said, begin) in said.iter().zip(["-S: KILL is", "-S: 500 KiB is"]) {
@@ -491,7 +446,7 @@ mod tests {
         for watch in [Watch::Limit, Watch::Both] {
             let watching = Watching { what: Some(watch), ..Watching::default() };
             let config = Config { watching, ..Config::default() };
-            let Mistake(said) = config.resolve(false).unwrap_err();
+            let said = config.resolve(false).unwrap_err();
             assert!(said.starts_with("--watch: there is no limit to watch"), "{said}");
         }
     }

@@ -3,7 +3,7 @@
 //! (systemd.exec(5), sh(1)). What they would read differently is refused.
 
 use super::find;
-use super::given::{unknown, Given};
+use super::given::Given;
 use super::option::{Effect, PREFIX};
 use super::value::Mistake;
 use crate::bytes::{self, Escaped};
@@ -23,84 +23,64 @@ const FOR_HOOKS: &str = "is what hooks are told, and no setting";
 const NESTED: &str = "a file cannot name another one; use -c for each";
 
 /// What the text of a file gives, setting by setting, and what is wrong with it, line by line.
-pub struct Reader<'a> {
-    /// Of the file, as it is shown.
+/// The file is shown by its `name`.
+pub fn settings<'a>(
     name: Escaped<'a>,
-    rest: &'a [u8],
-    number: usize,
-    /// Of each setting that was found, and its line.
-    keys: Vec<(&'a [u8], usize)>,
+    text: &'a [u8],
+) -> impl Iterator<Item = Result<Given, Mistake>> + 'a {
+    let mut keys = Vec::new();
+    text.split(|&byte| byte == b'\n').enumerate().filter_map(move |(before, line)| {
+        let line = bytes::trim(line);
+        if line.is_empty() || line == b"\r" || line[0] == b'#' {
+            return None;
+        }
+        let line = line.strip_prefix(b"export ").map_or(line, bytes::trim);
+        setting(line, before + 1, &name, &mut keys).transpose()
+    })
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(name: Escaped<'a>, text: &'a [u8]) -> Reader<'a> {
-        Reader { name, rest: text, number: 0, keys: Vec::new() }
+/// What one line gives, if it is right and for the guard. `keys` are those before it, each with
+/// its line.
+fn setting<'a>(
+    line: &'a [u8],
+    number: usize,
+    name: &Escaped<'_>,
+    keys: &mut Vec<(&'a [u8], usize)>,
+) -> Result<Option<Given>, Mistake> {
+    let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
+        return Err(format!("{name}:{number}: {NO_SETTING}"));
+    };
+    let (key, value) = (&line[..end], literal(&line[end + 1..]));
+    let place = format!("{name}:{number}: {}", Escaped(key));
+    let wrong = |what: &str| format!("{place}: {what}");
+    if !is_key(key) {
+        return Err(wrong(NO_KEY));
     }
-
-    /// The next setting, or the next mistake.
-    pub fn next_setting(&mut self) -> Option<Result<Given, Mistake>> {
-        while !self.rest.is_empty() {
-            let (line, rest) = bytes::cut_at(self.rest, b'\n');
-            let line = bytes::trim(line);
-            self.rest = rest;
-            self.number += 1;
-            if line.is_empty() || line == b"\r" || line[0] == b'#' {
-                continue;
-            }
-            let found = self.setting(line.strip_prefix(b"export ").map_or(line, bytes::trim));
-            if let Some(found) = found.transpose() {
-                return Some(found);
-            }
-        }
-        None
+    let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
+        // A file for a service's script as well may hold keys of others, but no slips of ours.
+        return match find::slip(key, &place) {
+            Some(slip) => Err(slip),
+            // Its next lines would look like lines of their own.
+            None if value == Err(UNCLOSED) => Err(wrong(UNCLOSED)),
+            None => Ok(None),
+        };
+    };
+    if is_for_hooks(name) {
+        return Err(wrong(FOR_HOOKS));
     }
-
-    /// What one line gives, if it is right and for the guard. Not inlined: 220 bytes smaller.
-    #[inline(never)]
-    fn setting(&mut self, line: &'a [u8]) -> Result<Option<Given>, Mistake> {
-        let (name, number) = (&self.name, self.number);
-        let Some(end @ 1..) = line.iter().position(|&byte| byte == b'=') else {
-            return Err(Mistake(format!("{name}:{number}: {NO_SETTING}")));
-        };
-        let (key, value) = (&line[..end], literal(&line[end + 1..]));
-        let place = format!("{name}:{number}: {}", Escaped(key));
-        let wrong = |what: &str| Err(Mistake(format!("{place}: {what}")));
-        if !is_key(key) {
-            return wrong(NO_KEY);
-        }
-        let Some(name) = key.strip_prefix(PREFIX.as_bytes()) else {
-            // A file for a service's script as well may hold keys of others, but no slips of
-            // ours.
-            return match find::nearest_prefixed(key) {
-                // Its next lines would look like lines of their own.
-                None if value == Err(UNCLOSED) => wrong(UNCLOSED),
-                None => Ok(None),
-                nearest => Err(unknown(&place, nearest)),
-            };
-        };
-        let Some(spec) = find::by_key(name) else {
-            return match is_for_hooks(name) {
-                true => wrong(FOR_HOOKS),
-                false => Err(unknown(&place, find::nearest_key(name))),
-            };
-        };
-        if let Effect::Config = spec.effect {
-            return wrong(NESTED);
-        }
-        if let Some((_, first)) = self.keys.iter().find(|(other, _)| *other == key) {
-            return wrong(&format!(
-                "stands in line {first} already, and other readers would take the last one \
-                 (further patterns are numbered: {PREFIX}IGNORE_2)"
-            ));
-        }
-        match value {
-            Err(what) => wrong(what),
-            Ok(text) => {
-                self.keys.push((key, number));
-                Ok(Some(Given::new(spec, text, place)))
-            }
-        }
+    let spec = find::setting(name, &place)?;
+    if let Effect::Config = spec.effect {
+        return Err(wrong(NESTED));
     }
+    if let Some((_, first)) = keys.iter().find(|(other, _)| *other == key) {
+        return Err(wrong(&format!(
+            "stands in line {first} already, and other readers would take the last one \
+             (further patterns are numbered: {PREFIX}IGNORE_2)"
+        )));
+    }
+    let text = value.map_err(wrong)?.to_vec();
+    keys.push((key, number));
+    Ok(Some(Given { spec, text, place }))
 }
 
 /// What hooks are told, after `PREFIX`; never settings.
@@ -150,8 +130,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, Vec<String>> {
         let (mut settings, mut mistakes) = (Vec::new(), Vec::new());
-        let mut reader = Reader::new(Escaped(b"F"), text.as_bytes());
-        while let Some(found) = reader.next_setting() {
+        for found in super::settings(Escaped(b"F"), text.as_bytes()) {
             match found {
                 Ok(Given { spec, text, .. }) => {
                     settings.push((spec.key.to_string(), String::from_utf8(text).unwrap()));

@@ -1,20 +1,53 @@
 //! Options by what a user calls them, and the one that a slip most likely meant.
 
 use super::option::{Effect, Spec, PREFIX};
-use super::table::options;
-use crate::bytes::is_same_word;
+use super::table::OPTIONS;
+use super::value::Mistake;
+use crate::bytes::{is_same_word, Escaped};
 
-/// `-m` or `--mem`.
-pub fn by_spelling(text: &str) -> Option<&'static Spec> {
-    options().find(|spec| spec.spellings().any(|spelling| spelling == text))
+/// By `-m` or `--mem`.
+pub fn option(text: &str) -> Result<&'static Spec, Mistake> {
+    let named = OPTIONS.iter().find(|spec| spec.spellings().any(|spelling| spelling == text));
+    named.ok_or_else(|| {
+        let name = text.strip_prefix("--");
+        let nearest = name.and_then(|name| nearest(name.as_bytes(), "--", |spec| spec.spelled));
+        unknown(format!("unknown option \"{}\"", Escaped(text.as_bytes())), "--", nearest)
+    })
 }
 
-/// The option that a key names, without `PREFIX`; one for a pattern may be numbered.
+/// By a key without `PREFIX`, which stands at `place`.
+pub fn setting(key: &[u8], place: &str) -> Result<&'static Spec, Mistake> {
+    by_key(key).ok_or_else(|| no_setting(place, nearest_key(key)))
+}
+
+/// What a whole key most likely meant whose `PREFIX` has a slip; it stands at `place`.
+pub fn slip(key: &[u8], place: &str) -> Option<Mistake> {
+    let mut blanks = (0..key.len()).filter(|&at| key[at] == b'_');
+    let (prefix, name) = key.split_at(blanks.nth(1)? + 1);
+    // Two letters that changed places count as two.
+    let is_slip = distance(prefix, PREFIX.as_bytes()) <= 2;
+    let nearest = nearest_key(name).filter(|_| is_slip)?;
+    Some(no_setting(place, Some(nearest)))
+}
+
+fn no_setting(place: &str, nearest: Option<&str>) -> Mistake {
+    unknown(format!("{place}: there is no such setting"), PREFIX, nearest)
+}
+
+fn unknown(said: String, before: &str, nearest: Option<&str>) -> Mistake {
+    match nearest {
+        Some(name) => format!("{said}; did you mean {before}{name}?"),
+        None => said,
+    }
+}
+
+/// The option that a key names; one for a pattern may be numbered.
 pub fn by_key(key: &[u8]) -> Option<&'static Spec> {
-    let base = unnumbered(key);
-    let spec = options().find(|spec| !base.is_empty() && spec.key.as_bytes() == base)?;
-    let is_right = base.len() == key.len() || matches!(spec.effect, Effect::Pattern(_));
-    is_right.then_some(spec)
+    OPTIONS.iter().find(|spec| {
+        let is_repeated = matches!(spec.effect, Effect::Pattern(_));
+        let base = if is_repeated { unnumbered(key) } else { key };
+        !base.is_empty() && spec.key.as_bytes() == base
+    })
 }
 
 /// A key without the number of a further pattern.
@@ -27,43 +60,24 @@ fn unnumbered(key: &[u8]) -> &[u8] {
     }
 }
 
-/// The long spelling that an unknown one most likely meant, if one is near; both without dashes.
-pub fn nearest_long(name: &[u8]) -> Option<&'static str> {
-    let mut known = Vec::new();
-    for spec in options() {
-        known.extend(spec.spellings().filter_map(|spelling| spelling.strip_prefix("--")));
-    }
-    nearest(name, &known)
+/// The key that an unknown one most likely meant, if one is near.
+fn nearest_key(key: &[u8]) -> Option<&'static str> {
+    nearest(unnumbered(key), "", |spec| spec.key)
 }
 
-/// The key, without `PREFIX`, that an unknown one most likely meant, if one is near.
-pub fn nearest_key(key: &[u8]) -> Option<&'static str> {
-    let mut known = Vec::new();
-    for spec in options().filter(|spec| !spec.key.is_empty()) {
-        known.push(spec.key);
-    }
-    nearest(unnumbered(key), &known)
-}
-
-/// The key, without `PREFIX`, that a whole one most likely meant whose `PREFIX` has a slip.
-pub fn nearest_prefixed(key: &[u8]) -> Option<&'static str> {
-    let mut blanks = (0..key.len()).filter(|&at| key[at] == b'_');
-    let (prefix, name) = key.split_at(blanks.nth(1)? + 1);
-    // Two letters that changed places count as two.
-    let is_slip = distance(prefix, PREFIX.as_bytes()) <= 2;
-    nearest_key(name).filter(|_| is_slip)
-}
-
-/// Near is what begins with `name`, or has at most a third of its letters changed, added or left
-/// out.
-fn nearest(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+/// Of the words in those texts, without what stands `before` each. Near is what begins with
+/// `name`, or has at most a third of its letters changed, added or left out.
+fn nearest(name: &[u8], before: &str, text: fn(&Spec) -> &'static str) -> Option<&'static str> {
     let (mut nearest, mut least) = (None, usize::MAX);
-    for word in known {
-        let begin = &word.as_bytes()[..word.len().min(name.len())];
-        let is_begin = name.len() > 2 && is_same_word(name, begin);
-        let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
-        if distance * 3 <= word.len() && distance < least {
-            (nearest, least) = (Some(*word), distance);
+    for spec in &OPTIONS {
+        for word in text(spec).split_ascii_whitespace() {
+            let Some(word) = word.strip_prefix(before) else { continue };
+            let begin = &word.as_bytes()[..word.len().min(name.len())];
+            let is_begin = name.len() > 2 && is_same_word(name, begin);
+            let distance = if is_begin { 0 } else { distance(name, word.as_bytes()) };
+            if distance * 3 <= word.len() && distance < least {
+                (nearest, least) = (Some(word), distance);
+            }
         }
     }
     nearest
@@ -90,12 +104,19 @@ mod tests {
 
     #[test]
     fn a_slip_finds_its_option() {
-        assert_eq!(nearest_long(b"dryrunn"), Some("dryrun"));
-        assert_eq!(nearest_long(b"mem-sizes"), Some("mem-size"));
-        assert_eq!(nearest_long(b"sort-by-rs"), Some("sort-by-rss"));
-        assert_eq!(nearest_long(b"dry"), Some("dryrun"));
-        assert_eq!(nearest_long(b"MEM"), Some("mem"));
-        assert_eq!(nearest_long(b"frobnicate"), None);
+        let said = |text: &str| option(text).unwrap_err().to_string();
+        for (slip, meant) in [
+            ("--dryrunn", "--dryrun"),
+            ("--mem-sizes", "--mem-size"),
+            ("--sort-by-rs", "--sort-by-rss"),
+            ("--dry", "--dryrun"),
+            ("--MEM", "--mem"),
+        ] {
+            assert_eq!(said(slip), format!("unknown option \"{slip}\"; did you mean {meant}?"));
+        }
+        for unlike in ["--frobnicate", "---m", "--"] {
+            assert_eq!(said(unlike), format!("unknown option \"{unlike}\""));
+        }
         assert_eq!(nearest_key(b"mem"), Some("MEM_THRESHOLD"));
         assert_eq!(nearest_key(b"PREFRE_2"), Some("PREFER"));
         assert_eq!(nearest_key(b""), None);

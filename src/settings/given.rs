@@ -1,10 +1,10 @@
 //! One setting as a source gives it, and what is said if it is wrong.
 
 use super::config::Config;
-use super::option::{Form, Spec, PREFIX};
-use super::value::{Fault, Mistake};
+use super::option::{Form, Spec};
+use super::value::Mistake;
 use crate::bytes::Escaped;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 /// One setting as a source gives it.
 #[derive(Clone, Debug)]
@@ -19,46 +19,27 @@ pub struct Given {
 const WHOLE: usize = 200;
 const REST: usize = 20;
 
-/// Quoted text, at most so many bytes of it.
-struct Cut<'a>(&'a [u8], usize);
-
-impl fmt::Display for Cut<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cut(text, limit) = *self;
-        let dots = if text.len() > limit { "..." } else { "" };
-        write!(f, "\"{}\"{dots}", Escaped(&text[..text.len().min(limit)]))
-    }
-}
-
 impl Given {
-    pub fn new(spec: &'static Spec, text: &[u8], place: String) -> Given {
-        Given { spec, text: text.to_vec(), place }
-    }
-
     /// Sets what it says.
     pub fn apply(&self, config: &mut Config) -> Result<(), Mistake> {
-        self.spec.set(config, &self.text).map_err(|fault| self.mistake(fault))
-    }
-
-    fn mistake(&self, Fault { what, at }: Fault) -> Mistake {
-        let mut said = format!("{}: {}", self.place, Cut(&self.text, WHOLE));
+        let Err((what, at)) = self.spec.set(config, &self.text) else { return Ok(()) };
+        let mut said = format!("{}: ", self.place);
+        quote(&mut said, &self.text, WHOLE);
         let Form(_, expects) = self.spec.form();
         let _ = match at {
             None => write!(said, " {what} (expected: {expects})"),
             Some(at) => write!(said, ": {what}, at byte {}", at + 1),
         };
         if let Some(rest @ [_, ..]) = at.and_then(|at| self.text.get(at..)) {
-            let _ = write!(said, ": {}", Cut(rest, REST));
+            said += ": ";
+            quote(&mut said, rest, REST);
         }
-        Mistake(said)
+        Err(said)
     }
 }
 
-/// A key that is none, and the one that it most likely meant.
-pub fn unknown(place: &str, nearest: Option<&str>) -> Mistake {
-    let mut said = format!("{place}: there is no such setting");
-    if let Some(key) = nearest {
-        let _ = write!(said, "; did you mean {PREFIX}{key}?");
-    }
-    Mistake(said)
+/// Adds quoted text, at most so many bytes of it.
+fn quote(said: &mut String, text: &[u8], most: usize) {
+    let dots = if text.len() > most { "..." } else { "" };
+    let _ = write!(said, "\"{}\"{dots}", Escaped(&text[..text.len().min(most)]));
 }

@@ -1,7 +1,7 @@
 //! The text of `--help`, from the table.
 
 use super::option::{Form, Spec};
-use super::table::{OLD, SECTIONS};
+use super::table::{OLD, OPTIONS};
 use std::fmt::Write;
 
 const HEAD: &str = "Usage: oom_guard [OPTION]...
@@ -16,14 +16,11 @@ Exit status: 0 fine, 1 cannot run, 2 wrong usage.
 
 pub fn help() -> String {
     let mut text = String::from(HEAD);
-    for (title, options) in &SECTIONS {
-        if *title == OLD {
-            break;
+    for spec in OPTIONS.iter().take_while(|spec| spec.section != OLD) {
+        if !spec.section.is_empty() {
+            let _ = writeln!(text, "\n{}:", spec.section);
         }
-        let _ = writeln!(text, "\n{title}:");
-        for spec in *options {
-            push(&mut text, spec);
-        }
+        push(&mut text, spec);
     }
     text + TAIL
 }
@@ -33,11 +30,11 @@ const LEFT: usize = 29;
 const WIDTH: usize = 90;
 
 fn push(text: &mut String, spec: &Spec) {
-    let (mut line, mut before) = (String::new(), "  ");
+    let mut line = String::from(" ");
     for spelling in spec.spellings() {
-        line = line + before + spelling;
-        before = ", ";
+        line = line + " " + spelling + ",";
     }
+    line.pop();
     let Form(value, _) = spec.form();
     if !value.is_empty() {
         line = line + " " + value;

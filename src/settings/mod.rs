@@ -2,8 +2,8 @@
 //! environment and files, from each a list of what is given; and `Config`, what comes of all.
 //!
 //! `Sources::read` alone opens files, and may hang. `Sources::settle` makes a `Config` of their
-//! texts: it reads nothing, and comes to the same each time. What is wrong is a `Mistake`, which
-//! is displayed by the caller: nothing here writes a line.
+//! texts: it reads nothing, and comes to the same each time. What is wrong is a `Mistake`, a
+//! line that the caller writes: nothing here does.
 
 mod arguments;
 pub mod config;
@@ -11,6 +11,7 @@ mod file;
 mod find;
 mod given;
 mod help;
+mod in_force;
 pub mod option;
 mod source;
 pub mod table;
@@ -18,10 +19,8 @@ pub mod value;
 
 pub use arguments::parse;
 pub use config::{Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
-pub use file::is_plain;
 pub use given::Given;
 pub use help::help;
-pub use option::{Effect, Task, PREFIX};
+pub use option::Task;
 pub use source::Sources;
-pub use table::options;
 pub use value::Mistake;

@@ -3,8 +3,6 @@
 use super::config::Config;
 use super::value::{self, Fault};
 use crate::pattern::{Field, Pattern};
-use crate::units::{KiB, Levels, Path, Percent};
-use std::time::Duration;
 
 /// What every key begins with.
 pub const PREFIX: &str = "OOM_GUARD_";
@@ -20,6 +18,8 @@ pub struct Spec {
     /// In words; empty for "off" and "none".
     pub default: &'static str,
     pub help: &'static str,
+    /// The title of the section of the help that begins with it; empty within a section.
+    pub section: &'static str,
 }
 
 /// What an option does when it is met.
@@ -28,7 +28,7 @@ pub enum Effect {
     /// Sets something on, or, by its key, off.
     Switch(fn(&mut Config, bool)),
     /// Reads a value and sets what it says.
-    Value(Form, Kind),
+    Value(&'static Form, fn(&mut Config, &[u8]) -> Result<(), Fault>),
     /// Takes a pattern; given again, one more.
     Pattern(fn(&mut Config) -> &mut Vec<Pattern>),
     /// Names a configuration file; given again, one more.
@@ -39,38 +39,9 @@ pub enum Effect {
     Nothing,
 }
 
-/// How a value is read, and where it is put.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// At most so much.
-    Percents(Percent, Place<Levels<Percent>>),
-    Sizes(Place<Levels<KiB>>),
-    /// At least so many milliseconds.
-    Seconds(u32, fn(&mut Config, Duration)),
-    Path(Place<Path>),
-    Other(fn(&mut Config, &[u8]) -> Result<(), Fault>),
-}
-
-type Place<T> = fn(&mut Config) -> &mut Option<T>;
-
-impl Kind {
-    fn set(self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
-        match self {
-            Kind::Percents(most, place) => *place(config) = Some(value::percents(text, most)?),
-            Kind::Sizes(place) => *place(config) = Some(value::sizes(text)?),
-            Kind::Seconds(least, set) => {
-                set(config, value::seconds(text, Duration::from_millis(least.into()))?);
-            }
-            Kind::Path(place) => *place(config) = Some(value::path(text)?),
-            Kind::Other(set) => set(config, text)?,
-        }
-        Ok(())
-    }
-}
-
 /// What a value is called in the help, empty for a switch; and what would be right, for the
 /// message about one that is not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Form(pub &'static str, pub &'static str);
 
 /// What an invocation is for.
@@ -85,7 +56,7 @@ pub enum Task {
 impl Spec {
     /// Spelled so, with that key; it does nothing yet.
     pub const fn new(spelled: &'static str, key: &'static str) -> Spec {
-        Spec { spelled, key, effect: Effect::Nothing, default: "", help: "" }
+        Spec { spelled, key, effect: Effect::Nothing, default: "", help: "", section: "" }
     }
 
     pub const fn effect(self, effect: Effect) -> Spec {
@@ -100,36 +71,43 @@ impl Spec {
         Spec { help, ..self }
     }
 
+    /// The first of a section.
+    pub const fn begins(self, section: &'static str) -> Spec {
+        Spec { section, ..self }
+    }
+
     pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
         self.spelled.split_ascii_whitespace()
     }
 
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> &'static Form {
         match self.effect {
             Effect::Value(form, _) => form,
-            Effect::Pattern(_) => Form("PATTERN", "a regular expression or glob"),
-            Effect::Config => Form("FILE", "the path of a file, or none"),
+            Effect::Pattern(_) => &Form("PATTERN", "a regular expression or glob"),
+            Effect::Config => &Form("FILE", "the path of a file, or none"),
             Effect::Switch(_) | Effect::Task(_) | Effect::Nothing => {
-                Form("", "true or false, yes or no, on or off, 1 or 0")
+                &Form("", "true or false, yes or no, on or off, 1 or 0")
             }
         }
     }
 
-    /// Sets what `text` says.
-    pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), Fault> {
-        match self.effect {
-            Effect::Switch(set) => set(config, value::switch(text)?),
-            Effect::Value(_, kind) => kind.set(config, text)?,
+    /// Sets what `text` says, or tells what is wrong with it, and in a pattern from which byte on.
+    pub fn set(&self, config: &mut Config, text: &[u8]) -> Result<(), (Fault, Option<usize>)> {
+        let set = match self.effect {
+            Effect::Switch(set) => value::switch(text).map(|on| set(config, on)),
+            Effect::Value(_, set) => set(config, text),
             Effect::Pattern(list) => {
-                let (pattern, list) = (Pattern::parse(text)?, list(config));
+                let pattern = Pattern::parse(text).map_err(|fault| (fault.what, Some(fault.at)))?;
+                let list = list(config);
                 // The cheapest first, whatever the order they are given in.
                 let place = list.iter().position(|other| cost(other) > cost(&pattern));
                 list.insert(place.unwrap_or(list.len()), pattern);
+                Ok(())
             }
-            Effect::Config if text.is_empty() || text == b"-" => return Err(Fault::EMPTY),
-            Effect::Config | Effect::Task(_) | Effect::Nothing => {}
-        }
-        Ok(())
+            Effect::Config if text.is_empty() || text == b"-" => Err(value::EMPTY),
+            Effect::Config | Effect::Task(_) | Effect::Nothing => Ok(()),
+        };
+        set.map_err(|what| (what, None))
     }
 
     /// What it is about, by the first key. Options of one subject replace each other: a source
@@ -155,6 +133,12 @@ impl Spec {
             _ => self.subject() == other.subject(),
         }
     }
+}
+
+/// Puts a value in its place, if it is one.
+pub fn put<T>(place: &mut impl From<T>, value: Result<T, Fault>) -> Result<(), Fault> {
+    *place = value?.into();
+    Ok(())
 }
 
 /// What reading a field takes: nothing, one call, a file, another process's help.

@@ -5,10 +5,10 @@
 //! Everything given is checked, also what a higher source replaces: a slip in a file must not
 //! wait for the day it counts.
 
-use super::config::{Config, Tell};
-use super::file::{is_for_hooks, Reader};
+use super::config::{Config, Tell, REPORT_TERMINAL};
+use super::file::{self, is_for_hooks};
 use super::find;
-use super::given::{unknown, Given};
+use super::given::Given;
 use super::option::{Effect, PREFIX};
 use super::value::Mistake;
 use crate::bytes::Escaped;
@@ -44,7 +44,7 @@ impl ConfigFile {
     /// Its text, empty if it is missing and may be.
     fn read(&self) -> Result<Vec<u8>, Mistake> {
         let path = self.path.terminated();
-        let refused = |why: &str| Err(Mistake(format!("{}: cannot read it: {why}", self.name())));
+        let refused = |why: &str| Err(format!("{}: cannot read it: {why}", self.name()));
         let found = fd::look_up(path).and_then(|found| match found.is_regular() {
             true => fd::read_file(path, LONGEST + 1).map(Some),
             // A directory, a device, a FIFO that would be waited for.
@@ -98,7 +98,7 @@ impl Sources {
             for (key, text) in &MONITOR_SETTINGS {
                 let Some(spec) = find::by_key(key.as_bytes()) else { continue };
                 let place = String::from("the program's name");
-                by_name.push(Given::new(spec, text.as_bytes(), place));
+                by_name.push(Given { spec, text: text.as_bytes().to_vec(), place });
             }
         }
         let files = named_files(&arguments).or_else(|| named_files(&environment));
@@ -138,30 +138,49 @@ impl Sources {
 
     /// What all sources come to, with the text of each file: what is in force, and of what is
     /// given all that counts, from the highest source down. All mistakes, not the first alone.
-    pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
-        let mut merging = Merging {
-            config: Config::of_terminal(self.on_terminal),
-            replaced: Config::default(),
-            in_force: Vec::new(),
-            mistakes: Vec::new(),
-        };
-        merging.add(&self.arguments);
-        merging.add(&self.environment);
-        for (file, text) in self.files.iter().zip(texts).rev() {
-            let higher = merging.in_force.len();
-            let mut reader = Reader::new(file.name(), text.as_ref());
-            while let Some(found) = reader.next_setting() {
-                merging.take(found, higher);
-            }
+    pub fn settle(&self, texts: &[Vec<u8>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
+        let (mut config, mut in_force, mut mistakes) = (Config::default(), Vec::new(), Vec::new());
+        if self.on_terminal {
+            config.report = Some(REPORT_TERMINAL);
         }
-        merging.add(&self.name);
-        let Merging { config, in_force, mistakes, .. } = merging;
+        // Takes what the next lower source gives.
+        let mut add = |source: &mut dyn Iterator<Item = Result<Given, Mistake>>| {
+            let higher = in_force.len();
+            for found in source {
+                let put = found.and_then(|given| put(given, &mut config, &mut in_force, higher));
+                mistakes.extend(put.err());
+            }
+        };
+        add(&mut self.arguments.iter().cloned().map(Ok));
+        add(&mut self.environment.iter().cloned().map(Ok));
+        for (file, text) in self.files.iter().zip(texts).rev() {
+            add(&mut file::settings(file.name(), text));
+        }
+        add(&mut self.name.iter().cloned().map(Ok));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         let config = config.resolve(self.on_terminal).map_err(|mistake| vec![mistake])?;
         Ok((config, in_force))
     }
+}
+
+/// The first `higher` in force are of higher sources, and replace all of their subjects.
+fn put(
+    given: Given,
+    config: &mut Config,
+    in_force: &mut Vec<Given>,
+    higher: usize,
+) -> Result<(), Mistake> {
+    let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
+    if in_force[..higher].iter().any(is_same) {
+        // It is only checked.
+        return given.apply(&mut Config::default());
+    }
+    given.apply(config)?;
+    in_force.retain(|before| !given.spec.overrules(before.spec));
+    in_force.push(given);
+    Ok(())
 }
 
 /// What `KEY=VALUE` in the environment sets. A variable for hooks is none of ours: one of them
@@ -171,10 +190,8 @@ fn of_variable(variable: &[u8]) -> Option<Result<Given, Mistake>> {
     let (key, value) = (&variable[..end], &variable[end + 1..]);
     let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
     let place = format!("{} in the environment", Escaped(key));
-    Some(match find::by_key(name) {
-        Some(spec) => Ok(Given::new(spec, value, place)),
-        None => Err(unknown(&place, find::nearest_key(name))),
-    })
+    let spec = find::setting(name, &place);
+    Some(spec.map(|spec| Given { spec, text: value.to_vec(), place }))
 }
 
 /// What `-c` says, or the environment in its place.
@@ -190,43 +207,4 @@ fn named_files(source: &[Given]) -> Option<Vec<ConfigFile>> {
         }
     }
     files
-}
-
-struct Merging {
-    config: Config,
-    /// What a higher source has replaced, which is only checked.
-    replaced: Config,
-    in_force: Vec<Given>,
-    mistakes: Vec<Mistake>,
-}
-
-impl Merging {
-    /// Takes what the next lower source gives.
-    fn add(&mut self, source: &[Given]) {
-        let higher = self.in_force.len();
-        for given in source {
-            self.take(Ok(given.clone()), higher);
-        }
-    }
-
-    fn take(&mut self, found: Result<Given, Mistake>, higher: usize) {
-        if let Err(mistake) = found.and_then(|given| self.put(given, higher)) {
-            self.mistakes.push(mistake);
-        }
-    }
-
-    /// The first `higher` in force are of higher sources, and replace all of their subjects.
-    fn put(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
-        let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
-        if self.in_force[..higher].iter().any(is_same) {
-            return given.apply(&mut self.replaced);
-        }
-        given.apply(&mut self.config)?;
-        let is_overruled = |before: &Given| given.spec.overrules(before.spec);
-        match self.in_force.iter().position(is_overruled) {
-            Some(place) => self.in_force[place] = given,
-            None => self.in_force.push(given),
-        }
-        Ok(())
-    }
 }

@@ -2,55 +2,30 @@
 //!
 //! Never reads anything, and knows no option: what may lie between which bounds is handed in.
 
+use super::config::Watch;
 use crate::bytes;
-use crate::pattern;
 use crate::units::{KiB, Levels, Path, Percent};
-use std::fmt;
 use std::time::Duration;
 
 /// What is wrong with something given, in one line without the program's name: where it stands,
 /// what it is, and what would be right.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mistake(pub String);
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub type Mistake = String;
 
 /// What is wrong with a value, worded to follow it in a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    pub what: &'static str,
-    /// From which byte on, for a pattern.
-    pub at: Option<usize>,
-}
+pub type Fault = &'static str;
 
-impl Fault {
-    pub const EMPTY: Fault = Fault::of("is empty");
-    pub const NOT_A_NUMBER: Fault = Fault::of("is not a number");
-    pub const NEGATIVE: Fault = Fault::of("is negative");
-    pub const TOO_MANY_DIGITS: Fault = Fault::of("has too many digits");
-    pub const OUT_OF_RANGE: Fault = Fault::of("is out of range");
-    pub const NOT_A_SWITCH: Fault = Fault::of("is neither yes nor no");
-    pub const NOT_A_CHOICE: Fault = Fault::of("is none of the choices");
-    pub const NOT_ABSOLUTE: Fault = Fault::of("is not the absolute path of a file");
-    pub const TOO_LONG: Fault = Fault::of("is too long");
-
-    const fn of(what: &'static str) -> Fault {
-        Fault { what, at: None }
-    }
-}
-
-impl From<pattern::Fault> for Fault {
-    fn from(fault: pattern::Fault) -> Fault {
-        Fault { what: fault.what, at: Some(fault.at) }
-    }
-}
+pub const EMPTY: Fault = "is empty";
+const NOT_A_NUMBER: Fault = "is not a number";
+const NEGATIVE: Fault = "is negative";
+const TOO_MANY_DIGITS: Fault = "has too many digits";
+const OUT_OF_RANGE: Fault = "is out of range";
+const NOT_A_SWITCH: Fault = "is neither yes nor no";
+const NOT_A_CHOICE: Fault = "is none of the choices";
+const NOT_ABSOLUTE: Fault = "is not the absolute path of a file";
+const TOO_LONG: Fault = "is too long";
 
 fn within<T>(value: T, is_within: bool) -> Result<T, Fault> {
-    is_within.then_some(value).ok_or(Fault::OUT_OF_RANGE)
+    is_within.then_some(value).ok_or(OUT_OF_RANGE)
 }
 
 /// Decimals that are kept; a seventh is refused rather than dropped in silence.
@@ -63,7 +38,7 @@ const MILLION: u64 = 1_000_000;
 /// No sign, no exponent, no words such as `nan` or `inf`.
 fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if text.is_empty() {
-        return Err(Fault::EMPTY);
+        return Err(EMPTY);
     }
     let positive = text.strip_prefix(b"-").unwrap_or(text);
     let (whole, decimals) = match positive.iter().position(|&byte| byte == b'.') {
@@ -71,22 +46,17 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
         None => (positive, &b"0"[..]),
     };
     if !is_digits(whole) || !is_digits(decimals) {
-        return Err(Fault::NOT_A_NUMBER);
+        return Err(NOT_A_NUMBER);
     }
     if whole.len() > DIGITS || decimals.len() > DECIMALS {
-        return Err(Fault::TOO_MANY_DIGITS);
+        return Err(TOO_MANY_DIGITS);
     }
     if positive.len() < text.len() {
-        return Err(Fault::NEGATIVE);
+        return Err(NEGATIVE);
     }
-    let mut number = 0;
-    for digit in whole.iter().chain(decimals) {
-        number = number * 10 + u64::from(digit - b'0');
-    }
-    for _ in decimals.len()..DECIMALS {
-        number *= 10;
-    }
-    Ok(number)
+    let zeros = &[b'0'; DECIMALS][decimals.len()..];
+    let digits = whole.iter().chain(decimals).chain(zeros);
+    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 fn is_digits(text: &[u8]) -> bool {
@@ -100,38 +70,33 @@ fn percent(text: &[u8]) -> Result<Percent, Fault> {
     within(percent, percent <= Percent::HUNDRED)
 }
 
-/// The two parts of `TERM[,KILL]`.
-fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match text.iter().position(|&byte| byte == b',') {
-        Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
-        None => (text, None),
-    }
-}
-
-/// Percentages from 0 to 100, with the KILL that is meant if it is left out.
-fn any_percents(text: &[u8], missing: fn(Percent) -> Percent) -> Result<Levels<Percent>, Fault> {
-    let (term, kill) = parts(text);
-    let term = percent(term)?;
-    Ok(Levels { term, kill: kill.map_or(Ok(missing(term)), percent)? })
+/// `TERM[,KILL]`, with the KILL that is meant if it is left out.
+fn levels<T: Copy>(
+    text: &[u8],
+    read: fn(&[u8]) -> Result<T, Fault>,
+    missing: fn(T) -> T,
+) -> Result<Levels<T>, Fault> {
+    let (first, second) = bytes::cut_at(text, b',');
+    let term = read(first)?;
+    let kill = if first.len() < text.len() { read(second)? } else { missing(term) };
+    Ok(Levels { term, kill })
 }
 
 /// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
 pub fn percents(text: &[u8], most: Percent) -> Result<Levels<Percent>, Fault> {
-    let levels = any_percents(text, Percent::half)?;
+    let levels = levels(text, percent, Percent::half)?;
     within(levels, levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most)
 }
 
-/// The same for a share that is bad when it is high: 0 is never, and so is a KILL left out.
+/// From 0 to 100, of a share that is bad when it is high: 0 is never, and so is a KILL left out.
 pub fn shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
-    any_percents(text, |_| Percent::whole(0))
+    levels(text, percent, |_| Percent::whole(0))
 }
 
 /// `SIZE[,KILL]`, above 0. KILL is half of SIZE if it is left out.
 pub fn sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
-    let (term, kill) = parts(text);
-    let term = size(term, KiB::ZERO)?;
-    let kill = kill.map_or(Ok(KiB(term.0 / 2)), |kill| size(kill, KiB::ZERO))?;
-    within(Levels { term, kill }, term > KiB::ZERO)
+    let levels = levels(text, |text| size(text, KiB::ZERO), |term| KiB(term.0 / 2))?;
+    within(levels, levels.term > KiB::ZERO)
 }
 
 /// `SIZE`: KiB, or with a binary suffix `K`, `M`, `G` or `T`. Rounded down to KiB.
@@ -144,7 +109,7 @@ pub fn size(text: &[u8], least: KiB) -> Result<KiB, Fault> {
         _ => (text, 0),
     };
     if number.is_empty() && !text.is_empty() {
-        return Err(Fault::NOT_A_NUMBER);
+        return Err(NOT_A_NUMBER);
     }
     let size = kib(number, shift)?;
     within(size, size >= least)
@@ -173,17 +138,31 @@ pub fn seconds(text: &[u8], least: Duration) -> Result<Duration, Fault> {
     within(wait, wait >= least && wait <= YEAR)
 }
 
+/// The same, where 0 is never.
+pub fn seconds_or_never(text: &[u8]) -> Result<Option<Duration>, Fault> {
+    seconds(text, Duration::ZERO).map(|wait| Some(wait).filter(|wait| !wait.is_zero()))
+}
+
+pub fn watch(text: &[u8]) -> Result<Watch, Fault> {
+    match text {
+        b"memory" => Ok(Watch::Memory),
+        b"limit" => Ok(Watch::Limit),
+        b"both" => Ok(Watch::Both),
+        _ => Err(NOT_A_CHOICE),
+    }
+}
+
 /// A whole number with an optional minus sign: from -20 to 19 (setpriority(2)).
 pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if text.is_empty() {
-        return Err(Fault::EMPTY);
+        return Err(EMPTY);
     }
     if !is_digits(digits) {
-        return Err(Fault::NOT_A_NUMBER);
+        return Err(NOT_A_NUMBER);
     }
     let number = bytes::parse_i32(text).filter(|_| digits.len() < 10);
-    let number = number.ok_or(Fault::TOO_MANY_DIGITS)?;
+    let number = number.ok_or(TOO_MANY_DIGITS)?;
     within(number, (-20..20).contains(&number))
 }
 
@@ -192,10 +171,10 @@ pub fn switch(text: &[u8]) -> Result<bool, Fault> {
     let is_one_of =
         |words: [&str; 4]| words.iter().any(|word| bytes::is_same_word(text, word.as_bytes()));
     match text {
-        b"" => Err(Fault::EMPTY),
+        b"" => Err(EMPTY),
         _ if is_one_of(["true", "1", "yes", "on"]) => Ok(true),
         _ if is_one_of(["false", "0", "no", "off"]) => Ok(false),
-        _ => Err(Fault::NOT_A_SWITCH),
+        _ => Err(NOT_A_SWITCH),
     }
 }
 
@@ -205,10 +184,10 @@ const LONGEST_PATH: usize = 1000;
 /// handed on in one message.
 pub fn path(text: &[u8]) -> Result<Path, Fault> {
     match text {
-        b"" => Err(Fault::EMPTY),
-        [b'/', ..] if text.len() > LONGEST_PATH => Err(Fault::TOO_LONG),
+        b"" => Err(EMPTY),
+        [b'/', ..] if text.len() > LONGEST_PATH => Err(TOO_LONG),
         [b'/', ..] if !text.ends_with(b"/") => Ok(Path::of(text)),
-        _ => Err(Fault::NOT_ABSOLUTE),
+        _ => Err(NOT_ABSOLUTE),
     }
 }
 
@@ -233,26 +212,26 @@ mod tests {
         for (text, on) in [("false", false), ("0", false), ("NO", false), ("Off", false)] {
             assert_eq!(switch(text.as_bytes()), Ok(on));
         }
-        assert_eq!(switch(b""), Err(Fault::EMPTY));
-        assert_eq!(switch(b"2"), Err(Fault::NOT_A_SWITCH));
+        assert_eq!(switch(b""), Err(EMPTY));
+        assert_eq!(switch(b"2"), Err(NOT_A_SWITCH));
     }
 
     #[test]
     fn paths_are_absolute_and_name_a_file() {
         let found = path(b"/x").unwrap();
         assert_eq!((found.as_bytes(), found.terminated()), (&b"/x"[..], &b"/x\0"[..]));
-        assert_eq!(path(b""), Err(Fault::EMPTY));
-        assert_eq!(path(b"x"), Err(Fault::NOT_ABSOLUTE));
-        assert_eq!(path(b"/x/"), Err(Fault::NOT_ABSOLUTE));
-        assert_eq!(path(&[b'/'; 1001]), Err(Fault::TOO_LONG));
+        assert_eq!(path(b""), Err(EMPTY));
+        assert_eq!(path(b"x"), Err(NOT_ABSOLUTE));
+        assert_eq!(path(b"/x/"), Err(NOT_ABSOLUTE));
+        assert_eq!(path(&[b'/'; 1001]), Err(TOO_LONG));
     }
 
     #[test]
     fn gib_may_have_decimals() {
         assert_eq!(gib(b"20"), Ok(KiB(20 << 20)));
         assert_eq!(gib(b"0.5"), Ok(KiB(512 << 10)));
-        assert_eq!(gib(b"20G"), Err(Fault::NOT_A_NUMBER));
-        assert_eq!(gib(b"999999999999"), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(gib(b"20G"), Err(NOT_A_NUMBER));
+        assert_eq!(gib(b"999999999999"), Err(OUT_OF_RANGE));
     }
 
     #[test]
@@ -268,42 +247,42 @@ mod tests {
     #[test]
     fn faulty_numbers_tell_what_is_wrong() {
         for (text, fault) in [
-            (&b""[..], Fault::EMPTY),
-            (b"abc", Fault::NOT_A_NUMBER),
-            (b"nan", Fault::NOT_A_NUMBER),
-            (b"inf", Fault::NOT_A_NUMBER),
-            (b"1e3", Fault::NOT_A_NUMBER),
-            (b"+5", Fault::NOT_A_NUMBER),
-            (b"-", Fault::NOT_A_NUMBER),
-            (b".", Fault::NOT_A_NUMBER),
-            (b"5.", Fault::NOT_A_NUMBER),
-            (b".5", Fault::NOT_A_NUMBER),
-            (b"1.2.3", Fault::NOT_A_NUMBER),
-            (b" 5", Fault::NOT_A_NUMBER),
-            (b"0x10", Fault::NOT_A_NUMBER),
-            (b"-5", Fault::NEGATIVE),
-            (b"1.1234567", Fault::TOO_MANY_DIGITS),
-            (b"1234567890123", Fault::TOO_MANY_DIGITS),
+            (&b""[..], EMPTY),
+            (b"abc", NOT_A_NUMBER),
+            (b"nan", NOT_A_NUMBER),
+            (b"inf", NOT_A_NUMBER),
+            (b"1e3", NOT_A_NUMBER),
+            (b"+5", NOT_A_NUMBER),
+            (b"-", NOT_A_NUMBER),
+            (b".", NOT_A_NUMBER),
+            (b"5.", NOT_A_NUMBER),
+            (b".5", NOT_A_NUMBER),
+            (b"1.2.3", NOT_A_NUMBER),
+            (b" 5", NOT_A_NUMBER),
+            (b"0x10", NOT_A_NUMBER),
+            (b"-5", NEGATIVE),
+            (b"1.1234567", TOO_MANY_DIGITS),
+            (b"1234567890123", TOO_MANY_DIGITS),
         ] {
             assert_eq!(millionths(text), Err(fault), "{text:?}");
         }
-        assert_eq!(size(b"M", KiB::ZERO), Err(Fault::NOT_A_NUMBER));
-        assert_eq!(size(b"5MB", KiB::ZERO), Err(Fault::NOT_A_NUMBER));
-        assert_eq!(size(b"999999999999T", KiB::ZERO), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(percent(b"100.000001"), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(seconds(b"31536001", Duration::ZERO), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(niceness(b"20"), Err(Fault::OUT_OF_RANGE));
+        assert_eq!(size(b"M", KiB::ZERO), Err(NOT_A_NUMBER));
+        assert_eq!(size(b"5MB", KiB::ZERO), Err(NOT_A_NUMBER));
+        assert_eq!(size(b"999999999999T", KiB::ZERO), Err(OUT_OF_RANGE));
+        assert_eq!(percent(b"100.000001"), Err(OUT_OF_RANGE));
+        assert_eq!(seconds(b"31536001", Duration::ZERO), Err(OUT_OF_RANGE));
+        assert_eq!(niceness(b"20"), Err(OUT_OF_RANGE));
     }
 
     #[test]
     fn a_value_lies_within_its_bounds() {
-        assert_eq!(percents(b"0", Percent::HUNDRED), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(percents(b"100", Percent::BELOW_HUNDRED), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(percents(b"5,100", Percent::BELOW_HUNDRED), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(sizes(b"0,5"), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(size(b"0", KiB(1)), Err(Fault::OUT_OF_RANGE));
-        assert_eq!(seconds(b"0.05", Duration::from_millis(100)), Err(Fault::OUT_OF_RANGE));
-        assert_eq!((niceness(b"-20"), niceness(b"-21")), (Ok(-20), Err(Fault::OUT_OF_RANGE)));
+        assert_eq!(percents(b"0", Percent::HUNDRED), Err(OUT_OF_RANGE));
+        assert_eq!(percents(b"100", Percent::BELOW_HUNDRED), Err(OUT_OF_RANGE));
+        assert_eq!(percents(b"5,100", Percent::BELOW_HUNDRED), Err(OUT_OF_RANGE));
+        assert_eq!(sizes(b"0,5"), Err(OUT_OF_RANGE));
+        assert_eq!(size(b"0", KiB(1)), Err(OUT_OF_RANGE));
+        assert_eq!(seconds(b"0.05", Duration::from_millis(100)), Err(OUT_OF_RANGE));
+        assert_eq!((niceness(b"-20"), niceness(b"-21")), (Ok(-20), Err(OUT_OF_RANGE)));
     }
 
     #[test]
@@ -317,9 +296,9 @@ mod tests {
     fn kill_is_half_unless_given() {
         assert_eq!(sizes(b"100"), Ok(Levels { term: KiB(100), kill: KiB(50) }));
         assert_eq!(sizes(b"100,0"), Ok(Levels { term: KiB(100), kill: KiB(0) }));
-        assert_eq!(sizes(b"100,"), Err(Fault::EMPTY));
-        assert_eq!(sizes(b",5"), Err(Fault::EMPTY));
-        assert_eq!(sizes(b"1,2,3"), Err(Fault::NOT_A_NUMBER));
+        assert_eq!(sizes(b"100,"), Err(EMPTY));
+        assert_eq!(sizes(b",5"), Err(EMPTY));
+        assert_eq!(sizes(b"1,2,3"), Err(NOT_A_NUMBER));
         let never = shares(b"10").unwrap();
         assert_eq!((never.term, never.kill), (Percent::whole(10), Percent::whole(0)));
     }

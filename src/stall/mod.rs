@@ -130,7 +130,7 @@ mod tests {
         let fixture = Fixture::new();
         let window = Duration::from_secs(5);
         let psi = value::shares(b"10").unwrap();
-        let thresholds = Thresholds { psi, psi_window: window, ..Thresholds::default() };
+        let thresholds = Thresholds { psi, psi_window: window, ..Config::default().thresholds };
         let config = Config { thresholds, ..Config::default() }.resolve(false).unwrap();
         let limits = Limits::of(&config, memory);
         assert_eq!(limits.mem, Levels { term: Some(KiB(100)), kill: Some(KiB(50)) });

@@ -26,7 +26,7 @@ mod sys;
 mod units;
 
 use settings::option::{Effect, Form, Spec, PREFIX};
-use settings::table::{options, OLD, SECTIONS};
+use settings::table::{OLD, OPTIONS};
 
 const TEMPLATE: &str = include_str!("oom_guard.8.in");
 const SOURCES: &str =
@@ -37,18 +37,14 @@ const WIDTH: usize = 80;
 fn main() {
     match std::env::args().nth(1).as_deref() {
         None => print!("{}", page()),
-        Some("--table") => options().for_each(|spec| println!("{}", row(spec))),
+        Some("--table") => OPTIONS.iter().for_each(|spec| println!("{}", row(spec))),
         Some("--sources") => print!("{SOURCES}"),
         Some(other) => panic!("{other}: there is only --table and --sources"),
     }
 }
 
 fn page() -> String {
-    let section = |(title, options): &(&str, &[Spec])| {
-        let text = if *title == OLD { "These are understood, too.\n" } else { "" };
-        format!(".SS {title}\n{text}{}", entries(options))
-    };
-    let options: String = SECTIONS.iter().map(section).collect();
+    let options: String = OPTIONS.iter().map(|spec| heading(spec.section) + &entry(spec)).collect();
     TEMPLATE.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@OPTIONS@\n", &options)
 }
 
@@ -64,8 +60,12 @@ fn row(spec: &Spec) -> String {
     [spec.spelled, spec.key, kind, spec.default].join("\t")
 }
 
-fn entries(options: &[Spec]) -> String {
-    options.iter().map(entry).collect()
+fn heading(section: &str) -> String {
+    match section {
+        "" => String::new(),
+        OLD => format!(".SS {OLD}\nThese are understood, too.\n"),
+        _ => format!(".SS {section}\n"),
+    }
 }
 
 fn entry(spec: &Spec) -> String {
