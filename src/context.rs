@@ -15,8 +15,8 @@ use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::say;
 use crate::select::{
-    self, Assistant, Candidate, Family, Filter, Found, Group, Matcher, Protection, Remembered,
-    Rules, Scale,
+    self, Assistant, Candidate, Family, Filter, Found, Group, Matcher, Protection, Rules, Scale,
+    Unkillable,
 };
 use crate::settings::{Config, Patterns};
 use crate::stats::Reason;
@@ -48,7 +48,7 @@ pub struct Selector {
     pub scale: Scale,
     pub filter: Filter,
     /// An attempt to end them failed: no candidates from now on.
-    pub unkillable: Remembered,
+    pub unkillable: Unkillable,
 }
 
 /// All that a choice takes, as it is now.
@@ -122,6 +122,12 @@ impl Context {
         let memory = self.memory;
         let Selection { proc, mut rules, .. } = self.selection();
         select::look_at(proc, &mut rules, &memory, id).ok().map(|candidate| candidate.stat)
+    }
+
+    /// The process is no candidate from now on.
+    pub fn give_up(&mut self, id: Identity) {
+        let Context { proc, selector, .. } = self;
+        selector.unkillable.add(id, &mut |known| proc.is_running(known).unwrap_or(true));
     }
 
     /// The process as one that may be ended for its size, if it is one.

@@ -352,7 +352,7 @@ mod tests {
     use crate::policy::Limits;
     use crate::procfs::fixture::Fixture;
     use crate::procfs::process::CommandLine;
-    use crate::select::{Assistant, Family, Filter, Matcher, Remembered, Scale};
+    use crate::select::{Assistant, Family, Filter, Matcher, Scale, Unkillable};
     use crate::settings::Config;
     use crate::units::Identity;
     use std::time::Duration;
@@ -435,7 +435,7 @@ mod tests {
 
         fn find(&self) -> Option<Bomb> {
             let config = Config::default().resolve(false).unwrap();
-            let (patterns, unkillable) = (&config.patterns, Remembered::default());
+            let (patterns, unkillable) = (&config.patterns, Unkillable::default());
             let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
             let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
             let proc = &mut self.fixture.open();

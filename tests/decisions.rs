@@ -177,21 +177,6 @@ fn a_victim_that_ignores_sigterm_gets_sigkill_after_the_grace_while_memory_is_lo
 }
 
 #[test]
-fn a_stopped_victim_that_cannot_take_sigterm_is_ended_by_sigkill() {
-    sandboxed(|sandbox| {
-        let memory = FakeMemory::new(sandbox);
-        let mut hog = sandbox.hog(&["--size", "60M"]);
-        hog.signal(libc::SIGSTOP);
-        let guard = sandbox.guard(&["--grace", "1"]);
-        memory.available(LOW);
-        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
-        guard.wait_for("exited after");
-        assert_eq!(guard.signals_to(hog.pid()).len(), 2);
-        guard.stop();
-    });
-}
-
-#[test]
 fn a_victim_is_let_off_when_memory_recovers_and_gets_sigkill_the_next_time() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
@@ -727,6 +712,27 @@ fn neither_init_nor_an_ancestor_is_ended_however_inviting() {
         assert!(shown.contains("protected: init"), "{shown}");
         assert!(shown.contains("protected: own ancestor"), "{shown}");
         guard.stop();
+    });
+}
+
+#[test]
+fn a_stopped_process_takes_note_of_sigterm() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for options in [&[][..], &["-g"], &["--watch=limit", "--process-limit=40M", "--grace=0"]] {
+            let mut hog = sandbox.hog(&["--size", "60M", "--new-group"]);
+            hog.signal(libc::SIGSTOP);
+            wait_for("a stop", || {
+                processes().iter().any(|p| p.pid == hog.pid() && p.state == b'T')
+            });
+            let guard = sandbox.guard(options);
+            memory.available(LOW);
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            memory.available(PLENTY);
+            guard.wait_for("exited after");
+            assert_eq!(guard.signals().len(), 1, "{options:?}");
+            guard.stop();
+        }
     });
 }
 

@@ -317,18 +317,6 @@ fn one_that_ends_within_the_grace_gets_no_sigkill() {
 }
 
 #[test]
-fn one_that_is_stopped_and_cannot_take_sigterm_gets_sigkill() {
-    sandboxed(|sandbox| {
-        let mut hog = sandbox.hog(&["--size", ABOVE]);
-        hog.signal(libc::SIGSTOP);
-        let guard = sandbox.guard(&alone(&["--grace", "1"]));
-        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
-        guard.wait_for(&sigkill_to(hog.pid()));
-        guard.stop();
-    });
-}
-
-#[test]
 fn a_grace_of_zero_means_that_sigkill_never_comes() {
     sandboxed(|sandbox| {
         let mut hog = sandbox.hog(&["--size", ABOVE, "--ignore-term"]);

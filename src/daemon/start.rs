@@ -16,7 +16,7 @@ use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
 use crate::report::rivals;
 use crate::say;
-use crate::select::{Family, Filter, Remembered, Scale};
+use crate::select::{Family, Filter, Scale, Unkillable};
 use crate::settings::{Config, Sources, Tell};
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
@@ -100,7 +100,7 @@ impl Daemon {
         observer.start(&proc, &config);
         let now = clock::now();
         let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
-        let selector = Selector { scale: parts.scale, filter, unkillable: Remembered::default() };
+        let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),
             limit: LimitCheck::new(config.limit(), now),

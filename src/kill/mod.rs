@@ -229,7 +229,7 @@ impl Kills {
 
     fn unkillable(&mut self, cx: &mut Context, kill: &Kill) {
         let id = kill.target.id;
-        cx.selector.unkillable.add(id);
+        cx.give_up(id);
         if let Some(crowd) = &kill.crowd {
             self.bombs.is_unkillable(&crowd.kind);
         }
@@ -688,7 +688,7 @@ fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), M
     if !error.is_not_permitted() {
         return Err(Miss::Gone);
     }
-    cx.selector.unkillable.add(target.id);
+    cx.give_up(target.id);
     log::not_permitted(&mut cx.output.helper, target.id.pid, error);
     Err(Miss::Refused)
 }

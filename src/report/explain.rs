@@ -12,7 +12,7 @@ use crate::policy::{Level, Limits, StallLimits};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};
-use crate::select::{Rank, Remembered, Rules, Scale};
+use crate::select::{Rank, Rules, Scale, Unkillable};
 use crate::settings::{Config, Patterns, Tell};
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
@@ -60,7 +60,7 @@ pub fn text(
     let mut reader = Reader::start(!patterns.is_empty())?;
     // If there are two, the reader is known as a child.
     let family = Family::now(proc, helper.or_else(|| reader.helper_pid()));
-    let unkillable = Remembered::default();
+    let unkillable = Unkillable::default();
     let (filter, assistant) = (&mut filter, &mut reader);
     let matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     let mut rules = Rules::new(config, (memory, cgroup), scale, family, &unkillable, matcher);

@@ -17,7 +17,7 @@ pub use candidate::{Candidate, Preference, Protection, Rank, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
 pub use group::{group, Group};
 pub use holders::{holders, Holders};
-pub use recent::{Empty, Recent, Remembered};
+pub use recent::{Empty, Recent, Unkillable};
 pub use rules::{Family, Rules};
 pub use search::{above, find, leaving, look_at, Found};
 pub use shortlist::Shortlist;

@@ -45,12 +45,30 @@ impl<T: Copy + PartialEq, const N: usize> Recent<T, N> {
 /// and are met first.
 pub type Empty = Recent<Pid, 256>;
 
-/// Processes to keep in mind. If more victims than these do not exit, killing does not help.
-pub type Remembered = Recent<Identity, 16>;
+/// Processes that cannot be ended. Once it is full of such as live, no other is kept: the first to be
+/// chosen are the largest.
+#[derive(Clone)]
+pub struct Unkillable([Option<Identity>; 64]);
 
-impl Default for Remembered {
-    fn default() -> Remembered {
-        Recent::none(Identity { pid: Pid::INIT, start: 0 })
+impl Default for Unkillable {
+    fn default() -> Unkillable {
+        Unkillable([None; 64])
+    }
+}
+
+impl Unkillable {
+    /// In the place of one that does not live any more, as `lives` tells.
+    pub fn add(&mut self, id: Identity, lives: &mut dyn FnMut(Identity) -> bool) {
+        let mut is_free = |place: &&mut Option<Identity>| {
+            place.map_or(true, |known| known == id || !lives(known))
+        };
+        if let Some(place) = self.0.iter_mut().find(|place| is_free(place)) {
+            *place = Some(id);
+        }
+    }
+
+    pub fn contains(&self, id: Identity) -> bool {
+        self.0.contains(&Some(id))
     }
 }
 
@@ -71,5 +89,17 @@ mod tests {
         let mut other = Recent::none(0);
         other.add_all(&recent);
         assert!(other.has_lost() && other.contains(1000));
+    }
+
+    #[test]
+    fn the_first_that_cannot_be_ended_are_kept_as_long_as_they_live() {
+        let id = |number| Identity { pid: Pid::new(number).unwrap(), start: 1 };
+        let mut unkillable = Unkillable::default();
+        (2..=100).for_each(|number| unkillable.add(id(number), &mut |_| true));
+        assert!((2..=65).all(|number| unkillable.contains(id(number))));
+        assert!(!unkillable.contains(id(66)));
+        unkillable.add(id(200), &mut |known| known != id(7));
+        assert!(unkillable.contains(id(200)) && !unkillable.contains(id(7)));
+        assert!(!unkillable.contains(Identity { start: 2, ..id(200) }));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::candidate::{Preference, Protection, Rank, Scale};
 use super::filter::Matcher;
-use super::recent::Remembered;
+use super::recent::Unkillable;
 use crate::memory::Memory;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::stat::Stat;
@@ -27,7 +27,7 @@ pub struct Rules<'a> {
     /// What `--prefer` adds and `--avoid` takes, in the unit of `Rank::points`.
     pub(super) bonus: i64,
     family: Family,
-    unkillable: &'a Remembered,
+    unkillable: &'a Unkillable,
     /// Only what is within may be killed.
     pub(super) cgroup: Option<&'a Cgroup>,
 }
@@ -39,7 +39,7 @@ impl<'a> Rules<'a> {
         (memory, cgroup): (&Memory, Option<&'a Cgroup>),
         scale: Scale,
         family: Family,
-        unkillable: &'a Remembered,
+        unkillable: &'a Unkillable,
         matcher: Matcher<'a>,
     ) -> Rules<'a> {
         Rules {
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    fn with_rules(family: Family, unkillable: &Remembered, act: &mut dyn FnMut(&Rules<'_>)) {
+    fn with_rules(family: Family, unkillable: &Unkillable, act: &mut dyn FnMut(&Rules<'_>)) {
         let config = Config::resolve(Default::default(), false).unwrap();
         let patterns = &config.patterns;
         let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
@@ -255,8 +255,8 @@ mod tests {
     fn no_process_of_the_family_is_a_candidate() {
         let parents = [(50, 40), (40, 30), (30, 1)];
         let family = Family::of(&mut with_parents(&parents).open(), pid(50), Some(pid(51)));
-        let mut unkillable = Remembered::default();
-        unkillable.add(Identity { pid: pid(60), start: 600 });
+        let mut unkillable = Unkillable::default();
+        unkillable.add(Identity { pid: pid(60), start: 600 }, &mut |_| true);
         with_rules(family, &unkillable, &mut |rules| {
             let of = |number, state, flags, threads| {
                 let line = stat_line(number, b"x", state, flags, threads, 9);
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn large_goes_before_points_before_size_before_the_younger() {
         let family = Family::of(&mut with_parents(&[]).open(), pid(5), None);
-        with_rules(family, &Remembered::default(), &mut |rules| {
+        with_rules(family, &Unkillable::default(), &mut |rules| {
             let id = |start, number| Identity { pid: pid(number), start };
             let rank = |points, mib| rules.rank(points, KiB::from_mib(mib), id(7, 9));
             let (editor, hog) = (rank(400, 5), rank(200, 5000));

@@ -58,7 +58,7 @@ impl World {
         let patterns = &config.patterns;
         let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Absent);
         let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
-        let (family, unkillable) = (Family::now(proc, None), Remembered::default());
+        let (family, unkillable) = (Family::now(proc, None), Unkillable::default());
         let seen = (&self.memory, cgroup);
         act(proc, &mut Rules::new(&config, seen, self.scale, family, &unkillable, matcher))
     }

@@ -298,10 +298,21 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 
 /// Linux 5.1; pidfd_send_signal(2).
 pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: KillSignal) -> io::Result<()> {
-    let info = std::ptr::null::<libc::siginfo_t>();
-    let (fd, signal) = (pidfd.as_raw_fd(), signal.number());
-    // SAFETY: a null siginfo means the same as kill(2).
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }).map(drop)
+    let (fd, info) = (pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+    deliver(signal, |signal| {
+        // SAFETY: a null siginfo means the same as kill(2).
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }
+    })
+}
+
+/// SIGTERM is followed by SIGCONT: a stopped process takes no note of it before that.
+fn deliver(signal: KillSignal, send: impl Fn(libc::c_int) -> libc::c_long) -> io::Result<()> {
+    check(send(signal.number()))?;
+    if signal == KillSignal::Term {
+        // If that is refused, it is gone.
+        send(libc::SIGCONT);
+    }
+    Ok(())
 }
 
 /// Frees the memory of a dying process from outside (Linux 5.15;
@@ -317,7 +328,7 @@ pub fn release_memory(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 
 pub fn send(pid: Pid, signal: KillSignal) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, so one process only is meant.
-    check(unsafe { libc::kill(pid.number(), signal.number()) }.into()).map(drop)
+    deliver(signal, |signal| unsafe { libc::kill(pid.number(), signal) }.into())
 }
 
 /// The group of a process, 0 for one out of sight. `None` if there is none with that number. Opens no
@@ -331,7 +342,7 @@ pub fn group_of(pid: Pid) -> Option<i32> {
 /// To every process of the group `leader`; succeeds if one at least could be signalled.
 pub fn send_group(leader: Pid, signal: KillSignal) -> io::Result<()> {
     // SAFETY: takes no pointer; `Pid` is above 0, and above 1 there is no "all".
-    check(unsafe { libc::kill(-leader.number(), signal.number()) }.into()).map(drop)
+    deliver(signal, |signal| unsafe { libc::kill(-leader.number(), signal) }.into())
 }
 
 /// Whether two processes run on the same memory, or both on none (Linux 3.5; kcmp(2)). False where
