@@ -147,14 +147,10 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             Err(error) => cannot("list /proc", error),
         }
     }
-    let sysrq = match config.needs_sysrq().then(|| daemon::open_sysrq(&proc)) {
-        None => None,
-        Some(Ok(file)) => Some(file),
-        Some(Err(why)) => {
-            complain(format_args!("{why}"));
-            process::exit(CANNOT);
-        }
-    };
+    let sysrq = daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| {
+        complain(format_args!("{why}"));
+        process::exit(CANNOT);
+    });
     let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))

@@ -27,7 +27,7 @@ use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, memory, process, signal, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use message::{kind, Message, LOST, NO_PROCESS};
-pub use message::{line, Priority, When, LINE};
+pub use message::{line, Priority, When};
 pub use notice::Notice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Helper {
         let theirs = self.theirs.as_fd();
         let (setup, watch) = (&self.setup, process::own_pid());
         let pid = process::split(Some(theirs), || {
-            arena::forbid();
+            arena::open();
             signal::leave_to_parent();
             serve::serve(theirs, watch, setup)
         })?;

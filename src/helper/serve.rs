@@ -23,6 +23,8 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
 pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
+    let out = Outboxes::open(&setup.outputs, watch_pid);
+    arena::forbid();
     let Ok(mut proc) = Proc::system() else { return 1 };
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
@@ -30,7 +32,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
         proc: &mut proc,
         setup,
         watch,
-        out: arena::unsealed(|| Outboxes::open(&setup.outputs, watch_pid)),
+        out,
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
         commands: Commands::new(),
         releases: [None, None, None, None],

@@ -44,7 +44,7 @@ pub fn lock() -> io::Result<()> {
 /// Brings in all of this process's own memory that the loop may need, so that no later
 /// step waits for the disk or for a free page. Writable pages become its own, also those
 /// that a fork made common; of the arena what nothing will be allocated from stays absent, and
-/// of the stack what lies more than `pages` below.
+/// of the stack what lies more than `pages` below. Left alone is what others may write to.
 pub fn touch_all(pages: usize) -> io::Result<()> {
     for_each_mapping(&mut touch)?;
     touch_stack(pages);
@@ -148,7 +148,7 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     // As large as one page is. Of plain ones so many that reading the clock does not count.
     let piece = if pages == Pages::Huge { HUGE } else { HUGE / 8 };
     let pieces = usize::try_from(size.0).ok()? * 1024 / piece;
-    let fresh = FreshMemory::map(pieces * piece + HUGE)?;
+    let fresh = FreshMemory::new(pieces * piece + HUGE, libc::MAP_PRIVATE).ok()?;
     fresh.ask_for(pages);
     // Huge pages begin at multiples of their size; one is to spare for that.
     let first = (fresh.start + HUGE - 1) & !(HUGE - 1);
@@ -172,15 +172,38 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?))
 }
 
-/// An anonymous private mapping, unmapped when dropped.
-struct FreshMemory {
+/// Memory that is all zero at first, unmapped when dropped.
+pub struct FreshMemory {
     start: usize,
     len: usize,
 }
 
 impl FreshMemory {
-    fn map(len: usize) -> Option<FreshMemory> {
-        Some(FreshMemory { start: map(len)?, len })
+    /// Shared with the processes that are forked from here on. `touch_all` leaves it alone.
+    pub fn shared(len: usize) -> io::Result<FreshMemory> {
+        FreshMemory::new(len, libc::MAP_SHARED)
+    }
+
+    /// Processes that are forked from here on go without it.
+    pub fn share_no_more(&self) {
+        // SAFETY: exactly this mapping, which stays as it is here.
+        unsafe { libc::madvise(self.start as *mut _, self.len, libc::MADV_DONTFORK) };
+    }
+
+    fn new(len: usize, sharing: libc::c_int) -> io::Result<FreshMemory> {
+        Ok(FreshMemory { start: map(len, sharing)?, len })
+    }
+
+    /// Where it is shared, no other process may write there any more.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: exactly this mapping, which is initialised and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start as *const u8, self.len) }
+    }
+
+    /// Where it is shared, no other process may use it meanwhile.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: likewise; `self` is borrowed as long as the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.start as *mut u8, self.len) }
     }
 
     fn ask_for(&self, pages: Pages) {
@@ -200,13 +223,16 @@ impl Drop for FreshMemory {
     }
 }
 
-/// Where fresh memory of that size begins, all of it zero.
-pub(super) fn map(len: usize) -> Option<usize> {
+/// Where fresh memory of that size begins, all of it zero: `MAP_PRIVATE` or `MAP_SHARED`.
+pub(super) fn map(len: usize, sharing: libc::c_int) -> io::Result<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let flags = sharing | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh mapping touches no memory in use.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-    (start != libc::MAP_FAILED).then_some(start as usize)
+    match start {
+        libc::MAP_FAILED => Err(io::Error::last()),
+        start => Ok(start as usize),
+    }
 }
 
 /// # Safety
