@@ -168,16 +168,13 @@ impl Daemon {
         let calm = scene.level == Level::Fine && self.kills.is_idle();
         if calm {
             self.kills.end_event();
-            output.helper.end_event();
+            output.revive_helper();
         }
         let quiet = calm || self.kills.is_pausing();
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
             self.finish_reload(&worker);
         }
         self.reload.begin(&mut self.cx, &self.sources, quiet);
-        if calm {
-            self.cx.output.restart_helper();
-        }
     }
 
     fn wait(&mut self) {
