@@ -1,7 +1,7 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes, since that
 //! may hang and allocates; the guard takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, tell_doubts, users_file};
+use super::start::{open_sysrq, prioritize, users_file};
 use super::Daemon;
 use crate::context::Context;
 use crate::helper::{Helper, Priority, Setup};
@@ -10,7 +10,7 @@ use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
 use crate::procfs::Proc;
-use crate::report::explain;
+use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Sources};
@@ -104,7 +104,9 @@ impl Reload {
         let sent = Worker::start(|replies| {
             let Ok(mut proc) = Proc::system() else { return false };
             match asked {
-                Asked::Settings => read_settings(sources, &mut proc, replies),
+                Asked::Settings => read_settings(sources, &mut proc, replies)
+                    .map_err(|mistakes| say_mistakes(&mistakes, replies))
+                    .is_ok(),
                 Asked::Candidates => tell_candidates(config, scale, helper, &mut proc, replies),
             }
         });
@@ -162,29 +164,18 @@ impl Daemon {
 }
 
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
-fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies) -> bool {
-    let tried = sources.read().and_then(|texts| {
-        let (config, _) = sources.settle(&texts)?;
-        let seen = observe(proc, &config);
-        if let Some((memory, _)) = &seen {
-            config.check(memory.total)?;
-        }
-        Ok((texts, config, seen))
-    });
-    let (texts, config, memory) = match tried {
-        Ok((texts, config, Some((memory, _)))) => (texts, config, memory),
-        Ok((_, _, None)) => return false,
-        Err(mistakes) => {
-            say_mistakes(&mistakes, replies);
-            return false;
-        }
-    };
-    if let Err(why) = open_sysrq(&config, proc) {
-        replies.say(Priority::Error, format_args!("{why}"));
-        return false;
-    }
+fn read_settings(
+    sources: &Sources,
+    proc: &mut Proc,
+    replies: &mut Replies,
+) -> Result<(), Vec<Mistake>> {
+    let texts = sources.read()?;
+    let (config, _) = sources.settle(&texts)?;
+    let (memory, _) = observe(proc, &config).ok_or_else(Vec::new)?;
+    config.check(memory.total)?;
+    open_sysrq(&config, proc).map_err(|why| vec![why])?;
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
-    tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {
+    doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
     texts.iter().for_each(|text| replies.put(TEXT, text));
@@ -194,7 +185,7 @@ fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies) -> b
         passwd.extend_from_slice(format!(":x:{uid}\n").as_bytes());
     }
     replies.put(TEXT, &passwd);
-    true
+    Ok(())
 }
 
 fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies) {

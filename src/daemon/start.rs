@@ -13,17 +13,17 @@ use crate::observe::Observer;
 use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
-use crate::report::rivals;
+use crate::report::doubts;
 use crate::say;
 use crate::select::{Family, Filter, Remembered, Scale};
-use crate::settings::{Config, Sources, Tell};
+use crate::settings::{Config, Mistake, Sources};
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Pid};
+use crate::units::KiB;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -53,18 +53,19 @@ pub struct Parts {
 const SYSRQ_KILLS: (u32, u32) = (5, 17);
 
 /// What `--kernel-oom` needs, if it is asked for, or why that cannot be had. Allocates.
-pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, String> {
+pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, Mistake> {
     if !config.needs_sysrq() {
         return Ok(None);
     }
     let (major, minor) = SYSRQ_KILLS;
     if machine::kernel_release() < SYSRQ_KILLS {
-        return Err(format!("--kernel-oom: needs Linux {major}.{minor} or later"));
+        return Err(Mistake(format!("--kernel-oom: needs Linux {major}.{minor} or later")));
     }
-    let file = proc.open_file(b"sysrq-trigger", Access::Write);
-    file.map(Some).map_err(|error| {
-        format!("cannot open /proc/sysrq-trigger for --kernel-oom (needs root): {error}")
-    })
+    let file = proc.open_file(b"sysrq-trigger", Access::Write).map_err(|error| {
+        let what = "cannot open /proc/sysrq-trigger for --kernel-oom (needs root)";
+        Mistake(format!("{what}: {error}"))
+    })?;
+    Ok(Some(file))
 }
 
 impl Daemon {
@@ -122,7 +123,7 @@ impl Daemon {
         cx.tell_news();
         let sources = &self.sources;
         let Context { config, selector, proc, observer, output: Output { helper, .. }, .. } = cx;
-        tell_doubts(config, sources, memory, &mut selector.filter, &mut |doubt| {
+        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
         for variable in &sources.unknown {
@@ -135,21 +136,10 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        if is_hidden(proc) {
-            say!(
-                helper,
-                Warning,
-                "warning: /proc hides the processes of other users (hidepid); only the visible \
-                 ones are candidates"
-            );
-        }
-        // A limit alone does not collide with another daemon.
-        if config.watches_memory() {
-            let family = Family::now(proc, helper.pid());
-            if let Ok(Some((pid, name))) = rivals::find(proc, &family, 0) {
-                say!(helper, Warning, "warning: {}", log::Rival(pid, name));
-            }
-        }
+        let family = Family::now(proc, helper.pid());
+        doubts::of_machine(proc, config, &family, &mut |doubt| {
+            say!(helper, Warning, "warning: {doubt}");
+        });
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
             log::too_late(helper, limits);
         }
@@ -166,21 +156,6 @@ pub fn users_file(config: &Config) -> Vec<u8> {
     match config.patterns.ask_for_users() {
         true => fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default(),
         false => Vec::new(),
-    }
-}
-
-/// All that is accepted and still worth a word.
-pub fn tell_doubts(
-    config: &Config,
-    sources: &Sources,
-    memory: &Memory,
-    filter: &mut Filter,
-    tell: Tell<'_>,
-) {
-    sources.doubts(tell);
-    config.warnings(memory.total, memory.swap_total, tell);
-    for pattern in filter.unknown_users(&config.patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
     }
 }
 
@@ -224,9 +199,4 @@ pub fn prioritize(
     let file = proc.open_file(b"self/oom_score_adj", Access::Write);
     let adjusted = file.and_then(|file| fd::write(file.as_fd(), format!("{adj}").as_bytes()));
     (niceness, adjusted.map(drop))
-}
-
-/// Whether processes of others are out of sight: init always exists.
-fn is_hidden(proc: &Proc) -> bool {
-    proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
 }
