@@ -144,6 +144,8 @@ impl Helper {
             serve::serve(theirs, watch, setup)
         })?;
         self.pid = Some(pid);
+        // The fork has made the pages common; what is not brought in now is when it is needed.
+        let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
@@ -399,9 +401,7 @@ impl Helper {
         if let Some(pid) = self.pid.take() {
             let _ = process::send(pid, process::KillSignal::Kill);
         }
-        self.spawn()?;
-        // The fork has made the watch's pages common again.
-        memory::touch_all(memory::WATCH)
+        self.spawn()
     }
 
     /// Has the helper work with another setup: if it is another, in another process, while the
@@ -417,8 +417,6 @@ impl Helper {
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, NO_PROCESS, 0, b"");
         *self = Helper { lost: self.lost, ..next };
-        // What is not brought in now is when it is needed.
-        let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
