@@ -6,7 +6,7 @@ use crate::helper::{line, Priority};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::memory::{self, FreshMemory};
-use crate::sys::{arena, clock, process, signal, socket};
+use crate::sys::{clock, process, signal, socket};
 use crate::units::Moment;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,8 +34,6 @@ impl Worker {
         let (ours, theirs) = socket::pair()?;
         let mut room = FreshMemory::shared(ROOM)?;
         process::split(Some(theirs.as_fd()), || {
-            arena::open();
-            signal::leave_to_parent();
             signal::end_after(LIMIT.as_secs() as u32);
             let mut replies = Replies::default();
             if run(&mut replies) {

@@ -24,7 +24,7 @@ use crate::stats::Stats;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::io;
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock, memory, process, signal, socket};
+use crate::sys::{clock, memory, process, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use message::{kind, Message, LOST, NO_PROCESS};
 pub use message::{line, Priority, When};
@@ -138,11 +138,7 @@ impl Helper {
         self.full_since = None;
         let theirs = self.theirs.as_fd();
         let (setup, watch) = (&self.setup, process::own_pid());
-        let pid = process::split(Some(theirs), || {
-            arena::open();
-            signal::leave_to_parent();
-            serve::serve(theirs, watch, setup)
-        })?;
+        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup))?;
         self.pid = Some(pid);
         // The fork has made the pages common; what is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);

@@ -180,7 +180,7 @@ pub fn seal() {
 }
 
 /// Allows it, for a process that is not the watch.
-pub fn open() {
+pub(super) fn open() {
     SEALED.store(false, Relaxed);
 }
 

@@ -69,7 +69,7 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
 
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
 /// when the watch does, after it has written what the watch said last.
-pub fn leave_to_parent() {
+pub(super) fn leave_to_parent() {
     let set = set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1]);
     // SAFETY: `set` is initialised; blocking can only fail for an invalid `how`.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
