@@ -3,6 +3,7 @@
 
 use super::reload::{setup, Reload};
 use super::Daemon;
+use crate::bytes::Buf;
 use crate::context::{Context, Selector};
 use crate::helper::Helper;
 use crate::kill::Kills;
@@ -24,6 +25,7 @@ use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::KiB;
+use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -196,7 +198,9 @@ pub fn prioritize(
     if proc.oom_score_adj(process::own_pid()).is_ok_and(|has| has == adj) {
         return (niceness, Ok(()));
     }
+    let mut text = Buf::<8>::new();
+    let _ = write!(text, "{adj}");
     let file = proc.open_file(b"self/oom_score_adj", Access::Write);
-    let adjusted = file.and_then(|file| fd::write(file.as_fd(), format!("{adj}").as_bytes()));
+    let adjusted = file.and_then(|file| fd::write(file.as_fd(), text.as_bytes()));
     (niceness, adjusted.map(drop))
 }
