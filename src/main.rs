@@ -106,7 +106,10 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Some(Task::Check | Task::Explain) | None => {}
     }
     let sources = Sources::of(program, request.given);
-    let settled = sources.read().and_then(|texts| sources.settle(&texts));
+    let settled = sources.read().and_then(|texts| {
+        let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
+        sources.settle(&texts)
+    });
     let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.

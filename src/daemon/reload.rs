@@ -169,7 +169,8 @@ fn read_settings(
     proc: &mut Proc,
     replies: &mut Replies,
 ) -> Result<(), Vec<Mistake>> {
-    let texts = sources.read()?;
+    let read = sources.read()?;
+    let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
     let (config, _) = sources.settle(&texts)?;
     let (memory, _) = observe(proc, &config).ok_or_else(Vec::new)?;
     config.check(memory.total)?;

@@ -139,7 +139,7 @@ impl Sources {
 
     /// What all sources come to, with the text of each file: what is in force, and of what is
     /// given all that counts, from the highest source down. All mistakes, not the first alone.
-    pub fn settle(&self, texts: &[impl AsRef<[u8]>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
+    pub fn settle(&self, texts: &[&[u8]]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
         let mut merging = Merging {
             config: Config::of_terminal(self.on_terminal),
             replaced: Config::default(),
@@ -150,7 +150,7 @@ impl Sources {
         merging.add(&self.environment);
         for (file, text) in self.files.iter().zip(texts).rev() {
             let higher = merging.in_force.len();
-            let mut reader = Reader::new(file.name(), text.as_ref());
+            let mut reader = Reader::new(file.name(), text);
             while let Some(found) = reader.next_setting() {
                 merging.take(found, higher);
             }
