@@ -83,12 +83,9 @@ impl LimitCheck {
         self.next = Some(now.after(pace(&cx.config, limit.every)));
         let mut again_soon = give_way;
         // Others may have been spared only because the helper hangs.
-        let helper = &mut cx.output.helper;
-        if helper.is_behind() && !cx.config.patterns.is_empty() {
+        if cx.output.helper.is_behind() && !cx.config.patterns.is_empty() {
             // It may be only late.
-            if helper.may_be_replaced() && helper.is_silent_for(HANGS) {
-                cx.output.replace_helper();
-            }
+            cx.output.replace_helper(HANGS);
             again_soon = true;
         }
         match found {

@@ -105,7 +105,10 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Some(Task::Check | Task::Explain) | None => {}
     }
     let sources = Sources::of(program, request.given);
-    let settled = sources.read().and_then(|texts| sources.settle(&texts));
+    let settled = sources.read().and_then(|texts| {
+        let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
+        sources.settle(&texts)
+    });
     let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
@@ -146,8 +149,8 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
             Err(error) => cannot("list /proc", error),
         }
     }
-    let open_sysrq = || daemon::open_sysrq(&proc).unwrap_or_else(|why| fail(format_args!("{why}")));
-    let sysrq = config.needs_sysrq().then(open_sysrq);
+    let sysrq =
+        daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
     let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))

@@ -10,7 +10,7 @@ use crate::policy::Scene;
 use crate::say;
 use crate::settings::Config;
 use crate::stats::{Number, Stats};
-use crate::sys::clock;
+use crate::sys::{clock, io};
 use crate::units::{least, Moment};
 use std::time::Duration;
 
@@ -84,24 +84,28 @@ impl Output {
         self.helper.write_stats(self.stats);
     }
 
-    /// Forks although memory is short: without it no process would be ended.
-    pub fn replace_helper(&mut self) {
-        match self.helper.replace() {
-            Ok(()) => {
-                say!(self.helper, Notice, "the helper process did not answer: started another one")
-            }
-            Err(error) => log::without(&mut self.helper, "starting the helper again", error),
-        }
+    /// Starts another helper although memory is short, if this one has owed an answer for `time`:
+    /// without it no process would be ended. True if it was to be.
+    pub fn replace_helper(&mut self, time: Duration) -> bool {
+        let started = self.helper.replace(time);
+        self.tell_start(started, "the helper process did not answer: started another one")
     }
 
     /// Starts the helper again, if it needs that. This forks: not while memory is short.
-    pub fn restart_helper(&mut self) {
-        if self.helper.needs_restart(clock::now()) {
-            match self.helper.restart() {
-                Ok(()) => say!(self.helper, Notice, "the helper process was started again"),
-                Err(error) => log::without(&mut self.helper, "starting the helper again", error),
+    pub fn revive_helper(&mut self) {
+        let started = self.helper.revive(clock::now());
+        self.tell_start(started, "the helper process was started again");
+    }
+
+    fn tell_start(&mut self, started: Option<io::Result<()>>, what: &str) -> bool {
+        match started {
+            None => return false,
+            Some(Ok(())) => say!(self.helper, Notice, "{what}"),
+            Some(Err(error)) => {
+                log::without(&mut self.helper, "starting the helper again", error);
             }
         }
+        true
     }
 
     /// When something is due by time.

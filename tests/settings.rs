@@ -1134,6 +1134,46 @@ fn large_settings_are_not_written_over_those_in_force() {
 }
 
 #[test]
+fn settings_that_are_too_long_to_be_handed_over_are_refused() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let others: Vec<_> = (1..=4).map(|number| sandbox.path(&format!("{number}"))).collect();
+        for path in &others {
+            fs::write(path, "#".repeat(LONGEST - 1024)).expect("a file");
+        }
+        let mut options = file.options().to_vec();
+        others.iter().for_each(|path| options.extend(["-c", path.to_str().expect("UTF-8")]));
+        let guard = sandbox.guard(&options);
+        file.taken(&guard, &format!("{SPARING}OOM_GUARD_HOOK_TIMEOUT=7\n"));
+        file.refused(&guard, &format!("{SPARING}{}\n", "#".repeat(4096)));
+        guard.wait_for("more than 256 KiB");
+        expect_spared(&memory, &guard, &mut hog);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_helper_for_new_settings_keeps_nothing_of_how_they_were_read() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let file = Reread::new(sandbox, "");
+        let guard = sandbox.guard(&file.options());
+        let before = descriptors(guard.pid());
+        for timeout in 1..=2 {
+            file.taken(&guard, &format!("OOM_GUARD_HOOK_TIMEOUT={timeout}\n"));
+            expect_nothing_left(&guard, before);
+            for pid in [guard.pid(), guard.helper().expect("a helper")] {
+                let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+                assert!(!maps.contains(" rw-s "), "{maps}");
+            }
+        }
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_second_signal_during_a_reading_is_not_left_for_the_next_look() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);

@@ -13,7 +13,9 @@ use crate::limit::LimitCheck;
 use crate::log;
 use crate::policy::{Budget, FillRate, Level, Scene};
 use crate::say;
+use crate::settings::Sources;
 use crate::sys::fd::{Waiter, Wish};
+use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, io, memory};
 use crate::units::Moment;
@@ -38,6 +40,9 @@ pub struct Daemon {
     cx: Context,
     kills: Kills,
     limit: LimitCheck,
+    /// Where settings come from, and what the guard was started with.
+    sources: Sources,
+    inherited: Inherited,
     reload: Reload,
     rate: FillRate,
     budget: Budget,
@@ -162,15 +167,13 @@ impl Daemon {
         let calm = scene.level == Level::Fine && self.kills.is_idle();
         if calm {
             self.kills.end_event();
-            output.helper.end_event();
+            output.revive_helper();
         }
         let quiet = calm || self.kills.is_pausing();
-        if self.reload.go_on(&mut self.cx, quiet) {
-            self.finish_reload();
+        if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
+            self.finish_reload(&worker);
         }
-        if calm {
-            self.cx.output.restart_helper();
-        }
+        self.reload.begin(&mut self.cx, &self.sources, quiet);
     }
 
     fn wait(&mut self) {

@@ -1,42 +1,36 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes, since that
 //! may hang and allocates; the guard takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, raised, tell_doubts, users_file};
+use super::start::{open_sysrq, prioritize, users_file};
 use super::Daemon;
-use crate::bytes::Buf;
 use crate::context::Context;
-use crate::helper::{Priority, Setup, LINE};
+use crate::helper::{Helper, Priority, Setup};
 use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
 use crate::procfs::Proc;
-use crate::report::explain;
+use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
-use crate::worker::{Answer, Replies, Worker, ROOM};
+use crate::worker::{Replies, Worker, TEXT};
 use std::os::fd::BorrowedFd;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.
 const REFUSALS: usize = 20;
 
-/// Where settings come from, what was asked for and has not begun, and what has.
+/// What was asked for and has not begun, and what has.
+#[derive(Default)]
 pub struct Reload {
     pub settings: bool,
     pub candidates: bool,
-    pub sources: Sources,
-    inherited: Inherited,
-    /// That the settings have to wait.
+    /// That it has to wait.
     delay_said: bool,
-    running: Option<(Worker, Asked)>,
-    /// New settings are there to be taken over, or were found faulty.
-    settings_back: Option<bool>,
-    /// Of each configuration file, and then what counts of `/etc/passwd`.
-    texts: Vec<Vec<u8>>,
+    sent: Option<(Worker, Asked)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,44 +50,39 @@ pub fn setup(config: &Config, inherited: Inherited) -> Setup {
 }
 
 impl Reload {
-    pub fn new(sources: Sources, inherited: Inherited) -> Reload {
-        Reload {
-            settings: false,
-            candidates: false,
-            sources,
-            inherited,
-            delay_said: false,
-            running: None,
-            settings_back: None,
-            texts: Vec::new(),
-        }
-    }
-
     /// What becomes readable when something comes of it.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.running.as_ref().map(|(worker, _)| worker.fd())
+        self.sent.as_ref()?.0.fd()
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        self.running.as_ref().map(|(worker, _)| worker.deadline())
+        self.sent.as_ref()?.0.deadline()
     }
 
-    /// Begins what was asked for, or goes on with it. True if new settings are there to be taken
-    /// over. Nothing begins, and nothing is taken over, unless it is `quiet`: no process is being
-    /// ended and memory is fine, or nothing can be done about it.
-    pub fn go_on(&mut self, cx: &mut Context, quiet: bool) -> bool {
-        self.collect(cx);
-        if self.running.is_some() {
-            return false;
+    /// Says what has come of it. The worker, if settings are to be taken over: that has to wait
+    /// until it is `quiet`, as for `begin`.
+    pub fn end(&mut self, helper: &mut Helper, quiet: bool) -> Option<Worker> {
+        let (worker, asked) = self.sent.as_mut()?;
+        if !worker.is_over() || (*asked == Asked::Settings && !quiet) {
+            return None;
         }
-        if self.settings_back.is_some() {
-            return quiet;
+        let (worker, asked) = self.sent.take()?;
+        worker.lines().for_each(|(priority, line)| helper.write_line(priority, line));
+        if asked == Asked::Candidates {
+            if !worker.is_good() {
+                say!(helper, Error, "cannot rank the processes");
+            }
+            return None;
         }
-        let asked = match (self.candidates, self.settings) {
-            (true, _) => Asked::Candidates,
-            (false, true) => Asked::Settings,
-            (false, false) => return false,
-        };
+        Some(worker)
+    }
+
+    /// Begins what was asked for, if nothing is under way. Only if it is `quiet`: no process is
+    /// being ended and memory is fine, or nothing can be done about it.
+    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, quiet: bool) {
+        if self.sent.is_some() || !(self.settings || self.candidates) {
+            return;
+        }
         if !quiet {
             if !std::mem::replace(&mut self.delay_said, true) {
                 let what = match self.settings {
@@ -102,78 +91,37 @@ impl Reload {
                 };
                 say!(cx.output.helper, Notice, "{what} once memory is fine");
             }
-            return false;
+            return;
         }
         self.delay_said = false;
-        match asked {
-            Asked::Candidates => self.candidates = false,
-            Asked::Settings => {
-                self.settings = false;
-                arena::begin_half();
-                let files = self.sources.files.len();
-                self.texts = arena::unsealed(|| vec![Vec::new(); files + 1]);
-            }
-        }
-        self.send_for(cx, asked);
-        false
-    }
-
-    fn send_for(&mut self, cx: &mut Context, asked: Asked) {
+        let asked = match std::mem::take(&mut self.candidates) {
+            true => Asked::Candidates,
+            false => Asked::Settings,
+        };
+        self.settings &= asked == Asked::Candidates;
         let (config, scale) = (&cx.config, cx.selector.scale);
         let helper = cx.output.helper.pid();
         let sent = Worker::start(|replies| {
             let Ok(mut proc) = Proc::system() else { return false };
             match asked {
-                Asked::Settings => read_settings(&self.sources, &mut proc, replies),
+                Asked::Settings => read_settings(sources, &mut proc, replies)
+                    .map_err(|mistakes| say_mistakes(&mistakes, replies))
+                    .is_ok(),
                 Asked::Candidates => tell_candidates(config, scale, helper, &mut proc, replies),
             }
         });
-        match sent {
-            Ok(worker) => self.running = Some((worker, asked)),
-            Err(error) => {
-                log::without(&mut cx.output.helper, "starting a process to find out", error);
-                self.come_back(cx, asked, false);
-            }
-        }
-    }
-
-    fn collect(&mut self, cx: &mut Context) {
-        while let Some((worker, asked)) = &mut self.running {
-            let asked = *asked;
-            let mut room = [0; ROOM];
-            match worker.next(&mut room) {
-                None => return,
-                Some(Answer::Line(priority, line)) => cx.output.helper.write_line(priority, line),
-                Some(Answer::Text(file, text)) => {
-                    if let Some(whole) = self.texts.get_mut(file) {
-                        arena::unsealed(|| whole.extend_from_slice(text));
-                    }
-                }
-                Some(Answer::Done(good)) => {
-                    self.running = None;
-                    self.come_back(cx, asked, good);
-                }
-            }
-        }
-    }
-
-    fn come_back(&mut self, cx: &mut Context, asked: Asked, good: bool) {
-        match asked {
-            Asked::Settings => self.settings_back = Some(good),
-            Asked::Candidates if good => {}
-            Asked::Candidates => say!(cx.output.helper, Error, "cannot rank the processes"),
-        }
+        let worker = sent.unwrap_or_else(|error| {
+            log::without(&mut cx.output.helper, "starting a process to find out", error);
+            Worker::default()
+        });
+        self.sent = Some((worker, asked));
     }
 }
 
 impl Daemon {
     /// Takes new settings over, unless they were found faulty.
-    pub(super) fn finish_reload(&mut self) {
-        let good = self.reload.settings_back.take() == Some(true);
-        let mut texts = std::mem::take(&mut self.reload.texts);
-        let passwd = texts.pop().unwrap_or_default();
-        let taken = good && arena::unsealed(|| self.take_over(&texts, &passwd));
-        arena::end_half(taken);
+    pub(super) fn finish_reload(&mut self, worker: &Worker) {
+        let taken = worker.is_good() && arena::renew(|| self.take_over(worker));
         let helper = &mut self.cx.output.helper;
         if !taken {
             say!(helper, Error, "the new settings are not taken; the old ones stay in force");
@@ -186,33 +134,26 @@ impl Daemon {
         self.cx.tell_news();
     }
 
-    fn take_over(&mut self, texts: &[Vec<u8>], passwd: &[u8]) -> bool {
-        let Reload { sources, inherited, .. } = &self.reload;
-        let cx = &mut self.cx;
+    fn take_over(&mut self, worker: &Worker) -> bool {
+        let Daemon { sources, inherited, cx, .. } = self;
+        let texts: Vec<_> = worker.texts().collect();
+        let Some((passwd, texts)) = texts.split_last() else { return false };
         // All that can be wrong was said when they were tried out.
         let Ok((config, _)) = sources.settle(texts) else { return false };
-        if config.needs_sysrq() && cx.sysrq.is_none() {
-            let Ok(sysrq) = open_sysrq(&cx.proc) else { return false };
-            cx.sysrq = Some(sysrq);
-        }
+        let Ok(sysrq) = open_sysrq(&config, &cx.proc) else { return false };
+        let before = cx.config.priority;
         // Before the helper, which is to have the same.
-        let is_raised = config.priority != cx.config.priority;
-        let mut refused = (Ok(()), Ok(()));
-        if is_raised {
-            refused = prioritize(&mut cx.proc, raised(*inherited, config.priority));
-        }
+        let refused = prioritize(&mut cx.proc, *inherited, before, config.priority);
         if let Err(error) = cx.output.helper.change(setup(&config, *inherited)) {
-            if is_raised {
-                // The old settings stay in force, and so does that one.
-                let _ = prioritize(&mut cx.proc, raised(*inherited, cx.config.priority));
-            }
+            // The old settings stay in force, and so does that one.
+            let _ = prioritize(&mut cx.proc, *inherited, config.priority, before);
             log::without(&mut cx.output.helper, "starting a helper for new settings", error);
             return false;
         }
         log::priority(&mut cx.output.helper, refused);
         cx.selector.filter = Filter::new(&config.patterns, passwd);
         cx.observer.reconfigure(&mut cx.proc, &cx.config, &config);
-        cx.config = config;
+        (cx.config, cx.sysrq) = (config, sysrq);
         let now = clock::now();
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);
@@ -223,43 +164,32 @@ impl Daemon {
 }
 
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
-fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies<'_>) -> bool {
-    let tried = sources.read().and_then(|texts| {
-        let (config, _) = sources.settle(&texts)?;
-        let seen = observe(proc, &config);
-        if let Some((memory, _)) = &seen {
-            config.check(memory.total)?;
-        }
-        Ok((texts, config, seen))
-    });
-    let (texts, config, memory) = match tried {
-        Ok((texts, config, Some((memory, _)))) => (texts, config, memory),
-        Ok((_, _, None)) => return false,
-        Err(mistakes) => {
-            say_mistakes(&mistakes, replies);
-            return false;
-        }
-    };
-    if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
-        replies.say(Priority::Error, format_args!("{why}"));
-        return false;
-    }
+fn read_settings(
+    sources: &Sources,
+    proc: &mut Proc,
+    replies: &mut Replies,
+) -> Result<(), Vec<Mistake>> {
+    let read = sources.read()?;
+    let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
+    let (config, _) = sources.settle(&texts)?;
+    let (memory, _) = observe(proc, &config).ok_or_else(Vec::new)?;
+    config.check(memory.total)?;
+    open_sysrq(&config, proc).map_err(|why| vec![why])?;
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
-    tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {
+    doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
-    texts.iter().enumerate().for_each(|(file, text)| replies.text(file, text));
+    texts.iter().for_each(|text| replies.put(TEXT, text));
+    let mut passwd = Vec::new();
     for (uid, name) in &filter.users {
-        let mut line = Buf::<LINE>::from_bytes(name);
-        line.push(b":x:");
-        line.push_number(*uid);
-        line.push(b"\n");
-        replies.text(texts.len(), line.as_bytes());
+        passwd.extend_from_slice(name);
+        passwd.extend_from_slice(format!(":x:{uid}\n").as_bytes());
     }
-    true
+    replies.put(TEXT, &passwd);
+    Ok(())
 }
 
-fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies<'_>) {
+fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies) {
     for mistake in mistakes.iter().take(REFUSALS) {
         replies.say(Priority::Error, format_args!("{mistake}"));
     }
@@ -274,7 +204,7 @@ fn tell_candidates(
     scale: Scale,
     helper: Option<Pid>,
     proc: &mut Proc,
-    replies: &mut Replies<'_>,
+    replies: &mut Replies,
 ) -> bool {
     let Some((memory, observer)) = observe(proc, config) else { return false };
     let seen = (&memory, observer.cgroup());
@@ -282,7 +212,7 @@ fn tell_candidates(
     let Ok(summary) = summary else { return false };
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
-            replies.line(Priority::Info, line);
+            replies.put(Priority::Info as u8, line);
         }
     }
     true

@@ -14,18 +14,18 @@ use crate::observe::Observer;
 use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
-use crate::report::rivals;
+use crate::report::doubts;
 use crate::say;
 use crate::select::{Family, Filter, Scale, Unkillable};
-use crate::settings::{Config, Sources, Tell};
+use crate::settings::{Config, Mistake, Sources};
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::sys::memory::{self, Pages};
 use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
-use crate::units::{KiB, Pid};
-use std::fmt::{self, Write};
+use crate::units::KiB;
+use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -50,37 +50,24 @@ pub struct Parts {
     pub notices: Vec<&'static str>,
 }
 
-/// Why `--kernel-oom` cannot be done.
-pub enum NoSysrq {
-    OldKernel,
-    Refused(io::Error),
-}
-
 /// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
 /// could be taken for enough.
 const SYSRQ_KILLS: (u32, u32) = (5, 17);
 
-impl fmt::Display for NoSysrq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoSysrq::OldKernel => {
-                let (major, minor) = SYSRQ_KILLS;
-                write!(f, "--kernel-oom: needs Linux {major}.{minor} or later")
-            }
-            NoSysrq::Refused(error) => write!(
-                f,
-                "cannot open /proc/sysrq-trigger for --kernel-oom (needs root): {}",
-                error
-            ),
-        }
+/// What `--kernel-oom` needs, if it is asked for, or why that cannot be had. Allocates.
+pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, Mistake> {
+    if !config.needs_sysrq() {
+        return Ok(None);
     }
-}
-
-pub fn open_sysrq(proc: &Proc) -> Result<OwnedFd, NoSysrq> {
+    let (major, minor) = SYSRQ_KILLS;
     if machine::kernel_release() < SYSRQ_KILLS {
-        return Err(NoSysrq::OldKernel);
+        return Err(format!("--kernel-oom: needs Linux {major}.{minor} or later"));
     }
-    proc.open_file(b"sysrq-trigger", Access::Write).map_err(NoSysrq::Refused)
+    let file = proc.open_file(b"sysrq-trigger", Access::Write).map_err(|error| {
+        let what = "cannot open /proc/sysrq-trigger for --kernel-oom (needs root)";
+        format!("{what}: {error}")
+    })?;
+    Ok(Some(file))
 }
 
 impl Daemon {
@@ -92,10 +79,7 @@ impl Daemon {
         let signals = signal::listen()?;
         let rate = measure_fill_rate(&scene.memory);
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
-        let mut refused = (Ok(()), Ok(()));
-        if config.priority.is_some() {
-            refused = prioritize(&mut proc, raised(inherited, config.priority));
-        }
+        let refused = prioritize(&mut proc, inherited, None, config.priority);
         let helper = Helper::new(setup(&config, inherited))?;
         observer.start(&proc, &config);
         let now = clock::now();
@@ -104,7 +88,9 @@ impl Daemon {
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),
             limit: LimitCheck::new(config.limit(), now),
-            reload: Reload::new(sources, inherited),
+            reload: Reload::default(),
+            sources,
+            inherited,
             rate: FillRate::new(rate),
             budget: Budget::default(),
             cx: Context {
@@ -138,9 +124,9 @@ impl Daemon {
         let cx = &mut self.cx;
         log::banner(&mut cx.output.helper, &cx.config, limits, memory);
         cx.tell_news();
-        let sources = &self.reload.sources;
+        let sources = &self.sources;
         let Context { config, selector, proc, observer, output: Output { helper, .. }, .. } = cx;
-        tell_doubts(config, sources, memory, &mut selector.filter, &mut |doubt| {
+        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
         for variable in &sources.unknown {
@@ -153,21 +139,10 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        if is_hidden(proc) {
-            say!(
-                helper,
-                Warning,
-                "warning: /proc hides the processes of other users (hidepid); only the visible \
-                 ones are candidates"
-            );
-        }
-        // A limit alone does not collide with another daemon.
-        if config.watches_memory() {
-            let family = Family::now(proc, helper.pid());
-            if let Ok(Some((pid, name))) = rivals::find(proc, &family, 0) {
-                say!(helper, Warning, "warning: {}", log::Rival(pid, name));
-            }
-        }
+        let family = Family::now(proc, helper.pid());
+        doubts::of_machine(proc, config, &family, &mut |doubt| {
+            say!(helper, Warning, "warning: {doubt}");
+        });
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
             log::too_late(helper, limits);
         }
@@ -187,21 +162,6 @@ pub fn users_file(config: &Config) -> Vec<u8> {
     }
 }
 
-/// All that is accepted and still worth a word.
-pub fn tell_doubts(
-    config: &Config,
-    sources: &Sources,
-    memory: &Memory,
-    filter: &mut Filter,
-    tell: Tell<'_>,
-) {
-    sources.doubts(tell);
-    config.warnings(memory.total, memory.swap_total, tell);
-    for pattern in filter.unknown_users(&config.patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
-    }
-}
-
 /// KiB a second that memory can fill by: one process in huge pages, or all processors in
 /// plain ones, whichever is more. (Huge pages on all processors are rarer, wake the watch
 /// by pressure, and raise the rate once seen.)
@@ -218,31 +178,30 @@ fn measure_fill_rate(memory: &Memory) -> KiB {
     }
 }
 
-/// What the guard is to have, by `-p` or without it.
-pub fn raised(inherited: Inherited, niceness: Option<i32>) -> Inherited {
-    // Enough to go after all others, and still not exempt: -1000 would hide a leak. A
-    // supervisor may have given less already.
-    let adj = inherited.oom_score_adj.min(-100);
-    niceness.map_or(inherited, |niceness| Inherited { niceness, oom_score_adj: adj })
-}
-
-/// Sets the guard's own niceness and `oom_score_adj`; what was refused is said later.
-pub fn prioritize(proc: &mut Proc, wanted: Inherited) -> (io::Result<()>, io::Result<()>) {
-    let has = proc.oom_score_adj(process::own_pid());
-    let adjust = |proc: &Proc| {
-        let file = proc.open_file(b"self/oom_score_adj", Access::Write)?;
-        let mut text = Buf::<8>::new();
-        let _ = write!(text, "{}", wanted.oom_score_adj);
-        fd::write(file.as_fd(), text.as_bytes()).map(drop)
-    };
-    let adjusted = match has.is_ok_and(|has| has == wanted.oom_score_adj) {
-        true => Ok(()),
-        false => adjust(proc),
-    };
-    (process::set_niceness(wanted.niceness), adjusted)
-}
-
-/// Whether processes of others are out of sight: init always exists.
-fn is_hidden(proc: &Proc) -> bool {
-    proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
+/// Sets the guard's own niceness and `oom_score_adj` as `-p` wants them `now`, or as they were
+/// inherited, if it wanted something else `before`. What was refused is said later.
+pub fn prioritize(
+    proc: &mut Proc,
+    inherited: Inherited,
+    before: Option<i32>,
+    now: Option<i32>,
+) -> (io::Result<()>, io::Result<()>) {
+    if now == before {
+        return (Ok(()), Ok(()));
+    }
+    let mut adj = inherited.oom_score_adj;
+    if now.is_some() {
+        // Enough to go after all others, and still not exempt: -1000 would hide a leak. A
+        // supervisor may have given less already.
+        adj = adj.min(-100);
+    }
+    let niceness = process::set_niceness(now.unwrap_or(inherited.niceness));
+    if proc.oom_score_adj(process::own_pid()).is_ok_and(|has| has == adj) {
+        return (niceness, Ok(()));
+    }
+    let mut text = Buf::<8>::new();
+    let _ = write!(text, "{adj}");
+    let file = proc.open_file(b"self/oom_score_adj", Access::Write);
+    let adjusted = file.and_then(|file| fd::write(file.as_fd(), text.as_bytes()));
+    (niceness, adjusted.map(drop))
 }

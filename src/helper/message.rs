@@ -46,15 +46,13 @@ pub enum Priority {
 }
 
 impl Priority {
+    const ALL: [Priority; 5] =
+        [Priority::Error, Priority::Warning, Priority::Notice, Priority::Info, Priority::Debug];
+
     /// Whatever else it is counts as `Info`.
-    pub fn of(number: i32) -> Priority {
-        match number {
-            3 => Priority::Error,
-            4 => Priority::Warning,
-            5 => Priority::Notice,
-            7 => Priority::Debug,
-            _ => Priority::Info,
-        }
+    pub fn of(number: u64) -> Priority {
+        let known = Priority::ALL.into_iter().find(|&priority| priority as u64 == number);
+        known.unwrap_or(Priority::Info)
     }
 }
 

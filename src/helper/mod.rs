@@ -5,12 +5,12 @@
 //! it says; it lives on if the helper is stopped, hangs or dies, and starts another one.
 //!
 //! Here is the watch's side. `message` is what they say to each other, `serve` the helper's
-//! side, with `outbox` for lines, `command` for command lines, `children` for what runs beside
-//! it (`hook` and `notice`), and `statistics` for the file of numbers.
+//! side, with `outbox` for lines, `command` for command lines, `jobs` for what it has under way
+//! (`hook` and `notice`), and `statistics` for the file of numbers.
 
-mod children;
 mod command;
 mod hook;
+mod jobs;
 mod message;
 mod notice;
 mod outbox;
@@ -24,10 +24,10 @@ use crate::stats::Stats;
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock, memory, process, signal, socket};
+use crate::sys::{clock, memory, process, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use message::{kind, Message, LOST, NO_PROCESS};
-pub use message::{line, Priority, When, LINE};
+pub use message::{line, Priority, When};
 pub use notice::Notice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -84,26 +84,20 @@ pub struct Helper {
     passed_over: [(Identity, Moment); PASSED_OVER],
 }
 
-/// Questions that are not answered yet, and what was answered.
+/// Questions that are not answered yet, and what was answered. A question is known by the moment
+/// at which it was asked, which is its number.
 #[derive(Default)]
 struct Asked {
-    /// For a command line that was waited for in vain; for that of `NO_PROCESS`, if the question
-    /// found no room.
-    command: Option<Question>,
+    /// For the command line of a process that was waited for in vain; of `NO_PROCESS`, if the
+    /// question found no room.
+    command: Option<(Identity, Moment)>,
     /// For the end of the last hook.
-    hook: Option<Question>,
+    hook: Option<Moment>,
     /// For what all tmpfs hold.
-    tmpfs: Option<Question>,
+    tmpfs: Option<Moment>,
     /// A helper had to be replaced for that: none is asked again.
     tmpfs_hangs: bool,
     tmpfs_hold: Option<KiB>,
-}
-
-/// Known by the moment at which it was asked, which is its number.
-#[derive(Clone, Copy)]
-struct Question {
-    id: Identity,
-    since: Moment,
 }
 
 impl Helper {
@@ -135,21 +129,19 @@ impl Helper {
     pub fn spawn(&mut self) -> io::Result<()> {
         let now = clock::now();
         self.started = now;
-        if let Some(question) = self.asked.command.take() {
-            self.pass_over(question.id, now.after(HANGING_FOR));
+        if let Some((id, _)) = self.asked.command.take() {
+            self.pass_over(id, now.after(HANGING_FOR));
         }
-        if let Some(question) = self.asked.tmpfs.take() {
-            self.asked.tmpfs_hangs |= now.since(question.since) >= HUNG_AFTER;
+        if let Some(since) = self.asked.tmpfs.take() {
+            self.asked.tmpfs_hangs |= now.since(since) >= HUNG_AFTER;
         }
         self.full_since = None;
         let theirs = self.theirs.as_fd();
         let (setup, watch) = (&self.setup, process::own_pid());
-        let pid = process::split(Some(theirs), || {
-            arena::forbid();
-            signal::leave_to_parent();
-            serve::serve(theirs, watch, setup)
-        })?;
+        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup))?;
         self.pid = Some(pid);
+        // The fork has made the pages common; what is not brought in now is when it is needed.
+        let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
@@ -227,8 +219,8 @@ impl Helper {
         }
         let start = clock::now();
         self.wait(Wish::Writable, limit);
-        let unsent = Question { id: NO_PROCESS, since: start };
-        self.asked.command = Some(self.ask(kind::READ_COMMAND, id, b"").unwrap_or(unsent));
+        let asked = self.ask(kind::READ_COMMAND, id, b"").map(|since| (id, since));
+        self.asked.command = asked.or(Some((NO_PROCESS, start)));
         let end = start.after(limit);
         loop {
             let now = clock::now();
@@ -257,12 +249,6 @@ impl Helper {
         }
     }
 
-    /// It owes an answer, because it hangs or the machine is too busy for it, and may be
-    /// replaced although memory is short.
-    pub fn may_be_replaced(&self) -> bool {
-        self.asked.command.is_some() && self.spares > 0
-    }
-
     /// It owes an answer, or was late a moment ago: a process may be passed over for that.
     pub fn is_behind(&self) -> bool {
         let now = clock::now();
@@ -270,15 +256,19 @@ impl Helper {
         self.asked.command.is_some() || self.passed_over.iter().any(|&(_, until)| is_late(until))
     }
 
-    /// For so long it has owed an answer.
-    pub fn is_silent_for(&self, time: Duration) -> bool {
-        self.asked.command.is_some_and(|question| clock::now().since(question.since) >= time)
+    /// Starts another one although memory is short, if it has owed an answer for `time`, because
+    /// it hangs or the machine is too busy for it. `None` if it need not or must not be.
+    pub fn replace(&mut self, time: Duration) -> Option<io::Result<()>> {
+        if !self.may_be_replaced(time) {
+            return None;
+        }
+        self.spares -= 1;
+        Some(self.restart())
     }
 
-    /// Starts another one although memory is short.
-    pub fn replace(&mut self) -> io::Result<()> {
-        self.spares -= 1;
-        self.restart()
+    fn may_be_replaced(&self, time: Duration) -> bool {
+        let is_silent = |(_, since)| clock::now().since(since) >= time;
+        self.spares > 0 && self.asked.command.is_some_and(is_silent)
     }
 
     /// There is time again to ask for what could not be read: it may be only that the machine
@@ -286,11 +276,6 @@ impl Helper {
     pub fn ask_again(&mut self) {
         self.passed_over = NONE_PASSED_OVER;
         self.spares = self.spares.max(1);
-    }
-
-    /// Memory is fine.
-    pub fn end_event(&mut self) {
-        self.spares = SPARES;
     }
 
     /// Takes all answers; returns the command line that was asked for last, if it is among them.
@@ -301,15 +286,15 @@ impl Helper {
             let Some(Message { kind, number, text, .. }) = Message::parse(&buf[..len]) else {
                 continue;
             };
-            let is_it = |question: Question| question.since == Moment(number);
             let Asked { command, hook, tmpfs, .. } = &mut self.asked;
+            let it = Some(Moment(number));
             match kind {
-                kind::COMMAND | kind::NO_COMMAND if command.is_some_and(is_it) => {
+                kind::COMMAND | kind::NO_COMMAND if command.map(|(_, since)| since) == it => {
                     *command = None;
                     line = (kind == kind::COMMAND).then(|| CommandLine::from_bytes(text));
                 }
-                kind::HOOK_ENDED if hook.is_some_and(is_it) => *hook = None,
-                kind::TMPFS if tmpfs.is_some_and(is_it) => {
+                kind::HOOK_ENDED if *hook == it => *hook = None,
+                kind::TMPFS if *tmpfs == it => {
                     *tmpfs = None;
                     // Nothing, if it could not be told.
                     let held = text.try_into().ok().map(u64::from_ne_bytes);
@@ -322,9 +307,9 @@ impl Helper {
     }
 
     /// Sends a question, which it owes the answer to if there is room for it.
-    fn ask(&mut self, kind: u8, id: Identity, text: &[u8]) -> Option<Question> {
-        let since = clock::now();
-        self.send(kind, id, since.0, text).then_some(Question { id, since })
+    fn ask(&mut self, kind: u8, id: Identity, text: &[u8]) -> Option<Moment> {
+        let now = clock::now();
+        self.send(kind, id, now.0, text).then_some(now)
     }
 
     /// False if there is no room for it.
@@ -355,7 +340,7 @@ impl Helper {
         let sent = message.send(self.ours.as_fd()).is_ok();
         if sent {
             self.full_since = None;
-            self.asked.command = self.asked.command.filter(|question| question.id != NO_PROCESS);
+            self.asked.command = self.asked.command.filter(|&(id, _)| id != NO_PROCESS);
         } else {
             self.full_since.get_or_insert_with(clock::now);
         }
@@ -378,8 +363,13 @@ impl Helper {
         }
     }
 
-    /// Whether there is work for `restart`, which forks: not while memory is short.
-    pub fn needs_restart(&mut self, now: Moment) -> bool {
+    /// While memory is fine: starts another one if this one needs it, which forks.
+    pub fn revive(&mut self, now: Moment) -> Option<io::Result<()>> {
+        self.spares = SPARES;
+        self.needs_restart(now).then(|| self.restart())
+    }
+
+    fn needs_restart(&mut self, now: Moment) -> bool {
         if self.asked.command.is_some() {
             self.drain();
         }
@@ -396,18 +386,16 @@ impl Helper {
         if self.pid.is_none() {
             return Some(restart);
         }
-        let asked = self.asked.command.map(|question| question.since);
+        let asked = self.asked.command.map(|(_, since)| since);
         least(asked, self.full_since).map(|since| since.after(HUNG_AFTER).max(restart))
     }
 
     /// Ends a helper that hangs and starts another one, which goes on with what was sent.
-    pub fn restart(&mut self) -> io::Result<()> {
+    fn restart(&mut self) -> io::Result<()> {
         if let Some(pid) = self.pid.take() {
             let _ = process::send(pid, process::KillSignal::Kill);
         }
-        self.spawn()?;
-        // The fork has made the watch's pages common again.
-        memory::touch_all(memory::WATCH)
+        self.spawn()
     }
 
     /// Has the helper work with another setup: if it is another, in another process, while the
@@ -423,8 +411,6 @@ impl Helper {
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, NO_PROCESS, 0, b"");
         *self = Helper { lost: self.lost, ..next };
-        // What is not brought in now is when it is needed.
-        let _ = memory::touch_all(memory::WATCH);
         Ok(())
     }
 
@@ -436,7 +422,7 @@ impl Helper {
         }
     }
 
-    /// Before the last line, which would find no room if the helper is behind.
+    /// Waits for room before the last lines, which would find none if the helper is behind.
     pub fn wait_for_room(&self, limit: Duration) {
         self.wait(Wish::Writable, limit);
     }

@@ -7,7 +7,7 @@ use crate::notify::{self, News};
 use crate::procfs::Proc;
 use crate::stats::Reason;
 use crate::sys::io;
-use crate::sys::{arena, process, signal};
+use crate::sys::process;
 use crate::units::Pid;
 use std::fmt::Write;
 
@@ -75,8 +75,6 @@ pub fn start(
     niceness: i32,
 ) -> io::Result<Pid> {
     process::split(None, || {
-        arena::open();
-        signal::leave_to_parent();
         // Beside the watch, not before it.
         let _ = process::set_niceness(niceness.max(0));
         let Ok(mut proc) = Proc::system() else { return 1 };

@@ -1,8 +1,8 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::children::{Child, Children, Task, HOOKS, NOTICE_LIMIT};
 use super::command::{Commands, ShortCommand};
 use super::hook::{self, Hook};
+use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
 use super::message::{kind, Line, Message, Priority, When, BUFFER, NO_PROCESS};
 use super::notice;
 use super::outbox::Outboxes;
@@ -23,6 +23,8 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
 pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
+    let out = Outboxes::open(&setup.outputs, watch_pid);
+    arena::forbid();
     let Ok(mut proc) = Proc::system() else { return 1 };
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
@@ -30,11 +32,10 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
         proc: &mut proc,
         setup,
         watch,
-        out: arena::unsealed(|| Outboxes::open(&setup.outputs, watch_pid)),
+        out,
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
         commands: Commands::new(),
-        releases: [None, None, None, None],
-        children: Children::default(),
+        jobs: Jobs::default(),
         child_ends,
     };
     // The watch has said already what is refused.
@@ -45,12 +46,11 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
     helper.out.finish(super::FINISH);
     // The watch has ended, or settings have changed and another helper is at work: what runs
     // is seen to its end.
-    while helper.children.run_hooks() {
+    while helper.jobs.run_hooks() {
         // Else a reader that comes back would end every wait.
         helper.out.flush();
         helper.wait(false);
-        helper.look_after_children();
-        helper.retry_releases();
+        helper.look_after_jobs();
     }
     helper.out.finish(super::FINISH);
     0
@@ -63,8 +63,7 @@ struct Serving<'a> {
     out: Outboxes<'a>,
     stats_file: Option<StatsFile<'a>>,
     commands: Commands,
-    releases: Releases,
-    children: Children,
+    jobs: Jobs,
     /// Becomes readable when a child ends.
     child_ends: OwnedFd,
 }
@@ -88,8 +87,7 @@ impl Serving<'_> {
                 }
                 Err(_) => return,
             }
-            self.retry_releases();
-            self.look_after_children();
+            self.look_after_jobs();
         }
     }
 
@@ -100,12 +98,8 @@ impl Serving<'_> {
             waiter.add(self.watch, Wish::Readable);
         }
         waiter.add(self.child_ends.as_fd(), Wish::Readable);
-        let now = clock::now();
-        let releases = self.releases.iter().any(Option::is_some);
-        let releases = releases.then(|| now.after(RELEASE_AGAIN));
-        let children = least(self.children.deadline(), releases);
-        let due = least(self.out.wait_by(&mut waiter), children);
-        waiter.wait(due.map(|at| at.since(now)));
+        let due = least(self.out.wait_by(&mut waiter), self.jobs.deadline());
+        waiter.wait(due.map(|at| at.since(clock::now())));
     }
 
     fn write_stats(&mut self) {
@@ -114,25 +108,25 @@ impl Serving<'_> {
         }
     }
 
-    fn look_after_children(&mut self) {
+    fn look_after_jobs(&mut self) {
         while signal::next(&self.child_ends).is_some() {}
         while let Some((pid, exit)) = process::reap() {
-            if let Some(number) = self.children.ended(pid, exit, &mut self.out) {
+            if let Some(number) = self.jobs.ended(pid, exit, &mut self.out) {
                 answer(self.watch, kind::HOOK_ENDED, number, b"");
             }
         }
-        self.children.kill_overdue(&mut self.out);
+        self.jobs.do_what_is_due(&mut self.out);
     }
 
     fn take(&mut self, message: &Message<'_>) {
         let Message { kind, id, number, text } = *message;
         match kind {
-            kind::LINE => self.out.line(Priority::of(number as i32), text),
+            kind::LINE => self.out.line(Priority::of(number), text),
             kind::LINE_WITH_COMMAND => {
                 let mut line = Line::from_bytes(text);
                 let command = self.commands.short(self.proc, id);
                 let _ = write!(line, ", cmdline \"{}\"", Escaped(command.as_bytes()));
-                self.out.line(Priority::of(number as i32), line.as_bytes());
+                self.out.line(Priority::of(number), line.as_bytes());
             }
             kind::READ_COMMAND => match self.commands.read(self.proc, id) {
                 Some(line) => answer(self.watch, kind::COMMAND, number, line.as_bytes()),
@@ -175,8 +169,9 @@ impl Serving<'_> {
             return false;
         }
         let command = self.commands.short(self.proc, id);
-        let Some(place) = self.children.place_for_hook() else {
-            hook.say(&mut self.out, format_args!("not run: {HOOKS} hooks run already"));
+        let Some(place) = self.jobs.place(HOOKS) else {
+            let most = HOOKS.len();
+            hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
         let environment = hook::whole_environment(text, &command);
@@ -184,7 +179,7 @@ impl Serving<'_> {
         match process::run(path, environment.as_bytes(), inherited) {
             Ok((pid, failure)) => {
                 let task = Task::Hook { hook, number, failure };
-                *place = Some(Child::new(pid, task, hooks.limit));
+                *place = Some(Job::new(pid, task, hooks.limit));
                 true
             }
             Err(error) => {
@@ -200,12 +195,12 @@ impl Serving<'_> {
         if id != NO_PROCESS {
             (command, owner) = (self.commands.short(self.proc, id), Some(number as u32));
         }
-        let Some(place) = self.children.place_for_notice() else {
+        let Some(place) = self.jobs.place(NOTICES) else {
             let why = "notification left out: others are under way still";
             return self.out.line(Priority::Notice, why.as_bytes());
         };
         match notice::start(text, &command, owner, self.setup.inherited.niceness) {
-            Ok(pid) => *place = Some(Child::new(pid, Task::Notice, NOTICE_LIMIT)),
+            Ok(pid) => *place = Some(Job::new(pid, Task::Notice, NOTICE_LIMIT)),
             Err(error) => {
                 self.out.say(
                     Priority::Warning,
@@ -216,21 +211,14 @@ impl Serving<'_> {
     }
 
     fn release(&mut self, id: Identity, group: i32) {
-        let releases = &mut self.releases;
-        start_release(releases, id.pid);
+        let jobs = &mut self.jobs;
+        jobs.release(id.pid);
         if group > 0 {
             let _ = self.proc.for_each(|proc, pid| {
                 if pid != id.pid && proc.stat(pid).is_ok_and(|stat| stat.pgid == group) {
-                    start_release(releases, pid);
+                    jobs.release(pid);
                 }
             });
-        }
-    }
-
-    fn retry_releases(&mut self) {
-        for place in &mut self.releases {
-            let release = place.take();
-            *place = release.filter(|(pidfd, until)| try_release(pidfd) && clock::now() < *until);
         }
     }
 }
@@ -238,29 +226,4 @@ impl Serving<'_> {
 /// If the watch does not listen any more, it did not wait.
 fn answer(watch: BorrowedFd<'_>, kind: u8, number: u64, text: &[u8]) {
     let _ = Message { kind, id: NO_PROCESS, number, text }.send(watch);
-}
-
-/// Dying processes, and until when they are helped.
-type Releases = [Option<(OwnedFd, Moment)>; 4];
-
-/// How long a dying process is helped, and how often. The call can wait for the lock of the
-/// memory map, which is why it stands here and behind what is to be written.
-const RELEASE_FOR: Duration = Duration::from_secs(2);
-const RELEASE_AGAIN: Duration = Duration::from_millis(5);
-
-/// A number that now belongs to another process does no harm: the kernel refuses to
-/// release what is not dying. Of a group with more than there are places for, the rest is
-/// released once.
-fn start_release(releases: &mut Releases, pid: Pid) {
-    let Ok(pidfd) = process::pidfd_open(pid) else { return };
-    let is_wanted = try_release(&pidfd);
-    if let (true, Some(place)) = (is_wanted, releases.iter_mut().find(|place| place.is_none())) {
-        *place = Some((pidfd, clock::now().after(RELEASE_FOR)));
-    }
-}
-
-/// Tries; true if another try makes sense: EAGAIN means that part of it could not be freed
-/// (`process_mrelease` in mm/oom_kill.c).
-fn try_release(pidfd: &OwnedFd) -> bool {
-    process::release_memory(pidfd.as_fd()).is_err_and(|error| error.is_for_later())
 }

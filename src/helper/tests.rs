@@ -25,10 +25,6 @@ fn told_lost(messages: u32) -> (u8, String) {
     (kind::LINE, format!("{messages}{LOST}"))
 }
 
-fn question(since: Moment) -> Question {
-    Question { id: process(7), since }
-}
-
 fn later() -> Moment {
     clock::now().after(HUNG_AFTER * 2)
 }
@@ -62,10 +58,10 @@ fn a_question_that_found_no_room_is_owed_no_answer_once_there_is_some() {
     let id = Identity { pid: Pid::INIT, start: 1 };
     assert!(helper.command_line(id, Duration::from_millis(1)).is_none());
     // Until then it may well be one that hangs.
-    assert!(helper.may_be_replaced());
+    assert!(helper.may_be_replaced(Duration::ZERO));
     taken(&helper);
     assert!(!helper.needs_restart(later()));
-    assert!(!helper.may_be_replaced());
+    assert!(!helper.may_be_replaced(Duration::ZERO));
 }
 
 #[test]
@@ -84,10 +80,10 @@ fn a_question_that_was_asked_is_owed_its_answer_whatever_room_there_is() {
 #[test]
 fn one_that_hangs_is_replaced_once_more_each_time_that_no_candidate_was_found() {
     let mut helper = full();
-    (helper.spares, helper.asked.command) = (0, Some(question(clock::now())));
-    assert!(!helper.may_be_replaced());
+    (helper.spares, helper.asked.command) = (0, Some((process(7), clock::now())));
+    assert!(!helper.may_be_replaced(Duration::ZERO));
     helper.ask_again();
-    assert!(helper.may_be_replaced());
+    assert!(helper.may_be_replaced(Duration::ZERO));
 }
 
 #[test]
@@ -127,11 +123,11 @@ fn a_helper_that_owes_an_answer_is_asked_nothing_else_and_whom_it_was_late_with_
     assert!(helper.is_passed_over(process(7)) && helper.is_behind());
     assert!(helper.command_line(process(8), Duration::from_millis(1)).is_none());
     assert_eq!(taken(&helper), [(kind::READ_COMMAND, String::new())]);
-    let number = helper.asked.command.unwrap().since.0;
+    let number = helper.asked.command.unwrap().1 .0;
     let answer = Message { kind: kind::COMMAND, id: NO_PROCESS, number, text: b"late" };
     answer.send(helper.theirs.as_fd()).unwrap();
     helper.drain();
-    assert!(!helper.may_be_replaced() && helper.is_behind());
+    assert!(!helper.may_be_replaced(Duration::ZERO) && helper.is_behind());
 }
 
 #[test]
@@ -139,7 +135,7 @@ fn what_tmpfs_hold_is_asked_again_only_once_it_was_taken() {
     let mut helper = Helper::new(Setup::default()).unwrap();
     assert!(helper.ask_for_tmpfs() && !helper.ask_for_tmpfs());
     let answer = |helper: &Helper, text: &[u8]| {
-        let number = helper.asked.tmpfs.unwrap().since.0;
+        let number = helper.asked.tmpfs.unwrap().0;
         let message = Message { kind: kind::TMPFS, id: NO_PROCESS, number, text };
         message.send(helper.theirs.as_fd()).unwrap();
     };

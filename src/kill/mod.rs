@@ -343,8 +343,7 @@ impl Kills {
             }
             let Some(candidate) = found.best else {
                 // One may have been spared only because the helper hangs.
-                if cx.output.helper.may_be_replaced() && !cx.config.patterns.is_empty() {
-                    cx.output.replace_helper();
+                if !cx.config.patterns.is_empty() && cx.output.replace_helper(Duration::ZERO) {
                     continue;
                 }
                 return self.without_candidate(cx, signal, scene, None);

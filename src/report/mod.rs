@@ -2,6 +2,7 @@
 //! daemons of this kind. Never signals.
 
 pub mod check;
+pub mod doubts;
 pub mod explain;
 mod reader;
 pub mod rivals;

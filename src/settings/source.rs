@@ -138,7 +138,7 @@ impl Sources {
 
     /// What all sources come to, with the text of each file: what is in force, and of what is
     /// given all that counts, from the highest source down. All mistakes, not the first alone.
-    pub fn settle(&self, texts: &[Vec<u8>]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
+    pub fn settle(&self, texts: &[&[u8]]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
         let (mut config, mut in_force, mut mistakes) = (Config::default(), Vec::new(), Vec::new());
         if self.on_terminal {
             config.report = Some(REPORT_TERMINAL);

@@ -1,7 +1,7 @@
 //! The allocator: a fixed arena for the start, sealed when the loop begins.
 //!
-//! After the seal nothing allocates but new settings (`unsealed`), which go into one of two
-//! halves of what is left, while the old ones are in the other. If something does all the
+//! After the seal nothing allocates but new settings (`renew`), which go into one of two halves
+//! of what is left, while the old ones are in the other. If something does all the
 //! same, a debug build ends with the place; a release counts it and takes it from the next
 //! bytes, of which a reserve is locked with the rest. What finds no room comes from the
 //! kernel: whatever happens, the guard goes on.
@@ -69,8 +69,6 @@ impl Stock {
 
 /// Of the arena, in bytes from its beginning.
 static NOW: Stock = Stock::new(ARENA);
-/// As it was before a half was begun.
-static BEFORE: Stock = Stock::new(0);
 /// Of the last piece outside, in addresses.
 static OUTSIDE: Stock = Stock::new(0);
 /// Small blocks outside that were not given back.
@@ -152,10 +150,10 @@ fn take_outside(layout: Layout) -> Option<usize> {
         return None;
     }
     if layout.size() >= LARGE {
-        return memory::map(layout.size());
+        return memory::map(layout.size(), libc::MAP_PRIVATE).ok();
     }
     let block = OUTSIDE.take(0, layout).or_else(|| {
-        let piece = memory::map(PIECE)?;
+        let piece = memory::map(PIECE, libc::MAP_PRIVATE).ok()?;
         OUTSIDE.set(piece, piece, piece + PIECE);
         OUTSIDE.take(0, layout)
     });
@@ -181,8 +179,8 @@ pub fn seal() {
     forbid();
 }
 
-/// Allows it again, for a process that is not the watch.
-pub fn open() {
+/// Allows it, for a process that is not the watch.
+pub(super) fn open() {
     SEALED.store(false, Relaxed);
 }
 
@@ -191,31 +189,24 @@ pub fn forbid() {
     SEALED.store(true, Relaxed);
 }
 
-/// Allows it while `f` runs.
-pub fn unsealed<T>(f: impl FnOnce() -> T) -> T {
-    let was_sealed = SEALED.swap(false, Relaxed);
-    let done = f();
-    SEALED.store(was_sealed, Relaxed);
-    done
-}
-
-/// From here on blocks come from the half that is not in use.
-pub fn begin_half() {
-    BEFORE.become_as(&NOW);
+/// Runs `f` with blocks from the half that is not in use. If that is true, they are in use from
+/// here on, and else given up: the other half is free.
+pub fn renew(f: impl FnOnce() -> bool) -> bool {
+    let before = Stock::new(0);
+    before.become_as(&NOW);
     let first = HALVES.load(Relaxed);
     let middle = first + (ARENA - first) / 2;
     match NOW.start.load(Relaxed) == first {
         true => NOW.set(middle, middle, ARENA),
         false => NOW.set(first, first, middle),
     }
-}
-
-/// What was allocated since `begin_half` is in use from here on, or, if not `keep`, was given
-/// up: the other half is free.
-pub fn end_half(keep: bool) {
-    if !keep {
-        NOW.become_as(&BEFORE);
+    open();
+    let done = f();
+    forbid();
+    if !done {
+        NOW.become_as(&before);
     }
+    done
 }
 
 /// Bytes handed out and never given back.

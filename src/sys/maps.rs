@@ -12,15 +12,15 @@ pub struct Mapping {
 }
 
 /// A line such as `7f00-7f10 r-xp 00001000 08:01 42 /usr/bin/x`. `None` for what must not
-/// be touched: memory that cannot be read, and what the kernel itself puts there (vdso,
-/// vvar, vsyscall).
+/// be touched: memory that cannot be read, that another process may write to (`s` in place
+/// of `p`), and what the kernel itself puts there (vdso, vvar, vsyscall).
 pub fn touchable(line: &[u8]) -> Option<Mapping> {
     let mut fields = bytes::fields(line);
     let (range, rights) = (fields.next()?, fields.next()?);
     let name = fields.nth(3).unwrap_or(b"");
     let is_stack = name == b"[stack]";
     let of_kernel = name.first() == Some(&b'[') && name != b"[heap]" && !is_stack;
-    if rights.first() != Some(&b'r') || of_kernel {
+    if rights.first() != Some(&b'r') || rights.last() != Some(&b'p') || of_kernel {
         return None;
     }
     let dash = range.iter().position(|&b| b == b'-')?;
@@ -49,6 +49,7 @@ mod tests {
         assert!(touchable(b"7ffd000-7ffe000 rw-p 00000000 00:00 0  [stack]").unwrap().is_stack);
         for line in [
             &b"7f00000-7f10000 ---p 00000000 00:00 0"[..],
+            b"7f00000-7f10000 rw-s 00000000 00:01 42   /dev/zero (deleted)",
             b"7ffd000-7ffe000 r--p 00000000 00:00 0  [vvar]",
             b"7ffd000-7ffe000 r-xp 00000000 00:00 0  [vdso]",
             b"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]",

@@ -36,7 +36,7 @@ pub fn lock() -> io::Result<()> {
 /// Brings in all of this process's own memory that the loop may need, so that no later
 /// step waits for the disk or for a free page. Writable pages become its own, also those
 /// that a fork made common; of the arena what nothing will be allocated from stays absent, and
-/// of the stack what lies more than `pages` below.
+/// of the stack what lies more than `pages` below. Left alone is what others may write to.
 pub fn touch_all(pages: usize) -> io::Result<()> {
     for_each_mapping(&mut touch)?;
     touch_stack(pages);
@@ -131,7 +131,7 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     let piece = if pages == Pages::Huge { HUGE } else { HUGE / 8 };
     let pieces = usize::try_from(size.0).ok()? * 1024 / piece;
     let len = pieces * piece + HUGE;
-    let fresh = map(len)?;
+    let fresh = map(len, libc::MAP_PRIVATE).ok()?;
     let advice = match pages {
         Pages::Plain => libc::MADV_NOHUGEPAGE,
         Pages::Huge => libc::MADV_HUGEPAGE,
@@ -162,13 +162,54 @@ pub fn fill_rate(pages: Pages, size: KiB, limit: Duration) -> Option<KiB> {
     Some(KiB(piece as u64 / 1024 * 1_000_000_000 / best?))
 }
 
-/// Where fresh memory of that size begins, all of it zero.
-pub(super) fn map(len: usize) -> Option<usize> {
+/// Memory that is all zero at first, and shared with the processes that are forked from here on.
+/// `touch_all` leaves it alone.
+pub struct Shared {
+    start: usize,
+    len: usize,
+}
+
+impl Shared {
+    pub fn new(len: usize) -> io::Result<Shared> {
+        Ok(Shared { start: map(len, libc::MAP_SHARED)?, len })
+    }
+
+    /// Processes that are forked from here on go without it.
+    pub fn share_no_more(&self) {
+        // SAFETY: exactly this mapping, which stays as it is here.
+        unsafe { libc::madvise(self.start as *mut _, self.len, libc::MADV_DONTFORK) };
+    }
+
+    /// Only once no other process may write there any more.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: exactly this mapping, which is initialised and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start as *const u8, self.len) }
+    }
+
+    /// No other process may use it meanwhile.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: likewise; `self` is borrowed as long as the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.start as *mut u8, self.len) }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: `map` got exactly this mapping, and no reference to it is left.
+        unsafe { unmap(self.start, self.len) };
+    }
+}
+
+/// Where fresh memory of that size begins, all of it zero: `MAP_PRIVATE` or `MAP_SHARED`.
+pub(super) fn map(len: usize, sharing: libc::c_int) -> io::Result<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let flags = sharing | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh mapping touches no memory in use.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-    (start != libc::MAP_FAILED).then_some(start as usize)
+    match start {
+        libc::MAP_FAILED => Err(io::Error::last()),
+        start => Ok(start as usize),
+    }
 }
 
 /// # Safety

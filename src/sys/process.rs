@@ -1,5 +1,6 @@
 //! Processes: this one, fork and reap, signals to others, priority.
 
+use super::arena;
 use super::check;
 #[cfg(feature = "dbus-notify")]
 use super::fd::Owner;
@@ -97,7 +98,8 @@ pub fn own_group() -> i32 {
 }
 
 /// Starts `child` in a process of its own, which ends with what it returns, and holds no
-/// descriptor of this one but the standard ones and the one `kept`.
+/// descriptor of this one but the standard ones and the one `kept`. It may allocate, and leaves
+/// the signals of a terminal and of a service manager to this one.
 ///
 /// EBUSY in a unit test with several threads: the child would have one only, and might find
 /// a lock held by another. The guard itself starts none; a thread beside it is that of an
@@ -120,7 +122,9 @@ fn fork_with(kept: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     if pid.is_none() {
         // A parent that ignores it must not hide the ends of the child's own children.
         signal::treat(libc::SIGCHLD, libc::SIG_DFL);
+        signal::leave_to_parent();
         close_all_but(kept);
+        arena::open();
     }
     Ok(pid)
 }

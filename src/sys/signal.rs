@@ -59,7 +59,7 @@ pub fn next(fd: &OwnedFd) -> Option<Signal> {
 
 /// Blocks the signals of a terminal and of a service manager for good: the helper ends
 /// when the watch does, after it has written what the watch said last.
-pub fn leave_to_parent() {
+pub(super) fn leave_to_parent() {
     let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
     mask(libc::SIG_BLOCK, &signals);
 }
