@@ -422,6 +422,7 @@ fn in_a_real_container_the_guard_comes_before_the_kernel() {
         let mut hog =
             Hog::start_unready(sandbox.hog_command(&["--size", "400M", "--rate", "100M"]));
         hog.wait_for_end();
+        guard.wait_for("exited after");
         // SIGKILL may follow where it does not end in time.
         assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
         assert_eq!(guard.signals().len(), guard.signals_to(hog.pid()).len());
@@ -454,6 +455,7 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         let guard = sandbox.guard(&options);
         guard.wait_for(&format!("memory limit of cgroup {path}: {LIMIT} MiB"));
         hog.wait_for_end();
+        guard.wait_for("exited after");
         // SIGKILL may follow where it does not end in time.
         assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
         assert!(outside.is_alive() && small.is_alive());

@@ -136,7 +136,7 @@ fn a_bomb_that_is_as_large_as_a_victim_in_flight_is_ended_all_the_same() {
         let mut bomb = Bomb::start(sandbox, 140, &["--size", "1024", "--total", "150"]);
         // 30 MiB below the level for SIGTERM.
         memory.available(50);
-        memory.available(VERY_LOW + 10);
+        memory.available(30);
         bomb.wait_for_end();
         memory.available(PLENTY);
         guard.wait_for("processes ended after ");
@@ -346,7 +346,7 @@ fn a_bomb_that_is_ignored_lives_and_one_of_it_that_is_lives_alone() {
         let mut bomb = Bomb::start(sandbox, 110, &options);
         wait_for("the odd one", || living("odd").len() == 1);
         let guard = sandbox.guard(&["--ignore", "^(bomb|odd)$"]);
-        let mut hog = sandbox.hog(&["--size", "5M"]);
+        let mut hog = sandbox.hog(&["--size", "20M"]);
         memory.available(JUST_LOW);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         memory.available(PLENTY);
