@@ -129,8 +129,8 @@ const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
-        let Thresholds { mem, swap, mut mem_size, mut swap_size, psi, psi_window } =
-            config.thresholds;
+        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window } = config.thresholds;
+        let mut swap_size = swap_size.map(|size| size.levels(memory.swap_total));
         let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
         let is_watched = config.watches_memory();
         if !is_watched {
@@ -356,7 +356,7 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::settings::config::{Watch, Watching};
-    use crate::settings::value::{percents, shares, sizes};
+    use crate::settings::value::{percents, shares, sizes, swap_size};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
         Some(percents(text.as_bytes(), Percent::HUNDRED).unwrap())
@@ -405,17 +405,36 @@ mod tests {
     fn without_swap_memory_alone_counts() {
         assert_eq!(level(&Config::default().thresholds, memory(100, 0, 0)), Level::Term);
         assert_eq!(level(&Config::default().thresholds, memory(50, 0, 0)), Level::Kill);
-        let size_above_all = Thresholds { swap_size: size("1T"), ..Config::default().thresholds };
-        assert_eq!(level(&size_above_all, memory(100, 50, 50)), Level::Term);
-        assert_eq!(level(&size_above_all, memory(100, 0, 0)), Level::Term);
     }
 
     #[test]
-    fn swap_of_100_percent_means_whatever_the_swap() {
-        let settings = Thresholds { swap: percent("100"), ..Config::default().thresholds };
-        assert_eq!(level(&settings, memory(100, 100, 100)), Level::Term);
-        assert_eq!(level(&settings, memory(50, 51, 100)), Level::Term);
-        assert_eq!(level(&settings, memory(50, 50, 100)), Level::Kill);
+    fn whatever_the_swap_holds_for_sigkill_too_unless_kill_is_given() {
+        let by_share = |text| Thresholds { swap: percent(text), ..Config::default().thresholds };
+        let by_size = |text: &str| {
+            let swap_size = Some(swap_size(text.as_bytes()).unwrap());
+            Thresholds { swap_size, ..Config::default().thresholds }
+        };
+        for whatever in [by_share("100"), by_size("100"), by_size("1T"), by_size("1T,100")] {
+            assert_eq!(level(&whatever, memory(100, 100, 100)), Level::Term);
+            assert_eq!(level(&whatever, memory(50, 100, 100)), Level::Kill);
+        }
+        for given in [by_share("100,50"), by_size("1T,50")] {
+            assert_eq!(level(&given, memory(50, 51, 100)), Level::Term);
+            assert_eq!(level(&given, memory(50, 50, 100)), Level::Kill);
+        }
+        for never in [by_share("100,0"), by_size("1T,0")] {
+            assert_eq!(level(&never, memory(0, 0, 100)), Level::Term);
+        }
+        // There is more swap by now, or less, or none.
+        let some = by_size("100");
+        assert_eq!(level(&some, memory(50, 51, 101)), Level::Term);
+        assert_eq!(level(&some, memory(50, 50, 101)), Level::Kill);
+        assert_eq!(level(&some, memory(50, 99, 99)), Level::Kill);
+        assert_eq!(level(&by_size("1"), memory(50, 0, 0)), Level::Kill);
+        // With a share the lower one counts, for each level.
+        let both = Thresholds { swap: percent("60"), ..by_size("1T") };
+        assert_eq!(level(&both, memory(50, 60, 100)), Level::Term);
+        assert_eq!(level(&both, memory(50, 30, 100)), Level::Kill);
     }
 
     #[test]

@@ -326,6 +326,23 @@ fn a_swap_threshold_of_100_percent_means_whatever_the_swap() {
     });
 }
 
+#[test]
+fn whatever_the_swap_holds_for_sigkill_too() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for options in [["-s", "100"], ["-S", "500M"], ["-S", "8G"]] {
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            memory.set(with_swap(PLENTY, 500, 440));
+            let guard = sandbox.guard(&options);
+            memory.set(with_swap(VERY_LOW, 500, 440));
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL), "{options:?}");
+            memory.set(with_swap(PLENTY, 500, 500));
+            guard.wait_for("exited after");
+            guard.stop();
+        }
+    });
+}
+
 // ---- a meminfo that says less, or nonsense ----
 
 #[test]

@@ -45,10 +45,28 @@ pub struct Thresholds {
     pub mem_size: Option<Levels<KiB>>,
     /// Once resolved, at least one of the two is there; the lower one counts.
     pub swap: Option<Levels<Percent>>,
-    pub swap_size: Option<Levels<KiB>>,
+    pub swap_size: Option<SwapSize>,
     /// Of the window, all tasks stalled on memory for so long. 0 is never.
     pub psi: Levels<Percent>,
     pub psi_window: Duration,
+}
+
+/// What `-S` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwapSize {
+    pub term: KiB,
+    /// `None`: left out.
+    pub kill: Option<KiB>,
+}
+
+impl SwapSize {
+    /// KILL left out is half of SIZE, but if SIZE is at or above all the swap there is, "whatever
+    /// the swap" holds for both.
+    pub fn levels(self, swap_total: KiB) -> Levels<KiB> {
+        let SwapSize { term, kill } = self;
+        let missing = if term >= swap_total { term } else { term.half() };
+        Levels { term, kill: kill.unwrap_or(missing) }
+    }
 }
 
 /// Which of the two jobs is done, and how the second.
@@ -301,7 +319,7 @@ impl Config {
             ("-m", mem.is_some_and(|at| at.kill > at.term)),
             ("-s", swap.is_some_and(|at| at.kill > at.term)),
             ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
-            ("-S", swap_size.is_some_and(|at| at.kill > at.term)),
+            ("-S", swap_size.is_some_and(|at| at.kill > Some(at.term))),
         ] {
             if *is_above {
                 tell(format_args!(
@@ -417,7 +435,8 @@ mod tests {
 
     #[test]
     fn sizes_are_held_against_the_machine() {
-        let (mem_size, swap_size) = (sizes(2000, 1000), sizes(500, 600));
+        let mem_size = sizes(2000, 1000);
+        let swap_size = Some(SwapSize { term: KiB(500), kill: Some(KiB(600)) });
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
         assert_eq!(config.check(KiB(2000)), Ok(()));
         let said = config.check(KiB(1999)).unwrap_err();
