@@ -98,8 +98,15 @@ pub struct Limits {
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
     pub stall: StallLimits,
-    /// An absolute size lies above user memory and was taken as a share of it.
-    pub shrunk: bool,
+    /// How `-M` counts, if that is lower than it says.
+    pub lowered: Option<Lowered>,
+}
+
+/// The larger of the two levels of `-M`, and what it counts as. The other is lowered by as much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lowered {
+    pub asked: KiB,
+    pub counts: KiB,
 }
 
 /// The stall rule: only while this little is available, at these shares of the window.
@@ -131,22 +138,12 @@ impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
         let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window } = config.thresholds;
         let mut swap_size = swap_size.map(|size| size.levels(memory.swap_total));
-        let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
+        let (mut mem, mut swap) = (mem, swap);
         let is_watched = config.watches_memory();
         if !is_watched {
             (mem, swap, mem_size, swap_size) = (None, None, None, None);
         }
-        if let Some(size) = &mut mem_size {
-            let most = size.term.max(size.kill);
-            shrunk = most > memory.user;
-            // Above the limit of a cgroup, lowered since the start, it would be more than all.
-            let whole = if most <= memory.total { memory.total } else { memory.machine };
-            let reachable = |size: KiB| match shrunk && size > NEVER {
-                true => size.scaled(memory.user, whole).max(KiB(1)),
-                false => size,
-            };
-            *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
-        }
+        let lowered = mem_size.as_mut().and_then(|size| lower_to_reach(size, memory));
         let mem = lower(mem, memory.user, mem_size);
         let times = |times| KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
         let (mut short, mut low) = (times(STALL_TIMES), times(1));
@@ -161,7 +158,7 @@ impl Limits {
             share: Levels { term: known(psi.term), kill: known(psi.kill) },
             window: psi_window,
         };
-        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, shrunk }
+        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, lowered }
     }
 
     /// The level of `memory` if `available` of it were available: by amounts or by stall,
@@ -240,6 +237,21 @@ impl StallLimits {
 
 /// An amount that says "never by this", since it is lower than any.
 const NEVER: KiB = KiB::ZERO;
+
+/// A level that no kill can reach would cost one process after another. So `-M` is never above half
+/// of user memory, or the part of it that it is of the largest memory seen, whichever is more.
+fn lower_to_reach(size: &mut Levels<KiB>, memory: &Memory) -> Option<Lowered> {
+    let (asked, user, largest) = (size.term.max(size.kill), memory.user, memory.largest);
+    // All that there ever was is no level either.
+    let part = if asked < largest { asked.scaled(user, largest) } else { KiB::ZERO };
+    let counts = asked.min(part.max(user.half()));
+    for level in [&mut size.term, &mut size.kill] {
+        if counts < asked && *level > NEVER {
+            *level = level.scaled(counts, asked).max(KiB(1));
+        }
+    }
+    (counts < asked).then_some(Lowered { asked, counts })
+}
 
 /// Of a share of `whole` and a size the lower one counts, for each level by itself.
 fn lower(
@@ -373,6 +385,7 @@ mod tests {
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {
         Memory {
             total: KiB(1000),
+            largest: KiB(1000),
             available: KiB(available),
             anon: KiB(1000 - available),
             user: KiB(1000),
@@ -473,27 +486,40 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_kill_can_reach_becomes_a_share() {
-        let settings = Thresholds { mem_size: size("500,250"), ..Config::default().thresholds };
-        let held_by_tmpfs =
-            Memory { user: KiB(400), anon: KiB(100), available: KiB(300), ..memory(0, 0, 0) };
-        let limits = Limits::of(&config(settings), &held_by_tmpfs);
-        assert!(limits.shrunk);
-        assert_eq!(limits.mem, Levels { term: Some(KiB(200)), kill: Some(KiB(100)) });
-        assert!(!Limits::of(&config(settings), &memory(300, 0, 0)).shrunk);
-    }
-
-    #[test]
-    fn a_limit_lowered_below_a_size_does_not_ask_for_everything() {
-        let settings = Thresholds { mem_size: size("800,400"), ..Config::default().thresholds };
-        let limited = |total| {
-            let memory = Memory { total: KiB(total), machine: KiB(10_000), ..memory(900, 0, 0) };
-            Limits::of(&config(settings), &Memory { user: KiB(total), ..memory }).mem
-        };
-        assert_eq!(limited(1000), Levels { term: Some(KiB(800)), kill: Some(KiB(400)) });
-        // The share that it is of the machine.
-        assert_eq!(limited(500), Levels { term: Some(KiB(40)), kill: Some(KiB(20)) });
-        assert_eq!(limited(300), Levels { term: Some(KiB(24)), kill: Some(KiB(12)) });
+    fn a_size_is_lowered_to_what_killing_can_reach() {
+        for (text, total, largest, user, term, kill) in [
+            // Below half of user memory it is what it says, and with all there is.
+            ("500", 1000, 1000, 1000, 500, 250),
+            ("900", 1000, 1000, 1000, 900, 450),
+            ("400", 1000, 1000, 800, 400, 200),
+            // tmpfs holds the rest, or the machine has shrunk.
+            ("500", 1000, 1000, 400, 200, 100),
+            ("800", 1000, 1000, 400, 320, 160),
+            ("800", 400, 1000, 400, 320, 160),
+            ("800", 500, 8000, 480, 240, 120),
+            // All there is, or more: also if it was no more from the start.
+            ("1000", 1000, 1000, 900, 450, 225),
+            ("2000", 400, 400, 390, 195, 97),
+            ("2000,1000", 400, 1000, 400, 200, 100),
+            // As the larger of the two.
+            ("400,800", 500, 1000, 500, 200, 400),
+            ("800,0", 400, 1000, 400, 320, 0),
+            ("800,1", 400, 1000, 400, 320, 1),
+            // There is more by now.
+            ("500", 2000, 2000, 2000, 500, 250),
+        ] {
+            let settings = Thresholds { mem_size: size(text), ..Config::default().thresholds };
+            let of = |kib| if kib > 0 { Some(KiB(kib)) } else { None };
+            let (total, largest, user) = (KiB(total), KiB(largest), KiB(user));
+            let memory = Memory { total, largest, user, ..memory(0, 0, 0) };
+            let limits = Limits::of(&config(settings), &memory);
+            assert_eq!(limits.mem, Levels { term: of(term), kill: of(kill) }, "{text} {memory:?}");
+            let asked = settings.mem_size.map(|size| size.term.max(size.kill)).unwrap();
+            let counts = KiB(term.max(kill));
+            let lowered = (counts < asked).then_some(Lowered { asked, counts });
+            assert_eq!(limits.lowered, lowered, "{text}");
+            assert!(counts < user);
+        }
     }
 
     #[test]

@@ -179,7 +179,8 @@ fn check_shows_which_limit_counts() {
                 ),
                 (&["--cgroup", "/no"], 0, "warning: --cgroup: /no: there is no such cgroup"),
                 (&["-M", "150M"], 0, "OOM_GUARD_MEM_SIZE=150M"),
-                (&["-M", "250M"], 2, "-M: 256000 KiB is more than this machine has"),
+                (&["-M", "250M"], 0, "warning: -M: 256000 KiB is more than this machine has"),
+                (&["-M", "3201M"], 2, "-M: 3277824 KiB is more than 16 times what this machine"),
                 (&["--cgroup", "web"], 2, "--cgroup: \"web\" is not the absolute path"),
                 (&["--cgroup", "/web", "--kernel-oom"], 2, "--kernel-oom: cannot go with --cgroup"),
                 // The kernel chooses from all of the machine.

@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -248,26 +248,69 @@ fn the_lower_of_percentage_and_size_counts() {
     });
 }
 
+/// So much memory, of which so much is available and so much more is held by processes; the rest is in tmpfs.
+fn machine(total: u64, available: u64, anon: u64) -> Amounts {
+    Amounts { total, anon, ..Amounts::available(available) }
+}
+
+/// What the guard says of `-M` while user memory is 400 MiB.
+const LOWERED: &str = "notice: -M: 800 MiB counts as ";
+
 #[test]
-fn a_size_above_user_memory_becomes_a_share_of_it_which_is_said_once() {
+fn a_size_that_no_kill_can_reach_is_lowered_which_is_said_once() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let mut hog = sandbox.hog(&["--size", "60M"]);
-        let guard = sandbox.guard(&["-M", "500M", "-d"]);
-        let with_tmpfs = |available| {
-            memory.set(Amounts { anon: 400 - available, ..Amounts::available(available) });
-        };
-        // Of user memory, 400 MiB, the half that 500 MiB are of the whole.
-        with_tmpfs(220);
-        guard.wait_for("notice: user memory is below -M");
-        guard.wait_for_looks(SEVERAL_LOOKS);
-        assert!(hog.is_alive());
-        with_tmpfs(190);
+        memory.set(machine(1000, 950, 50));
+        let guard = sandbox.guard(&["-M", "800M", "-d"]);
+        // Files in tmpfs, and a machine that shrinks: of 400 MiB the four fifths that 800 are of 1000, which is 320.
+        for (total, available) in [(1000, 340), (500, 340), (1000, 350)] {
+            memory.set(machine(total, available, 400 - available));
+            guard.make_look(3);
+        }
+        assert!(hog.is_alive() && guard.signals().is_empty());
+        let said = "320 MiB now: user memory is 400 MiB, and the largest MemTotal seen is 1000 MiB";
+        assert_eq!(guard.lines(LOWERED), [format!("{LOWERED}{said}")]);
+        memory.set(machine(500, 310, 90));
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
-        memory.available(PLENTY);
+        memory.set(machine(1000, 950, 50));
         guard.wait_for("exited after");
-        assert_eq!(guard.count("notice: user memory is below -M"), 1);
         guard.stop();
+    });
+}
+
+#[test]
+fn in_a_shrunken_machine_a_guard_that_starts_again_ends_nobody_for_a_size_above_all_there_is() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hogs = [0; 3].map(|_| sandbox.hog(&["--size", "60M"]));
+        // The machine of 16 GiB that was lowered to 4000000 kB, on a smaller scale.
+        let mut guard = {
+            memory.set(machine(1600, 1400, 150));
+            sandbox.guard(&["-M", "800M", "-d"])
+        };
+        for starts in [0, 1] {
+            if starts > 0 {
+                guard.stop();
+                guard = sandbox.guard(&["-M", "800M", "-d"]);
+                guard.wait_for("warning: -M: 819200 KiB is more than this machine has (MemTotal ");
+            }
+            memory.set(machine(380, 340, 40));
+            guard.make_look(3);
+            // Half of user memory, whatever the largest was.
+            guard.wait_for(&format!("{LOWERED}190 MiB now: user memory is 380 MiB"));
+            assert!(hogs.iter_mut().all(Hog::is_alive) && guard.signals().is_empty());
+        }
+        memory.set(machine(380, 180, 200));
+        guard.wait_for("sending SIGTERM to process");
+        memory.set(machine(380, 340, 40));
+        guard.stop();
+        // So much more is a slip of the finger.
+        let mut command = sandbox.guard_command(&["-M", "7G", "--check"]);
+        let answer = command.stderr(Stdio::piped()).output().expect("the guard");
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert_eq!(answer.status.code(), Some(2), "{said}");
+        assert!(said.contains("-M: 7340032 KiB is more than 16 times"), "{said}");
     });
 }
 

@@ -155,6 +155,8 @@ const REPORT_LOG: Duration = Duration::from_secs(3600);
 pub const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 /// A mail or a log entry takes a second; one that hangs must not pile up.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A machine may have shrunk, or is to grow; so much more than it has is a slip of the finger.
+const SLIP: u64 = 16;
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -293,11 +295,10 @@ impl Config {
 
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
-        let size = self.thresholds.mem_size;
-        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
-        if asked > total {
+        let (asked, total) = (self.largest_size().0, mem_total.0);
+        if asked > total.saturating_mul(SLIP) {
             return Err(vec![format!(
-                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
+                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
             )]);
         }
         let mut mistakes = Vec::new();
@@ -310,6 +311,11 @@ impl Config {
             }
         }
         mistakes.is_empty().then_some(()).ok_or(mistakes)
+    }
+
+    /// The larger level of `-M`.
+    fn largest_size(&self) -> KiB {
+        self.thresholds.mem_size.map_or(KiB::ZERO, |size| size.term.max(size.kill))
     }
 
     /// Tells all that is accepted and still worth a word.
@@ -329,6 +335,13 @@ impl Config {
         }
         if psi.kill > Percent::default() && psi.kill < psi.term {
             tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
+        }
+        let (asked, total) = (self.largest_size().0, mem_total.0);
+        if asked > total {
+            tell(format_args!(
+                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB), so a lower \
+                 level counts"
+            ));
         }
         let (asked, total) = (swap_size.map_or(0, |size| size.term.0), swap_total.0);
         if asked > total {
@@ -438,15 +451,20 @@ mod tests {
         let mem_size = sizes(2000, 1000);
         let swap_size = Some(SwapSize { term: KiB(500), kill: Some(KiB(600)) });
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
-        assert_eq!(config.check(KiB(2000)), Ok(()));
-        let said = config.check(KiB(1999)).unwrap_err();
-        assert!(said[0].starts_with("-M: 2000 KiB is more"), "{said:?}");
-        let mut said = Vec::new();
-        config.warnings(KiB(2000), KiB(400), &mut |line| said.push(line.to_string()));
-        for (said, begin) in said.iter().zip(["-S: KILL is", "-S: 500 KiB is"]) {
-            assert!(said.starts_with(begin), "{said}");
+        assert_eq!(config.check(KiB(125)), Ok(()));
+        let said = config.check(KiB(124)).unwrap_err();
+        assert!(said[0].starts_with("-M: 2000 KiB is more than 16 times"), "{said:?}");
+        for (total, expected) in [
+            (2000, &["-S: KILL is", "-S: 500 KiB is"][..]),
+            (1999, &["-S: KILL is", "-M: 2000 KiB is more than this", "-S: 500 KiB is"]),
+        ] {
+            let mut said = Vec::new();
+            config.warnings(KiB(total), KiB(400), &mut |line| said.push(line.to_string()));
+            for (said, begin) in said.iter().zip(expected) {
+                assert!(said.starts_with(begin), "{said}");
+            }
+            assert_eq!(said.len(), expected.len());
         }
-        assert_eq!(said.len(), 2);
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub static OPTIONS: [Spec; 42] = [
         ),
     Spec::new("-M --mem-size", "MEM_SIZE")
         .effect(Value(SIZES, |config, text| put(&mut config.thresholds.mem_size, sizes(text))))
-        .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts"),
+        .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts; never above \
+                 half of user memory, or its part of the largest MemTotal seen if that is more"),
     Spec::new("-S --swap-size", "SWAP_SIZE")
         .effect(Value(SIZES, |config, text| put(&mut config.thresholds.swap_size, swap_size(text))))
         .help("absolute, for free swap; with -s the lower one counts; at or above all the swap there \
