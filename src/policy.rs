@@ -63,10 +63,13 @@ impl Scene {
         self.limits.level(available, &self.memory)
     }
 
-    /// What is missing to twice the level of SIGTERM, at which memory is short no more.
+    /// What is missing to twice the level, at which memory is short no more: half of user memory
+    /// never is. If the level is above that, to the level itself.
     pub fn missing(&self) -> KiB {
-        let level = self.limits.mem.term.unwrap_or(KiB::ZERO);
-        level.plus(level).less(self.memory.available)
+        let Levels { term, kill } = self.limits.mem;
+        let level = term.max(kill).unwrap_or(KiB::ZERO);
+        let enough = level.plus(level).min(self.memory.user.half()).max(level);
+        enough.less(self.memory.available)
     }
 
     /// How long the next worse level surely stays out of reach when memory (or swap, if
@@ -519,6 +522,24 @@ mod tests {
             let lowered = (counts < asked).then_some(Lowered { asked, counts });
             assert_eq!(limits.lowered, lowered, "{text}");
             assert!(counts < user);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_goes_by_the_level() {
+        for (text, available, missing) in [
+            ("10", 90, 110),
+            ("10", 200, 0),
+            ("30", 290, 210),
+            ("60", 580, 20),
+            ("99", 600, 390),
+            ("10,30", 290, 210),
+            ("10,60", 590, 10),
+        ] {
+            let settings = Thresholds { mem: percent(text), ..Config::default().thresholds };
+            let memory = memory(available, 0, 0);
+            let scene = Scene::of(Moment(0), memory, Limits::of(&config(settings), &memory));
+            assert_eq!(scene.missing(), KiB(missing), "{text} {available}");
         }
     }
 

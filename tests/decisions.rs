@@ -228,6 +228,60 @@ fn a_kill_level_of_zero_means_that_sigkill_never_comes() {
     });
 }
 
+/// High levels, and SIGKILL before SIGTERM: a little below and above it, and the signal.
+const UNUSUAL: &[(&str, u64, u64, libc::c_int)] = &[
+    ("-m60", 580, 610, libc::SIGTERM),
+    ("-m99", 980, 996, libc::SIGTERM),
+    ("-M600M", 580, 610, libc::SIGTERM),
+    ("-m10,30", 290, 310, libc::SIGKILL),
+    ("-m10,60", 590, 610, libc::SIGKILL),
+];
+
+#[test]
+fn whatever_the_level_it_alone_says_when_memory_is_low_and_when_it_has_recovered() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        for &(option, below, above, signal) in UNUSUAL {
+            memory.available(above);
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(&[option, "-d"]);
+            for count in 1..=2 {
+                guard.make_look(3);
+                assert!(hog.is_alive(), "{option}");
+                assert_eq!(guard.signals().len(), count - 1, "{option} {:?}", guard.signals());
+                memory.available(below);
+                assert_eq!(hog.wait_for_end().signal(), Some(signal), "{option}");
+                memory.available(above);
+                guard.wait_for_many("exited after", count);
+                // As soon as memory is above the level, nothing is left of the event.
+                guard.make_look(3);
+                hog = sandbox.hog(&["--size", "60M"]);
+            }
+            guard.make_look(3);
+            assert!(hog.is_alive(), "{option}");
+            guard.stop();
+            hog.signal(libc::SIGKILL);
+            hog.wait_for_end();
+        }
+    });
+}
+
+#[test]
+fn a_victim_is_let_off_above_a_high_level_too() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        memory.available(610);
+        let mut hog = sandbox.hog(&["--size", "60M", "--ignore-term"]);
+        let guard = sandbox.guard(&["--grace", "3", "-m60"]);
+        memory.available(580);
+        guard.wait_for("sending SIGTERM to process ");
+        memory.available(610);
+        guard.wait_for("did not exit, but memory has recovered: let off");
+        assert!(hog.is_alive());
+        guard.stop();
+    });
+}
+
 // ---- thresholds ----
 
 #[test]
