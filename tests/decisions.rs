@@ -368,6 +368,19 @@ fn in_a_shrunken_machine_a_guard_that_starts_again_ends_nobody_for_a_size_above_
     });
 }
 
+// ---- processors ----
+
+#[test]
+fn memory_fills_by_all_processors_of_the_machine_whatever_the_guard_may_use() {
+    sandboxed(|sandbox| {
+        let mut command = sandbox.guard_command(&["-d"]);
+        set_processors(sandbox, "0-6,9", &mut command);
+        let guard = sandbox.start_guard(command);
+        guard.wait_for(" MiB a second, by 8 processors");
+        guard.stop();
+    });
+}
+
 // ---- swap ----
 
 fn with_swap(available: u64, swap_total: u64, swap_free: u64) -> Amounts {
