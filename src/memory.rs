@@ -11,6 +11,8 @@ pub struct Memory {
     pub total: KiB,
     /// `MemTotal`, always.
     pub machine: KiB,
+    /// The largest `total` that was seen; not less than that.
+    pub largest: KiB,
     /// `MemAvailable`, or an estimate where the kernel has none (before 3.14), without slabs that
     /// are in use for good. At most `total`.
     pub available: KiB,

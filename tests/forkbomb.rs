@@ -322,6 +322,23 @@ fn a_build_that_has_fewer_jobs_than_a_bomb_loses_one_of_them() {
 }
 
 #[test]
+fn a_build_for_all_processors_of_the_machine_is_no_bomb_whatever_the_guard_may_use() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut command = sandbox.guard_command(&["-d"]);
+        set_processors(sandbox, "0-63", &mut command);
+        let guard = sandbox.start_guard(command);
+        let _build = Bomb::start(sandbox, 100, &["--total", "100", "--size", "256"]);
+        memory.available(JUST_LOW);
+        guard.wait_for("process groups: no fork bomb");
+        memory.available(PLENTY);
+        assert_eq!(guard.count("fork bomb: "), 0);
+        assert!(living("bomb").len() >= 99);
+        guard.stop();
+    });
+}
+
+#[test]
 fn many_that_were_started_long_ago_are_no_bomb() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

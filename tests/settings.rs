@@ -943,6 +943,11 @@ fn new_thresholds_are_said_and_kept() {
         guard.wait_for("sending SIGTERM when mem avail <= 150 MiB (15.00%)");
         guard.wait_for("        SIGKILL when mem avail <= 20 MiB (2.00%)");
         expect_ended(&memory, &guard, &mut hog);
+        memory.recover(&guard);
+        // More than there is, from a larger machine.
+        file.taken(&guard, "OOM_GUARD_MEM_SIZE=1600M");
+        guard.wait_for("warning: -M: 1638400 KiB is more than this machine has (MemTotal ");
+        guard.wait_for("sending SIGTERM when mem avail <= 500 MiB (50.00%)");
         guard.stop();
     });
 }
@@ -1008,7 +1013,7 @@ fn a_faulty_file_is_refused_with_all_its_mistakes_and_the_old_settings_go_on() {
         // Neither are settings that contradict each other, or the machine.
         for (text, said) in [
             ("OOM_GUARD_WATCH=limit", "--watch: there is no limit to watch"),
-            ("OOM_GUARD_MEM_SIZE=1001M", "-M: 1025024 KiB is more than this machine has"),
+            ("OOM_GUARD_MEM_SIZE=16001M", "-M: 16385024 KiB is more than 16 times what this"),
         ] {
             file.refused(&guard, text);
             guard.wait_for(said);

@@ -148,7 +148,12 @@ impl Daemon {
         }
         if config.debug {
             let psi = if observer.trigger().is_some() { "yes" } else { "no" };
-            say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
+            let (mib, processors) = (rate.mib(), machine::processors());
+            say!(
+                helper,
+                Debug,
+                "memory fills by at most {mib} MiB a second, by {processors} processors"
+            );
             say!(helper, Debug, "pressure information: {psi}");
         }
     }

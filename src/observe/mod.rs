@@ -36,6 +36,8 @@ pub struct Observer {
     least_slab: KiB,
     /// Its limit counts in place of the machine's memory, while it has one.
     cgroup: Option<Cgroup>,
+    /// The largest memory that was seen, of the machine and of the cgroup.
+    largest: [KiB; 2],
     /// It is not looked for again before this.
     next_search: Moment,
     tmpfs: Option<Tmpfs>,
@@ -65,6 +67,7 @@ impl Observer {
             meminfo,
             zram: Zram::default(),
             least_slab: KiB(u64::MAX),
+            largest: [KiB::ZERO; 2],
             next_search: Moment::default(),
             tmpfs: None,
             shmem_asked: KiB::ZERO,
@@ -92,6 +95,7 @@ impl Observer {
         let is_other = old.choice.cgroup != new.choice.cgroup;
         if is_other {
             (self.told, self.told_no_stalls) = (None, false);
+            self.largest[1] = KiB::ZERO;
             (self.next_search, self.next_bounds) = (Moment::default(), Moment::default());
             self.leak_trigger();
         }
@@ -119,6 +123,7 @@ impl Observer {
         if is_removed {
             self.cgroup.as_mut().map(Cgroup::lose);
         }
+        self.largest[usize::from(memory.is_limited())] = memory.largest;
         self.note_bounds(&memory, now);
         let mut limits = Limits::of(config, &memory);
         let read = self.stalls.as_mut().map(|stalls| stalls.read(proc, &memory, &limits, now));
@@ -212,6 +217,7 @@ impl Observer {
             Ok(Some(own)) => memory = memory.within(&own),
             _ => memory.count_files(self.tmpfs),
         }
+        memory.largest = self.largest[usize::from(memory.is_limited())].max(memory.total);
         memory.count_user();
         (memory, own.is_err())
     }

@@ -64,6 +64,7 @@ fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     Some(Memory {
         total,
         machine: total,
+        largest: total,
         available,
         anon: anon.min(total),
         shmem,

@@ -1072,6 +1072,29 @@ pub fn set_niceness(command: &mut Command, niceness: i32) {
     unsafe { command.pre_exec(set) };
 }
 
+/// Makes this machine one of the processors in `list`, as `0-3`, and has the program that `command` starts use one of
+/// those that there are.
+pub fn set_processors(sandbox: &Sandbox, list: &str, command: &mut Command) {
+    let online = sandbox.path("online");
+    fs::write(&online, format!("{list}\n")).expect("a list of processors");
+    bind_over(&online, Path::new("/sys/devices/system/cpu/online"));
+    let confine = || {
+        // SAFETY: all zero is a valid set.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        let size = mem::size_of_val(&set);
+        // SAFETY: `set` has the size that both are told; 0 means this process.
+        unsafe {
+            succeed(libc::sched_getaffinity(0, size, &mut set))?;
+            let usable = (0..size * 8).find(|&number| libc::CPU_ISSET(number, &set));
+            libc::CPU_ZERO(&mut set);
+            libc::CPU_SET(usable.unwrap_or(0), &mut set);
+            succeed(libc::sched_setaffinity(0, size, &set)).map(drop)
+        }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(confine) };
+}
+
 /// Has the program that `command` starts ignore SIGHUP, as `nohup` does.
 pub fn ignore_hangup(command: &mut Command) {
     let ignore = || {
