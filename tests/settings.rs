@@ -1490,6 +1490,59 @@ fn check_warns_of_what_does_nothing_and_ends_well() {
     }
 }
 
+#[test]
+fn patterns_that_are_most_likely_slips_are_warned_of_at_the_start_and_by_check() {
+    const QUOTES: &str = "the quotes are looked for too; write it without them";
+    const NEVER: &str =
+        "can never match: there is text before ^ or after $ (a plain one is \\^ or \\$)";
+    const NO_FIELD: &str = "begins with no field (name, cmd, exe, user or cgroup), so all of it is looked for in the name";
+    sandboxed(|sandbox| {
+        let slips = [
+            ("--avoid", "'^sshd$'", QUOTES),
+            ("--ignore", "\"user:postgres\"", QUOTES),
+            ("--only", "name:'sshd'", QUOTES),
+            ("--ignore", "cmd:/usr/bin/^x", NEVER),
+            ("--prefer", "^a$b", NEVER),
+            ("--ignore", "(x$|y$)z", NEVER),
+            ("--ignore", "cmdlin:foo", NO_FIELD),
+            ("--ignore", "users:postgres", NO_FIELD),
+            ("--avoid", "Name:x", NO_FIELD),
+            ("--ignore", "command:x", NO_FIELD),
+            ("--ignore", "glob:exe:/usr/*", NO_FIELD),
+        ];
+        let right = [
+            ("--avoid", "tmux: server"),
+            ("--avoid", "it's"),
+            ("--prefer", "cmd:--title='x'"),
+            ("--avoid", "(user:)x"),
+            ("--avoid", "name:user:x"),
+            ("--prefer", "comm:x"),
+            ("--prefer", "cmdline:x"),
+            ("--avoid", "uid:0"),
+            ("--prefer", "(^|/)x$"),
+            ("--prefer", "glob:*^$x"),
+        ];
+        let mut options = vec!["-c", "none"];
+        slips.iter().for_each(|(option, pattern, _)| options.extend([option, pattern]));
+        right.iter().for_each(|(option, pattern)| options.extend([option, pattern]));
+        let mut wanted: Vec<_> = slips
+            .iter()
+            .map(|(option, pattern, why)| {
+                let shown = pattern.replace('"', "\\\"");
+                format!("warning: {option} \"{shown}\": {why}")
+            })
+            .collect();
+        wanted.sort();
+        let mut told = told_by_check(sandbox, &options);
+        told.sort();
+        assert_eq!(told, wanted);
+        let log = sandbox.guard(&options).stop();
+        let mut told: Vec<_> = log.lines().filter(|line| line.starts_with("warning: --")).collect();
+        told.sort();
+        assert_eq!(told, wanted);
+    });
+}
+
 /// What `--check` says in a sandbox, line by line.
 fn told_by_check(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
     let answer = Answer::good(sandbox.guard_command(&["--check"]).args(options));
@@ -1507,6 +1560,9 @@ fn check_tells_of_a_protection_that_protects_nobody_and_in_which_field_it_would(
             ("IGNORE", "^worker$", None),
             ("IGNORE", "cmd:/hog --name w", None),
             ("IGNORE", "exe:/hog$", None),
+            ("IGNORE", "comm:^worker$", None),
+            ("IGNORE", "cmdline:/hog --name w", None),
+            ("IGNORE", "uid:0", None),
             ("IGNORE", "/hog$", Some("; exe: would")),
             ("ONLY", "/hog --name", Some("; cmd: would")),
             ("ONLY", "cmd:^worker$", Some("; name: would")),

@@ -18,7 +18,7 @@ pub mod table;
 pub mod value;
 
 pub use arguments::parse;
-pub use config::{Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
+pub use config::{doubt, Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
 pub use given::Given;
 pub use help::help;
 pub use option::Task;
