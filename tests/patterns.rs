@@ -259,10 +259,50 @@ fn the_path_of_the_cgroup_is_matched() {
         world.expect(&["--prefer", "cgroup:^/user\\.slice/"], &small);
         world.expect(&["--only", "cgroup:app\\.scope$"], &small);
         world.expect(&["--ignore", "cgroup:0::"], &large);
-        // Two hierarchies: what the memory controller has counts.
-        let old = "12:cpu,cpuacct:/\n9:memory:/docker/abc\n0::/\n";
-        show(sandbox, large.pid(), "cgroup", old);
-        world.expect(&["--ignore", "cgroup:^/docker/"], &small);
+    });
+}
+
+#[test]
+fn a_cgroup_of_any_hierarchy_is_matched() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "60M"), world.hog("small", "20M"));
+        show(sandbox, small.pid(), "cgroup", "0::/other\n");
+        let shown = sandbox.path(&format!("{}-cgroup", large.pid()));
+        show(sandbox, large.pid(), "cgroup", "");
+        for (text, patterns) in [
+            // Containers beside a systemd of old.
+            (
+                "9:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n\
+                 0::/system.slice/containerd.service\n",
+                &["^/docker/abc$", "^/system\\.slice/containerd\\.service$"][..],
+            ),
+            // A systemd that does not account for memory.
+            (
+                "9:memory:/\n3:cpu:/\n1:name=systemd:/system.slice/sshd.service\n",
+                &["^/system\\.slice/sshd\\.service$", "glob:/system.slice/*"],
+            ),
+            (
+                "9:memory:/system.slice\n1:name=systemd:/system.slice/sshd.service\n0::/\n",
+                &["^/system\\.slice/sshd\\.service$", "^/system\\.slice$"],
+            ),
+            ("2:name=elogind:/c1\n1:name=openrc:/lightdm\n", &["^/c1$", "^/lightdm$"]),
+            ("4:name=openrc:/sshd\n0::/\n", &["^/sshd$"]),
+            ("4:pids:/\n1:name=openrc:/\n0::/\n", &["^/$"]),
+            ("0::/with:colon\n", &["^/with:colon$"]),
+        ] {
+            fs::write(&shown, text).expect("a file to show");
+            for pattern in patterns {
+                world.expect(&["--ignore", &format!("cgroup:{pattern}")], &small);
+            }
+            // Neither the root, if there is more, nor names of hierarchies, nor two paths as one.
+            let has_root = patterns.contains(&"^/$");
+            for pattern in ["^/$", "systemd:", "^name=", "openrc:", "c1.*lightdm", "abc\\s"] {
+                if !(has_root && pattern == "^/$") {
+                    world.expect(&["--ignore", &format!("cgroup:{pattern}")], &large);
+                }
+            }
+        }
     });
 }
 

@@ -10,7 +10,7 @@ pub enum Field {
     Exe,
     /// Name or number of the effective user.
     User,
-    /// Path of the cgroup.
+    /// Path of the cgroup, in any hierarchy.
     Cgroup,
 }
 

@@ -105,14 +105,23 @@ impl Proc {
         Ok(&self.file[..len])
     }
 
-    /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or if
-    /// the process is not in that, as the memory controller has it.
-    pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
+    /// The different paths of its cgroups in all hierarchies (cgroups(7)), into `paths` with a
+    /// newline between them, which no path holds. A root counts only if there is nothing else: a
+    /// controller that is not in use leaves everything there.
+    pub fn cgroups(&mut self, pid: Pid, paths: &mut AnyBuf) -> io::Result<()> {
         self.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
-            let Membership { unified, of_memory, path: of } = Membership::of(line);
-            if of_memory || (unified && (of != b"/" || path.as_bytes().is_empty())) {
-                path.clear();
-                path.push(of);
+            let path = Membership::of(line).path;
+            let is_known = |known: &[u8]| known.split(|&byte| byte == b'\n').any(|one| one == path);
+            match paths.as_bytes() {
+                b"" | b"/" => {
+                    paths.clear();
+                    paths.push(path);
+                }
+                known if path == b"/" || is_known(known) => {}
+                _ => {
+                    paths.push(b"\n");
+                    paths.push(path);
+                }
             }
         })
     }

@@ -134,6 +134,10 @@ impl Matcher<'_> {
         let place = self.read(field, proc, stat)?;
         let Filter { scratch, users, texts, .. } = &mut *self.filter;
         let text = texts[place].as_bytes();
+        if field == Field::Cgroup {
+            let mut paths = text.split(|&byte| byte == b'\n');
+            return Some(paths.any(|path| pattern.is_match(path, scratch)));
+        }
         if field == Field::User {
             let uid = bytes::parse_u64(text);
             if let Some(wanted) = pattern.number() {
@@ -179,7 +183,7 @@ impl Matcher<'_> {
             match field {
                 Field::Name => false,
                 Field::Exe => proc.executable(stat, text).is_ok(),
-                Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
+                Field::Cgroup => proc.cgroups(stat.id.pid, text).is_ok(),
                 Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
                 Field::Cmd => {
                     let before = clock::now();
