@@ -67,7 +67,7 @@ use observe::{Bounds, Observer};
 use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
-use settings::{Mistake, Sources, Task};
+use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -106,7 +106,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let sources = Sources::of(program, request.given);
     let settled = sources.read().and_then(|texts| sources.settle(&texts));
-    let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    let Settled { config, in_force, mut notices } =
+        settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    notices.extend(request.notices.into_iter().map(String::from));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -128,7 +130,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
-        for notice in &request.notices {
+        for notice in &notices {
             complain(format_args!("notice: {notice}"));
         }
         let seen = (memory, observer.cgroup());
@@ -148,7 +150,6 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let open_sysrq = || daemon::open_sysrq(&proc).unwrap_or_else(|why| fail(format_args!("{why}")));
     let sysrq = config.needs_sysrq().then(open_sysrq);
-    let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }

@@ -14,7 +14,7 @@ use crate::procfs::Proc;
 use crate::report::explain;
 use crate::say;
 use crate::select::{Filter, Scale};
-use crate::settings::{Config, Mistake, Sources};
+use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
@@ -190,7 +190,7 @@ impl Daemon {
         let Reload { sources, inherited, .. } = &self.reload;
         let cx = &mut self.cx;
         // All that can be wrong was said when they were tried out.
-        let Ok((config, _)) = sources.settle(texts) else { return false };
+        let Ok(Settled { config, .. }) = sources.settle(texts) else { return false };
         if config.needs_sysrq() && cx.sysrq.is_none() {
             let Ok(sysrq) = open_sysrq(&cx.proc) else { return false };
             cx.sysrq = Some(sysrq);
@@ -225,16 +225,16 @@ impl Daemon {
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
 fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies<'_>) -> bool {
     let tried = sources.read().and_then(|texts| {
-        let (config, _) = sources.settle(&texts)?;
+        let Settled { config, notices, .. } = sources.settle(&texts)?;
         let seen = observe(proc, &config);
         if let Some((memory, _)) = &seen {
             config.check(memory.total)?;
         }
-        Ok((texts, config, seen))
+        Ok((texts, config, notices, seen))
     });
-    let (texts, config, memory) = match tried {
-        Ok((texts, config, Some((memory, _)))) => (texts, config, memory),
-        Ok((_, _, None)) => return false,
+    let (texts, config, notices, memory) = match tried {
+        Ok((texts, config, notices, Some((memory, _)))) => (texts, config, notices, memory),
+        Ok((_, _, _, None)) => return false,
         Err(mistakes) => {
             say_mistakes(&mistakes, replies);
             return false;
@@ -243,6 +243,9 @@ fn read_settings(sources: &Sources, proc: &mut Proc, replies: &mut Replies<'_>) 
     if let Some(Err(why)) = config.needs_sysrq().then(|| open_sysrq(proc)) {
         replies.say(Priority::Error, format_args!("{why}"));
         return false;
+    }
+    for notice in &notices {
+        replies.say(Priority::Notice, format_args!("notice: {notice}"));
     }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     tell_doubts(&config, sources, &memory, &mut filter, &mut |doubt| {

@@ -22,5 +22,5 @@ pub use config::{doubt, Config, Hooks, Limit, Outputs, Patterns, Tell, Threshold
 pub use given::Given;
 pub use help::help;
 pub use option::Task;
-pub use source::Sources;
+pub use source::{Settled, Sources};
 pub use value::Mistake;
