@@ -67,7 +67,7 @@ use observe::{Bounds, Observer};
 use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
-use settings::{Mistake, Sources, Task};
+use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -109,7 +109,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
         sources.settle(&texts)
     });
-    let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    let Settled { config, in_force, mut notices } =
+        settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    notices.extend(request.notices.into_iter().map(String::from));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -131,7 +133,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
-        for notice in &request.notices {
+        for notice in &notices {
             complain(format_args!("notice: {notice}"));
         }
         let seen = (memory, observer.cgroup());
@@ -151,7 +153,6 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let sysrq =
         daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
-    let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }

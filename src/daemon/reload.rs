@@ -13,7 +13,7 @@ use crate::procfs::Proc;
 use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
-use crate::settings::{Config, Mistake, Sources};
+use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock};
 use crate::units::{Moment, Pid};
@@ -139,7 +139,7 @@ impl Daemon {
         let texts: Vec<_> = worker.texts().collect();
         let Some((passwd, texts)) = texts.split_last() else { return false };
         // All that can be wrong was said when they were tried out.
-        let Ok((config, _)) = sources.settle(texts) else { return false };
+        let Ok(Settled { config, .. }) = sources.settle(texts) else { return false };
         let Ok(sysrq) = open_sysrq(&config, &cx.proc) else { return false };
         let before = cx.config.priority;
         // Before the helper, which is to have the same.
@@ -171,10 +171,13 @@ fn read_settings(
 ) -> Result<(), Vec<Mistake>> {
     let read = sources.read()?;
     let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
-    let (config, _) = sources.settle(&texts)?;
+    let Settled { config, notices, .. } = sources.settle(&texts)?;
     let (memory, _) = observe(proc, &config).ok_or_else(Vec::new)?;
     config.check(memory.total)?;
     open_sysrq(&config, proc).map_err(|why| vec![why])?;
+    for notice in &notices {
+        replies.say(Priority::Notice, format_args!("notice: {notice}"));
+    }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));

@@ -47,7 +47,7 @@ pub struct Parts {
     pub scene: Scene,
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
-    pub notices: Vec<&'static str>,
+    pub notices: Vec<String>,
 }
 
 /// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
@@ -119,7 +119,7 @@ impl Daemon {
         Scene { memory, limits, .. }: &Scene,
         rate: KiB,
         refused: (io::Result<()>, io::Result<()>),
-        notices: &[&str],
+        notices: &[String],
     ) {
         let cx = &mut self.cx;
         log::banner(&mut cx.output.helper, &cx.config, limits, memory);

@@ -13,7 +13,7 @@ use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
-use crate::settings::{Config, Given, Outputs, Sources, Tell};
+use crate::settings::{doubt, Config, Given, Outputs, Sources, Tell};
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::Path;
@@ -119,7 +119,8 @@ fn try_patterns(
     let (filter, assistant) = (&mut filter, &mut reader);
     let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
-        for pattern in *list {
+        // Of what is doubted anyway, enough was said.
+        for pattern in list.iter().filter(|pattern| doubt(pattern).is_none()) {
             let mut matched = [false; Field::ALL.len()];
             proc.for_each(|proc, pid| {
                 let Ok(stat) = proc.stat(pid) else { return };

@@ -3,8 +3,9 @@
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
+use super::find;
 use super::value::Mistake;
-use crate::bytes::Escaped;
+use crate::bytes::{self, Escaped};
 use crate::pattern::{Field, Pattern};
 use crate::sys::fd;
 use crate::units::{KiB, Levels, Path, Percent};
@@ -196,14 +197,55 @@ impl Patterns {
 
     /// Those of `--ignore` first. (By `flatten` it is 500 bytes larger.)
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        let mut lists = [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter();
+        let mut lists = self.lists().into_iter();
         let mut rest = [].iter();
         std::iter::from_fn(move || loop {
             match rest.next() {
-                None => rest = lists.next()?.iter(),
+                None => rest = lists.next()?.1.iter(),
                 pattern => return pattern,
             }
         })
+    }
+
+    /// Each list behind the option that gives it.
+    fn lists(&self) -> [(&'static str, &Vec<Pattern>); 4] {
+        [
+            ("--ignore", &self.ignore),
+            ("--only", &self.only),
+            ("--prefer", &self.prefer),
+            ("--avoid", &self.avoid),
+        ]
+    }
+
+    /// Tells of each pattern that is most likely a slip.
+    fn doubts(&self, tell: Tell<'_>) {
+        for (option, list) in &self.lists() {
+            for pattern in *list {
+                if let Some(doubt) = doubt(pattern) {
+                    tell(format_args!("{option} \"{}\": {doubt}", Escaped(pattern.text())));
+                }
+            }
+        }
+    }
+}
+
+/// What is most likely wrong with a pattern that could be read.
+pub fn doubt(pattern: &Pattern) -> Option<&'static str> {
+    let text = pattern.searched();
+    let (word, behind) = bytes::cut_at(text, b':');
+    let is_field = |(known, _): &(&str, Field)| find::resembles(word, known.as_bytes());
+    if matches!(text, [b'\'', .., b'\''] | [b'"', .., b'"']) {
+        Some("the quotes are looked for too; write it without them")
+    } else if !pattern.can_match() {
+        Some("can never match: there is text before ^ or after $ (a plain one is \\^ or \\$)")
+    } else if pattern.is_without_field() && !behind.is_empty() && Field::WORDS.iter().any(is_field)
+    {
+        Some(
+            "begins with no field (name, cmd, exe, user or cgroup), so all of it is looked for in \
+             the name",
+        )
+    } else {
+        None
     }
 }
 
@@ -333,6 +375,7 @@ impl Config {
                 ));
             }
         }
+        self.patterns.doubts(tell);
         if psi.kill > Percent::default() && psi.kill < psi.term {
             tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
         }

@@ -85,6 +85,8 @@ pub fn check_program(path: &[u8]) -> io::Result<()> {
 /// What lies at a path.
 #[derive(Clone, Copy)]
 pub struct Found {
+    /// Device and inode, which one file has alone.
+    pub file: (u64, u64),
     pub owner: Owner,
     /// Kind and permissions (inode(7)).
     pub mode: u32,
@@ -113,6 +115,7 @@ pub fn look_up(path: &[u8]) -> io::Result<Found> {
 }
 
 /// The same of a path relative to `directory`.
+#[allow(clippy::unnecessary_cast)] // The fields' types differ by processor.
 pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
     let (directory, path) = (directory.as_raw_fd(), terminated(path)?);
     // SAFETY: all zero is a valid `stat`.
@@ -120,7 +123,7 @@ pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
     // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
     check(unsafe { libc::fstatat(directory, path.as_ptr(), &mut stat, 0) }.into())?;
     let owner = Owner { user: stat.st_uid, group: stat.st_gid };
-    Ok(Found { owner, mode: stat.st_mode })
+    Ok(Found { file: (stat.st_dev as u64, stat.st_ino as u64), owner, mode: stat.st_mode })
 }
 
 /// What the tmpfs mounted at `path` holds, in KiB; `None` if another file system than `device`

@@ -222,7 +222,7 @@ fn isolate(command: &mut Command) {
 }
 
 /// What a system call has returned, with -1 as the error that it stands for.
-fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
+pub fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
     match returned {
         -1 => Err(io::Error::last_os_error()),
         returned => Ok(returned),
@@ -230,7 +230,7 @@ fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Writes without allocating.
-fn write_file(path: &CStr, text: &str) -> io::Result<()> {
+pub fn write_file(path: &CStr, text: &str) -> io::Result<()> {
     // SAFETY: `path` ends with NUL, and `text` has as many bytes as it says.
     unsafe {
         let file = succeed(libc::open(path.as_ptr(), libc::O_WRONLY))?;
