@@ -233,7 +233,7 @@ impl Kills {
         if let Some(crowd) = &kill.crowd {
             self.bombs.is_unkillable(&crowd.kind);
         }
-        log::stuck(&mut cx.output.helper, id.pid);
+        log::stuck(&mut cx.output.helper, id.pid, cx.proc.is_frozen(id.pid));
         cx.notify(Notice::Stuck, &kill.event);
     }
 
