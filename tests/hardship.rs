@@ -412,6 +412,54 @@ fn storm(sandbox: &Sandbox, enough: &AtomicBool) {
     }
 }
 
+// ---- files that go away and come back ----
+
+#[test]
+fn a_guard_without_descriptors_says_so_and_not_that_all_are_protected() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        for options in [&["--sort-by-rss"][..], &[]] {
+            let guard = sandbox.guard(options);
+            let before = leave_no_descriptor(guard.pid());
+            memory.available(LOW);
+            let said = guard.wait_for("cannot look at all processes: EMFILE (too many open files)");
+            assert!(said.ends_with("; trying again in 1 second"), "{said}");
+            assert_eq!(guard.count("no process to kill"), 0);
+            assert!(hog.is_alive());
+            if options.is_empty() {
+                limit_descriptors(guard.pid(), before);
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            }
+            memory.available(PLENTY);
+            guard.stop();
+        }
+    });
+}
+
+/// Lets a process open nothing any more. How many descriptors it might have before.
+fn leave_no_descriptor(pid: u32) -> libc::rlim_t {
+    // It may be reading a file right now.
+    let is_open =
+        |fd: &libc::rlim_t| (0..20).all(|_| fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok());
+    let first_free = (0..).find(|fd| !is_open(fd)).expect("one that is not open");
+    limit_descriptors(pid, first_free)
+}
+
+/// So many descriptors may a process have from now on; what is open stays open. How many it might have before.
+fn limit_descriptors(pid: u32, count: libc::rlim_t) -> libc::rlim_t {
+    let pid = pid as libc::pid_t;
+    // SAFETY: all zero is a valid `rlimit`.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: `limit` lives for both calls.
+    unsafe {
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, count);
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()), 0);
+        before
+    }
+}
+
 // ---- victims that will not go ----
 
 #[test]

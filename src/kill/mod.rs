@@ -347,6 +347,9 @@ impl Kills {
                     cx.output.replace_helper();
                     continue;
                 }
+                if let Some(error) = found.shortage {
+                    return self.wait_in_vain(cx, "look at all processes", error, scene);
+                }
                 return self.without_candidate(cx, signal, scene, None);
             };
             if let Some(holders) = self.is_in_vain(cx, scene, &candidate) {

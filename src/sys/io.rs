@@ -51,6 +51,11 @@ impl Error {
         matches!(self.0, libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
     }
 
+    /// There were no descriptors or no memory for it: it says nothing of the file.
+    pub fn is_shortage(self) -> bool {
+        matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    }
+
     /// The kernel knows no such call: too old, or a filter (seccomp) answers in its place,
     /// usually with EPERM.
     pub fn is_missing_call(self) -> bool {
