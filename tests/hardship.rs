@@ -415,6 +415,40 @@ fn storm(sandbox: &Sandbox, enough: &AtomicBool) {
 // ---- files that go away and come back ----
 
 #[test]
+fn a_meminfo_whose_server_ends_is_opened_anew_until_there_is_another_one() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
+        // The arguments of a process cannot be read once it has ended, as a file of FUSE whose server has ended.
+        let mut server = Command::new("sh");
+        let server = server.args(["-c", "read forever", &format!("\n{text}")]);
+        let mut server = server.stdin(Stdio::piped()).spawn().expect("a server");
+        let served = format!("/proc/{}/cmdline", server.id());
+        wait_for("its arguments", || {
+            fs::read_to_string(&served).expect("its arguments").contains(&text)
+        });
+        bind_over(Path::new(&served), Path::new("/proc/meminfo"));
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        server.kill().and_then(|()| server.wait()).expect("its end");
+        guard.wait_for("cannot read /proc/meminfo: ESRCH (no such process); trying on");
+        memory.available(LOW);
+        assert!(hog.is_alive());
+        uncover("/proc/meminfo");
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.wait_for("/proc/meminfo makes sense again");
+        guard.stop();
+    });
+}
+
+/// Takes away what was mounted last over a file.
+fn uncover(path: &str) {
+    let path = std::ffi::CString::new(path).expect("no NUL");
+    // SAFETY: `path` ends with NUL and lives for the call.
+    assert_eq!(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }, 0);
+}
+
+#[test]
 fn a_guard_without_descriptors_says_so_and_not_that_all_are_protected() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
