@@ -9,6 +9,7 @@ use crate::memory::{Memory, Tmpfs};
 use crate::policy::{Level, Limits, Scene};
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::procfs::meminfo::{Lack, MemInfo};
+use crate::procfs::zfs::Zfs;
 use crate::procfs::zram::Zram;
 use crate::procfs::Proc;
 use crate::settings::Config;
@@ -35,6 +36,7 @@ pub struct Observer {
     meminfo: MemInfo,
     /// Why the last one that made no sense did not.
     lack: Lack,
+    zfs: Zfs,
     zram: Zram,
     /// Least `SUnreclaim` that was seen: without many processes it is so much.
     least_slab: KiB,
@@ -69,6 +71,7 @@ impl Observer {
         // A container without a limit is no news.
         let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
         Ok(Observer {
+            zfs: Zfs::find(proc, &meminfo),
             meminfo,
             lack: Lack::default(),
             zram: Zram::default(),
@@ -102,6 +105,7 @@ impl Observer {
         if let Ok(meminfo) = MemInfo::open(proc) {
             self.meminfo = meminfo;
         }
+        self.zfs = Zfs::find(proc, &self.meminfo);
         self.cgroup = find_cgroup(proc, new);
         let is_other = old.choice.cgroup != new.choice.cgroup;
         if is_other {
@@ -119,7 +123,7 @@ impl Observer {
 
     /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
     /// if what was read makes no sense: see `lack`. One `pread`, one more while stalls are measured,
-    /// one for each zram in use, and some of a cgroup. What cannot be read any more is
+    /// one for each zram in use, one of ZFS, and some of a cgroup. What cannot be read any more is
     /// opened anew by its path.
     pub fn observe(
         &mut self,
@@ -234,6 +238,10 @@ impl Observer {
     fn account(&self, proc: &mut Proc, mut memory: Memory) -> (Memory, Lost) {
         let mut lost = Lost::default();
         memory.count_slabs(self.least_slab);
+        match self.zfs.spare(proc) {
+            Ok(spare) => memory.count_arc(spare),
+            Err(_) => lost.zfs = true,
+        }
         if memory.swap_used() > KiB::ZERO {
             let held;
             (held, lost.zram) = self.zram.held(proc);
@@ -250,6 +258,9 @@ impl Observer {
     }
 
     fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) {
+        if lost.zfs {
+            self.zfs = Zfs::find(proc, &self.meminfo);
+        }
         if lost.zram {
             self.zram.find_again(proc);
         }
@@ -339,6 +350,7 @@ impl Observer {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Lost {
     cgroup: bool,
+    zfs: bool,
     zram: bool,
 }
 
@@ -441,6 +453,38 @@ mod tests {
         let _other = fixture.serve("meminfo", MEMINFO);
         assert!(look().unwrap().is_some());
         drop(server);
+    }
+
+    #[test]
+    fn the_cache_of_zfs_is_available_also_after_its_file_was_replaced() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO.replace("90000", "9000").replace("5000", "90000"));
+        let arcstats = |kib: u64| format!("c_min 4 1024\nsize 4 {}\n", (kib + 1) * 1024);
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(50_000));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        let available = |observer: &mut Observer, proc: &mut Proc| {
+            observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.available
+        };
+        assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
+        assert_eq!(observer.glance(&mut proc, &config), Some(Level::Fine));
+        server.end();
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(40_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(49_000));
+        // Never more than there is.
+        drop(server);
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(900_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(100_000));
+        // Where it is gone, it gives nothing back.
+        server.end();
+        assert_eq!(available(&mut observer, &mut proc), KiB(9000));
+        assert_eq!(observer.glance(&mut proc, &config), Some(Level::Term));
+        // What comes later counts from a reload on.
+        fixture.remove("spl/kstat/zfs/arcstats");
+        fixture.write("spl/kstat/zfs/arcstats", arcstats(50_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(9000));
+        observer.reconfigure(&mut proc, (&config, &config), at(0));
+        assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::Proc;
 use crate::bytes;
 use crate::memory::{reclaimable, Memory};
-use crate::sys::fd::Access;
+use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::KiB;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// The lines that are used (proc(5)).
 const KEYS: [&[u8]; 15] = [
@@ -143,6 +143,11 @@ impl MemInfo {
         }
         *self = MemInfo::open(proc)?;
         self.read(proc)
+    }
+
+    /// It is the kernel's own, of the whole machine.
+    pub fn is_of_kernel(&self, proc: &Proc) -> bool {
+        fd::are_together(self.file.as_fd(), proc.root.as_fd()).unwrap_or(false)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod status;
 mod tmpfs;
 pub mod vmstat;
 mod walk;
+pub mod zfs;
 pub mod zram;
 
 use crate::bytes::Buf;

@@ -16,7 +16,7 @@ use crate::select::{Family, Filter, Matcher, Protection};
 use crate::settings::{Config, Given, Outputs, Sources, Tell};
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
-use crate::units::Path;
+use crate::units::{KiB, Path};
 use std::fmt::Write;
 use std::os::fd::AsFd;
 
@@ -53,6 +53,9 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         false => "told by the kernel",
     };
     let _ = writeln!(text, "  MemAvailable: {available}");
+    if memory.arc > KiB::ZERO {
+        let _ = writeln!(text, "  ZFS: {} MiB of its cache count as available", memory.arc.mib());
+    }
     // A doubt about it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
