@@ -145,6 +145,11 @@ impl MemInfo {
         self.read(proc)
     }
 
+    /// A server in user space answers for it, as for that of a container under lxcfs.
+    pub fn is_of_fuse(&self) -> bool {
+        fd::is_of_fuse(self.file.as_fd()).unwrap_or(false)
+    }
+
     /// It is the kernel's own, of the whole machine.
     pub fn is_of_kernel(&self, proc: &Proc) -> bool {
         fd::are_together(self.file.as_fd(), proc.root.as_fd()).unwrap_or(false)

@@ -11,6 +11,7 @@ use crate::memory::Memory;
 use crate::observe::Bounds;
 use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
+use crate::procfs::meminfo::MemInfo;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
 use crate::settings::{Config, Given, Outputs, Sources, Tell};
@@ -55,6 +56,12 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
     let _ = writeln!(text, "  MemAvailable: {available}");
     if memory.arc > KiB::ZERO {
         let _ = writeln!(text, "  ZFS: {} MiB of its cache count as available", memory.arc.mib());
+    }
+    if MemInfo::open(proc).is_ok_and(|meminfo| meminfo.is_of_fuse()) {
+        let _ = writeln!(
+            text,
+            "  /proc/meminfo: of a FUSE server (lxcfs); if it hangs, so does the guard"
+        );
     }
     // A doubt about it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
