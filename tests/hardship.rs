@@ -441,13 +441,6 @@ fn a_meminfo_whose_server_ends_is_opened_anew_until_there_is_another_one() {
     });
 }
 
-/// Takes away what was mounted last over a file.
-fn uncover(path: &str) {
-    let path = std::ffi::CString::new(path).expect("no NUL");
-    // SAFETY: `path` ends with NUL and lives for the call.
-    assert_eq!(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }, 0);
-}
-
 #[test]
 fn a_guard_without_descriptors_says_so_and_not_that_all_are_protected() {
     sandboxed(|sandbox| {
