@@ -207,6 +207,7 @@ impl Context {
                 }
                 News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
                 News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
+                News::StallsAgain => say!(helper, Notice, "{news}"),
                 News::StallOfLimit(_) if !config.debug => {}
                 News::StallOfLimit(_) => say!(helper, Debug, "{news}"),
             }

@@ -379,8 +379,12 @@ pub fn spared_later(helper: &mut Helper, pid: Pid, why: Protection) {
     say!(helper, Notice, "process {pid} is not sent SIGKILL: {}", why.text());
 }
 
-pub fn stuck(helper: &mut Helper, pid: Pid) {
-    say!(helper, Warning, "process {pid} survives SIGKILL (stuck in the kernel): left alone");
+pub fn stuck(helper: &mut Helper, pid: Pid, is_frozen: bool) {
+    let why = match is_frozen {
+        true => "its cgroup is frozen; it ends once that is thawed",
+        false => "stuck in the kernel, or its cgroup is frozen",
+    };
+    say!(helper, Warning, "process {pid} survives SIGKILL ({why}): left alone");
 }
 
 /// A process that may not be signalled would be chosen again and again.

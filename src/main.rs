@@ -125,7 +125,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let scene = match observer.observe(&mut proc, &config, clock::now()) {
         Ok(Some(scene)) => scene,
-        Ok(None) => cannot_run("/proc/meminfo makes no sense"),
+        Ok(None) => fail(format_args!("cannot run: {}", observer.lack())),
         Err(error) => cannot("read /proc/meminfo", error),
     };
     let memory = &scene.memory;

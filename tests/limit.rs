@@ -342,8 +342,8 @@ fn one_that_survives_sigkill_is_reported_and_not_tried_again() {
         }
         let guard = sandbox.guard(&alone(&["--grace", "0.5"]));
         let pid = stuck.pid();
-        guard
-            .wait_for(&format!("process {pid} survives SIGKILL (stuck in the kernel): left alone"));
+        let why = "stuck in the kernel, or its cgroup is frozen";
+        guard.wait_for(&format!("process {pid} survives SIGKILL ({why}): left alone"));
         wait_for_check(sandbox);
         assert_eq!(guard.signals_to(pid).len(), 2);
         guard.stop();

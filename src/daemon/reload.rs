@@ -152,9 +152,9 @@ impl Daemon {
         }
         log::priority(&mut cx.output.helper, refused);
         cx.selector.filter = Filter::new(&config.patterns, passwd);
-        cx.observer.reconfigure(&mut cx.proc, &cx.config, &config);
-        (cx.config, cx.sysrq) = (config, sysrq);
         let now = clock::now();
+        cx.observer.reconfigure(&mut cx.proc, (&cx.config, &config), now);
+        (cx.config, cx.sysrq) = (config, sysrq);
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);
         cx.output.reset(&cx.config, now);

@@ -10,7 +10,7 @@ use crate::kill::Kills;
 use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reminder};
 use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
@@ -81,8 +81,8 @@ impl Daemon {
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
         let refused = prioritize(&mut proc, inherited, None, config.priority);
         let helper = Helper::new(setup(&config, inherited))?;
-        observer.start(&proc, &config);
         let now = clock::now();
+        observer.start(&proc, &config, now);
         let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
         let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };
         let mut daemon = Box::new(Daemon {
@@ -104,6 +104,7 @@ impl Daemon {
                 sysrq: parts.sysrq,
             },
             scene: Some(scene),
+            blindness: Reminder::default(),
             signals,
             signalled: false,
             hurried: false,

@@ -78,6 +78,12 @@ impl Proc {
         }
     }
 
+    /// Whether it is held in a frozen cgroup of version 1, where even SIGKILL waits for the thaw.
+    /// False where the kernel does not tell what a process waits in.
+    pub fn is_frozen(&mut self, pid: Pid) -> bool {
+        self.read(process_path(pid, "wchan")).is_ok_and(|place| place.ends_with(b"refrigerator"))
+    }
+
     /// The file `name` of the process, or of a living thread of it if the leader, which
     /// shows little any more, has ended before the others. Threads that cannot be listed
     /// are those of a process that is gone: then reading its own file fails.
@@ -274,12 +280,25 @@ impl Proc {
     }
 }
 
-#[cfg(all(test, feature = "dbus-notify"))]
+#[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
 
     #[test]
+    fn a_process_is_frozen_only_if_the_kernel_says_so() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let pid = Pid::new(7).unwrap();
+        assert!(!proc.is_frozen(pid));
+        for (wchan, frozen) in [("__refrigerator", true), ("0", false), ("", false)] {
+            fixture.write("7/wchan", wchan);
+            assert_eq!(proc.is_frozen(pid), frozen, "{wchan}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "dbus-notify")]
     fn a_variable_is_found_behind_entries_of_any_length() {
         let fixture = Fixture::new();
         let long = "x".repeat(10_000);

@@ -147,6 +147,30 @@ pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>>
 /// `f_type` of a tmpfs (include/uapi/linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
+/// `f_type` of a file that a server in user space answers for (fs/fuse/inode.c).
+const FUSE_MAGIC: i64 = 0x6573_5546;
+
+/// Whether such a server answers for a file: the file hangs if that does.
+#[allow(clippy::unnecessary_cast)] // The field's type differs by processor.
+pub fn is_of_fuse(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all zero is a valid `statfs`.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: it is writable and lives for the call.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut found) }.into())?;
+    Ok(found.f_type as i64 & 0xffff_ffff == FUSE_MAGIC)
+}
+
+/// Whether two files lie on the same file system.
+pub fn are_together(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let device = |fd: BorrowedFd<'_>| {
+        // SAFETY: all zero is a valid `stat`.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: it is writable and lives for the call.
+        check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) }.into()).map(|_| stat.st_dev)
+    };
+    Ok(device(one)? == device(other)?)
+}
+
 /// The bytes of a file; what is beyond `most` is left out. Allocates.
 pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {
     let file = open(path, Access::Read)?;

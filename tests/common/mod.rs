@@ -900,6 +900,14 @@ pub fn bind_over(what: &Path, place: &Path) {
         .unwrap_or_else(|error| panic!("cannot mount {what:?} over {place:?}: {error}"));
 }
 
+/// Takes away what was mounted last over a file.
+pub fn uncover(path: &str) {
+    let path = CString::new(path).expect("no NUL");
+    // SAFETY: `path` ends with NUL and lives for the call.
+    let done = succeed(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) });
+    done.expect("something mounted there");
+}
+
 pub fn mount(
     what: Option<&Path>,
     place: &Path,
