@@ -49,6 +49,7 @@ impl Output {
     pub fn reset(&mut self, config: &Config, now: Moment) {
         self.next_report = config.report.map(|every| now.after(every));
         self.next_numbers = config.outputs.stats_file.as_ref().map(|_| now);
+        self.lowered = None;
     }
 
     /// Says what is due at every look.

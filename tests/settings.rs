@@ -1002,6 +1002,9 @@ fn new_thresholds_are_said_and_kept() {
         file.taken(&guard, "OOM_GUARD_MEM_SIZE=1600M");
         guard.wait_for("warning: -M: 1638400 KiB is more than this machine has (MemTotal ");
         guard.wait_for("sending SIGTERM when mem avail <= 500 MiB (50.00%)");
+        guard.wait_for("notice: -M: 1600 MiB counts as 500 MiB now: user memory is 1000 MiB");
+        file.taken(&guard, "OOM_GUARD_MEM_SIZE=1700M");
+        guard.wait_for("notice: -M: 1700 MiB counts as 500 MiB now: user memory is 1000 MiB");
         guard.stop();
     });
 }
