@@ -228,7 +228,7 @@ impl Answer {
         let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = output.output().expect("the guard");
         let text = |bytes| String::from_utf8(bytes).expect("what it says is UTF-8");
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let (stdout, stderr) = (text(output.stdout), whatever_the_user(text(output.stderr)));
         Answer { status: output.status.code(), stdout, stderr }
     }
 

@@ -3,6 +3,7 @@
 //! Runs once and ends, so unlike the loop it may allocate. Rank and protection come from the code of
 //! the search.
 
+use super::doubts;
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
 use crate::log::{self, State};
@@ -57,6 +58,7 @@ pub fn text(
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }
+    doubts::of_rights(proc, config, tell);
     let mut reader = Reader::start(!patterns.is_empty())?;
     // If there are two, the reader is known as a child.
     let family = Family::now(proc, helper.or_else(|| reader.helper_pid()));
@@ -79,7 +81,7 @@ pub fn text(
         write_rows(&mut text, candidates, most(CANDIDATES_SHOWN), "more that come later");
         write_rows(&mut text, protected, most(PROTECTED_SHOWN), "more that are protected");
         write_more(&mut text, kernel_threads, &"kernel threads, protected");
-        write_more(&mut text, hidden, &"processes that may not be read (hidepid)");
+        write_more(&mut text, hidden, &"processes that may not be read");
         text += "RSS and swap in MiB; points: thousandths of memory ";
         text += match config.choice.sort_by_rss {
             true => "resident (--sort-by-rss)",

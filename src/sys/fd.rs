@@ -256,7 +256,7 @@ pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// Whether standard error leads to the journal of systemd, which tells by `JOURNAL_STREAM` where
-/// that is (systemd.exec(5)): whoever has inherited the variable may write elsewhere.
+/// that is (systemd.exec(5)): a process may have inherited it and write elsewhere.
 pub fn stderr_is_journal() -> bool {
     // SAFETY: all zero is a valid `stat`.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
