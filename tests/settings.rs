@@ -1306,7 +1306,29 @@ fn a_reading_that_hangs_is_given_up_and_leaves_nobody_waiting() {
         // The watch goes on meanwhile.
         expect_spared(&memory, &guard, &mut hog);
         guard.wait_for(REFUSED);
+        let why = "the process for it was ended, or took longer than 10 seconds";
+        assert_eq!(guard.count(&format!("cannot read the settings again: {why}")), 1);
         expect_nothing_left(&guard, before);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_reading_that_is_ended_is_refused_with_the_reason() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        let helper = guard.helper();
+        file.write("OOM_GUARD_PREFER='user:postgres'");
+        let _trap = Trap::over(sandbox, "/etc/passwd");
+        guard.signal(libc::SIGHUP);
+        let reader = || children(guard.pid()).into_iter().find(|&child| Some(child) != helper);
+        signal_to(wait_until(PATIENCE, reader).expect("a reader"), libc::SIGKILL);
+        guard.wait_for("cannot read the settings again: the process for it was ended");
+        guard.wait_for(REFUSED);
+        expect_spared(&memory, &guard, &mut hog);
         guard.stop();
     });
 }
