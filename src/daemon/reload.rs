@@ -15,7 +15,7 @@ use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Sources};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock, io};
+use crate::sys::{arena, clock, io, process};
 use crate::units::{Moment, Pid};
 use crate::worker::{self, Replies, Worker, TEXT};
 use std::os::fd::BorrowedFd;
@@ -108,11 +108,11 @@ impl Reload {
         };
         self.settings &= asked == Asked::Candidates;
         let (config, scale) = (&cx.config, cx.selector.scale);
-        let helper = cx.output.helper.pid();
+        let guard = (process::own_pid(), cx.output.helper.pid());
         let sent = Worker::start(|replies| {
             let done = match asked {
                 Asked::Settings => read_settings(sources, replies),
-                Asked::Candidates => tell_candidates(config, scale, helper, replies),
+                Asked::Candidates => tell_candidates(config, scale, guard, replies),
             };
             done.map_err(|mistakes| say_mistakes(&mistakes, replies)).is_ok()
         });
@@ -206,12 +206,12 @@ fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies) {
 fn tell_candidates(
     config: &Config,
     scale: Scale,
-    helper: Option<Pid>,
+    guard: (Pid, Option<Pid>),
     replies: &mut Replies,
 ) -> Result<(), Vec<Mistake>> {
     let (mut proc, memory, observer) = observe(config)?;
     let seen = (&memory, observer.cgroup());
-    let summary = explain::text(&mut proc, seen, config, scale, false, helper, &mut |_| {})
+    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard), &mut |_| {})
         .map_err(|error| vec![format!("cannot rank the processes: {error}")])?;
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
@@ -222,7 +222,7 @@ fn tell_candidates(
 }
 
 fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
-    let look = || {
+    let look = || -> io::Result<_> {
         let mut proc = Proc::system()?;
         let mut observer = Observer::open(&mut proc, config)?;
         observer.look_at_tmpfs(&mut proc);
@@ -232,6 +232,6 @@ fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
     match look() {
         Ok(Some(seen)) => Ok(seen),
         Ok(None) => Err(vec![String::from("/proc/meminfo makes no sense")]),
-        Err::<_, io::Error>(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
+        Err(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
     }
 }

@@ -42,14 +42,14 @@ struct Row {
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match no user are told. The guard that this is for may have a `helper`.
+/// `user:` patterns that match no user are told. `guard` is the watch that this is for, and its helper.
 pub fn text(
     proc: &mut Proc,
     (memory, cgroup): (&Memory, Option<&Cgroup>),
     config: &Config,
     scale: Scale,
     whole: bool,
-    helper: Option<Pid>,
+    guard: Option<(Pid, Option<Pid>)>,
     tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
@@ -60,8 +60,11 @@ pub fn text(
     }
     doubts::of_rights(proc, config, tell);
     let mut reader = Reader::start(!patterns.is_empty())?;
-    // If there are two, the reader is known as a child.
-    let family = Family::now(proc, helper.or_else(|| reader.helper_pid()));
+    let family = match guard {
+        // The reader is known as a child.
+        Some((watch, helper)) => Family::of_worker(proc, watch, helper),
+        None => Family::now(proc, reader.helper_pid()),
+    };
     let unkillable = Unkillable::default();
     let (filter, assistant) = (&mut filter, &mut reader);
     let matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
