@@ -683,39 +683,69 @@ fn page_faults(pid: u32) -> [u64; 2] {
     [field(10), field(12)]
 }
 
+/// The kill of a group costs neither watch nor helper a page fault, once `prepare` is done with them and with the file
+/// of their settings.
+fn expect_no_page_fault(sandbox: &Sandbox, prepare: impl Fn(&Guard, &Path)) {
+    let memory = FakeMemory::new(sandbox);
+    let [log, stats, conf] = ["log", "stats", "conf"].map(|name| sandbox.path(name));
+    // On a busy machine the helper may be late with a command line, and is replaced then.
+    let helper_came_along = || {
+        let _ = fs::remove_file(&stats);
+        fs::write(&conf, "").expect("settings");
+        let mut command =
+            sandbox.guard_command(&["-g", "--grace", "0.2", "--ignore", "cmd:none", "-c"]);
+        command.arg(&conf).arg("--log-file").arg(&log).arg("--stats-file").arg(&stats);
+        let guard = sandbox.start_guard(command);
+        wait_for("the first look", || stats.exists());
+        prepare(&guard, &conf);
+        wait_for("watch and helper alone", || {
+            living("oom_guard").len() == 2 && children(guard.pid()).len() == 1
+        });
+        // Brought in by now is what the next look needs.
+        guard.make_look(1);
+        wait_for("a helper at rest", || guard.helper_waits());
+        let helper = guard.helper().expect("a helper");
+        let before = [page_faults(guard.pid()), page_faults(helper)];
+        let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        guard.wait_for("exited after");
+        let trouble = ["no process to kill", "started another one"];
+        let came_along = trouble.iter().all(|text| guard.count(text) == 0);
+        if came_along {
+            assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+        }
+        memory.recover(&guard);
+        guard.stop();
+        came_along
+    };
+    assert!((0..10).any(|_| helper_came_along()));
+}
+
 #[test]
 fn no_kill_costs_watch_or_helper_a_page_fault() {
+    sandboxed(|sandbox| {
+        if !skip_where_emulated("whose pages come as it needs them") {
+            expect_no_page_fault(sandbox, |_, _| {});
+        }
+    });
+}
+
+#[test]
+fn no_kill_costs_a_page_fault_after_new_settings_and_a_list_of_candidates() {
     sandboxed(|sandbox| {
         if skip_where_emulated("whose pages come as it needs them") {
             return;
         }
-        let memory = FakeMemory::new(sandbox);
-        let log = sandbox.path("log");
-        let stats = sandbox.path("stats");
-        let (log, stats) = (log.to_str().unwrap(), stats.to_str().unwrap());
-        // On a busy machine the helper may be late with a command line, and is replaced then.
-        let helper_came_along = || {
-            let _ = fs::remove_file(stats);
-            let options = ["-g", "--grace", "0.2", "--ignore", "cmd:none"];
-            let mut command = sandbox.guard_command(&options);
-            command.args(["--log-file", log, "--stats-file", stats]);
-            let guard = sandbox.start_guard(command);
-            wait_for("the first look", || Path::new(stats).exists());
-            let helper = guard.helper().expect("a helper");
-            let before = [page_faults(guard.pid()), page_faults(helper)];
-            let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
-            memory.available(LOW);
-            hog.wait_for_end();
-            guard.wait_for("exited after");
-            let trouble = ["no process to kill", "started another one"];
-            let came_along = trouble.iter().all(|text| guard.count(text) == 0);
-            if came_along {
-                assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+        expect_no_page_fault(sandbox, |guard, conf| {
+            // With another helper, and with the same.
+            for (done, text) in ["HOOK_TIMEOUT=7", "PREFER='(a|b)+c{9}'"].iter().enumerate() {
+                fs::write(conf, format!("OOM_GUARD_{text}\n")).expect("settings");
+                guard.signal(libc::SIGHUP);
+                guard.wait_for_many("settings were read again", done + 1);
             }
-            memory.recover(&guard);
-            guard.stop();
-            came_along
-        };
-        assert!((0..10).any(|_| helper_came_along()));
+            guard.signal(libc::SIGUSR1);
+            guard.wait_for("rank     pid user");
+        });
     });
 }
