@@ -290,8 +290,9 @@ inside_size() {
     [ -z "$BENCH_EARLYOOM" ] || size_of earlyoom "$BENCH_EARLYOOM"
 }
 
-# react_once NAME COMMAND BASE: BASE is what the program takes its share of, total (the level counts as it is) or user
-# (earlyoom from 1.8 on makes a share of MemTotal of it, and applies that to MemAvailable + AnonPages).
+# react_once NAME COMMAND BASE: BASE is what the program takes its share of, total (the level counts as it is), user
+# (earlyoom from 1.8 on makes a share of MemTotal of it, and applies that to MemAvailable + AnonPages) or said (the guard
+# says what the level counts as).
 react_once() {
     react_available=$(meminfo_kib MemAvailable)
     react_level=$((react_available - 1048576))
@@ -303,6 +304,10 @@ react_once() {
     "$2" -M "$react_level,1024" -s 100 -r 0 >"$BENCH_DIR/react.log" 2>&1 &
     react_pid=$!
     sleep 1
+    if [ "$3" = said ]; then
+        react_crossing=$(awk '$1 == "sending" && $2 == "SIGTERM" && $3 == "when" { print $7 * 1024; exit }' \
+            "$BENCH_DIR/react.log")
+    fi
     react_us=$("$BENCH_TOOLS/hog" --size 2G --note-crossing "$react_crossing" |
         awk '$1 == "reaction_us" { print $2 }')
     stop "$react_pid"
@@ -328,7 +333,7 @@ inside_react() {
     while [ "$react_round" -lt "$BENCH_REACT_ROUNDS" ]; do
         react_round=$((react_round + 1))
         say "reaction: round $react_round of $BENCH_REACT_ROUNDS"
-        react_once guard "$BENCH_GUARD" total
+        react_once guard "$BENCH_GUARD" said
         [ -z "$BENCH_EARLYOOM" ] || react_once earlyoom "$BENCH_EARLYOOM" "$react_base"
     done
 }

@@ -64,6 +64,10 @@ impl Assistant for Helper {
         self.command_line(id, patience)
     }
 
+    fn is_in_place(&mut self, id: Identity, path: &[u8], patience: Duration) -> Option<bool> {
+        self.is_in_place(id, path, patience)
+    }
+
     fn met(&mut self, candidate: &Candidate, patterns: &Patterns) {
         log::candidate(self, candidate, patterns);
     }
@@ -203,6 +207,7 @@ impl Context {
                 }
                 News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
                 News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
+                News::StallsAgain => say!(helper, Notice, "{news}"),
                 News::StallOfLimit(_) if !config.debug => {}
                 News::StallOfLimit(_) => say!(helper, Debug, "{news}"),
             }

@@ -459,6 +459,10 @@ mod tests {
         fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
             None
         }
+
+        fn is_in_place(&mut self, _: Identity, _: &[u8], _: Duration) -> Option<bool> {
+            None
+        }
     }
 
     #[test]

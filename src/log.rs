@@ -9,7 +9,7 @@ use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits, Scene, StallLimits};
+use crate::policy::{Level, Limits, Lowered, Scene, StallLimits};
 use crate::select::{Candidate, Group, Holders, Preference, Protection};
 use crate::settings::{Config, Patterns};
 use crate::sys::io;
@@ -165,6 +165,21 @@ impl fmt::Display for Rival {
 /// A refusal that the guard lives with.
 pub fn without(helper: &mut Helper, what: &str, error: io::Error) {
     say!(helper, Warning, "warning: {what}: {error}; going on without it");
+}
+
+/// `-M` counts as less than it says.
+pub fn lowered(helper: &mut Helper, memory: &Memory, lowered: Lowered) {
+    let Lowered { asked, counts } = lowered;
+    say!(
+        helper,
+        Notice,
+        "notice: -M: {} MiB counts as {} MiB now: user memory is {} MiB, and the largest MemTotal \
+         seen is {} MiB",
+        asked.mib(),
+        counts.mib(),
+        memory.user.mib(),
+        memory.largest.mib()
+    );
 }
 
 /// A level below what may fill before anything can be done.
@@ -364,8 +379,12 @@ pub fn spared_later(helper: &mut Helper, pid: Pid, why: Protection) {
     say!(helper, Notice, "process {pid} is not sent SIGKILL: {}", why.text());
 }
 
-pub fn stuck(helper: &mut Helper, pid: Pid) {
-    say!(helper, Warning, "process {pid} survives SIGKILL (stuck in the kernel): left alone");
+pub fn stuck(helper: &mut Helper, pid: Pid, is_frozen: bool) {
+    let why = match is_frozen {
+        true => "its cgroup is frozen; it ends once that is thawed",
+        false => "stuck in the kernel, or its cgroup is frozen",
+    };
+    say!(helper, Warning, "process {pid} survives SIGKILL ({why}): left alone");
 }
 
 /// A process that may not be signalled would be chosen again and again.

@@ -68,7 +68,7 @@ use observe::{Bounds, Observer};
 use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
-use settings::{Mistake, Sources, Task};
+use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -110,7 +110,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
         sources.settle(&texts)
     });
-    let (config, in_force) = settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    let Settled { config, in_force, mut notices } =
+        settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    notices.extend(request.notices.into_iter().map(String::from));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -124,7 +126,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let scene = match observer.observe(&mut proc, &config, clock::now()) {
         Ok(Some(scene)) => scene,
-        Ok(None) => cannot_run("/proc/meminfo makes no sense"),
+        Ok(None) => fail(format_args!("cannot run: {}", observer.lack())),
         Err(error) => cannot("read /proc/meminfo", error),
     };
     let memory = &scene.memory;
@@ -132,7 +134,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
-        for notice in &request.notices {
+        for notice in &notices {
             complain(Priority::Notice, format_args!("notice: {notice}"));
         }
         let seen = (memory, observer.cgroup());
@@ -152,7 +154,6 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let sysrq =
         daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
-    let notices = request.notices;
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }

@@ -11,9 +11,13 @@ pub struct Memory {
     pub total: KiB,
     /// `MemTotal`, always.
     pub machine: KiB,
+    /// The largest `total` that was seen; not less than that.
+    pub largest: KiB,
     /// `MemAvailable`, or an estimate where the kernel has none (before 3.14), without slabs that
-    /// are in use for good. At most `total`.
+    /// are in use for good, and with `arc`. At most `total`.
     pub available: KiB,
+    /// What the cache of ZFS can give back, which `MemAvailable` does not count.
+    pub arc: KiB,
     /// `AnonPages`: what processes hold that no file backs.
     pub anon: KiB,
     /// What killing can give back: available memory, anonymous, shared by processes, what the
@@ -112,6 +116,12 @@ impl Memory {
     /// memory where that is more.
     pub fn step(&self) -> KiB {
         KiB(self.user.0 / 1000).max(KiB::from_mib(1))
+    }
+
+    /// Counts what the cache of ZFS can give back as available.
+    pub fn count_arc(&mut self, spare: KiB) {
+        self.arc = spare.min(self.total.less(self.available));
+        self.available = self.available.plus(self.arc);
     }
 
     /// Counts slabs into `overhead`: each process has about as much in them (20 KiB and more) as in

@@ -11,25 +11,35 @@ use crate::say;
 use crate::settings::Config;
 use crate::stats::{Number, Stats};
 use crate::sys::{clock, io};
-use crate::units::{least, Moment};
+use crate::units::{least, KiB, Moment};
 use std::time::Duration;
 
 /// As often as Prometheus is usually told to look.
 const NUMBERS_EVERY: Duration = Duration::from_secs(15);
+/// Files in tmpfs may come and go all the time.
+const BETWEEN_LOWERED: Duration = Duration::from_secs(60);
 
 pub struct Output {
     pub helper: Helper,
     pub stats: Stats,
     next_report: Option<Moment>,
     next_numbers: Option<Moment>,
-    said_shrunk: bool,
+    /// What `-M` was said to count as, and from when that may be forgotten.
+    lowered: Option<KiB>,
+    forget_lowered: Moment,
 }
 
 impl Output {
     pub fn new(helper: Helper, config: &Config, now: Moment) -> Output {
         let stats = Stats::default();
-        let mut output =
-            Output { helper, stats, next_report: None, next_numbers: None, said_shrunk: false };
+        let mut output = Output {
+            helper,
+            stats,
+            next_report: None,
+            next_numbers: None,
+            lowered: None,
+            forget_lowered: now,
+        };
         output.reset(config, now);
         output.next_report = config.report.map(|_| now);
         output
@@ -44,14 +54,7 @@ impl Output {
     /// Says what is due at every look.
     pub fn look(&mut self, config: &Config, scene: &Scene) {
         let Scene { now, memory, .. } = scene;
-        if scene.limits.shrunk && !std::mem::replace(&mut self.said_shrunk, true) {
-            say!(
-                self.helper,
-                Notice,
-                "notice: user memory is below -M (tmpfs holds the rest), so -M counts as the \
-                 share of it that it is of MemTotal"
-            );
-        }
+        self.tell_lowered(scene);
         if config.debug {
             say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(memory));
         }
@@ -64,6 +67,19 @@ impl Output {
         if self.next_numbers.is_some_and(|at| *now >= at) {
             self.next_numbers = Some(now.after(NUMBERS_EVERY));
             self.write_numbers(memory);
+        }
+    }
+
+    /// Says that `-M` is lowered, and again if it was not meanwhile, or is by half of that.
+    fn tell_lowered(&mut self, Scene { now, memory, limits, .. }: &Scene) {
+        match limits.lowered {
+            None if *now >= self.forget_lowered => self.lowered = None,
+            Some(lowered) if self.lowered.map_or(true, |said| lowered.counts < said.half()) => {
+                self.lowered = Some(lowered.counts);
+                self.forget_lowered = now.after(BETWEEN_LOWERED);
+                log::lowered(&mut self.helper, memory, lowered);
+            }
+            _ => {}
         }
     }
 

@@ -63,10 +63,13 @@ impl Scene {
         self.limits.level(available, &self.memory)
     }
 
-    /// What is missing to twice the level of SIGTERM, at which memory is short no more.
+    /// What is missing to twice the level, at which memory is short no more: half of user memory
+    /// never is. If the level is above that, to the level itself.
     pub fn missing(&self) -> KiB {
-        let level = self.limits.mem.term.unwrap_or(KiB::ZERO);
-        level.plus(level).less(self.memory.available)
+        let Levels { term, kill } = self.limits.mem;
+        let level = term.max(kill).unwrap_or(KiB::ZERO);
+        let enough = level.plus(level).min(self.memory.user.half()).max(level);
+        enough.less(self.memory.available)
     }
 
     /// How long the next worse level surely stays out of reach when memory (or swap, if
@@ -98,8 +101,15 @@ pub struct Limits {
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
     pub stall: StallLimits,
-    /// An absolute size lies above user memory and was taken as a share of it.
-    pub shrunk: bool,
+    /// How `-M` counts, if that is lower than it says.
+    pub lowered: Option<Lowered>,
+}
+
+/// The larger of the two levels of `-M`, and what it counts as. The other is lowered by as much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lowered {
+    pub asked: KiB,
+    pub counts: KiB,
 }
 
 /// The stall rule: only while this little is available, at these shares of the window.
@@ -129,24 +139,14 @@ const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
-        let Thresholds { mem, swap, mut mem_size, mut swap_size, psi, psi_window } =
-            config.thresholds;
-        let (mut mem, mut swap, mut shrunk) = (mem, swap, false);
+        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window } = config.thresholds;
+        let mut swap_size = swap_size.map(|size| size.levels(memory.swap_total));
+        let (mut mem, mut swap) = (mem, swap);
         let is_watched = config.watches_memory();
         if !is_watched {
             (mem, swap, mem_size, swap_size) = (None, None, None, None);
         }
-        if let Some(size) = &mut mem_size {
-            let most = size.term.max(size.kill);
-            shrunk = most > memory.user;
-            // Above the limit of a cgroup, lowered since the start, it would be more than all.
-            let whole = if most <= memory.total { memory.total } else { memory.machine };
-            let reachable = |size: KiB| match shrunk && size > NEVER {
-                true => size.scaled(memory.user, whole).max(KiB(1)),
-                false => size,
-            };
-            *size = Levels { term: reachable(size.term), kill: reachable(size.kill) };
-        }
+        let lowered = mem_size.as_mut().and_then(|size| lower_to_reach(size, memory));
         let mem = lower(mem, memory.user, mem_size);
         let times = |times| KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
         let (mut short, mut low) = (times(STALL_TIMES), times(1));
@@ -161,7 +161,7 @@ impl Limits {
             share: Levels { term: known(psi.term), kill: known(psi.kill) },
             window: psi_window,
         };
-        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, shrunk }
+        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, lowered }
     }
 
     /// The level of `memory` if `available` of it were available: by amounts or by stall,
@@ -240,6 +240,21 @@ impl StallLimits {
 
 /// An amount that says "never by this", since it is lower than any.
 const NEVER: KiB = KiB::ZERO;
+
+/// A level that no kill can reach would cost one process after another. So `-M` is never above half
+/// of user memory, or the part of it that it is of the largest memory seen, whichever is more.
+fn lower_to_reach(size: &mut Levels<KiB>, memory: &Memory) -> Option<Lowered> {
+    let (asked, user, largest) = (size.term.max(size.kill), memory.user, memory.largest);
+    // All that there ever was is no level either.
+    let part = if asked < largest { asked.scaled(user, largest) } else { KiB::ZERO };
+    let counts = asked.min(part.max(user.half()));
+    for level in [&mut size.term, &mut size.kill] {
+        if counts < asked && *level > NEVER {
+            *level = level.scaled(counts, asked).max(KiB(1));
+        }
+    }
+    (counts < asked).then_some(Lowered { asked, counts })
+}
 
 /// Of a share of `whole` and a size the lower one counts, for each level by itself.
 fn lower(
@@ -356,7 +371,7 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::settings::config::{Watch, Watching};
-    use crate::settings::value::{percents, shares, sizes};
+    use crate::settings::value::{percents, shares, sizes, swap_size};
 
     fn percent(text: &str) -> Option<Levels<Percent>> {
         Some(percents(text.as_bytes(), Percent::HUNDRED).unwrap())
@@ -373,6 +388,7 @@ mod tests {
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {
         Memory {
             total: KiB(1000),
+            largest: KiB(1000),
             available: KiB(available),
             anon: KiB(1000 - available),
             user: KiB(1000),
@@ -405,17 +421,36 @@ mod tests {
     fn without_swap_memory_alone_counts() {
         assert_eq!(level(&Config::default().thresholds, memory(100, 0, 0)), Level::Term);
         assert_eq!(level(&Config::default().thresholds, memory(50, 0, 0)), Level::Kill);
-        let size_above_all = Thresholds { swap_size: size("1T"), ..Config::default().thresholds };
-        assert_eq!(level(&size_above_all, memory(100, 50, 50)), Level::Term);
-        assert_eq!(level(&size_above_all, memory(100, 0, 0)), Level::Term);
     }
 
     #[test]
-    fn swap_of_100_percent_means_whatever_the_swap() {
-        let settings = Thresholds { swap: percent("100"), ..Config::default().thresholds };
-        assert_eq!(level(&settings, memory(100, 100, 100)), Level::Term);
-        assert_eq!(level(&settings, memory(50, 51, 100)), Level::Term);
-        assert_eq!(level(&settings, memory(50, 50, 100)), Level::Kill);
+    fn whatever_the_swap_holds_for_sigkill_too_unless_kill_is_given() {
+        let by_share = |text| Thresholds { swap: percent(text), ..Config::default().thresholds };
+        let by_size = |text: &str| {
+            let swap_size = Some(swap_size(text.as_bytes()).unwrap());
+            Thresholds { swap_size, ..Config::default().thresholds }
+        };
+        for whatever in [by_share("100"), by_size("100"), by_size("1T"), by_size("1T,100")] {
+            assert_eq!(level(&whatever, memory(100, 100, 100)), Level::Term);
+            assert_eq!(level(&whatever, memory(50, 100, 100)), Level::Kill);
+        }
+        for given in [by_share("100,50"), by_size("1T,50")] {
+            assert_eq!(level(&given, memory(50, 51, 100)), Level::Term);
+            assert_eq!(level(&given, memory(50, 50, 100)), Level::Kill);
+        }
+        for never in [by_share("100,0"), by_size("1T,0")] {
+            assert_eq!(level(&never, memory(0, 0, 100)), Level::Term);
+        }
+        // There is more swap by now, or less, or none.
+        let some = by_size("100");
+        assert_eq!(level(&some, memory(50, 51, 101)), Level::Term);
+        assert_eq!(level(&some, memory(50, 50, 101)), Level::Kill);
+        assert_eq!(level(&some, memory(50, 99, 99)), Level::Kill);
+        assert_eq!(level(&by_size("1"), memory(50, 0, 0)), Level::Kill);
+        // With a share the lower one counts, for each level.
+        let both = Thresholds { swap: percent("60"), ..by_size("1T") };
+        assert_eq!(level(&both, memory(50, 60, 100)), Level::Term);
+        assert_eq!(level(&both, memory(50, 30, 100)), Level::Kill);
     }
 
     #[test]
@@ -454,27 +489,58 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_kill_can_reach_becomes_a_share() {
-        let settings = Thresholds { mem_size: size("500,250"), ..Config::default().thresholds };
-        let held_by_tmpfs =
-            Memory { user: KiB(400), anon: KiB(100), available: KiB(300), ..memory(0, 0, 0) };
-        let limits = Limits::of(&config(settings), &held_by_tmpfs);
-        assert!(limits.shrunk);
-        assert_eq!(limits.mem, Levels { term: Some(KiB(200)), kill: Some(KiB(100)) });
-        assert!(!Limits::of(&config(settings), &memory(300, 0, 0)).shrunk);
+    fn a_size_is_lowered_to_what_killing_can_reach() {
+        for (text, total, largest, user, term, kill) in [
+            // Below half of user memory it is what it says, and with all there is.
+            ("500", 1000, 1000, 1000, 500, 250),
+            ("900", 1000, 1000, 1000, 900, 450),
+            ("400", 1000, 1000, 800, 400, 200),
+            // tmpfs holds the rest, or the machine has shrunk.
+            ("500", 1000, 1000, 400, 200, 100),
+            ("800", 1000, 1000, 400, 320, 160),
+            ("800", 400, 1000, 400, 320, 160),
+            ("800", 500, 8000, 480, 240, 120),
+            // All there is, or more: also if it was no more from the start.
+            ("1000", 1000, 1000, 900, 450, 225),
+            ("2000", 400, 400, 390, 195, 97),
+            ("2000,1000", 400, 1000, 400, 200, 100),
+            // As the larger of the two.
+            ("400,800", 500, 1000, 500, 200, 400),
+            ("800,0", 400, 1000, 400, 320, 0),
+            ("800,1", 400, 1000, 400, 320, 1),
+            // There is more by now.
+            ("500", 2000, 2000, 2000, 500, 250),
+        ] {
+            let settings = Thresholds { mem_size: size(text), ..Config::default().thresholds };
+            let of = |kib| if kib > 0 { Some(KiB(kib)) } else { None };
+            let (total, largest, user) = (KiB(total), KiB(largest), KiB(user));
+            let memory = Memory { total, largest, user, ..memory(0, 0, 0) };
+            let limits = Limits::of(&config(settings), &memory);
+            assert_eq!(limits.mem, Levels { term: of(term), kill: of(kill) }, "{text} {memory:?}");
+            let asked = settings.mem_size.map(|size| size.term.max(size.kill)).unwrap();
+            let counts = KiB(term.max(kill));
+            let lowered = (counts < asked).then_some(Lowered { asked, counts });
+            assert_eq!(limits.lowered, lowered, "{text}");
+            assert!(counts < user);
+        }
     }
 
     #[test]
-    fn a_limit_lowered_below_a_size_does_not_ask_for_everything() {
-        let settings = Thresholds { mem_size: size("800,400"), ..Config::default().thresholds };
-        let limited = |total| {
-            let memory = Memory { total: KiB(total), machine: KiB(10_000), ..memory(900, 0, 0) };
-            Limits::of(&config(settings), &Memory { user: KiB(total), ..memory }).mem
-        };
-        assert_eq!(limited(1000), Levels { term: Some(KiB(800)), kill: Some(KiB(400)) });
-        // The share that it is of the machine.
-        assert_eq!(limited(500), Levels { term: Some(KiB(40)), kill: Some(KiB(20)) });
-        assert_eq!(limited(300), Levels { term: Some(KiB(24)), kill: Some(KiB(12)) });
+    fn what_is_missing_goes_by_the_level() {
+        for (text, available, missing) in [
+            ("10", 90, 110),
+            ("10", 200, 0),
+            ("30", 290, 210),
+            ("60", 580, 20),
+            ("99", 600, 390),
+            ("10,30", 290, 210),
+            ("10,60", 590, 10),
+        ] {
+            let settings = Thresholds { mem: percent(text), ..Config::default().thresholds };
+            let memory = memory(available, 0, 0);
+            let scene = Scene::of(Moment(0), memory, Limits::of(&config(settings), &memory));
+            assert_eq!(scene.missing(), KiB(missing), "{text} {available}");
+        }
     }
 
     #[test]

@@ -27,6 +27,10 @@ impl KiB {
         self.0 / 1024
     }
 
+    pub const fn half(self) -> KiB {
+        KiB(self.0 / 2)
+    }
+
     pub fn plus(self, other: KiB) -> KiB {
         KiB(self.0.saturating_add(other.0))
     }

@@ -105,6 +105,28 @@ fn the_limit_of_a_container_counts_and_follows_what_its_manager_sets() {
 }
 
 #[test]
+fn a_size_goes_by_the_largest_limit_that_was_seen_and_not_by_the_machine() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, _| {
+            cgroup.set("", Some(200), 20);
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = sandbox.guard(&["-d", "-s", "100", "-M", "150M"]);
+            cgroup.set("", None, 20);
+            guard.wait_for("of  1000 MiB");
+            // Three quarters of it.
+            cgroup.set("", Some(100), 20);
+            guard.wait_for("of   100 MiB");
+            guard.look_slowly(3);
+            assert!(hog.is_alive() && guard.signals().is_empty());
+            cgroup.set("", Some(200), 55);
+            hog.wait_for_end();
+            assert_eq!(guard.count("sending SIGTERM to process"), 1);
+            guard.stop();
+        });
+    });
+}
+
+#[test]
 fn nobody_is_a_candidate_while_the_named_cgroup_is_not_there() {
     sandboxed(|sandbox| {
         with_fake(sandbox, |cgroup, memory| {
@@ -146,7 +168,7 @@ fn a_cgroup_that_the_configuration_names_is_taken_over_by_a_reload() {
             guard.wait_for("memory limit of cgroup /db: 400 MiB");
             guard.wait_for("of   400 MiB");
             // More than there is: refused, and the old one counts on.
-            write("OOM_GUARD_CGROUP=/web\nOOM_GUARD_MEM_SIZE=350M\n");
+            write("OOM_GUARD_CGROUP=/web\nOOM_GUARD_MEM_SIZE=4801M\n");
             guard.signal(libc::SIGHUP);
             guard.wait_for("the old ones stay in force");
             assert_eq!(guard.count("memory limit of cgroup /web"), 1);
@@ -179,7 +201,8 @@ fn check_shows_which_limit_counts() {
                 ),
                 (&["--cgroup", "/no"], 0, "warning: --cgroup: /no: there is no such cgroup"),
                 (&["-M", "150M"], 0, "OOM_GUARD_MEM_SIZE=150M"),
-                (&["-M", "250M"], 2, "-M: 256000 KiB is more than this machine has"),
+                (&["-M", "250M"], 0, "warning: -M: 256000 KiB is more than this machine has"),
+                (&["-M", "3201M"], 2, "-M: 3277824 KiB is more than 16 times what this machine"),
                 (&["--cgroup", "web"], 2, "--cgroup: \"web\" is not the absolute path"),
                 (&["--cgroup", "/web", "--kernel-oom"], 2, "--kernel-oom: cannot go with --cgroup"),
                 // The kernel chooses from all of the machine.
@@ -422,6 +445,7 @@ fn in_a_real_container_the_guard_comes_before_the_kernel() {
         let mut hog =
             Hog::start_unready(sandbox.hog_command(&["--size", "400M", "--rate", "100M"]));
         hog.wait_for_end();
+        guard.wait_for("exited after");
         // SIGKILL may follow where it does not end in time.
         assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
         assert_eq!(guard.signals().len(), guard.signals_to(hog.pid()).len());
@@ -454,6 +478,7 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         let guard = sandbox.guard(&options);
         guard.wait_for(&format!("memory limit of cgroup {path}: {LIMIT} MiB"));
         hog.wait_for_end();
+        guard.wait_for("exited after");
         // SIGKILL may follow where it does not end in time.
         assert!(!guard.signals_to(hog.pid()).is_empty(), "{}", guard.log());
         assert!(outside.is_alive() && small.is_alive());

@@ -319,11 +319,17 @@ const CONTRADICTORY: &[(&str, &str)] = &[
     ("--kernel-oom --only x", "--kernel-oom: cannot go with --only"),
     ("--kernel-oom -g", "--kernel-oom: cannot go with --kill-group"),
     ("-dg --kernel-oom", "--kernel-oom: cannot go with --kill-group"),
-    ("-M 8000000T", "-M: 8589934592000000 KiB is more than this machine has (MemTotal "),
-    ("--mem-size=8000000T", "-M: 8589934592000000 KiB is more than this machine has"),
-    ("-M 1M,8000000T", "-M: 8589934592000000 KiB is more than this machine has"),
-    ("-M 1M -M 8000000T", "-M: 8589934592000000 KiB is more than this machine has"),
-    ("--explain -M 8000000T", "-M: 8589934592000000 KiB is more than this machine has"),
+    (
+        "-M 8000000T",
+        "-M: 8589934592000000 KiB is more than 16 times what this machine has (MemTotal ",
+    ),
+    ("--mem-size=8000000T", "-M: 8589934592000000 KiB is more than 16 times what this machine has"),
+    ("-M 1M,8000000T", "-M: 8589934592000000 KiB is more than 16 times what this machine has"),
+    ("-M 1M -M 8000000T", "-M: 8589934592000000 KiB is more than 16 times what this machine has"),
+    (
+        "--explain -M 8000000T",
+        "-M: 8589934592000000 KiB is more than 16 times what this machine has",
+    ),
 ];
 
 /// Accepted, and a piece of what `--explain` shows then.

@@ -412,6 +412,81 @@ fn storm(sandbox: &Sandbox, enough: &AtomicBool) {
     }
 }
 
+// ---- files that go away and come back ----
+
+#[test]
+fn a_meminfo_whose_server_ends_is_opened_anew_until_there_is_another_one() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
+        // The arguments of a process cannot be read once it has ended, as a file of FUSE whose server has ended.
+        let mut server = Command::new("sh");
+        let server = server.args(["-c", "read forever", &format!("\n{text}")]);
+        let mut server = server.stdin(Stdio::piped()).spawn().expect("a server");
+        let served = format!("/proc/{}/cmdline", server.id());
+        wait_for("its arguments", || {
+            fs::read_to_string(&served).expect("its arguments").contains(&text)
+        });
+        bind_over(Path::new(&served), Path::new("/proc/meminfo"));
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = sandbox.guard(&[]);
+        server.kill().and_then(|()| server.wait()).expect("its end");
+        guard.wait_for("cannot read /proc/meminfo: ESRCH (no such process); trying on");
+        memory.available(LOW);
+        assert!(hog.is_alive());
+        uncover("/proc/meminfo");
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.wait_for("/proc/meminfo makes sense again");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_guard_without_descriptors_says_so_and_not_that_all_are_protected() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        for options in [&["--sort-by-rss"][..], &[]] {
+            let guard = sandbox.guard(options);
+            let before = leave_no_descriptor(guard.pid());
+            memory.available(LOW);
+            let said = guard.wait_for("cannot look at all processes: EMFILE (too many open files)");
+            assert!(said.ends_with("; trying again in 1 second"), "{said}");
+            assert_eq!(guard.count("no process to kill"), 0);
+            assert!(hog.is_alive());
+            if options.is_empty() {
+                limit_descriptors(guard.pid(), before);
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            }
+            memory.available(PLENTY);
+            guard.stop();
+        }
+    });
+}
+
+/// Lets a process open nothing any more. How many descriptors it might have before.
+fn leave_no_descriptor(pid: u32) -> libc::rlim_t {
+    // It may be reading a file right now.
+    let is_open =
+        |fd: &libc::rlim_t| (0..20).all(|_| fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok());
+    let first_free = (0..).find(|fd| !is_open(fd)).expect("one that is not open");
+    limit_descriptors(pid, first_free)
+}
+
+/// So many descriptors may a process have from now on; what is open stays open. How many it might have before.
+fn limit_descriptors(pid: u32, count: libc::rlim_t) -> libc::rlim_t {
+    let pid = pid as libc::pid_t;
+    // SAFETY: all zero is a valid `rlimit`.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: `limit` lives for both calls.
+    unsafe {
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, count);
+        assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()), 0);
+        before
+    }
+}
+
 // ---- victims that will not go ----
 
 #[test]

@@ -4,12 +4,15 @@
 mod common;
 
 use common::*;
+use std::ffi::CString;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::ptr;
 
 // ---- asking ----
 
@@ -259,10 +262,50 @@ fn the_path_of_the_cgroup_is_matched() {
         world.expect(&["--prefer", "cgroup:^/user\\.slice/"], &small);
         world.expect(&["--only", "cgroup:app\\.scope$"], &small);
         world.expect(&["--ignore", "cgroup:0::"], &large);
-        // Two hierarchies: what the memory controller has counts.
-        let old = "12:cpu,cpuacct:/\n9:memory:/docker/abc\n0::/\n";
-        show(sandbox, large.pid(), "cgroup", old);
-        world.expect(&["--ignore", "cgroup:^/docker/"], &small);
+    });
+}
+
+#[test]
+fn a_cgroup_of_any_hierarchy_is_matched() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (large, small) = (world.hog("large", "60M"), world.hog("small", "20M"));
+        show(sandbox, small.pid(), "cgroup", "0::/other\n");
+        let shown = sandbox.path(&format!("{}-cgroup", large.pid()));
+        show(sandbox, large.pid(), "cgroup", "");
+        for (text, patterns) in [
+            // Containers beside a systemd of old.
+            (
+                "9:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n\
+                 0::/system.slice/containerd.service\n",
+                &["^/docker/abc$", "^/system\\.slice/containerd\\.service$"][..],
+            ),
+            // A systemd that does not account for memory.
+            (
+                "9:memory:/\n3:cpu:/\n1:name=systemd:/system.slice/sshd.service\n",
+                &["^/system\\.slice/sshd\\.service$", "glob:/system.slice/*"],
+            ),
+            (
+                "9:memory:/system.slice\n1:name=systemd:/system.slice/sshd.service\n0::/\n",
+                &["^/system\\.slice/sshd\\.service$", "^/system\\.slice$"],
+            ),
+            ("2:name=elogind:/c1\n1:name=openrc:/lightdm\n", &["^/c1$", "^/lightdm$"]),
+            ("4:name=openrc:/sshd\n0::/\n", &["^/sshd$"]),
+            ("4:pids:/\n1:name=openrc:/\n0::/\n", &["^/$"]),
+            ("0::/with:colon\n", &["^/with:colon$"]),
+        ] {
+            fs::write(&shown, text).expect("a file to show");
+            for pattern in patterns {
+                world.expect(&["--ignore", &format!("cgroup:{pattern}")], &small);
+            }
+            // Neither the root, if there is more, nor names of hierarchies, nor two paths as one.
+            let has_root = patterns.contains(&"^/$");
+            for pattern in ["^/$", "systemd:", "^name=", "openrc:", "c1.*lightdm", "abc\\s"] {
+                if !(has_root && pattern == "^/$") {
+                    world.expect(&["--ignore", &format!("cgroup:{pattern}")], &large);
+                }
+            }
+        }
     });
 }
 
@@ -274,6 +317,271 @@ fn an_expression_that_begins_with_the_word_of_a_field_is_written_with_a_group() 
         world.expect(&["--prefer", "(user:)x"], &small);
         world.expect(&["--prefer", "name:user:x"], &small);
         world.expect(&["--prefer", "user:x"], &large);
+    });
+}
+
+// ---- programs that are not what init sees at their path ----
+
+/// Has `command`, which is of that user, start in namespaces of its own, in which `what` lies over `place`. With a `root`
+/// all of that is there, and it becomes the root.
+fn start_apart(
+    command: &mut Command,
+    (kinds, user): (libc::c_int, u32),
+    (what, place): (&Path, &Path),
+    root: Option<&Path>,
+) {
+    let c_string = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let within = root.map_or(place.to_path_buf(), |root| {
+        root.join(place.strip_prefix("/").expect("an absolute path"))
+    });
+    let (what, place, root) = (c_string(what), c_string(&within), root.map(c_string));
+    let map = format!("0 {user} 1");
+    let enter = move || {
+        let none = c"none".as_ptr();
+        let mount = |what: *const libc::c_char, place: *const libc::c_char, flags| {
+            // SAFETY: both end with NUL, and the other two may be null.
+            succeed(unsafe { libc::mount(what, place, ptr::null(), flags, ptr::null()) })
+        };
+        // SAFETY: takes a number.
+        succeed(unsafe { libc::unshare(kinds) })?;
+        if kinds & libc::CLONE_NEWUSER != 0 {
+            // A process that has just become another user's may not write its own files.
+            // SAFETY: takes numbers.
+            succeed(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })?;
+            write_file(c"/proc/self/setgroups", "deny")?;
+            write_file(c"/proc/self/uid_map", &map)?;
+            write_file(c"/proc/self/gid_map", &map)?;
+        }
+        if kinds & libc::CLONE_NEWNS == 0 {
+            return Ok(());
+        }
+        mount(none, c"/".as_ptr(), libc::MS_REC | libc::MS_PRIVATE)?;
+        if let Some(root) = &root {
+            mount(c"/".as_ptr(), root.as_ptr(), libc::MS_REC | libc::MS_BIND)?;
+        }
+        mount(what.as_ptr(), place.as_ptr(), libc::MS_BIND)?;
+        if let Some(root) = &root {
+            let here = c".".as_ptr();
+            // SAFETY: all paths end with NUL.
+            unsafe {
+                succeed(libc::chdir(root.as_ptr()))?;
+                succeed(libc::syscall(libc::SYS_pivot_root, here, here) as libc::c_int)?;
+                succeed(libc::umount2(here, libc::MNT_DETACH))?;
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(enter) };
+}
+
+const USERS_AND_FILES: libc::c_int = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+
+/// A hog from `path`, started apart; `None` if this machine does not let a program do that.
+fn hog_apart(
+    sandbox: &Sandbox,
+    path: &Path,
+    (kinds, user): (libc::c_int, u32),
+    over: (&Path, &Path),
+    root: Option<&Path>,
+) -> Option<Hog> {
+    let mut command = Command::new(path);
+    command.args(["--size", "60M"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    if user == NOBODY {
+        command = sandbox.command_as_nobody(command);
+    }
+    start_apart(&mut command, (kinds, user), over, root);
+    let mut probe = Command::new("true");
+    if user == NOBODY {
+        probe = sandbox.command_as_nobody(probe);
+    }
+    start_apart(&mut probe, (kinds, user), over, root);
+    match probe.status() {
+        Ok(_) => Some(Hog::start(command)),
+        Err(error) => {
+            skip(&format!("no namespaces of its own for a hog: {error}"));
+            None
+        }
+    }
+}
+
+/// What `/proc` shows of its program.
+fn program_of(pid: u32) -> String {
+    let link = fs::read_link(format!("/proc/{pid}/exe")).expect("a program");
+    link.to_str().expect("a plain path").to_string()
+}
+
+/// Sees that patterns for programs take `fake`, which holds most, for another one than that at `path`, which it shows.
+fn expect_container(world: &World<'_>, fake: &Hog, small: &Hog, path: &str) {
+    let shown = program_of(fake.pid());
+    assert_eq!(shown.trim_end_matches(" (deleted)"), path);
+    let quoted = path.replace('.', "\\.");
+    for ordinary in [&*format!("^{quoted}$"), &format!("glob:{path}"), "agetty$", ".", "glob:*"] {
+        world.expect(&["--ignore", &format!("exe:{ordinary}")], fake);
+    }
+    for named in [&*format!("^container:{quoted}$"), "glob:container:*", "container:"] {
+        world.expect(&["--ignore", &format!("exe:{named}")], small);
+        world.expect(&["--prefer", "^hog$", "--only", &format!("exe:{named}")], fake);
+    }
+}
+
+#[test]
+fn a_program_that_is_laid_over_another_one_in_a_namespace_is_not_that_one() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (path, fake) = (copy_of_hog(sandbox, "usr/sbin/agetty"), copy_of_hog(sandbox, "fake"));
+        let root = sandbox.path("root");
+        fs::create_dir(&root).expect("a directory");
+        let shown = path.to_str().expect("a plain path");
+        let genuine = run_hog(&path, None, "40M");
+        let other = world.hog("other", "20M");
+        let over = (&*fake, &*path);
+        for (kinds, root) in [
+            (USERS_AND_FILES, None),
+            (USERS_AND_FILES, Some(&*root)),
+            (libc::CLONE_NEWNS, None),
+            (libc::CLONE_NEWNS, Some(&*root)),
+        ] {
+            let Some(mut fake) = hog_apart(sandbox, &path, (kinds, 0), over, root) else { return };
+            expect_container(&world, &fake, &genuine, shown);
+            fake.signal(libc::SIGKILL);
+            fake.wait_for_end();
+        }
+        let only = format!("exe:^{shown}$");
+        world.expect(&["--only", &only], &genuine);
+        world.expect(&["--ignore", &only], &other);
+    });
+}
+
+#[test]
+fn an_ordinary_user_cannot_lay_a_program_over_another_one_to_be_spared() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let world = World::new(sandbox);
+        let (path, fake) = (copy_of_hog(sandbox, "usr/sbin/agetty"), copy_of_hog(sandbox, "fake"));
+        std::os::unix::fs::chown(&fake, Some(NOBODY), Some(NOBODY)).expect("another owner");
+        let shown = path.to_str().expect("a plain path");
+        let genuine = run_hog(&path, None, "20M");
+        let kinds = (USERS_AND_FILES, NOBODY);
+        let Some(laid) = hog_apart(sandbox, &path, kinds, (&fake, &path), None) else { return };
+        expect_container(&world, &laid, &genuine, shown);
+        // From there it is run in the namespaces of all others.
+        let there = format!("/proc/{}/root{shown}", laid.pid());
+        let mut command = sandbox.command_as_nobody(Command::new(&there));
+        command.args(["--size", "80M"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let borrowed = Hog::start(command);
+        expect_container(&world, &borrowed, &genuine, shown);
+        // And then removed, as an upgrade does with a program that runs.
+        fs::remove_file(&fake).expect("remove");
+        assert!(program_of(borrowed.pid()).ends_with(" (deleted)"));
+        expect_container(&world, &borrowed, &genuine, shown);
+    });
+}
+
+#[test]
+fn a_program_whose_users_are_others_is_shown_as_of_a_container() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = copy_of_hog(sandbox, "usr/sbin/agetty");
+        let small = world.hog("other", "20M");
+        let kinds = (libc::CLONE_NEWUSER, 0);
+        let Some(hog) = hog_apart(sandbox, &path, kinds, (&path, &path), None) else { return };
+        expect_container(&world, &hog, &small, path.to_str().expect("a plain path"));
+    });
+}
+
+#[test]
+fn a_service_with_files_of_its_own_is_known_by_the_path_of_its_program() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let path = copy_of_hog(sandbox, "usr/sbin/daemon");
+        let (tmp, own) = (sandbox.path("tmp"), sandbox.path("own"));
+        for directory in [&tmp, &own] {
+            fs::create_dir(directory).expect("a directory");
+        }
+        let small = world.hog("other", "20M");
+        let ignore = format!("exe:^{}$", path.display());
+        // As `PrivateTmp=` does.
+        let kinds = (libc::CLONE_NEWNS, 0);
+        let Some(service) = hog_apart(sandbox, &path, kinds, (&own, &tmp), None) else { return };
+        world.expect(&["--ignore", &ignore], &small);
+        world.expect(&["--only", &ignore], &service);
+        // A guard whose own files are others, and one of a service that was upgraded: only init's count.
+        let fake = copy_of_hog(sandbox, "fake");
+        let mut command = sandbox.guard_command(&["--explain", "--ignore", &ignore]);
+        start_apart(&mut command, kinds, (&fake, &path), None);
+        let output = command.stdout(Stdio::piped()).output().expect("the guard");
+        let shown = String::from_utf8(output.stdout).expect("--explain prints UTF-8");
+        let verdict = format!("now SIGTERM would go to process {} ", small.pid());
+        assert!(shown.lines().last().is_some_and(|line| line.contains(&verdict)), "{shown}");
+        fs::rename(&fake, &path).expect("an upgrade");
+        world.expect(&["--ignore", &ignore], &service);
+        world.expect(&["--ignore", "exe:^container:"], &small);
+    });
+}
+
+#[test]
+fn a_program_that_was_replaced_keeps_its_path() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let (path, next) = (copy_of_hog(sandbox, "usr/sbin/daemon"), copy_of_hog(sandbox, "next"));
+        let (service, small) = (run_hog(&path, None, "60M"), world.hog("other", "20M"));
+        let pattern = format!("exe:^{}$", path.display());
+        fs::rename(&next, &path).expect("an upgrade");
+        assert!(program_of(service.pid()).ends_with(" (deleted)"));
+        world.expect(&["--ignore", &pattern], &small);
+        world.expect(&["--only", &pattern], &service);
+        world.expect(&["--ignore", "exe:container:"], &service);
+    });
+}
+
+#[test]
+fn a_guard_of_an_ordinary_user_looks_up_programs_where_it_is() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let _world = World::new(sandbox);
+        let path = copy_of_hog(sandbox, "usr/sbin/daemon");
+        let start = |path: &Path, size| {
+            let mut command = sandbox.command_as_nobody(Command::new(path));
+            command.args(["--size", size]).stdin(Stdio::null()).stdout(Stdio::piped());
+            Hog::start(command)
+        };
+        let (large, small) = (start(&path, "60M"), start(&sandbox.path("hog"), "20M"));
+        let ignore = format!("exe:^{}$", path.display());
+        for (options, hog) in [(&["--ignore", &ignore][..], &small), (&["--only", &ignore], &large)]
+        {
+            let command = sandbox.guard_command(&[options, &["--explain"]].concat());
+            let mut command = sandbox.command_as_nobody(command);
+            let output = command.stdout(Stdio::piped()).output().expect("the guard");
+            let shown = String::from_utf8(output.stdout).expect("--explain prints UTF-8");
+            let verdict = format!("now SIGTERM would go to process {} ", hog.pid());
+            assert!(shown.lines().last().is_some_and(|line| line.contains(&verdict)), "{shown}");
+        }
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_looked_up_in_time_counts_as_ignored_and_the_next_one_goes() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let path = copy_of_hog(sandbox, "usr/sbin/daemon");
+        let mut large = run_hog(&path, None, "60M");
+        let mut other = sandbox.hog(&["--size", "20M"]);
+        let guard = sandbox.guard(&["--ignore", "exe:/usr/sbin/"]);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGSTOP);
+        let before = guard.sleeps();
+        memory.available(VERY_LOW);
+        guard.expect_kill(&mut other, before, FEW_SLEEPS);
+        memory.available(PLENTY);
+        signal_to(helper, libc::SIGCONT);
+        guard.wait_for("exited after");
+        assert!(large.is_alive());
+        guard.stop();
     });
 }
 

@@ -1,4 +1,4 @@
-//! The guard on this machine's own memory: a hog takes much of it as fast as it can, against `-M` set a little below what
+//! The guard on this machine's own memory: a hog takes much of it as fast as it can, against `-m` set a little below what
 //! is available now.
 //!
 //! One test at a time, since they share that memory. Other work on the machine moves it, too: between the level and what
@@ -44,22 +44,25 @@ fn steady_available_mib() -> u64 {
 }
 
 struct Plan {
-    /// The value of `-M`, whose second level is far below all that a hog takes.
+    /// The value of `-m`, whose second level is far below all that a hog takes.
     level: String,
     /// A hog's `--size`.
     hog: String,
 }
 
 /// Nothing where there is too little memory to play with; that is said.
-fn plan() -> Option<Plan> {
+fn plan(sandbox: &Sandbox) -> Option<Plan> {
     let available = steady_available_mib();
     let hog = MOST_MIB.min(available / 2);
     if hog < LEAST_MIB {
         skip(&format!("only {available} MiB are available"));
         return None;
     }
-    let level = available - hog / 4;
-    Some(Plan { level: format!("{level}M,{}M", level / 4), hog: format!("{hog}M") })
+    // Of all that killing can give back, as the guard reckons it.
+    let shown = sandbox.explain(&[]);
+    let line = shown.lines().find(|line| line.starts_with("mem avail:")).expect("the state");
+    let level = 100.0 * (available - hog / 4) as f64 / number_after(line, " of ") as f64;
+    Some(Plan { level: format!("{level:.3},{:.3}", level / 4.0), hog: format!("{hog}M") })
 }
 
 /// A few processes that have nothing to do with it.
@@ -73,13 +76,13 @@ fn all_alive(hogs: &mut [Hog]) -> bool {
 
 /// `-s 100`, since this machine may have swap.
 fn options<'a>(plan: &'a Plan, more: &[&'a str]) -> Vec<&'a str> {
-    [&["-s", "100", "-M", &plan.level, "-r", "1"][..], more].concat()
+    [&["-s", "100", "-m", &plan.level, "-r", "1"][..], more].concat()
 }
 
 #[test]
 fn a_process_that_takes_memory_as_fast_as_it_can_is_ended_and_nobody_else() {
     one_at_a_time(|sandbox| {
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let mut bystanders = bystanders(sandbox);
         let guard = sandbox.guard(&options(&plan, &[]));
         let mut hog = Hog::start_unready(sandbox.hog_command(&["--size", &plan.hog]));
@@ -122,7 +125,7 @@ fn is_signal_line(line: &str, pid: u32) -> bool {
 #[test]
 fn a_hog_that_ignores_sigterm_gets_sigkill_after_the_grace() {
     one_at_a_time(|sandbox| {
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let mut bystanders = bystanders(sandbox);
         let guard = sandbox.guard(&options(&plan, &["--grace", "1"]));
         let before = Instant::now();
@@ -141,7 +144,7 @@ fn a_hog_that_ignores_sigterm_gets_sigkill_after_the_grace() {
 #[test]
 fn the_whole_group_of_a_hog_is_ended_when_that_is_asked_for() {
     one_at_a_time(|sandbox| {
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let mut bystanders = bystanders(sandbox);
         let guard = sandbox.guard(&options(&plan, &["-g"]));
         let mut group =
@@ -161,7 +164,7 @@ fn the_whole_group_of_a_hog_is_ended_when_that_is_asked_for() {
 #[test]
 fn without_that_the_others_of_its_group_live_on() {
     one_at_a_time(|sandbox| {
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let mut leader = sandbox.hog(&["--new-group"]);
         let guard = sandbox.guard(&options(&plan, &[]));
         let mut member = sandbox.hog_command(&["--size", &plan.hog]);
@@ -178,7 +181,7 @@ fn without_that_the_others_of_its_group_live_on() {
 fn the_threads_of_a_zombie_leader_are_found_and_ended() {
     one_at_a_time(|sandbox| {
         for more in [&[][..], &["--sort-by-rss"][..]] {
-            let Some(plan) = plan() else { return };
+            let Some(plan) = plan(sandbox) else { return };
             let mut bystanders = bystanders(sandbox);
             let guard = sandbox.guard(&options(&plan, more));
             let command = sandbox.hog_command(&["--size", &plan.hog, "--zombie-leader"]);
@@ -199,7 +202,7 @@ fn the_threads_of_a_zombie_leader_are_found_and_ended() {
 #[test]
 fn a_dry_run_says_who_would_be_ended_and_nobody_is() {
     one_at_a_time(|sandbox| {
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let mut bystanders = bystanders(sandbox);
         let guard = sandbox.guard(&options(&plan, &["--dryrun"]));
         let mut hog = sandbox.hog(&["--size", &plan.hog]);
@@ -222,11 +225,11 @@ fn a_guard_without_privilege_ends_only_what_is_its_users_own() {
         if !sandbox.has_other_users() {
             return skip("needs root, to start processes of another user");
         }
-        let Some(before) = plan() else { return };
+        let Some(before) = plan(sandbox) else { return };
         let as_nobody = |command: Command| sandbox.command_as_nobody(command);
         // Before the level is set: it goes first where everybody is a candidate.
         let mut roots = sandbox.hog(&["--size", &before.hog]);
-        let Some(plan) = plan() else { return };
+        let Some(plan) = plan(sandbox) else { return };
         let guard = sandbox.start_guard(as_nobody(sandbox.guard_command(&options(&plan, &[]))));
         let mut large = Hog::start_unready(as_nobody(sandbox.hog_command(&["--size", &plan.hog])));
         large.wait_for_end();

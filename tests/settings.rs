@@ -442,6 +442,60 @@ fn a_higher_source_replaces_the_whole_list_whatever_its_numbers() {
 }
 
 #[test]
+fn patterns_that_a_higher_source_replaces_are_told_by_check_at_the_start_and_after_a_reload() {
+    sandboxed(|sandbox| {
+        let [first, last] = ["first.conf", "last.conf"].map(|name| sandbox.path(name));
+        fs::write(
+            &first,
+            "OOM_GUARD_IGNORE='a\"b'\n#\nOOM_GUARD_IGNORE_2=Xorg\nOOM_GUARD_GRACE=1\n",
+        )
+        .expect("a file");
+        fs::write(&last, "OOM_GUARD_GRACE=2\nOOM_GUARD_IGNORE=postgres\n").expect("a file");
+        let [first, last] = [&first, &last].map(|path| path.to_str().expect("a plain path"));
+        let by = format!("does not count: {last}:2: OOM_GUARD_IGNORE replaces it");
+        let wanted = [
+            format!("notice: {first}:1: OOM_GUARD_IGNORE: \"a\\\"b\" {by}"),
+            format!("notice: {first}:3: OOM_GUARD_IGNORE_2: \"Xorg\" {by}"),
+        ];
+        let files = ["-c", first, "-c", last];
+        let told = told_by_check(sandbox, &files);
+        let notices: Vec<_> =
+            told.into_iter().filter(|line| line.starts_with("notice: ")).collect();
+        assert_eq!(notices, wanted);
+        // A line for each pattern, whichever source replaces it; none for what is of another option.
+        let told =
+            told_by_check(sandbox, &[&files[..], &["--ignore", "x", "--avoid", "y"]].concat());
+        let by_option =
+            told.iter().filter(|line| line.ends_with("does not count: --ignore replaces it"));
+        assert_eq!(by_option.count(), 3, "{told:?}");
+        let guard = sandbox.guard(&files);
+        wanted.iter().for_each(|line| drop(guard.wait_for(line)));
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings were read again");
+        wanted.iter().for_each(|line| assert_eq!(guard.count(line), 2, "{}", guard.log()));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_file_that_sets_nothing_is_told_unless_it_may_be_missing() {
+    let settings_of_others = "EARLYOOM_ARGS='-r 3600'\n";
+    for (text, is_told) in [
+        (settings_of_others, true),
+        ("# OOM_GUARD_GRACE=1\n", true),
+        ("", true),
+        ("OOM_GUARD_GRACE=1\n", false),
+    ] {
+        let conf = Conf::new(text);
+        let path = conf.path.to_str().expect("a plain path");
+        let said = format!("notice: {path}: holds no setting (OOM_GUARD_KEY=VALUE)");
+        let wanted: &[&str] = if is_told { &[&said] } else { &[] };
+        assert_eq!(Answer::good(&mut check(&["-c", path])).said(), wanted);
+        assert_eq!(Answer::good(&mut check(&["-c", &format!("-{path}")])).said(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_switch_takes_every_spelling_of_yes_and_no() {
     // The kernel knows no groups, so both together are refused; that tells yes from no.
     let with_group = |word| Given::nothing().with(Source::FirstFile, "KILL_GROUP", word);
@@ -661,10 +715,10 @@ fn a_file_may_have_64_kib_and_no_more() {
 }
 
 #[test]
-fn an_empty_file_says_nothing_and_a_last_line_needs_no_newline() {
+fn an_empty_file_sets_nothing_and_a_last_line_needs_no_newline() {
     for text in ["", "\n", "\n\n", "# only\n  # this", " \t\n"] {
         let (answer, _) = check_file(text);
-        assert_eq!((answer.in_force().len(), answer.said().len()), (0, 0), "{text:?}: {answer:?}");
+        assert_eq!((answer.in_force().len(), answer.said().len()), (0, 1), "{text:?}: {answer:?}");
     }
     let (answer, _) = check_file("OOM_GUARD_GRACE=7");
     assert_eq!(answer.shown(&["GRACE"]), ["OOM_GUARD_GRACE=7"]);
@@ -680,7 +734,7 @@ fn a_file_with_the_line_ends_of_another_system_is_refused_where_it_sets_somethin
 #[test]
 fn settings_of_others_are_left_to_them() {
     let (answer, _) = check_file("rc_ulimit='-c 0'\nOTHER=$(ls) x\nMAILTO=root\r\nOOM_SCORE=1\n");
-    assert_eq!((answer.in_force().len(), answer.said().len()), (0, 0), "{answer:?}");
+    assert_eq!((answer.in_force().len(), answer.said().len()), (0, 1), "{answer:?}");
 }
 
 #[test]
@@ -943,6 +997,11 @@ fn new_thresholds_are_said_and_kept() {
         guard.wait_for("sending SIGTERM when mem avail <= 150 MiB (15.00%)");
         guard.wait_for("        SIGKILL when mem avail <= 20 MiB (2.00%)");
         expect_ended(&memory, &guard, &mut hog);
+        memory.recover(&guard);
+        // More than there is, from a larger machine.
+        file.taken(&guard, "OOM_GUARD_MEM_SIZE=1600M");
+        guard.wait_for("warning: -M: 1638400 KiB is more than this machine has (MemTotal ");
+        guard.wait_for("sending SIGTERM when mem avail <= 500 MiB (50.00%)");
         guard.stop();
     });
 }
@@ -1008,7 +1067,7 @@ fn a_faulty_file_is_refused_with_all_its_mistakes_and_the_old_settings_go_on() {
         // Neither are settings that contradict each other, or the machine.
         for (text, said) in [
             ("OOM_GUARD_WATCH=limit", "--watch: there is no limit to watch"),
-            ("OOM_GUARD_MEM_SIZE=1001M", "-M: 1025024 KiB is more than this machine has"),
+            ("OOM_GUARD_MEM_SIZE=16001M", "-M: 16385024 KiB is more than 16 times what this"),
         ] {
             file.refused(&guard, text);
             guard.wait_for(said);
@@ -1529,6 +1588,20 @@ fn as_memory_monitor_it_watches_the_limit_alone_and_logs_where_that_one_did() {
 // ---- what --check warns of ----
 
 #[test]
+fn check_shows_what_cannot_be_seen() {
+    let (answer, _) =
+        check_file("OOM_GUARD_IGNORE='ss\u{200b}hd'\nOOM_GUARD_ONLY='\u{feff}a\u{202e}'\n");
+    let said = format!("{}{}", answer.said().join("\n"), answer.stdout);
+    assert!(said.contains("ss\\u{200b}hd") && said.contains("\\u{feff}a\\u{202e}"), "{said}");
+    assert!(said.is_ascii(), "{said}");
+    // What another system's editor puts before the first line.
+    let (answer, conf) = check_file("\u{feff}OOM_GUARD_GRACE=1\n");
+    let wanted = conf.line(1)
+        + "\\u{feff}OOM_GUARD_GRACE: is no key: letters, digits and _, with = right behind";
+    assert_eq!(answer.refusals(), [wanted]);
+}
+
+#[test]
 fn check_warns_of_what_does_nothing_and_ends_well() {
     let unlimited = "--interval: does nothing without a limit (--process-limit or --threshold)";
     for (arguments, said) in [
@@ -1552,6 +1625,59 @@ fn check_warns_of_what_does_nothing_and_ends_well() {
     }
 }
 
+#[test]
+fn patterns_that_are_most_likely_slips_are_warned_of_at_the_start_and_by_check() {
+    const QUOTES: &str = "the quotes are looked for too; write it without them";
+    const NEVER: &str =
+        "can never match: there is text before ^ or after $ (a plain one is \\^ or \\$)";
+    const NO_FIELD: &str = "begins with no field (name, cmd, exe, user or cgroup), so all of it is looked for in the name";
+    sandboxed(|sandbox| {
+        let slips = [
+            ("--avoid", "'^sshd$'", QUOTES),
+            ("--ignore", "\"user:postgres\"", QUOTES),
+            ("--only", "name:'sshd'", QUOTES),
+            ("--ignore", "cmd:/usr/bin/^x", NEVER),
+            ("--prefer", "^a$b", NEVER),
+            ("--ignore", "(x$|y$)z", NEVER),
+            ("--ignore", "cmdlin:foo", NO_FIELD),
+            ("--ignore", "users:postgres", NO_FIELD),
+            ("--avoid", "Name:x", NO_FIELD),
+            ("--ignore", "command:x", NO_FIELD),
+            ("--ignore", "glob:exe:/usr/*", NO_FIELD),
+        ];
+        let right = [
+            ("--avoid", "tmux: server"),
+            ("--avoid", "it's"),
+            ("--prefer", "cmd:--title='x'"),
+            ("--avoid", "(user:)x"),
+            ("--avoid", "name:user:x"),
+            ("--prefer", "comm:x"),
+            ("--prefer", "cmdline:x"),
+            ("--avoid", "uid:0"),
+            ("--prefer", "(^|/)x$"),
+            ("--prefer", "glob:*^$x"),
+        ];
+        let mut options = vec!["-c", "none"];
+        slips.iter().for_each(|(option, pattern, _)| options.extend([option, pattern]));
+        right.iter().for_each(|(option, pattern)| options.extend([option, pattern]));
+        let mut wanted: Vec<_> = slips
+            .iter()
+            .map(|(option, pattern, why)| {
+                let shown = pattern.replace('"', "\\\"");
+                format!("warning: {option} \"{shown}\": {why}")
+            })
+            .collect();
+        wanted.sort();
+        let mut told = told_by_check(sandbox, &options);
+        told.sort();
+        assert_eq!(told, wanted);
+        let log = sandbox.guard(&options).stop();
+        let mut told: Vec<_> = log.lines().filter(|line| line.starts_with("warning: --")).collect();
+        told.sort();
+        assert_eq!(told, wanted);
+    });
+}
+
 /// What `--check` says in a sandbox, line by line.
 fn told_by_check(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
     let answer = Answer::good(sandbox.guard_command(&["--check"]).args(options));
@@ -1569,6 +1695,9 @@ fn check_tells_of_a_protection_that_protects_nobody_and_in_which_field_it_would(
             ("IGNORE", "^worker$", None),
             ("IGNORE", "cmd:/hog --name w", None),
             ("IGNORE", "exe:/hog$", None),
+            ("IGNORE", "comm:^worker$", None),
+            ("IGNORE", "cmdline:/hog --name w", None),
+            ("IGNORE", "uid:0", None),
             ("IGNORE", "/hog$", Some("; exe: would")),
             ("ONLY", "/hog --name", Some("; cmd: would")),
             ("ONLY", "cmd:^worker$", Some("; name: would")),

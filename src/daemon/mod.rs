@@ -11,6 +11,7 @@ use crate::helper;
 use crate::kill::{Attention, Kills, KILLS};
 use crate::limit::LimitCheck;
 use crate::log;
+use crate::observe::Reminder;
 use crate::policy::{Budget, FillRate, Level, Scene};
 use crate::say;
 use crate::settings::Sources;
@@ -46,8 +47,10 @@ pub struct Daemon {
     reload: Reload,
     rate: FillRate,
     budget: Budget,
-    /// What was seen last; `None` while memory cannot be read, which was said then.
+    /// What was seen last; `None` while memory cannot be read.
     scene: Option<Scene>,
+    /// That it cannot be read.
+    blindness: Reminder,
     signals: OwnedFd,
     /// A signal waits to be read.
     signalled: bool,
@@ -139,22 +142,21 @@ impl Daemon {
         if let Some(held) = output.helper.take_tmpfs() {
             observer.take_tmpfs(held);
         }
-        let was_blind = self.scene.is_none();
         let observed = self.cx.observe();
         self.scene = *observed.as_ref().unwrap_or(&None);
         let helper = &mut self.cx.output.helper;
         match (&self.scene, observed) {
             (Some(scene), _) => {
                 self.rate.observe(scene.memory.available, scene.now);
-                if was_blind {
+                if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
                 }
             }
-            (None, _) if was_blind => {}
+            (None, _) if !self.blindness.is_due(clock::now()) => {}
             (None, Err(error)) => {
                 say!(helper, Error, "cannot read /proc/meminfo: {error}; trying on");
             }
-            (None, Ok(_)) => say!(helper, Notice, "/proc/meminfo makes no sense; trying on"),
+            (None, Ok(_)) => say!(helper, Error, "{}; trying on", self.cx.observer.lack()),
         }
     }
 

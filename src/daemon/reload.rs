@@ -13,7 +13,7 @@ use crate::procfs::Proc;
 use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
-use crate::settings::{Config, Mistake, Sources};
+use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
 use crate::sys::{arena, clock, io, process};
 use crate::units::{Moment, Pid};
@@ -147,7 +147,7 @@ impl Daemon {
         let texts: Vec<_> = worker.texts().collect();
         let Some((passwd, texts)) = texts.split_last() else { return false };
         // All that can be wrong was said when they were tried out.
-        let Ok((config, _)) = sources.settle(texts) else { return false };
+        let Ok(Settled { config, .. }) = sources.settle(texts) else { return false };
         let Ok(sysrq) = open_sysrq(&config, &cx.proc) else { return false };
         let before = cx.config.priority;
         // Before the helper, which is to have the same.
@@ -160,9 +160,9 @@ impl Daemon {
         }
         log::priority(&mut cx.output.helper, refused);
         cx.selector.filter = Filter::new(&config.patterns, passwd);
-        cx.observer.reconfigure(&mut cx.proc, &cx.config, &config);
-        (cx.config, cx.sysrq) = (config, sysrq);
         let now = clock::now();
+        cx.observer.reconfigure(&mut cx.proc, (&cx.config, &config), now);
+        (cx.config, cx.sysrq) = (config, sysrq);
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);
         cx.output.reset(&cx.config, now);
@@ -175,10 +175,13 @@ impl Daemon {
 fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mistake>> {
     let read = sources.read()?;
     let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
-    let (config, _) = sources.settle(&texts)?;
+    let Settled { config, notices, .. } = sources.settle(&texts)?;
     let (proc, memory, _) = observe(&config)?;
     config.check(memory.total)?;
     open_sysrq(&config, &proc).map_err(|why| vec![why])?;
+    for notice in &notices {
+        replies.say(Priority::Notice, format_args!("notice: {notice}"));
+    }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
@@ -227,11 +230,11 @@ fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
         let mut observer = Observer::open(&mut proc, config)?;
         observer.look_at_tmpfs(&mut proc);
         let scene = observer.observe(&mut proc, config, clock::now())?;
-        Ok(scene.map(|scene| (proc, scene.memory, observer)))
+        Ok((proc, scene, observer))
     };
     match look() {
-        Ok(Some(seen)) => Ok(seen),
-        Ok(None) => Err(vec![String::from("/proc/meminfo makes no sense")]),
+        Ok((proc, Some(scene), observer)) => Ok((proc, scene.memory, observer)),
+        Ok((_, None, observer)) => Err(vec![observer.lack().to_string()]),
         Err(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
     }
 }

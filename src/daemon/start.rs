@@ -10,7 +10,7 @@ use crate::kill::Kills;
 use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reminder};
 use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::Proc;
@@ -47,7 +47,7 @@ pub struct Parts {
     pub scene: Scene,
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
-    pub notices: Vec<&'static str>,
+    pub notices: Vec<String>,
 }
 
 /// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
@@ -81,8 +81,8 @@ impl Daemon {
         let inherited = Inherited::now(proc.oom_score_adj(process::own_pid()).unwrap_or(0));
         let refused = prioritize(&mut proc, inherited, None, config.priority);
         let helper = Helper::new(setup(&config, inherited))?;
-        observer.start(&proc, &config);
         let now = clock::now();
+        observer.start(&proc, &config, now);
         let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
         let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };
         let mut daemon = Box::new(Daemon {
@@ -104,6 +104,7 @@ impl Daemon {
                 sysrq: parts.sysrq,
             },
             scene: Some(scene),
+            blindness: Reminder::default(),
             signals,
             signalled: false,
             hurried: false,
@@ -119,7 +120,7 @@ impl Daemon {
         Scene { memory, limits, .. }: &Scene,
         rate: KiB,
         refused: (io::Result<()>, io::Result<()>),
-        notices: &[&str],
+        notices: &[String],
     ) {
         let cx = &mut self.cx;
         log::banner(&mut cx.output.helper, &cx.config, limits, memory);
@@ -148,7 +149,12 @@ impl Daemon {
         }
         if config.debug {
             let psi = if observer.trigger().is_some() { "yes" } else { "no" };
-            say!(helper, Debug, "memory fills by at most {} MiB a second", rate.mib());
+            let (mib, processors) = (rate.mib(), machine::processors());
+            say!(
+                helper,
+                Debug,
+                "memory fills by at most {mib} MiB a second, by {processors} processors"
+            );
             say!(helper, Debug, "pressure information: {psi}");
         }
     }

@@ -1,8 +1,9 @@
-//! Command lines: whole ones for the watch, short ones for messages, notices and hooks.
+//! What is read of processes and can hang: command lines, whole ones for the watch, short ones for
+//! messages, notices and hooks; and whether a program is where it seems to be.
 
 use super::message::NO_PROCESS;
 use crate::bytes::Buf;
-use crate::procfs::process::CommandLine;
+use crate::procfs::process::{CommandLine, CONTAINER};
 use crate::procfs::Proc;
 use crate::sys::io;
 use crate::units::Identity;
@@ -13,6 +14,18 @@ pub type ShortCommand = Buf<256>;
 /// As many as are under way at a time: all above the limit for each process, and the one of
 /// low memory.
 const RECENT: usize = 33;
+
+/// Whether the executable of `id` is what init sees at `path`. Not if the process has become another
+/// program since it was there.
+pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<bool> {
+    let (stat, mut marked) = (proc.stat(id.pid)?, CommandLine::new());
+    proc.marked_executable(&stat, &mut marked)?;
+    let is_it = marked.as_bytes().strip_prefix(CONTAINER) == Some(path);
+    let is_in_place = is_it && proc.is_in_place(&stat)?;
+    // The number may have gone to another one meanwhile.
+    let is_same = proc.stat(id.pid)?.id == id;
+    is_same.then_some(is_in_place).ok_or(io::Error::GONE)
+}
 
 pub struct Commands {
     /// The one read last, and of which process; of none, if it could not be read.

@@ -85,6 +85,9 @@ pub mod kind {
     /// The answer; the second, if it could not be read.
     pub const COMMAND: u8 = b'A';
     pub const NO_COMMAND: u8 = b'U';
+    /// A question whether the executable of `id` is what init sees at the path of the text. The
+    /// answer is as to that for a command line; its text is empty for no.
+    pub const LOOK_UP: u8 = b'P';
     /// A question for what all tmpfs hold, and the answer: 8 bytes, the KiB.
     pub const TMPFS: u8 = b'T';
     /// A question for the end of a hook, which is run for `id` with the variables of the text.

@@ -213,13 +213,30 @@ impl Helper {
     /// for it at most `limit`, and not at all for a helper that owes an answer. `None` if it
     /// could not be read, or not in time; then it is not asked for again for a while.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
+        self.question(kind::READ_COMMAND, id, b"", limit)
+    }
+
+    /// Whether the executable of `id` is what init sees at `path` (`Proc::is_in_place`). Waits as
+    /// for a command line.
+    pub fn is_in_place(&mut self, id: Identity, path: &[u8], limit: Duration) -> Option<bool> {
+        let told = self.question(kind::LOOK_UP, id, path, limit)?;
+        Some(!told.as_bytes().is_empty())
+    }
+
+    fn question(
+        &mut self,
+        kind: u8,
+        id: Identity,
+        text: &[u8],
+        limit: Duration,
+    ) -> Option<CommandLine> {
         self.drain();
         if self.asked.command.is_some() || limit == Duration::ZERO || self.is_passed_over(id) {
             return None;
         }
         let start = clock::now();
         self.wait(Wish::Writable, limit);
-        let asked = self.ask(kind::READ_COMMAND, id, b"").map(|since| (id, since));
+        let asked = self.ask(kind, id, text).map(|since| (id, since));
         self.asked.command = asked.or(Some((NO_PROCESS, start)));
         let end = start.after(limit);
         loop {

@@ -54,9 +54,10 @@ pub fn text(notice: Notice, event: &Event) -> Text {
             "All are protected or out of reach. Close something.",
         ),
         Notice::Kernel => ("The kernel was asked to kill a process", "Memory is low."),
-        Notice::Stuck => {
-            (" does not end", "It was killed and is stuck in the kernel. Others may go instead.")
-        }
+        Notice::Stuck => (
+            " does not end",
+            "It was killed and is stuck in the kernel, or frozen. Others may go instead.",
+        ),
     };
     let _ = write!(text, "{what}\0{why}\0");
     if event.id.pid != Pid::INIT {

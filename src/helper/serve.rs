@@ -1,6 +1,6 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::command::{Commands, ShortCommand};
+use super::command::{self, Commands, ShortCommand};
 use super::hook::{self, Hook};
 use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
 use super::message::{kind, Line, Message, Priority, When, BUFFER, NO_PROCESS};
@@ -131,6 +131,11 @@ impl Serving<'_> {
             kind::READ_COMMAND => match self.commands.read(self.proc, id) {
                 Some(line) => answer(self.watch, kind::COMMAND, number, line.as_bytes()),
                 None => answer(self.watch, kind::NO_COMMAND, number, b""),
+            },
+            kind::LOOK_UP => match command::is_in_place(self.proc, id, text) {
+                Ok(true) => answer(self.watch, kind::COMMAND, number, b"yes"),
+                Ok(false) => answer(self.watch, kind::COMMAND, number, b""),
+                Err(_) => answer(self.watch, kind::NO_COMMAND, number, b""),
             },
             kind::TMPFS => match self.proc.held_by_tmpfs() {
                 Ok(held) => answer(self.watch, kind::TMPFS, number, &held.0.to_ne_bytes()),

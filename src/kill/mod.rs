@@ -233,7 +233,7 @@ impl Kills {
         if let Some(crowd) = &kill.crowd {
             self.bombs.is_unkillable(&crowd.kind);
         }
-        log::stuck(&mut cx.output.helper, id.pid);
+        log::stuck(&mut cx.output.helper, id.pid, cx.proc.is_frozen(id.pid));
         cx.notify(Notice::Stuck, &kill.event);
     }
 
@@ -345,6 +345,9 @@ impl Kills {
                 // One may have been spared only because the helper hangs.
                 if !cx.config.patterns.is_empty() && cx.output.replace_helper(Duration::ZERO) {
                     continue;
+                }
+                if let Some(error) = found.shortage {
+                    return self.wait_in_vain(cx, "look at all processes", error, scene);
                 }
                 return self.without_candidate(cx, signal, scene, None);
             };

@@ -8,7 +8,8 @@ mod news;
 use crate::memory::{Memory, Tmpfs};
 use crate::policy::{Level, Limits, Scene};
 use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::MemInfo;
+use crate::procfs::meminfo::{Lack, MemInfo};
+use crate::procfs::zfs::Zfs;
 use crate::procfs::zram::Zram;
 use crate::procfs::Proc;
 use crate::settings::Config;
@@ -16,13 +17,15 @@ use crate::stall::{open_trigger, Stall, Stalls};
 use crate::sys::io;
 use crate::units::{KiB, Moment};
 use news::Untold;
-pub use news::{Bounds, News};
+pub use news::{Bounds, News, Reminder};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
 /// A search for a cgroup that is not there reads all mounts, which more than doubles what a look
 /// costs (10 system calls, not 4); a service takes about so long to start.
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
+/// What cannot be read for now is tried again after so long.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Some managers change a limit every few seconds.
@@ -31,19 +34,27 @@ const BETWEEN_BOUNDS: Duration = Duration::from_secs(60);
 /// What is open and known of memory, from one look to the next.
 pub struct Observer {
     meminfo: MemInfo,
+    /// Why the last one that made no sense did not.
+    lack: Lack,
+    zfs: Zfs,
     zram: Zram,
     /// Least `SUnreclaim` that was seen: without many processes it is so much.
     least_slab: KiB,
     /// Its limit counts in place of the machine's memory, while it has one.
     cgroup: Option<Cgroup>,
+    /// The largest memory that was seen, of the machine and of the cgroup.
+    largest: [KiB; 2],
     /// It is not looked for again before this.
     next_search: Moment,
     tmpfs: Option<Tmpfs>,
     /// `Shmem` when the helper was asked to look at tmpfs, and when it may be asked again.
     shmem_asked: KiB,
     next_tmpfs: Moment,
-    /// `None` if none are to be measured, or the kernel tells of none.
+    /// `None` if none are to be measured, or nothing tells of them.
     stalls: Option<Stalls>,
+    /// When to try again what told of them before, or what could not be opened for want of something.
+    next_stalls: Option<Moment>,
+    no_stalls: Reminder,
     trigger: Option<OwnedFd>,
     /// How the cgroup stood when that was news last, and from when it may be news again.
     told: Option<Standing>,
@@ -62,14 +73,19 @@ impl Observer {
         // A container without a limit is no news.
         let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
         Ok(Observer {
+            zfs: Zfs::find(proc, &meminfo),
             meminfo,
+            lack: Lack::default(),
             zram: Zram::default(),
             least_slab: KiB(u64::MAX),
+            largest: [KiB::ZERO; 2],
             next_search: Moment::default(),
             tmpfs: None,
             shmem_asked: KiB::ZERO,
             next_tmpfs: Moment::default(),
             stalls: None,
+            next_stalls: None,
+            no_stalls: Reminder::default(),
             trigger: None,
             told: container.map(|_| Standing::Unlimited),
             next_bounds: Moment::default(),
@@ -81,30 +97,38 @@ impl Observer {
 
     /// Measures stalls from now on, as the settings ask for, and has their beginning wake the guard
     /// if the kernel can.
-    pub fn start(&mut self, proc: &Proc, config: &Config) {
-        self.measure_stalls(proc, config);
+    pub fn start(&mut self, proc: &Proc, config: &Config, now: Moment) {
+        self.measure_stalls(proc, config, now);
         self.set_trigger(proc, config);
     }
 
     /// New settings are in force.
-    pub fn reconfigure(&mut self, proc: &mut Proc, old: &Config, new: &Config) {
+    pub fn reconfigure(&mut self, proc: &mut Proc, (old, new): (&Config, &Config), now: Moment) {
+        // Another one may have been laid over it, which the open one does not show.
+        if let Ok(meminfo) = MemInfo::open(proc) {
+            self.meminfo = meminfo;
+        }
+        self.zfs = Zfs::find(proc, &self.meminfo);
         self.cgroup = find_cgroup(proc, new);
         let is_other = old.choice.cgroup != new.choice.cgroup;
         if is_other {
             (self.told, self.told_no_stalls) = (None, false);
+            self.largest[1] = KiB::ZERO;
             (self.next_search, self.next_bounds) = (Moment::default(), Moment::default());
             self.leak_trigger();
         }
         self.set_trigger(proc, new);
         let measured = |config: &Config| (config.asks_for_stalls(), config.thresholds.psi_window);
         if is_other || measured(old) != measured(new) || self.stalls.is_none() {
-            self.measure_stalls(proc, new);
+            (self.next_stalls, self.no_stalls) = (None, Reminder::default());
+            self.measure_stalls(proc, new, now);
         }
     }
 
     /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
-    /// if what was read makes no sense. One `pread`, one more while stalls are measured, one for
-    /// each zram in use, and some of a cgroup.
+    /// if what was read makes no sense: see `lack`. One `pread`, one more while stalls are measured,
+    /// one for each zram in use, one of ZFS, and some of a cgroup. What cannot be read any more is
+    /// opened anew by its path.
     pub fn observe(
         &mut self,
         proc: &mut Proc,
@@ -112,22 +136,31 @@ impl Observer {
         now: Moment,
     ) -> io::Result<Option<Scene>> {
         self.look_for_lost_cgroup(proc, config, now);
-        let Some(machine) = self.meminfo.read(proc)? else { return Ok(None) };
+        let read = self.meminfo.read_or_reopen(proc)?;
+        let machine = match read {
+            Ok(machine) => machine,
+            Err(lack) => {
+                self.lack = lack;
+                return Ok(None);
+            }
+        };
         self.zram.follow(proc, machine.swap_total);
         self.least_slab = self.least_slab.min(machine.slab);
-        let (mut memory, is_removed) = self.account(proc, machine);
-        if is_removed {
-            self.cgroup.as_mut().map(Cgroup::lose);
+        let (mut memory, lost) = self.account(proc, machine);
+        if lost != Lost::default() {
+            self.open_anew(proc, config, lost, now);
+            (memory, _) = self.account(proc, machine);
         }
+        self.largest[usize::from(memory.is_limited())] = memory.largest;
         self.note_bounds(&memory, now);
         let mut limits = Limits::of(config, &memory);
         let read = self.stalls.as_mut().map(|stalls| stalls.read(proc, &memory, &limits, now));
         match read {
             Some(Ok(Stall::Counts(share))) => memory.stall = share,
             Some(Ok(Stall::OfLimit(share))) => self.untold.of_limit = Some(share),
-            // The file went with its cgroup.
-            Some(Err(_)) => self.measure_stalls(proc, config),
-            None => {}
+            // The file went with its cgroup, or with its server.
+            Some(Err(_)) => self.measure_stalls(proc, config, now),
+            None => self.try_stalls_again(proc, config, now),
         }
         if self.stalls.is_none() {
             limits.stall.turn_off();
@@ -138,7 +171,7 @@ impl Observer {
     /// The level by amounts alone, for the middle of a long walk; `None` if it cannot be told.
     /// Changes nothing.
     pub fn glance(&self, proc: &mut Proc, config: &Config) -> Option<Level> {
-        let machine = self.meminfo.read(proc).ok()??;
+        let machine = self.meminfo.read(proc).ok()?.ok()?;
         let (memory, _) = self.account(proc, machine);
         Some(Limits::of(config, &memory).level(memory.available, &memory))
     }
@@ -192,8 +225,13 @@ impl Observer {
     /// Looks at all tmpfs now, which may hang: never in the guard itself. What cannot be seen counts
     /// as files.
     pub fn look_at_tmpfs(&mut self, proc: &mut Proc) {
-        let Ok(Some(Memory { shmem, .. })) = self.meminfo.read(proc) else { return };
+        let Ok(Ok(Memory { shmem, .. })) = self.meminfo.read(proc) else { return };
         self.tmpfs = proc.held_by_tmpfs().ok().map(|held| Tmpfs { held, shmem });
+    }
+
+    /// Why `/proc/meminfo` made no sense when it did so last.
+    pub fn lack(&self) -> Lack {
+        self.lack
     }
 
     /// The next thing to be said, if there is one.
@@ -201,19 +239,41 @@ impl Observer {
         self.untold.next(self.cgroup.as_ref())
     }
 
-    /// Memory with all that meminfo does not tell, and whether its cgroup was removed.
-    fn account(&self, proc: &mut Proc, mut memory: Memory) -> (Memory, bool) {
+    /// Memory with all that meminfo does not tell, and what could not be read.
+    fn account(&self, proc: &mut Proc, mut memory: Memory) -> (Memory, Lost) {
+        let mut lost = Lost::default();
         memory.count_slabs(self.least_slab);
+        match self.zfs.spare(proc) {
+            Ok(spare) => memory.count_arc(spare),
+            Err(_) => lost.zfs = true,
+        }
         if memory.swap_used() > KiB::ZERO {
-            memory.compressed = memory.compressed.plus(self.zram.held(proc));
+            let held;
+            (held, lost.zram) = self.zram.held(proc);
+            memory.compressed = memory.compressed.plus(held);
         }
         let own = self.cgroup.as_ref().map_or(Ok(None), |cgroup| cgroup.read(proc, &memory));
         match own {
             Ok(Some(own)) => memory = memory.within(&own),
             _ => memory.count_files(self.tmpfs),
         }
+        memory.largest = self.largest[usize::from(memory.is_limited())].max(memory.total);
         memory.count_user();
-        (memory, own.is_err())
+        lost.cgroup = own.is_err();
+        (memory, lost)
+    }
+
+    fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) {
+        if lost.zfs {
+            self.zfs = Zfs::find(proc, &self.meminfo);
+        }
+        if lost.zram {
+            self.zram.find_again(proc);
+        }
+        if lost.cgroup {
+            self.cgroup.as_mut().map(Cgroup::lose);
+            self.look_for_lost_cgroup(proc, config, now);
+        }
     }
 
     /// That of a service goes and comes with it, and so do its stalls.
@@ -222,7 +282,7 @@ impl Observer {
         let Some(cgroup) = lost.filter(|_| now >= self.next_search) else { return };
         self.next_search = now.after(SEARCH_EVERY);
         if cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
-            self.start(proc, config);
+            self.start(proc, config, now);
         }
     }
 
@@ -237,15 +297,15 @@ impl Observer {
     }
 
     /// Measures the stalls of the cgroup, or if it tells of none, the machine's.
-    fn measure_stalls(&mut self, proc: &Proc, config: &Config) {
-        self.stalls = None;
+    fn measure_stalls(&mut self, proc: &Proc, config: &Config, now: Moment) {
+        let was_measured = self.stalls.take().is_some();
         if !config.asks_for_stalls() {
             return;
         }
         let open = |cgroup| Stalls::open(proc, cgroup, config.thresholds.psi_window);
         if let Some(cgroup) = &self.cgroup {
             match open(Some(cgroup)) {
-                Ok(stalls) => return self.stalls = Some(stalls),
+                Ok(stalls) => return self.begin_stalls(stalls),
                 // That one is not there is other news.
                 Err(error) if cgroup.is_named() && !cgroup.is_lost() && !self.told_no_stalls => {
                     self.told_no_stalls = true;
@@ -255,8 +315,27 @@ impl Observer {
             }
         }
         match open(None) {
-            Ok(stalls) => self.stalls = Some(stalls),
-            Err(error) => self.untold.no_stalls = Some(error),
+            Ok(stalls) => self.begin_stalls(stalls),
+            Err(error) => {
+                if was_measured || error.is_shortage() {
+                    self.next_stalls = Some(now.after(TRY_EVERY));
+                }
+                if self.no_stalls.is_due(now) {
+                    self.untold.no_stalls = Some(error);
+                }
+            }
+        }
+    }
+
+    fn begin_stalls(&mut self, stalls: Stalls) {
+        (self.stalls, self.next_stalls) = (Some(stalls), None);
+        self.untold.stalls_again = self.no_stalls.end();
+    }
+
+    fn try_stalls_again(&mut self, proc: &Proc, config: &Config, now: Moment) {
+        if self.next_stalls.is_some_and(|next| now >= next) {
+            self.next_stalls = Some(now.after(TRY_EVERY));
+            self.start(proc, config, now);
         }
     }
 
@@ -273,6 +352,14 @@ impl Observer {
     }
 }
 
+/// What could not be read, though it was open.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Lost {
+    cgroup: bool,
+    zfs: bool,
+    zram: bool,
+}
+
 /// The memory of which cgroup counts in place of the machine's. With `--kernel-oom` of none: the
 /// kernel chooses from all there is.
 fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
@@ -286,7 +373,6 @@ fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
 mod tests {
     use super::*;
     use crate::procfs::fixture::Fixture;
-    use crate::units::Percent;
 
     const MEMINFO: &str = "MemTotal: 100000 kB\nMemAvailable: 90000 kB\nAnonPages: 5000 kB\n";
 
@@ -298,37 +384,148 @@ mod tests {
         Moment(millis * 1_000_000)
     }
 
+    /// All stalls up to now are `total` microseconds.
+    fn pressure(total: u64) -> String {
+        format!("full avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n")
+    }
+
     #[test]
-    fn stalls_that_cannot_be_read_any_more_are_not_measured_any_more() {
+    fn a_kernel_without_pressure_information_is_asked_once() {
         let (fixture, config) = (Fixture::new(), config());
         let mut proc = fixture.open();
         fixture.write("meminfo", MEMINFO);
         let mut observer = Observer::open(&mut proc, &config).unwrap();
-        let mut start = |proc: &Proc| {
-            observer.start(proc, &config);
-            let tells = matches!(observer.news(), Some(News::NoStalls(_)));
-            assert_eq!(tells, observer.stalls.is_none());
-            tells
-        };
-        assert!(start(&proc));
-        // It can be opened, but not be read.
-        std::fs::create_dir_all(fixture.path("pressure/memory")).unwrap();
-        assert!(start(&proc));
-        fixture.remove("pressure/memory");
-        // It goes with a process, as that of a cgroup goes with the cgroup.
-        let mut owner = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        fixture.link("pressure/memory", &format!("/proc/{}/stat", owner.id()));
-        assert!(!start(&proc));
-        let mut look = || observer.observe(&mut proc, &config, at(1)).unwrap().unwrap();
-        assert!(look().limits.stall.may_act_at(KiB::ZERO));
-        owner.kill().and_then(|()| owner.wait()).unwrap();
-        let scene = look();
-        assert_eq!(scene.memory.stall, Percent::default());
-        assert!(!scene.limits.stall.may_act_at(KiB::ZERO));
-        // That is said once.
+        observer.start(&proc, &config, at(0));
         assert!(matches!(observer.news(), Some(News::NoStalls(_))));
-        observer.observe(&mut proc, &config, at(2)).unwrap();
+        // What comes later is not looked for.
+        fixture.write("pressure/memory", pressure(0));
+        let scene = observer.observe(&mut proc, &config, at(100_000)).unwrap().unwrap();
         assert!(observer.news().is_none());
+        assert!(!scene.limits.stall.may_act_at(KiB::ZERO));
+    }
+
+    #[test]
+    fn stalls_that_cannot_be_read_any_more_are_looked_for_each_second_which_is_said_each_minute() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO);
+        let server = fixture.serve("pressure/memory", &pressure(0));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        let mut look = |millis| {
+            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap();
+            let said = observer.news().map(|news| news.to_string()).unwrap_or_default();
+            (scene.limits.stall.may_act_at(KiB::ZERO), said)
+        };
+        assert_eq!(look(1), (true, String::new()));
+        server.end();
+        // Its path leads to another one by now: nothing is lost.
+        let server = fixture.serve("pressure/memory", &pressure(0));
+        assert_eq!(look(2), (true, String::new()));
+        server.end();
+        let blind = "no pressure information (ENOENT (not found)): stalls are not noticed";
+        let (acts, said) = look(3);
+        assert!(!acts && said.starts_with(blind), "{said}");
+        (1..60).for_each(|second| assert_eq!(look(second * 1000), (false, String::new())));
+        let (acts, said) = look(60_100);
+        assert!(!acts && said.starts_with(blind), "{said}");
+        fixture.remove("pressure/memory");
+        fixture.write("pressure/memory", pressure(0));
+        // Not at each look.
+        assert_eq!(look(60_200), (false, String::new()));
+        let (acts, said) = look(61_200);
+        assert!(acts && said.starts_with("pressure information is back"), "{said}");
+        assert_eq!(look(61_300), (true, String::new()));
+    }
+
+    #[test]
+    fn a_meminfo_that_cannot_be_read_or_makes_no_sense_is_opened_anew_at_each_look() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        let server = fixture.serve("meminfo", MEMINFO);
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        let mut look = || observer.observe(&mut proc, &config, at(0));
+        assert!(look().unwrap().is_some());
+        server.end();
+        assert!(look().is_err());
+        assert!(look().is_err());
+        let other = MEMINFO.replace("90000", "80000");
+        let server = fixture.serve("meminfo", &other);
+        assert_eq!(look().unwrap().unwrap().memory.available, KiB(80_000));
+        server.end();
+        let server = fixture.serve("meminfo", "nonsense\n");
+        assert!(look().unwrap().is_none());
+        // Another one was laid over it, which the old descriptor does not show.
+        let _other = fixture.serve("meminfo", MEMINFO);
+        assert!(look().unwrap().is_some());
+        drop(server);
+    }
+
+    #[test]
+    fn the_cache_of_zfs_is_available_also_after_its_file_was_replaced() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO.replace("90000", "9000").replace("5000", "90000"));
+        let arcstats = |kib: u64| format!("c_min 4 1024\nsize 4 {}\n", (kib + 1) * 1024);
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(50_000));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        let available = |observer: &mut Observer, proc: &mut Proc| {
+            observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.available
+        };
+        assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
+        assert_eq!(observer.glance(&mut proc, &config), Some(Level::Fine));
+        server.end();
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(40_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(49_000));
+        // Never more than there is.
+        drop(server);
+        let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(900_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(100_000));
+        // Where it is gone, it gives nothing back.
+        server.end();
+        assert_eq!(available(&mut observer, &mut proc), KiB(9000));
+        assert_eq!(observer.glance(&mut proc, &config), Some(Level::Term));
+        // What comes later counts from a reload on.
+        fixture.remove("spl/kstat/zfs/arcstats");
+        fixture.write("spl/kstat/zfs/arcstats", arcstats(50_000));
+        assert_eq!(available(&mut observer, &mut proc), KiB(9000));
+        observer.reconfigure(&mut proc, (&config, &config), at(0));
+        assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
+    }
+
+    #[test]
+    fn a_cgroup_of_which_any_file_cannot_be_read_any_more_is_opened_anew() {
+        for lost in ["memory.max", "memory.current", "memory.stat"] {
+            let fixture = Fixture::new();
+            let mut proc = fixture.open();
+            fixture.write("meminfo", MEMINFO);
+            let point = fixture.path("cg");
+            let mount = format!("30 22 0:26 / {point} rw - cgroup2 none rw\n");
+            fixture.write("self/mountinfo", mount);
+            let files = [
+                ("memory.max", "51200000\n"),
+                ("memory.current", "10240000\n"),
+                ("memory.stat", "anon 1024000\n"),
+            ];
+            for (name, text) in files {
+                fixture.write(&format!("cg/web/{name}"), text);
+            }
+            let mut config = config();
+            config.choice.cgroup = Some(crate::units::Path::of(b"/web"));
+            let text = files.into_iter().find(|&(name, _)| name == lost).unwrap().1;
+            let file = format!("cg/web/{lost}");
+            // An amount is the first word of its file; here it would be one of the arguments.
+            let server = fixture.serve(&file, text);
+            let mut observer = Observer::open(&mut proc, &config).unwrap();
+            let total = |observer: &mut Observer, proc: &mut Proc| {
+                observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.total
+            };
+            total(&mut observer, &mut proc);
+            server.end();
+            fixture.remove(&file);
+            fixture.write(&file, text);
+            assert_eq!(total(&mut observer, &mut proc), KiB(50_000), "{lost}");
+        }
     }
 
     #[test]

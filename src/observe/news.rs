@@ -4,8 +4,9 @@ use crate::bytes::Escaped;
 use crate::memory::Memory;
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::sys::io;
-use crate::units::Percent;
+use crate::units::{Moment, Percent};
 use std::fmt;
+use std::time::Duration;
 
 /// Something to be said once; its text is shown.
 pub enum News<'a> {
@@ -13,8 +14,10 @@ pub enum News<'a> {
     Bounds(Bounds<'a>),
     /// The named cgroup tells of no stalls.
     NoStallsOf(&'a Cgroup, io::Error),
-    /// The kernel tells of no stalls at all, so that none is acted on.
+    /// Nothing tells of stalls, so that none is acted on.
     NoStalls(io::Error),
+    /// That is over.
+    StallsAgain,
     /// Such a stall does not count.
     StallOfLimit(Percent),
 }
@@ -25,6 +28,7 @@ pub struct Untold {
     pub standing: Option<Standing>,
     pub no_stalls_of_cgroup: Option<io::Error>,
     pub no_stalls: Option<io::Error>,
+    pub stalls_again: bool,
     pub of_limit: Option<Percent>,
 }
 
@@ -41,6 +45,9 @@ impl Untold {
         if let Some(error) = self.no_stalls.take() {
             return Some(News::NoStalls(error));
         }
+        if std::mem::take(&mut self.stalls_again) {
+            return Some(News::StallsAgain);
+        }
         self.of_limit.take().map(News::StallOfLimit)
     }
 }
@@ -54,15 +61,43 @@ impl fmt::Display for News<'_> {
                 "cgroup {} tells of no stalls ({error}): those of the machine count",
                 Escaped(cgroup.path())
             ),
-            News::NoStalls(error) => write!(
-                f,
-                "no pressure information ({error}): stalls are not noticed; psi=1 on the kernel's \
-                 command line may turn it on"
-            ),
+            News::NoStalls(error) => {
+                write!(f, "no pressure information ({error}): stalls are not noticed")?;
+                match error.is_not_offered() {
+                    true => f.write_str("; psi=1 on the kernel's command line may turn it on"),
+                    false => Ok(()),
+                }
+            }
+            News::StallsAgain => f.write_str("pressure information is back: stalls are noticed"),
             News::StallOfLimit(share) => {
                 write!(f, "a stall of {share}% is that of a cgroup's limit")
             }
         }
+    }
+}
+
+/// What lasts is said at once, and then so often.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// When that is to be said next.
+#[derive(Default)]
+pub struct Reminder {
+    next: Option<Moment>,
+}
+
+impl Reminder {
+    /// Whether it is to be said now.
+    pub fn is_due(&mut self, now: Moment) -> bool {
+        let is_due = self.next.map_or(true, |next| now >= next);
+        if is_due {
+            self.next = Some(now.after(REMIND));
+        }
+        is_due
+    }
+
+    /// It is over. True if it was said.
+    pub fn end(&mut self) -> bool {
+        self.next.take().is_some()
     }
 }
 
@@ -101,5 +136,30 @@ impl fmt::Display for Bounds<'_> {
                  process is a candidate"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_said_at_once_and_then_every_minute() {
+        let (mut reminder, at) = (Reminder::default(), |second| Moment(second * 1_000_000_000));
+        let mut said_from_to = |from, to| -> Vec<u64> {
+            (from..to).filter(|&second| reminder.is_due(at(second))).collect()
+        };
+        assert_eq!(said_from_to(5, 150), [5, 65, 125]);
+        assert!(reminder.end());
+        assert!(!reminder.end());
+        assert!(reminder.is_due(at(150)));
+    }
+
+    #[test]
+    fn only_a_kernel_without_pressure_information_gets_the_advice_to_turn_it_on() {
+        let advice = |errno| News::NoStalls(io::Error::of(errno)).to_string().contains("psi=1");
+        // ENOENT, EOPNOTSUPP; EMFILE, EACCES, ENOTCONN.
+        assert!([2, 95].into_iter().all(advice));
+        assert!(![24, 13, 107].into_iter().any(advice));
     }
 }

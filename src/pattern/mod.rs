@@ -22,28 +22,31 @@ pub struct Pattern {
     program: Program,
     /// As it was written.
     text: Vec<u8>,
+    /// Where TEXT begins in it.
+    start: usize,
 }
+
+const GLOB: &[u8] = b"glob:";
 
 const EMPTY: &str = "an empty pattern matches everything; write .* if that is meant";
 
 impl Pattern {
     pub fn parse(text: &[u8]) -> Result<Pattern, Fault> {
         let (mut field, mut start) = (Field::Name, 0);
-        for &known in &Field::ALL {
-            let word = known.word().as_bytes();
-            if let Some([b':', ..]) = text.strip_prefix(word) {
+        for (word, known) in Field::WORDS {
+            if let Some([b':', ..]) = text.strip_prefix(word.as_bytes()) {
                 (field, start) = (known, word.len() + 1);
             }
         }
-        let is_glob = text[start..].starts_with(b"glob:");
+        let is_glob = text[start..].starts_with(GLOB);
         if is_glob {
-            start += b"glob:".len();
+            start += GLOB.len();
         }
         if start == text.len() {
             return Err(Fault { at: start, what: EMPTY });
         }
         let program = parser::parse(text, start, is_glob)?;
-        Ok(Pattern { field, program, text: text.to_vec() })
+        Ok(Pattern { field, program, text: text.to_vec(), start })
     }
 
     pub fn field(&self) -> Field {
@@ -53,11 +56,27 @@ impl Pattern {
     /// The number that TEXT is, if it is nothing but that: `user:0` means root, and not
     /// every user with a 0 in it.
     pub fn number(&self) -> Option<u64> {
-        bytes::parse_u64(self.text.rsplit(|&byte| byte == b':').next()?)
+        bytes::parse_u64(self.searched())
     }
 
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// TEXT alone.
+    pub fn searched(&self) -> &[u8] {
+        &self.text[self.start..]
+    }
+
+    /// No FIELD stands before TEXT.
+    pub fn is_without_field(&self) -> bool {
+        let before = &self.text[..self.start];
+        before.is_empty() || before == GLOB
+    }
+
+    /// False if nothing can match, because there is text before `^` or after `$`.
+    pub fn can_match(&self) -> bool {
+        self.program.can_match()
     }
 
     /// Places of the program, which a `Scratch` must be made for.

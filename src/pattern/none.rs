@@ -35,6 +35,18 @@ impl Pattern {
         match self.none {}
     }
 
+    pub fn searched(&self) -> &[u8] {
+        match self.none {}
+    }
+
+    pub fn is_without_field(&self) -> bool {
+        match self.none {}
+    }
+
+    pub fn can_match(&self) -> bool {
+        match self.none {}
+    }
+
     pub fn len(&self) -> usize {
         match self.none {}
     }

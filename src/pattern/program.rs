@@ -118,6 +118,36 @@ impl Program {
         Some(first)
     }
 
+    /// Whether `^` and `$` let some text match. Boundaries of words count as if each could be had.
+    pub fn can_match(&self) -> bool {
+        // From each place on, all that matters is whether a byte was read, and whether the text is over.
+        let count = self.len() + 1;
+        let state = |place: u16, is_read: bool, is_over: bool| {
+            (usize::from(is_read) * 2 + usize::from(is_over)) * count + usize::from(place)
+        };
+        let mut known = vec![false; 4 * count];
+        let mut open = vec![(0, false, false)];
+        while let Some((here, is_read, is_over)) = open.pop() {
+            if std::mem::replace(&mut known[state(here, is_read, is_over)], true) {
+                continue;
+            }
+            let Some(&place) = self.places.get(usize::from(here)) else { return true };
+            match place {
+                Place::Byte(_) | Place::Class(_) | Place::Any if is_over => {}
+                Place::Byte(_) | Place::Class(_) | Place::Any => open.push((here + 1, true, false)),
+                Place::Jump(way) => open.push((led(here, way), is_read, is_over)),
+                Place::Split(way) => {
+                    open.push((here + 1, is_read, is_over));
+                    open.push((led(here, way), is_read, is_over));
+                }
+                Place::Assert(Assertion::Start) if is_read => {}
+                Place::Assert(Assertion::End) => open.push((here + 1, is_read, true)),
+                Place::Assert(_) => open.push((here + 1, is_read, is_over)),
+            }
+        }
+        false
+    }
+
     /// Whether the pattern matches anywhere in `text`. `scratch` must have been made for
     /// programs of at least this length.
     pub fn is_match(&self, text: &[u8], scratch: &mut Scratch) -> bool {

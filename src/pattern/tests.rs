@@ -434,3 +434,51 @@ fn a_million_times_no_pattern_matches_otherwise_than_in_the_regex_crate() {
     // Neither side may have it easy.
     assert!(matches > pairs / 10 && matches < pairs * 9 / 10, "{matches} of {pairs}");
 }
+
+#[test]
+fn the_words_of_other_tools_name_the_same_fields() {
+    for (pattern, field, searched) in [
+        ("comm:^sshd$", Field::Name, "^sshd$"),
+        ("cmdline:--type=renderer", Field::Cmd, "--type=renderer"),
+        ("uid:0", Field::User, "0"),
+        ("uid:glob:post*", Field::User, "post*"),
+        ("commander:x", Field::Name, "commander:x"),
+        ("name:user:x", Field::Name, "user:x"),
+    ] {
+        let pattern = Pattern::parse(pattern.as_bytes()).unwrap();
+        assert_eq!((pattern.field(), pattern.searched()), (field, searched.as_bytes()));
+    }
+    assert_eq!(Pattern::parse(b"uid:glob:0").unwrap().number(), Some(0));
+    assert_eq!(Pattern::parse(b"user:a:0").unwrap().number(), None);
+}
+
+#[test]
+fn it_is_known_of_each_pattern_whether_any_text_matches() {
+    // All patterns of up to six of these, held against all texts that could tell them apart.
+    let texts: Vec<_> = (0..7).map(|length| "a".repeat(length)).collect();
+    let (mut patterns, mut never) = (vec![String::new()], 0);
+    for length in 1..=6 {
+        let longer = patterns.iter().filter(|text| text.len() == length - 1);
+        let longer = longer.flat_map(|text| "a^$|*".chars().map(move |c| format!("{text}{c}")));
+        patterns.extend(longer.collect::<Vec<_>>());
+    }
+    for text in &patterns {
+        let Ok(pattern) = Pattern::parse(text.as_bytes()) else { continue };
+        let matched = texts.iter().any(|value| matches(text, value.as_bytes()));
+        assert_eq!(pattern.can_match(), matched, "{text}");
+        never += u32::from(!matched);
+    }
+    assert!(never > 100, "{never}");
+    for (text, can) in [
+        ("'^sshd$'", false),
+        ("/usr/bin/^x", false),
+        ("sshd$|x^", true),
+        ("(^|/)(init|sshd)$", true),
+        ("a(b$|c$)d", false),
+        ("glob:*^$x", true),
+        ("x\\$\\^y", true),
+        ("[$^]x", true),
+    ] {
+        assert_eq!(Pattern::parse(text.as_bytes()).unwrap().can_match(), can, "{text}");
+    }
+}

@@ -156,7 +156,8 @@ impl Cgroup {
     }
 
     /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails if it
-    /// was removed (ENODEV), as that of a service is when the service stops.
+    /// cannot be read any more: it was removed (ENODEV), as that of a service is when the service
+    /// stops.
     pub fn read(&self, proc: &mut Proc, machine: &Memory) -> io::Result<Option<CgroupMemory>> {
         let Some(files) = &self.files else { return Ok(None) };
         let limit = parse_amount(proc.reread(&files.limit)?).unwrap_or(NONE);
@@ -166,7 +167,8 @@ impl Cgroup {
         if limit >= machine.total || limit == KiB::ZERO {
             return Ok(None);
         }
-        let Some(usage) = told(Some(&files.usage)) else { return Ok(None) };
+        let Some(usage) = parse_amount(proc.reread(&files.usage)?) else { return Ok(None) };
+        let mut told = |file: Option<&OwnedFd>| parse_amount(proc.reread(file?).ok()?);
         let (mut swap_limit, mut swap_used) = (NONE, None);
         // Without swap nothing more needs to be read.
         if machine.swap_total > KiB::ZERO {
@@ -176,7 +178,7 @@ impl Cgroup {
                 swap_limit = swap_limit.less(limit);
             }
         }
-        let stat = proc.reread(&files.stat).ok().and_then(|text| parse_stat(self.version, text));
+        let stat = parse_stat(self.version, proc.reread(&files.stat)?);
         Ok(stat.map(|stat| {
             let swap_used = swap_used.unwrap_or(stat.swap);
             CgroupMemory { limit, usage, swap_limit, swap_used, stat }

@@ -3,10 +3,11 @@
 use super::Proc;
 use crate::bytes;
 use crate::memory::{reclaimable, Memory};
-use crate::sys::fd::Access;
+use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::KiB;
-use std::os::fd::OwnedFd;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// The lines that are used (proc(5)).
 const KEYS: [&[u8]; 15] = [
@@ -27,11 +28,36 @@ const KEYS: [&[u8]; 15] = [
     b"SwapFree:",
 ];
 
-/// Parses a whole `/proc/meminfo`. `None` if it lacks `MemTotal` or all that tells what
-/// is available. Files in tmpfs and user memory are still to be counted.
+/// Why a text makes no sense: it has no such line, or one without a number that can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lack(&'static str);
+
+const NO_TOTAL: Lack = Lack("MemTotal");
+/// Nor what it could be estimated from.
+const NO_AVAILABLE: Lack = Lack("MemAvailable");
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "/proc/meminfo makes no sense: it has no line \"{}: NUMBER kB\" that can be used",
+            self.0
+        )
+    }
+}
+
+/// An empty file lacks all.
+impl Default for Lack {
+    fn default() -> Lack {
+        NO_TOTAL
+    }
+}
+
+/// Parses a whole `/proc/meminfo`, which must have `MemTotal`, and something that tells what is
+/// available. Files in tmpfs and user memory are still to be counted.
 ///
 /// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
-fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
+fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
     let mut lines = [None; KEYS.len()];
     for line in bytes::whole_lines(text) {
         for (key, kib) in KEYS.iter().zip(&mut lines) {
@@ -44,15 +70,17 @@ fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     let [total, free, told, active_file, inactive_file, rest @ ..] = lines;
     let [slab, anon, shmem, mapped, zswap, slab_kept, stacks, page_tables, swap_total, swap_free] =
         rest.map(Option::unwrap_or_default);
-    let total = total.filter(|&total| total > KiB::ZERO)?;
+    let total = total.filter(|&total| total > KiB::ZERO).ok_or(NO_TOTAL)?;
     let available = match told {
         Some(told) => told,
         // As the first kernel to tell it reckoned (`meminfo_proc_show` of Linux 3.14): free
         // memory above the low watermark, and of file pages and reclaimable slabs what need
         // not stay.
         None => {
-            let files = reclaimable(active_file?.plus(inactive_file?), reserve);
-            free?.less(reserve).plus(files).plus(reclaimable(slab, reserve))
+            let files = active_file.zip(inactive_file).map(|(one, other)| one.plus(other));
+            let (free, files) = free.zip(files).ok_or(NO_AVAILABLE)?;
+            let files = reclaimable(files, reserve);
+            free.less(reserve).plus(files).plus(reclaimable(slab, reserve))
         }
     }
     .min(total);
@@ -61,9 +89,10 @@ fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
     // What is mapped and cannot be pages of other files, which is never more than there is.
     let cached = active_file.unwrap_or_default().plus(inactive_file.unwrap_or_default());
     let shared = mapped.less(cached);
-    Some(Memory {
+    Ok(Memory {
         total,
         machine: total,
+        largest: total,
         available,
         anon: anon.min(total),
         shmem,
@@ -101,10 +130,30 @@ impl MemInfo {
         Ok(MemInfo { file, reserve: KiB(minimum.saturating_add(minimum / 4)) })
     }
 
-    /// One `pread`: the machine's memory, as far as this file tells. `Ok(None)` if it makes no
-    /// sense.
-    pub fn read(&self, proc: &mut Proc) -> io::Result<Option<Memory>> {
+    /// One `pread`: the machine's memory, as far as this file tells.
+    pub fn read(&self, proc: &mut Proc) -> io::Result<Result<Memory, Lack>> {
         Ok(parse(proc.reread(&self.file)?, self.reserve))
+    }
+
+    /// The same. What cannot be read or makes no sense is opened anew by its path, and read once
+    /// more: that of a FUSE server (lxcfs) stays dead when the server starts again.
+    pub fn read_or_reopen(&mut self, proc: &mut Proc) -> io::Result<Result<Memory, Lack>> {
+        let read = self.read(proc);
+        if let Ok(Ok(_)) = read {
+            return read;
+        }
+        *self = MemInfo::open(proc)?;
+        self.read(proc)
+    }
+
+    /// A server in user space answers for it, as for that of a container under lxcfs.
+    pub fn is_of_fuse(&self) -> bool {
+        fd::is_of_fuse(self.file.as_fd()).unwrap_or(false)
+    }
+
+    /// It is the kernel's own, of the whole machine.
+    pub fn is_of_kernel(&self, proc: &Proc) -> bool {
+        fd::are_together(self.file.as_fd(), proc.root.as_fd()).unwrap_or(false)
     }
 }
 
@@ -121,7 +170,7 @@ mod tests {
         AnonPages:          4580 kB\nShmem:             12776 kB\nSReclaimable:      14944 kB\n";
 
     /// With user memory.
-    fn parse(text: &[u8], reserve: KiB) -> Option<Memory> {
+    fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
         super::parse(text, reserve).map(|mut memory| {
             memory.count_user();
             memory
@@ -203,9 +252,11 @@ mod tests {
 
     #[test]
     fn missing_lines_are_done_without_or_refused() {
-        assert_eq!(parse(&without("MemTotal:"), KiB(0)), None);
-        assert_eq!(parse(b"", KiB(0)), None);
-        assert_eq!(parse(b"MemTotal: 100 kB\n", KiB(0)), None);
+        assert_eq!(parse(&without("MemTotal:"), KiB(0)), Err(NO_TOTAL));
+        assert_eq!(parse(b"", KiB(0)), Err(NO_TOTAL));
+        assert_eq!(parse(b"MemTotal: 100 kB\n", KiB(0)), Err(NO_AVAILABLE));
+        assert_eq!(parse(b"MemTotal: 9 kB\nMemFree: 9 kB\n", KiB(0)), Err(NO_AVAILABLE));
+        assert!(NO_AVAILABLE.to_string().contains("\"MemAvailable: NUMBER kB\""));
         let no_swap = parse(&without("Swap"), KiB(0)).unwrap();
         assert_eq!((no_swap.swap_total, no_swap.swap_free), (KiB(0), KiB(0)));
         let no_anon = parse(&without("AnonPages:"), KiB(0)).unwrap();
@@ -219,17 +270,19 @@ mod tests {
         let memory = parse(absurd, KiB(0)).unwrap();
         assert_eq!((memory.available, memory.user), (KiB(100), KiB(100)));
         assert_eq!(memory.swap_free, KiB(5));
-        assert_eq!(parse(b"MemTotal: 0 kB\nMemAvailable: 0 kB\n", KiB(0)), None);
+        assert_eq!(parse(b"MemTotal: 0 kB\nMemAvailable: 0 kB\n", KiB(0)), Err(NO_TOTAL));
         let made_up = parse(b"MemTotal: 9 kB\nMemAvailable: 1 kB\nAnonPages: 0 kB\n", KiB(0));
         assert_eq!(made_up.unwrap().user, KiB(9));
-        assert_eq!(parse(b"MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
-        assert_eq!(parse(b"MemTotal: -5 kB\nMemAvailable: 1 kB\n", KiB(0)), None);
+        for total in ["99999999999999999999", "-5"] {
+            let text = format!("MemTotal: {total} kB\nMemAvailable: 1 kB\n");
+            assert_eq!(parse(text.as_bytes(), KiB(0)), Err(NO_TOTAL));
+        }
     }
 
     #[test]
     fn a_cut_number_is_not_a_small_number() {
         for len in 0..MODERN.len() {
-            if let Some(memory) = parse(&MODERN[..len], KiB(0)) {
+            if let Ok(memory) = parse(&MODERN[..len], KiB(0)) {
                 assert!(memory.available.0 > 24_000_000, "cut at {len}: {memory:?}");
             }
         }

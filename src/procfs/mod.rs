@@ -14,6 +14,7 @@ pub mod status;
 mod tmpfs;
 pub mod vmstat;
 mod walk;
+pub mod zfs;
 pub mod zram;
 
 use crate::bytes::Buf;
@@ -109,6 +110,7 @@ fn terminated(path: &mut Path) -> &[u8] {
 pub mod fixture {
     use super::Proc;
     use std::fs;
+    use std::process::{Child, Command, Stdio};
 
     pub struct Fixture {
         dir: tempfile::TempDir,
@@ -132,6 +134,22 @@ pub mod fixture {
         /// A symbolic link, as `exe` is one.
         pub fn link(&self, path: &str, target: &str) {
             std::os::unix::fs::symlink(target, self.dir.path().join(path)).unwrap();
+        }
+
+        /// A file with `text` that cannot be read any more once its server has ended, as those of
+        /// FUSE: arguments of a process, behind a first line of other ones.
+        pub fn serve(&self, path: &str, text: &str) -> Server {
+            let mut command = Command::new("sh");
+            command.args(["-c", "read forever", &format!("\n{text}")]).stdin(Stdio::piped());
+            let server = Server(command.spawn().unwrap());
+            let arguments = format!("/proc/{}/cmdline", server.0.id());
+            // It may be started and have none yet.
+            while !fs::read_to_string(&arguments).unwrap().contains(text) {}
+            let place = self.dir.path().join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            let _ = fs::remove_file(place);
+            self.link(path, &arguments);
+            server
         }
 
         /// Where `path` lies.
@@ -162,6 +180,18 @@ pub mod fixture {
                     pages * 4
                 ),
             );
+        }
+    }
+
+    pub struct Server(Child);
+
+    impl Server {
+        pub fn end(self) {}
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.0.kill().and_then(|()| self.0.wait()).unwrap();
         }
     }
 

@@ -5,7 +5,7 @@ use super::stat::{self, Stat};
 use super::status::Status;
 use super::{process_path, terminated, Path, Proc};
 use crate::bytes::{self, AnyBuf, Buf};
-use crate::sys::fd::{self, Access};
+use crate::sys::fd::{self, Access, Found};
 use crate::sys::io;
 use crate::units::{Identity, Pid};
 use std::os::fd::AsFd;
@@ -14,6 +14,11 @@ use std::os::fd::AsFd;
 /// program apart come in the first few hundred bytes. The rest is cut.
 pub const COMMAND_LINE: usize = 2048;
 pub type CommandLine = Buf<COMMAND_LINE>;
+
+/// Before the path of a program that is not what init sees there.
+pub const CONTAINER: &[u8] = b"container:";
+/// The kernel's mark of a file that was removed.
+const REMOVED: &[u8] = b" (deleted)";
 
 impl Proc {
     /// `oom_score`: the kernel's badness, 0 for what it would never kill. ESRCH or
@@ -80,6 +85,12 @@ impl Proc {
         }
     }
 
+    /// Whether it is held in a frozen cgroup of version 1, where even SIGKILL waits for the thaw.
+    /// False where the kernel does not tell what a process waits in.
+    pub fn is_frozen(&mut self, pid: Pid) -> bool {
+        self.read(process_path(pid, "wchan")).is_ok_and(|place| place.ends_with(b"refrigerator"))
+    }
+
     /// The file `name` of the process, or of a living thread of it if the leader, which
     /// shows little any more, has ended before the others. Threads that cannot be listed
     /// are those of a process that is gone: then reading its own file fails.
@@ -96,8 +107,74 @@ impl Proc {
     /// was. EACCES without the right to trace the process (ptrace(2)).
     pub fn executable(&mut self, stat: &Stat, path: &mut AnyBuf) -> io::Result<()> {
         let target = self.exe(stat)?;
-        path.push(target.strip_suffix(b" (deleted)").unwrap_or(target));
+        path.push(target.strip_suffix(REMOVED).unwrap_or(target));
         Ok(())
+    }
+
+    /// The same behind `CONTAINER`.
+    pub fn marked_executable(&mut self, stat: &Stat, path: &mut CommandLine) -> io::Result<()> {
+        path.clear();
+        path.push(CONTAINER);
+        self.executable(stat, path)
+    }
+
+    /// Whether the executable is the file that init sees at its path, and its users are ours: in
+    /// namespaces of its own a process can lay any file at any path. Looks up files, which can hang.
+    pub fn is_in_place(&mut self, stat: &Stat) -> io::Result<bool> {
+        let was_removed = self.exe(stat)?.ends_with(REMOVED);
+        let mut path = CommandLine::new();
+        self.executable(stat, &mut path)?;
+        let path = path.as_bytes();
+        // Before any file is looked up that such a process may have chosen.
+        if !self.shares_namespace(stat, "ns/user", "self/ns/user") {
+            return Ok(false);
+        }
+        let mut link = self.living_path(stat, "exe");
+        // A file that a user keeps from root (FUSE) is not init's.
+        let Ok(found) = fd::look_up_at(self.root.as_fd(), terminated(&mut link)) else {
+            return Ok(false);
+        };
+        if self.seen_by_init(path).is_ok_and(|seen| seen.file == found.file) {
+            return Ok(true);
+        }
+        // Replaced, say by an upgrade: by an owner of that directory.
+        let name = path.iter().rev().take_while(|&&byte| byte != b'/').count();
+        let directory = self.seen_by_init(&path[..path.len() - name]);
+        let is_inits = directory.is_ok_and(|seen| seen.owner.user == found.owner.user)
+            && self.shares_namespace(stat, "ns/mnt", "1/ns/mnt");
+        Ok(was_removed && is_inits)
+    }
+
+    /// What init sees at a path, or, if the guard may not look from there, the guard itself.
+    fn seen_by_init(&self, path: &[u8]) -> io::Result<Found> {
+        const ROOT: &[u8] = b"1/root";
+        let mut text = Buf::<{ COMMAND_LINE + 8 }>::from_bytes(ROOT);
+        text.push(path);
+        text.push(b"\0");
+        match fd::look_up_at(self.root.as_fd(), text.as_bytes()) {
+            Err(error) if error.is_not_permitted() => fd::look_up(&text.as_bytes()[ROOT.len()..]),
+            seen => seen,
+        }
+    }
+
+    /// Whether a process is in the namespace that the link `other` names, or, if the guard may not
+    /// read that, in the guard's own. A kernel without such namespaces has one of each for all.
+    fn shares_namespace(&mut self, stat: &Stat, kind: &str, other: &str) -> bool {
+        let own = || {
+            let mut path = Path::from_bytes(b"self/");
+            path.push(kind.as_bytes());
+            self.namespace(path)
+        };
+        let wanted = self.namespace(Path::from_bytes(other.as_bytes())).or_else(|_| own());
+        let has = self.namespace(self.living_path(stat, kind));
+        wanted.map_or(true, |wanted| has == Ok(wanted))
+    }
+
+    /// Such as `user:[4026531837]`.
+    fn namespace(&self, mut path: Path) -> io::Result<Buf<32>> {
+        let mut text = [0; 32];
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut path), &mut text)?;
+        Ok(Buf::from_bytes(&text[..len]))
     }
 
     /// A number that stands for that path: processes that run the same program have the same.
@@ -112,14 +189,23 @@ impl Proc {
         Ok(&self.file[..len])
     }
 
-    /// The path of the cgroup, into `path`: in the unified hierarchy (cgroups(7)), or if
-    /// the process is not in that, as the memory controller has it.
-    pub fn cgroup(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
+    /// The different paths of its cgroups in all hierarchies (cgroups(7)), into `paths` with a
+    /// newline between them, which no path holds. A root counts only if there is nothing else: a
+    /// controller that is not in use leaves everything there.
+    pub fn cgroups(&mut self, pid: Pid, paths: &mut AnyBuf) -> io::Result<()> {
         self.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
-            let Membership { unified, of_memory, path: of } = Membership::of(line);
-            if of_memory || (unified && (of != b"/" || path.as_bytes().is_empty())) {
-                path.clear();
-                path.push(of);
+            let path = Membership::of(line).path;
+            let is_known = |known: &[u8]| known.split(|&byte| byte == b'\n').any(|one| one == path);
+            match paths.as_bytes() {
+                b"" | b"/" => {
+                    paths.clear();
+                    paths.push(path);
+                }
+                known if path == b"/" || is_known(known) => {}
+                _ => {
+                    paths.push(b"\n");
+                    paths.push(path);
+                }
             }
         })
     }
@@ -201,12 +287,25 @@ impl Proc {
     }
 }
 
-#[cfg(all(test, feature = "dbus-notify"))]
+#[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
 
     #[test]
+    fn a_process_is_frozen_only_if_the_kernel_says_so() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let pid = Pid::new(7).unwrap();
+        assert!(!proc.is_frozen(pid));
+        for (wchan, frozen) in [("__refrigerator", true), ("0", false), ("", false)] {
+            fixture.write("7/wchan", wchan);
+            assert_eq!(proc.is_frozen(pid), frozen, "{wchan}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "dbus-notify")]
     fn a_variable_is_found_behind_entries_of_any_length() {
         let fixture = Fixture::new();
         let long = "x".repeat(10_000);

@@ -34,11 +34,21 @@ impl Zram {
         }
     }
 
-    /// What they hold physically.
-    pub fn held(&self, proc: &mut Proc) -> KiB {
-        let files = self.files.iter().flatten();
-        let held = files.filter_map(|file| memory_used(proc.reread(file).ok()?));
-        held.fold(KiB::ZERO, KiB::plus)
+    /// What they hold physically, and whether one of them cannot be read any more.
+    pub fn held(&self, proc: &mut Proc) -> (KiB, bool) {
+        let (mut held, mut is_lost) = (KiB::ZERO, false);
+        for file in self.files.iter().flatten() {
+            match proc.reread(file) {
+                Ok(text) => held = held.plus(memory_used(text).unwrap_or_default()),
+                Err(_) => is_lost = true,
+            }
+        }
+        (held, is_lost)
+    }
+
+    /// Looks for them anew.
+    pub fn find_again(&mut self, proc: &mut Proc) {
+        self.find(proc, SYS_BLOCK);
     }
 
     fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
@@ -92,16 +102,16 @@ mod tests {
         }
         let mut proc = fixture.open();
         let mut zram = Zram { found_at: KiB(18), ..Default::default() };
-        assert_eq!(zram.held(&mut proc), KiB::ZERO);
+        assert_eq!(zram.held(&mut proc), (KiB::ZERO, false));
         zram.find(&mut proc, fixture.path("sys/").as_bytes());
         zram.follow(&mut proc, KiB(18));
-        assert_eq!(zram.held(&mut proc), KiB(14));
+        assert_eq!(zram.held(&mut proc), (KiB(14), false));
         // One that goes while it is open, or says nothing, holds nothing.
         fixture.write("sys/zram0/mm_stat", "");
-        assert_eq!(zram.held(&mut proc), KiB(10));
+        assert_eq!(zram.held(&mut proc), (KiB(10), false));
         fixture.write("swaps", "Filename\tType\tSize\tUsed\tPriority\n");
         zram.follow(&mut proc, KiB(0));
-        assert_eq!(zram.held(&mut proc), KiB::ZERO);
+        assert_eq!(zram.held(&mut proc), (KiB::ZERO, false));
     }
 
     #[test]

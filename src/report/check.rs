@@ -12,12 +12,13 @@ use crate::memory::Memory;
 use crate::observe::Bounds;
 use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
+use crate::procfs::meminfo::MemInfo;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter, Matcher, Protection};
-use crate::settings::{Config, Given, Outputs, Sources, Tell};
+use crate::settings::{doubt, Config, Given, Outputs, Sources, Tell};
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
-use crate::units::Path;
+use crate::units::{KiB, Path};
 use std::fmt::Write;
 use std::os::fd::AsFd;
 
@@ -55,6 +56,15 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         false => "told by the kernel",
     };
     let _ = writeln!(text, "  MemAvailable: {available}");
+    if memory.arc > KiB::ZERO {
+        let _ = writeln!(text, "  ZFS: {} MiB of its cache count as available", memory.arc.mib());
+    }
+    if MemInfo::open(proc).is_ok_and(|meminfo| meminfo.is_of_fuse()) {
+        let _ = writeln!(
+            text,
+            "  /proc/meminfo: of a FUSE server (lxcfs); if it hangs, so does the guard"
+        );
+    }
     // A doubt about it was told.
     if let Some(bounds) = bounds.filter(|bounds| !bounds.is_doubtful()) {
         let _ = writeln!(text, "  {bounds}");
@@ -117,7 +127,8 @@ fn try_patterns(
     let (filter, assistant) = (&mut filter, &mut reader);
     let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
     for (option, list) in &[("--ignore", &patterns.ignore), ("--only", &patterns.only)] {
-        for pattern in *list {
+        // Of what is doubted anyway, enough was said.
+        for pattern in list.iter().filter(|pattern| doubt(pattern).is_none()) {
             let mut matched = [false; Field::ALL.len()];
             proc.for_each(|proc, pid| {
                 let Ok(stat) = proc.stat(pid) else { return };

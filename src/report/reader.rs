@@ -37,4 +37,8 @@ impl Assistant for Reader {
     fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine> {
         self.0.as_mut()?.command_line(id, patience)
     }
+
+    fn is_in_place(&mut self, id: Identity, path: &[u8], patience: Duration) -> Option<bool> {
+        self.0.as_mut()?.is_in_place(id, path, patience)
+    }
 }

@@ -7,7 +7,7 @@
 use super::candidate::{Candidate, Preference, Protection};
 use crate::bytes;
 use crate::pattern::{Field, Pattern, Scratch};
-use crate::procfs::process::CommandLine;
+use crate::procfs::process::{CommandLine, CONTAINER};
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::settings::Patterns;
@@ -23,6 +23,10 @@ pub trait Assistant {
     /// Reads a command line, which can hang. `None` if it is not to be had in time.
     fn command_line(&mut self, id: Identity, patience: Duration) -> Option<CommandLine>;
 
+    /// Whether the executable of a process, at `path`, is what init sees there, which can hang
+    /// likewise.
+    fn is_in_place(&mut self, id: Identity, path: &[u8], patience: Duration) -> Option<bool>;
+
     /// With `-d`: hears of each candidate that goes before all met so far.
     fn met(&mut self, _: &Candidate, _: &Patterns) {}
 }
@@ -37,6 +41,8 @@ pub struct Filter {
     texts: [CommandLine; 4],
     /// `None`: not read yet; false: it cannot be.
     known: [Option<bool>; 4],
+    /// Whether its executable is where init sees it. `None`: not asked yet, or not told.
+    in_place: Option<Option<bool>>,
 }
 
 impl Filter {
@@ -55,7 +61,13 @@ impl Filter {
             users,
             texts: std::array::from_fn(|_| CommandLine::new()),
             known: Default::default(),
+            in_place: None,
         }
+    }
+
+    /// Begins with another process.
+    fn begin(&mut self) {
+        (self.known, self.in_place) = Default::default();
     }
 
     /// `user:` patterns that match no name of `/etc/passwd`. Numbers are no names.
@@ -77,7 +89,7 @@ pub struct Matcher<'a> {
     pub patterns: &'a Patterns,
     pub filter: &'a mut Filter,
     pub assistant: &'a mut dyn Assistant,
-    /// How long command lines are waited for from now on, all together.
+    /// How long the assistant is waited for from now on, all together.
     pub patience: Duration,
 }
 
@@ -87,7 +99,7 @@ impl Matcher<'_> {
         proc: &mut Proc,
         stat: &Stat,
     ) -> Result<Preference, Protection> {
-        self.filter.known = Default::default();
+        self.filter.begin();
         let Patterns { ignore, only, prefer, avoid } = self.patterns;
         for (place, pattern) in ignore.iter().enumerate() {
             match self.matches(pattern.field(), pattern, proc, stat) {
@@ -114,7 +126,7 @@ impl Matcher<'_> {
         proc: &mut Proc,
         stat: &Stat,
     ) {
-        self.filter.known = Default::default();
+        self.filter.begin();
         for field in Field::ALL {
             matched[field as usize] |= self.matches(field, pattern, proc, stat) == Some(true);
         }
@@ -132,8 +144,15 @@ impl Matcher<'_> {
             return self.matches_name(pattern, proc, stat);
         }
         let place = self.read(field, proc, stat)?;
+        if field == Field::Exe {
+            return self.matches_program(pattern, place, stat.id);
+        }
         let Filter { scratch, users, texts, .. } = &mut *self.filter;
         let text = texts[place].as_bytes();
+        if field == Field::Cgroup {
+            let mut paths = text.split(|&byte| byte == b'\n');
+            return Some(paths.any(|path| pattern.is_match(path, scratch)));
+        }
         if field == Field::User {
             let uid = bytes::parse_u64(text);
             if let Some(wanted) = pattern.number() {
@@ -145,6 +164,25 @@ impl Matcher<'_> {
             }
         }
         Some(pattern.is_match(text, scratch))
+    }
+
+    /// The mark is part of the path if that is not what init sees, and only a pattern that names it
+    /// matches then. Which it is matters only if the pattern might match.
+    fn matches_program(&mut self, pattern: &Pattern, place: usize, id: Identity) -> Option<bool> {
+        let Filter { scratch, texts, in_place, .. } = &mut *self.filter;
+        let marked = texts[place].as_bytes();
+        let path = &marked[CONTAINER.len()..];
+        let names_it = pattern.searched().windows(CONTAINER.len()).any(|part| part == CONTAINER);
+        let if_in_place = pattern.is_match(path, scratch);
+        let if_not = names_it && pattern.is_match(marked, scratch);
+        if if_in_place == if_not {
+            return Some(if_not);
+        }
+        let (assistant, patience) = (&mut self.assistant, &mut self.patience);
+        let told = in_place.get_or_insert_with(|| {
+            waiting(patience, |patience| assistant.is_in_place(id, path, patience))
+        });
+        told.map(|in_place| if in_place { if_in_place } else { if_not })
     }
 
     fn matches_name(&mut self, pattern: &Pattern, proc: &mut Proc, stat: &Stat) -> Option<bool> {
@@ -178,19 +216,27 @@ impl Matcher<'_> {
             text.clear();
             match field {
                 Field::Name => false,
-                Field::Exe => proc.executable(stat, text).is_ok(),
-                Field::Cgroup => proc.cgroup(stat.id.pid, text).is_ok(),
+                Field::Exe => proc.marked_executable(stat, text).is_ok(),
+                Field::Cgroup => proc.cgroups(stat.id.pid, text).is_ok(),
                 Field::User => proc.owner(stat.id.pid).map(|user| text.push_number(user)).is_ok(),
                 Field::Cmd => {
-                    let before = clock::now();
-                    let line = self.assistant.command_line(stat.id, self.patience);
-                    self.patience = self.patience.saturating_sub(clock::now().since(before));
+                    let (assistant, patience) = (&mut self.assistant, &mut self.patience);
+                    let line =
+                        waiting(patience, |patience| assistant.command_line(stat.id, patience));
                     line.map(|line| *text = line).is_some()
                 }
             }
         });
         is_known.then_some(place)
     }
+}
+
+/// Asks for something, and takes the time for it from what is left.
+fn waiting<T>(patience: &mut Duration, ask: impl FnOnce(Duration) -> T) -> T {
+    let before = clock::now();
+    let answer = ask(*patience);
+    *patience = patience.saturating_sub(clock::now().since(before));
+    answer
 }
 
 /// The last part of `path`, if that begins with `comm` and goes on.

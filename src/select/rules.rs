@@ -245,6 +245,10 @@ mod tests {
         fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
             None
         }
+
+        fn is_in_place(&mut self, _: Identity, _: &[u8], _: Duration) -> Option<bool> {
+            None
+        }
     }
 
     fn with_rules(family: Family, unkillable: &Unkillable, act: &mut dyn FnMut(&Rules<'_>)) {

@@ -22,6 +22,16 @@ pub struct Found {
     pub seen: u32,
     /// Files read.
     pub files: u32,
+    /// Why some could not be opened that are there: for want of descriptors or memory.
+    pub shortage: Option<io::Error>,
+}
+
+impl Found {
+    fn note(&mut self, error: io::Error) {
+        if error.is_shortage() {
+            self.shortage = Some(error);
+        }
+    }
 }
 
 /// The candidate that goes first now.
@@ -31,7 +41,10 @@ pub fn find(proc: &mut Proc, rules: &mut Rules<'_>, memory: &Memory) -> io::Resu
         let mut list = Shortlist::new();
         proc.for_each(|proc, pid| {
             search.found.files += 1;
-            let Ok(score) = proc.oom_score(pid) else { return };
+            let score = match proc.oom_score(pid) {
+                Ok(score) => score,
+                Err(error) => return search.found.note(error),
+            };
             if search.rules.scale.exempts(score) != Some(true) {
                 list.add(score as u64, pid);
             }
@@ -134,7 +147,13 @@ impl<'s, 'a> Search<'s, 'a> {
             swap_used: memory.swap_used(),
             page: machine::page(),
             most_score: i32::MAX,
-            found: Found { best: None, empty: Empty::none(Pid::INIT), seen: 0, files: 0 },
+            found: Found {
+                best: None,
+                empty: Empty::none(Pid::INIT),
+                seen: 0,
+                files: 0,
+                shortage: None,
+            },
         }
     }
 
@@ -214,7 +233,10 @@ impl<'s, 'a> Search<'s, 'a> {
     /// Counts a file. If it cannot be read, the process counts as gone.
     fn read<T>(&mut self, file: io::Result<T>) -> Result<T, Protection> {
         self.found.files += 1;
-        file.map_err(|_| Protection::Gone)
+        file.map_err(|error| {
+            self.found.note(error);
+            Protection::Gone
+        })
     }
 
     /// Whether a process with so many points and that size goes before the best so far.

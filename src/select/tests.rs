@@ -99,6 +99,10 @@ impl Assistant for Absent {
     fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
         None
     }
+
+    fn is_in_place(&mut self, _: Identity, _: &[u8], _: Duration) -> Option<bool> {
+        None
+    }
 }
 
 /// What a pattern is for.

@@ -3,8 +3,9 @@
 //!
 //! Decides nothing about memory: it only says what the user asked for.
 
+use super::find;
 use super::value::Mistake;
-use crate::bytes::Escaped;
+use crate::bytes::{self, Escaped};
 use crate::pattern::{Field, Pattern};
 use crate::sys::fd;
 use crate::units::{KiB, Levels, Path, Percent};
@@ -45,10 +46,28 @@ pub struct Thresholds {
     pub mem_size: Option<Levels<KiB>>,
     /// Once resolved, at least one of the two is there; the lower one counts.
     pub swap: Option<Levels<Percent>>,
-    pub swap_size: Option<Levels<KiB>>,
+    pub swap_size: Option<SwapSize>,
     /// Of the window, all tasks stalled on memory for so long. 0 is never.
     pub psi: Levels<Percent>,
     pub psi_window: Duration,
+}
+
+/// What `-S` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwapSize {
+    pub term: KiB,
+    /// `None`: left out.
+    pub kill: Option<KiB>,
+}
+
+impl SwapSize {
+    /// KILL left out is half of SIZE, but if SIZE is at or above all the swap there is, "whatever
+    /// the swap" holds for both.
+    pub fn levels(self, swap_total: KiB) -> Levels<KiB> {
+        let SwapSize { term, kill } = self;
+        let missing = if term >= swap_total { term } else { term.half() };
+        Levels { term, kill: kill.unwrap_or(missing) }
+    }
 }
 
 /// Which of the two jobs is done, and how the second.
@@ -137,6 +156,8 @@ const REPORT_LOG: Duration = Duration::from_secs(3600);
 pub const REPORT_TERMINAL: Duration = Duration::from_secs(1);
 /// A mail or a log entry takes a second; one that hangs must not pile up.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A machine may have shrunk, or is to grow; so much more than it has is a slip of the finger.
+const SLIP: u64 = 16;
 /// memory-monitor's.
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -176,14 +197,55 @@ impl Patterns {
 
     /// Those of `--ignore` first. (By `flatten` it is 500 bytes larger.)
     pub fn all(&self) -> impl Iterator<Item = &Pattern> {
-        let mut lists = [&self.ignore, &self.only, &self.prefer, &self.avoid].into_iter();
+        let mut lists = self.lists().into_iter();
         let mut rest = [].iter();
         std::iter::from_fn(move || loop {
             match rest.next() {
-                None => rest = lists.next()?.iter(),
+                None => rest = lists.next()?.1.iter(),
                 pattern => return pattern,
             }
         })
+    }
+
+    /// Each list behind the option that gives it.
+    fn lists(&self) -> [(&'static str, &Vec<Pattern>); 4] {
+        [
+            ("--ignore", &self.ignore),
+            ("--only", &self.only),
+            ("--prefer", &self.prefer),
+            ("--avoid", &self.avoid),
+        ]
+    }
+
+    /// Tells of each pattern that is most likely a slip.
+    fn doubts(&self, tell: Tell<'_>) {
+        for (option, list) in &self.lists() {
+            for pattern in *list {
+                if let Some(doubt) = doubt(pattern) {
+                    tell(format_args!("{option} \"{}\": {doubt}", Escaped(pattern.text())));
+                }
+            }
+        }
+    }
+}
+
+/// What is most likely wrong with a pattern that could be read.
+pub fn doubt(pattern: &Pattern) -> Option<&'static str> {
+    let text = pattern.searched();
+    let (word, behind) = bytes::cut_at(text, b':');
+    let is_field = |(known, _): &(&str, Field)| find::resembles(word, known.as_bytes());
+    if matches!(text, [b'\'', .., b'\''] | [b'"', .., b'"']) {
+        Some("the quotes are looked for too; write it without them")
+    } else if !pattern.can_match() {
+        Some("can never match: there is text before ^ or after $ (a plain one is \\^ or \\$)")
+    } else if pattern.is_without_field() && !behind.is_empty() && Field::WORDS.iter().any(is_field)
+    {
+        Some(
+            "begins with no field (name, cmd, exe, user or cgroup), so all of it is looked for in \
+             the name",
+        )
+    } else {
+        None
     }
 }
 
@@ -275,11 +337,10 @@ impl Config {
 
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
-        let size = self.thresholds.mem_size;
-        let (asked, total) = (size.map_or(0, |size| size.term.max(size.kill).0), mem_total.0);
-        if asked > total {
+        let (asked, total) = (self.largest_size().0, mem_total.0);
+        if asked > total.saturating_mul(SLIP) {
             return Err(vec![format!(
-                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB)"
+                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
             )]);
         }
         let mut mistakes = Vec::new();
@@ -294,6 +355,11 @@ impl Config {
         mistakes.is_empty().then_some(()).ok_or(mistakes)
     }
 
+    /// The larger level of `-M`.
+    fn largest_size(&self) -> KiB {
+        self.thresholds.mem_size.map_or(KiB::ZERO, |size| size.term.max(size.kill))
+    }
+
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
         let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
@@ -301,7 +367,7 @@ impl Config {
             ("-m", mem.is_some_and(|at| at.kill > at.term)),
             ("-s", swap.is_some_and(|at| at.kill > at.term)),
             ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
-            ("-S", swap_size.is_some_and(|at| at.kill > at.term)),
+            ("-S", swap_size.is_some_and(|at| at.kill > Some(at.term))),
         ] {
             if *is_above {
                 tell(format_args!(
@@ -309,8 +375,16 @@ impl Config {
                 ));
             }
         }
+        self.patterns.doubts(tell);
         if psi.kill > Percent::default() && psi.kill < psi.term {
             tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
+        }
+        let (asked, total) = (self.largest_size().0, mem_total.0);
+        if asked > total {
+            tell(format_args!(
+                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB), so a lower \
+                 level counts"
+            ));
         }
         let (asked, total) = (swap_size.map_or(0, |size| size.term.0), swap_total.0);
         if asked > total {
@@ -417,17 +491,23 @@ mod tests {
 
     #[test]
     fn sizes_are_held_against_the_machine() {
-        let (mem_size, swap_size) = (sizes(2000, 1000), sizes(500, 600));
+        let mem_size = sizes(2000, 1000);
+        let swap_size = Some(SwapSize { term: KiB(500), kill: Some(KiB(600)) });
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
-        assert_eq!(config.check(KiB(2000)), Ok(()));
-        let said = config.check(KiB(1999)).unwrap_err();
-        assert!(said[0].starts_with("-M: 2000 KiB is more"), "{said:?}");
-        let mut said = Vec::new();
-        config.warnings(KiB(2000), KiB(400), &mut |line| said.push(line.to_string()));
-        for (said, begin) in said.iter().zip(["-S: KILL is", "-S: 500 KiB is"]) {
-            assert!(said.starts_with(begin), "{said}");
+        assert_eq!(config.check(KiB(125)), Ok(()));
+        let said = config.check(KiB(124)).unwrap_err();
+        assert!(said[0].starts_with("-M: 2000 KiB is more than 16 times"), "{said:?}");
+        for (total, expected) in [
+            (2000, &["-S: KILL is", "-S: 500 KiB is"][..]),
+            (1999, &["-S: KILL is", "-M: 2000 KiB is more than this", "-S: 500 KiB is"]),
+        ] {
+            let mut said = Vec::new();
+            config.warnings(KiB(total), KiB(400), &mut |line| said.push(line.to_string()));
+            for (said, begin) in said.iter().zip(expected) {
+                assert!(said.starts_with(begin), "{said}");
+            }
+            assert_eq!(said.len(), expected.len());
         }
-        assert_eq!(said.len(), 2);
     }
 
     #[test]

@@ -83,6 +83,14 @@ fn nearest(name: &[u8], before: &str, text: fn(&Spec) -> &'static str) -> Option
     nearest
 }
 
+/// Whether a word is most likely that `known` one, which has at most a third of its letters changed, added
+/// or left out, or goes on.
+pub fn resembles(word: &[u8], known: &[u8]) -> bool {
+    let begin = &word[..word.len().min(known.len())];
+    let is_word = word.iter().all(u8::is_ascii_alphanumeric);
+    is_word && (is_same_word(begin, known) || distance(word, known) * 3 <= known.len())
+}
+
 /// Levenshtein's distance, whatever the case of letters.
 fn distance(from: &[u8], to: &[u8]) -> usize {
     let mut row: Vec<_> = (0..to.len() + 1).collect();

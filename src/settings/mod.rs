@@ -18,9 +18,9 @@ pub mod table;
 pub mod value;
 
 pub use arguments::parse;
-pub use config::{Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
+pub use config::{doubt, Config, Hooks, Limit, Outputs, Patterns, Tell, Thresholds};
 pub use given::Given;
 pub use help::help;
 pub use option::Task;
-pub use source::Sources;
+pub use source::{Settled, Sources};
 pub use value::Mistake;

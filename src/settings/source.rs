@@ -136,51 +136,72 @@ impl Sources {
         mistakes.is_empty().then_some(texts).ok_or(mistakes)
     }
 
-    /// What all sources come to, with the text of each file: what is in force, and of what is
-    /// given all that counts, from the highest source down. All mistakes, not the first alone.
-    pub fn settle(&self, texts: &[&[u8]]) -> Result<(Config, Vec<Given>), Vec<Mistake>> {
-        let (mut config, mut in_force, mut mistakes) = (Config::default(), Vec::new(), Vec::new());
+    /// What all sources come to, with the text of each file. All mistakes, not the first alone.
+    pub fn settle(&self, texts: &[&[u8]]) -> Result<Settled, Vec<Mistake>> {
+        let mut settled = Settled::default();
+        let mut mistakes = Vec::new();
         if self.on_terminal {
-            config.report = Some(REPORT_TERMINAL);
+            settled.config.report = Some(REPORT_TERMINAL);
         }
-        // Takes what the next lower source gives.
+        // Takes what the next lower source gives; false if that is nothing.
         let mut add = |source: &mut dyn Iterator<Item = Result<Given, Mistake>>| {
-            let higher = in_force.len();
+            let higher = settled.in_force.len();
+            let mut gives = false;
             for found in source {
-                let put = found.and_then(|given| put(given, &mut config, &mut in_force, higher));
-                mistakes.extend(put.err());
+                gives = true;
+                mistakes.extend(found.and_then(|given| settled.put(given, higher)).err());
             }
+            gives
         };
         add(&mut self.arguments.iter().cloned().map(Ok));
         add(&mut self.environment.iter().cloned().map(Ok));
+        let mut empty = Vec::new();
         for (file, text) in self.files.iter().zip(texts).rev() {
-            add(&mut file::settings(file.name(), text));
+            let gives = add(&mut file::settings(file.name(), text));
+            // One that may be missing may well hold nothing but comments.
+            if !gives && !file.may_be_missing {
+                empty.push(format!("{}: holds no setting ({PREFIX}KEY=VALUE)", file.name()));
+            }
         }
         add(&mut self.name.iter().cloned().map(Ok));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let config = config.resolve(self.on_terminal).map_err(|mistake| vec![mistake])?;
-        Ok((config, in_force))
+        settled.notices.append(&mut empty);
+        settled.config = settled.config.resolve(self.on_terminal).map_err(|wrong| vec![wrong])?;
+        Ok(settled)
     }
 }
 
-/// The first `higher` in force are of higher sources, and replace all of their subjects.
-fn put(
-    given: Given,
-    config: &mut Config,
-    in_force: &mut Vec<Given>,
-    higher: usize,
-) -> Result<(), Mistake> {
-    let is_same = |other: &Given| other.spec.subject() == given.spec.subject();
-    if in_force[..higher].iter().any(is_same) {
-        // It is only checked.
-        return given.apply(&mut Config::default());
+/// What all sources come to.
+#[derive(Default)]
+pub struct Settled {
+    pub config: Config,
+    /// Of what is given all that counts, from the highest source down.
+    pub in_force: Vec<Given>,
+    /// Patterns that do not count, and files that give nothing.
+    pub notices: Vec<String>,
+}
+
+impl Settled {
+    /// The first `higher` in force are of higher sources, and replace all of their subjects.
+    fn put(&mut self, given: Given, higher: usize) -> Result<(), Mistake> {
+        let is_same = |other: &&Given| other.spec.subject() == given.spec.subject();
+        if let Some(other) = self.in_force[..higher].iter().find(is_same) {
+            // A list looks as if sources added to it.
+            if let Effect::Pattern(_) = given.spec.effect {
+                let (Given { place, text, .. }, by) = (&given, &other.place);
+                let text = Escaped(text);
+                self.notices.push(format!("{place}: \"{text}\" does not count: {by} replaces it"));
+            }
+            // It is only checked.
+            return given.apply(&mut Config::default());
+        }
+        given.apply(&mut self.config)?;
+        self.in_force.retain(|before| !given.spec.overrules(before.spec));
+        self.in_force.push(given);
+        Ok(())
     }
-    given.apply(config)?;
-    in_force.retain(|before| !given.spec.overrules(before.spec));
-    in_force.push(given);
-    Ok(())
 }
 
 /// What `KEY=VALUE` in the environment sets. A variable for hooks is none of ours: one of them

@@ -2,7 +2,7 @@
 
 use super::option::Effect::{self, Pattern, Switch, Value};
 use super::option::{put, Form, Spec, Task};
-use super::value::{cgroup, gib, niceness, path, percents, shares, size, sizes};
+use super::value::{cgroup, gib, niceness, path, percents, shares, size, sizes, swap_size};
 use super::value::{seconds, seconds_or_never, watch};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
@@ -46,14 +46,16 @@ pub static OPTIONS: [Spec; 42] = [
         .default("10,5")
         .help(
             "the same for free swap, of total swap; both memory and swap must be low; 100: \
-                 whatever the swap",
+                 whatever the swap, for SIGKILL too unless KILL is given",
         ),
     Spec::new("-M --mem-size", "MEM_SIZE")
         .effect(Value(SIZES, |config, text| put(&mut config.thresholds.mem_size, sizes(text))))
-        .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts"),
+        .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts; never above \
+                 half of user memory, or its part of the largest MemTotal seen if that is more"),
     Spec::new("-S --swap-size", "SWAP_SIZE")
-        .effect(Value(SIZES, |config, text| put(&mut config.thresholds.swap_size, sizes(text))))
-        .help("absolute, for free swap; with -s the lower one counts"),
+        .effect(Value(SIZES, |config, text| put(&mut config.thresholds.swap_size, swap_size(text))))
+        .help("absolute, for free swap; with -s the lower one counts; at or above all the swap there \
+                 is: as -s 100"),
     Spec::new("--psi", "PSI")
         .effect(Value(
             &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 10 or 10,50"),

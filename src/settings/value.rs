@@ -2,7 +2,7 @@
 //!
 //! Never reads anything, and knows no option: what may lie between which bounds is handed in.
 
-use super::config::Watch;
+use super::config::{SwapSize, Watch};
 use crate::bytes;
 use crate::units::{KiB, Levels, Path, Percent};
 use std::time::Duration;
@@ -34,7 +34,7 @@ const DECIMALS: usize = 6;
 const DIGITS: usize = 12;
 const MILLION: u64 = 1_000_000;
 
-/// A plain decimal number in millionths: digits, perhaps a point and more digits.
+/// A plain decimal number in millionths: digits, perhaps a point and more digits, or those alone.
 /// No sign, no exponent, no words such as `nan` or `inf`.
 fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if text.is_empty() {
@@ -42,6 +42,7 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
     }
     let positive = text.strip_prefix(b"-").unwrap_or(text);
     let (whole, decimals) = match positive.iter().position(|&byte| byte == b'.') {
+        Some(0) => (&b"0"[..], &positive[1..]),
         Some(point) => (&positive[..point], &positive[point + 1..]),
         None => (positive, &b"0"[..]),
     };
@@ -70,21 +71,32 @@ fn percent(text: &[u8]) -> Result<Percent, Fault> {
     within(percent, percent <= Percent::HUNDRED)
 }
 
-/// `TERM[,KILL]`, with the KILL that is meant if it is left out.
+/// `TERM[,KILL]`.
+fn pair<T>(text: &[u8], read: fn(&[u8]) -> Result<T, Fault>) -> Result<(T, Option<T>), Fault> {
+    let (first, second) = bytes::cut_at(text, b',');
+    let term = read(first)?;
+    let kill = (first.len() < text.len()).then(|| read(second)).transpose()?;
+    Ok((term, kill))
+}
+
+/// The same with the KILL that is meant if it is left out.
 fn levels<T: Copy>(
     text: &[u8],
     read: fn(&[u8]) -> Result<T, Fault>,
     missing: fn(T) -> T,
 ) -> Result<Levels<T>, Fault> {
-    let (first, second) = bytes::cut_at(text, b',');
-    let term = read(first)?;
-    let kill = if first.len() < text.len() { read(second)? } else { missing(term) };
-    Ok(Levels { term, kill })
+    let (term, kill) = pair(text, read)?;
+    Ok(Levels { term, kill: kill.unwrap_or_else(|| missing(term)) })
 }
 
-/// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out.
+/// `PERCENT[,KILL]`, above 0 and at most `most`. KILL is half of PERCENT if it is left out; of 100,
+/// which is "whatever there is", it is 100.
 pub fn percents(text: &[u8], most: Percent) -> Result<Levels<Percent>, Fault> {
-    let levels = levels(text, percent, Percent::half)?;
+    let missing = |term| match term {
+        Percent::HUNDRED => term,
+        term => term.half(),
+    };
+    let levels = levels(text, percent, missing)?;
     within(levels, levels.term > Percent::whole(0) && levels.term.max(levels.kill) <= most)
 }
 
@@ -95,8 +107,18 @@ pub fn shares(text: &[u8]) -> Result<Levels<Percent>, Fault> {
 
 /// `SIZE[,KILL]`, above 0. KILL is half of SIZE if it is left out.
 pub fn sizes(text: &[u8]) -> Result<Levels<KiB>, Fault> {
-    let levels = levels(text, |text| size(text, KiB::ZERO), |term| KiB(term.0 / 2))?;
+    let levels = levels(text, any_size, KiB::half)?;
     within(levels, levels.term > KiB::ZERO)
+}
+
+/// The same, where a KILL left out depends on the swap there is.
+pub fn swap_size(text: &[u8]) -> Result<SwapSize, Fault> {
+    let (term, kill) = pair(text, any_size)?;
+    within(SwapSize { term, kill }, term > KiB::ZERO)
+}
+
+fn any_size(text: &[u8]) -> Result<KiB, Fault> {
+    size(text, KiB::ZERO)
 }
 
 /// `SIZE`: KiB, or with a binary suffix `K`, `M`, `G` or `T`. Rounded down to KiB.
@@ -256,7 +278,9 @@ mod tests {
             (b"-", NOT_A_NUMBER),
             (b".", NOT_A_NUMBER),
             (b"5.", NOT_A_NUMBER),
-            (b".5", NOT_A_NUMBER),
+            (b"..5", NOT_A_NUMBER),
+            (b"-.5", NEGATIVE),
+            (b".1234567", TOO_MANY_DIGITS),
             (b"1.2.3", NOT_A_NUMBER),
             (b" 5", NOT_A_NUMBER),
             (b"0x10", NOT_A_NUMBER),
@@ -272,6 +296,14 @@ mod tests {
         assert_eq!(percent(b"100.000001"), Err(OUT_OF_RANGE));
         assert_eq!(seconds(b"31536001", Duration::ZERO), Err(OUT_OF_RANGE));
         assert_eq!(niceness(b"20"), Err(OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn nothing_before_the_point_is_zero() {
+        assert_eq!(millionths(b".5"), millionths(b"0.5"));
+        assert_eq!(size(b".5G", KiB(1)), Ok(KiB(512 << 10)));
+        assert_eq!(seconds_or_never(b".5"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(percents(b".5,.25", Percent::HUNDRED), percents(b"0.5,0.25", Percent::HUNDRED));
     }
 
     #[test]
@@ -299,6 +331,15 @@ mod tests {
         assert_eq!(sizes(b"100,"), Err(EMPTY));
         assert_eq!(sizes(b",5"), Err(EMPTY));
         assert_eq!(sizes(b"1,2,3"), Err(NOT_A_NUMBER));
+        let swap = |text: &[u8]| swap_size(text).map(|size| (size.term, size.kill));
+        assert_eq!(swap(b"100"), Ok((KiB(100), None)));
+        assert_eq!(swap(b"100,0"), Ok((KiB(100), Some(KiB(0)))));
+        assert_eq!(swap(b"100,"), Err(EMPTY));
+        assert_eq!(swap(b"0"), Err(OUT_OF_RANGE));
+        let percents = |text: &[u8]| percents(text, Percent::HUNDRED).map(|levels| levels.kill);
+        assert_eq!(percents(b"99"), Ok(Percent::from_millionths(49_500_000)));
+        assert_eq!(percents(b"100"), Ok(Percent::HUNDRED));
+        assert_eq!(percents(b"100,50"), Ok(Percent::whole(50)));
         let never = shares(b"10").unwrap();
         assert_eq!((never.term, never.kill), (Percent::whole(10), Percent::whole(0)));
     }

@@ -85,6 +85,8 @@ pub fn check_program(path: &[u8]) -> io::Result<()> {
 /// What lies at a path.
 #[derive(Clone, Copy)]
 pub struct Found {
+    /// Device and inode, which one file has alone.
+    pub file: (u64, u64),
     pub owner: Owner,
     /// Kind and permissions (inode(7)).
     pub mode: u32,
@@ -113,6 +115,7 @@ pub fn look_up(path: &[u8]) -> io::Result<Found> {
 }
 
 /// The same of a path relative to `directory`.
+#[allow(clippy::unnecessary_cast)] // The fields' types differ by processor.
 pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
     let (directory, path) = (directory.as_raw_fd(), terminated(path)?);
     // SAFETY: all zero is a valid `stat`.
@@ -120,7 +123,7 @@ pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
     // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
     check(unsafe { libc::fstatat(directory, path.as_ptr(), &mut stat, 0) }.into())?;
     let owner = Owner { user: stat.st_uid, group: stat.st_gid };
-    Ok(Found { owner, mode: stat.st_mode })
+    Ok(Found { file: (stat.st_dev as u64, stat.st_ino as u64), owner, mode: stat.st_mode })
 }
 
 /// What the tmpfs mounted at `path` holds, in KiB; `None` if another file system than `device`
@@ -143,6 +146,30 @@ pub fn held_by_tmpfs(path: &[u8], device: (u32, u32)) -> io::Result<Option<u64>>
 
 /// `f_type` of a tmpfs (include/uapi/linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// `f_type` of a file that a server in user space answers for (fs/fuse/inode.c).
+const FUSE_MAGIC: i64 = 0x6573_5546;
+
+/// Whether such a server answers for a file: the file hangs if that does.
+#[allow(clippy::unnecessary_cast)] // The field's type differs by processor.
+pub fn is_of_fuse(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all zero is a valid `statfs`.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: it is writable and lives for the call.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut found) }.into())?;
+    Ok(found.f_type as i64 & 0xffff_ffff == FUSE_MAGIC)
+}
+
+/// Whether two files lie on the same file system.
+pub fn are_together(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let device = |fd: BorrowedFd<'_>| {
+        // SAFETY: all zero is a valid `stat`.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: it is writable and lives for the call.
+        check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) }.into()).map(|_| stat.st_dev)
+    };
+    Ok(device(one)? == device(other)?)
+}
 
 /// The bytes of a file; what is beyond `most` is left out. Allocates.
 pub fn read_file(path: &[u8], most: usize) -> io::Result<Vec<u8>> {

@@ -53,6 +53,16 @@ impl Error {
         matches!(self.0, libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
     }
 
+    /// There were no descriptors or no memory for it: it says nothing of the file.
+    pub fn is_shortage(self) -> bool {
+        matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    }
+
+    /// The kernel has no such file, or it is turned off.
+    pub fn is_not_offered(self) -> bool {
+        matches!(self.0, libc::ENOENT | libc::EOPNOTSUPP)
+    }
+
     /// The kernel knows no such call: too old, or a filter (seccomp) answers in its place,
     /// usually with EPERM.
     pub fn is_missing_call(self) -> bool {
@@ -61,7 +71,7 @@ impl Error {
 }
 
 /// The errors that the calls of this program are documented to give.
-const NAMES: [(i32, &str); 32] = [
+const NAMES: [(i32, &str); 33] = [
     (libc::EPERM, "EPERM (not permitted)"),
     (libc::ENOENT, "ENOENT (not found)"),
     (libc::ESRCH, "ESRCH (no such process)"),
@@ -92,6 +102,7 @@ const NAMES: [(i32, &str); 32] = [
     (libc::ENAMETOOLONG, "ENAMETOOLONG (name too long)"),
     (libc::ECONNREFUSED, "ECONNREFUSED (nobody listens)"),
     (libc::ENOTCONN, "ENOTCONN (not connected)"),
+    (libc::ECONNABORTED, "ECONNABORTED (connection broken off)"),
     (libc::EPROTOTYPE, "EPROTOTYPE (a socket of another kind)"),
     (libc::ELOOP, "ELOOP (a link)"),
 ];

@@ -1,7 +1,10 @@
 //! What machine this is: kernel release, processors, page size.
 
+use super::fd::{self, Access};
 use crate::bytes;
 use crate::units::KiB;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Major and minor number of the running kernel, `(0, 0)` if they cannot be read.
 pub fn kernel_release() -> (u32, u32) {
@@ -21,13 +24,42 @@ fn parse_release(release: &[u8]) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Processors that this process may run on, at least 1.
+/// Processors of this machine that were online at the first call, at least 1. Those that this process
+/// may run on can be fewer, and say nothing of all the others.
 pub fn processors() -> u32 {
+    static COUNTED: AtomicU32 = AtomicU32::new(0);
+    if COUNTED.load(Relaxed) == 0 {
+        COUNTED.store(online().unwrap_or_else(usable).max(1), Relaxed);
+    }
+    COUNTED.load(Relaxed)
+}
+
+/// `None` if `/sys` does not tell.
+fn online() -> Option<u32> {
+    let file = fd::open(b"/sys/devices/system/cpu/online\0", Access::Read).ok()?;
+    let mut text = [0; 1024];
+    let len = fd::read(file.as_fd(), &mut text).ok()?;
+    count_listed(bytes::first_word(&text[..len]))
+}
+
+/// How many are in a list such as `0-3,8`.
+fn count_listed(list: &[u8]) -> Option<u32> {
+    list.split(|&byte| byte == b',').try_fold(0, |sum: u32, range| {
+        let (first, last) = bytes::cut_at(range, b'-');
+        let first = bytes::parse_u64(first)?;
+        let last = if last.is_empty() { first } else { bytes::parse_u64(last)? };
+        let more = u32::try_from(last.checked_sub(first)?).ok()?;
+        sum.checked_add(more)?.checked_add(1)
+    })
+}
+
+/// Those that this process may run on.
+fn usable() -> u32 {
     let mut set = [0u64; 128];
     let (size, at) = (std::mem::size_of_val(&set), set.as_mut_ptr());
     // SAFETY: `at` points to `size` writable bytes; what is not written stays 0.
     unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, at) };
-    set.iter().map(|bits| bits.count_ones()).sum::<u32>().max(1)
+    set.iter().map(|bits| bits.count_ones()).sum()
 }
 
 /// The size of a page: 4, 16 or 64 KiB.
@@ -39,7 +71,7 @@ pub fn page() -> KiB {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_release;
+    use super::{count_listed, parse_release};
 
     #[test]
     fn releases_of_all_vendors_parse() {
@@ -47,5 +79,23 @@ mod tests {
         assert_eq!(parse_release(b"3.10.0-1160.el7.x86_64"), (3, 10));
         assert_eq!(parse_release(b"5.4-rc1"), (5, 4));
         assert_eq!(parse_release(b""), (0, 0));
+    }
+
+    #[test]
+    fn processors_are_counted_from_a_list() {
+        for (list, count) in [
+            (&b"0"[..], Some(1)),
+            (b"0-1", Some(2)),
+            (b"0-3,8,10-11", Some(7)),
+            (b"0-4095", Some(4096)),
+            (b"", None),
+            (b"0,", None),
+            (b"3-0", None),
+            (b"0-x", None),
+            (b"0-4294967295", None),
+            (b"0-18446744073709551615", None),
+        ] {
+            assert_eq!(count_listed(list), count, "{list:?}");
+        }
     }
 }

@@ -222,7 +222,7 @@ fn isolate(command: &mut Command) {
 }
 
 /// What a system call has returned, with -1 as the error that it stands for.
-fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
+pub fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
     match returned {
         -1 => Err(io::Error::last_os_error()),
         returned => Ok(returned),
@@ -230,7 +230,7 @@ fn succeed(returned: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Writes without allocating.
-fn write_file(path: &CStr, text: &str) -> io::Result<()> {
+pub fn write_file(path: &CStr, text: &str) -> io::Result<()> {
     // SAFETY: `path` ends with NUL, and `text` has as many bytes as it says.
     unsafe {
         let file = succeed(libc::open(path.as_ptr(), libc::O_WRONLY))?;
@@ -908,6 +908,14 @@ pub fn bind_over(what: &Path, place: &Path) {
         .unwrap_or_else(|error| panic!("cannot mount {what:?} over {place:?}: {error}"));
 }
 
+/// Takes away what was mounted last over a file.
+pub fn uncover(path: &str) {
+    let path = CString::new(path).expect("no NUL");
+    // SAFETY: `path` ends with NUL and lives for the call.
+    let done = succeed(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) });
+    done.expect("something mounted there");
+}
+
 pub fn mount(
     what: Option<&Path>,
     place: &Path,
@@ -1078,6 +1086,29 @@ pub fn set_niceness(command: &mut Command, niceness: i32) {
     };
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(set) };
+}
+
+/// Makes this machine one of the processors in `list`, as `0-3`, and has the program that `command` starts use one of
+/// those that there are.
+pub fn set_processors(sandbox: &Sandbox, list: &str, command: &mut Command) {
+    let online = sandbox.path("online");
+    fs::write(&online, format!("{list}\n")).expect("a list of processors");
+    bind_over(&online, Path::new("/sys/devices/system/cpu/online"));
+    let confine = || {
+        // SAFETY: all zero is a valid set.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        let size = mem::size_of_val(&set);
+        // SAFETY: `set` has the size that both are told; 0 means this process.
+        unsafe {
+            succeed(libc::sched_getaffinity(0, size, &mut set))?;
+            let usable = (0..size * 8).find(|&number| libc::CPU_ISSET(number, &set));
+            libc::CPU_ZERO(&mut set);
+            libc::CPU_SET(usable.unwrap_or(0), &mut set);
+            succeed(libc::sched_setaffinity(0, size, &set)).map(drop)
+        }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(confine) };
 }
 
 /// Has the program that `command` starts ignore SIGHUP, as `nohup` does.
