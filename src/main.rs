@@ -63,6 +63,7 @@ mod limit;
 mod daemon;
 
 use daemon::{Daemon, Parts};
+use helper::Priority;
 use observe::{Bounds, Observer};
 use procfs::Proc;
 use report::{check, explain};
@@ -134,7 +135,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
         for notice in &notices {
-            complain(format_args!("notice: {notice}"));
+            complain(Priority::Notice, format_args!("notice: {notice}"));
         }
         let seen = (memory, observer.cgroup());
         if let Some(doubt) = Bounds::of(seen.1, seen.0).filter(Bounds::is_doubtful) {
@@ -169,12 +170,16 @@ fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
 }
 
 /// Writes one line to standard error, as well as that goes.
-fn complain(what: fmt::Arguments<'_>) {
-    let _ = fd::write(fd::stderr(), format!("oom_guard: {what}\n").as_bytes());
+fn complain(priority: Priority, what: fmt::Arguments<'_>) {
+    let mut line = format!("oom_guard: {what}\n");
+    if fd::stderr_is_journal() {
+        line = format!("<{}>{line}", priority as u8);
+    }
+    let _ = fd::write(fd::stderr(), line.as_bytes());
 }
 
 fn warn(what: fmt::Arguments<'_>) {
-    complain(format_args!("warning: {what}"));
+    complain(Priority::Warning, format_args!("warning: {what}"));
 }
 
 /// Says what was tried, and what the kernel said.
@@ -187,13 +192,13 @@ fn cannot_run(why: &str) -> ! {
 }
 
 fn fail(why: fmt::Arguments<'_>) -> ! {
-    complain(why);
+    complain(Priority::Error, why);
     process::exit(CANNOT)
 }
 
 fn misused(mistakes: &[Mistake]) -> ! {
-    mistakes.iter().for_each(|mistake| complain(format_args!("{mistake}")));
-    complain(format_args!("try 'oom_guard --help'"));
+    mistakes.iter().for_each(|mistake| complain(Priority::Error, format_args!("{mistake}")));
+    complain(Priority::Error, format_args!("try 'oom_guard --help'"));
     process::exit(USAGE);
 }
 

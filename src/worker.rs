@@ -13,13 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How long one may take; longer, and a file hangs.
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 /// For all that comes of it: four configuration files of the largest kind.
 const ROOM: usize = 256 * 1024;
 const TOO_MUCH: &[u8] =
     b"the configuration files, and what is to be said of them, take more than 256 KiB";
 
-#[derive(Default)]
 pub struct Worker {
     /// Ends with the process; `None` once that was seen, or the process was given up.
     end: Option<OwnedFd>,
@@ -36,9 +35,8 @@ impl Worker {
         process::split(Some(theirs.as_fd()), || {
             signal::end_after(LIMIT.as_secs() as u32);
             let mut replies = Replies::default();
-            if run(&mut replies) {
-                replies.put(GOOD, b"");
-            }
+            let is_good = run(&mut replies);
+            replies.put(if is_good { GOOD } else { BAD }, b"");
             replies.leave_in(room.bytes_mut());
             0
         })?;
@@ -77,9 +75,14 @@ impl Worker {
         self.records().any(|(kind, _)| kind == GOOD)
     }
 
+    /// It has come to an end, good or bad: it neither hung nor was ended.
+    pub fn has_answered(&self) -> bool {
+        self.records().any(|(kind, _)| kind == GOOD || kind == BAD)
+    }
+
     /// What it has to say.
     pub fn lines(&self) -> impl Iterator<Item = (Priority, &[u8])> {
-        let lines = self.records().filter(|&(kind, _)| kind != TEXT && kind != GOOD);
+        let lines = self.records().filter(|(kind, _)| ![TEXT, GOOD, BAD].contains(kind));
         lines.map(|(kind, line)| (Priority::of(kind.into()), line))
     }
 
@@ -106,6 +109,8 @@ const HEAD: usize = 5;
 pub const TEXT: u8 = b'T';
 /// The last one, if all is well.
 const GOOD: u8 = b'G';
+/// The last one, if not.
+const BAD: u8 = b'B';
 
 /// What comes of it, record by record. Allocates.
 #[derive(Default)]
@@ -129,6 +134,7 @@ impl Replies {
         if self.0.len() > room.len() {
             self.0.clear();
             self.put(Priority::Error as u8, TOO_MUCH);
+            self.put(BAD, b"");
         }
         room[..self.0.len()].copy_from_slice(&self.0);
     }
@@ -159,8 +165,11 @@ mod tests {
         let lines: Vec<_> = worker.lines().collect();
         assert_eq!(lines, [(Priority::Warning, &b"hello"[..]), (Priority::Info, b"")]);
         assert_eq!(worker.texts().collect::<Vec<_>>(), [&b"one"[..], b""]);
-        assert!(worker.is_good());
-        assert!(!over(|replies| replies.put(TEXT, b"one")).is_good());
+        assert!(worker.is_good() && worker.has_answered());
+        let ended = over(|replies| replies.put(TEXT, b"one"));
+        assert!(!ended.is_good() && !ended.has_answered());
+        let bad = over(|replies| replies.put(BAD, b""));
+        assert!(!bad.is_good() && bad.has_answered() && bad.lines().next().is_none());
     }
 
     #[test]
@@ -171,6 +180,7 @@ mod tests {
                 replies.put(GOOD, b"");
             });
             assert_eq!((worker.texts().count() == 1, worker.is_good()), (fits, fits), "{len}");
+            assert!(worker.has_answered());
             assert_eq!(worker.lines().any(|line| line == (Priority::Error, TOO_MUCH)), !fits);
         }
     }
@@ -183,7 +193,7 @@ mod tests {
         assert!(!worker.is_over() && worker.texts().next().is_none());
         worker.until = clock::now();
         assert!(worker.is_over() && worker.texts().next().is_none());
-        assert!(worker.fd().is_none() && worker.deadline().is_none());
+        assert!(worker.fd().is_none() && worker.deadline().is_none() && !worker.has_answered());
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -554,9 +554,18 @@ fn where_proc_hides_other_users_the_guard_warns_and_ends_what_it_sees() {
         let mut roots = sandbox.hog(&["--size", "60M"]);
         let mut own =
             Hog::start(sandbox.command_as_nobody(sandbox.hog_command(&["--size", "30M"])));
-        let command = sandbox.command_as_nobody(sandbox.guard_command(&[]));
-        let guard = sandbox.start_guard(command);
-        guard.wait_for("warning: /proc hides the processes of other users (hidepid)");
+        let command = |options: &[&str]| sandbox.command_as_nobody(sandbox.guard_command(options));
+        let hides = "warning: /proc hides the processes of other users (hidepid)";
+        for option in ["--check", "--explain"] {
+            let output = command(&[option]).stderr(Stdio::piped()).output().expect("the guard");
+            let said = String::from_utf8(output.stderr).expect("UTF-8");
+            assert!(said.contains(hides), "{said}");
+            let output = sandbox.guard_command(&[option]).stderr(Stdio::piped()).output();
+            let said = String::from_utf8(output.expect("the guard").stderr).expect("UTF-8");
+            assert!(!said.contains(hides), "as root: {said}");
+        }
+        let guard = sandbox.start_guard(command(&[]));
+        guard.wait_for(hides);
         memory.available(LOW);
         own.wait_for_end();
         memory.recover(&guard);
@@ -564,6 +573,156 @@ fn where_proc_hides_other_users_the_guard_warns_and_ends_what_it_sees() {
         guard.wait_for("no process to kill");
         assert!(roots.is_alive());
         guard.stop();
+    });
+}
+
+/// What a guard has of CAP_KILL, beside its user.
+#[derive(Clone, Copy, Debug)]
+enum Rights {
+    /// Those of its user.
+    Usual,
+    NoCapKill,
+    CapKill,
+    /// All, in a user namespace of its own.
+    OwnNamespace,
+}
+
+fn call(number: libc::c_long, one: usize, two: usize, three: usize) -> io::Result<()> {
+    // SAFETY: each caller says what its arguments are.
+    match unsafe { libc::syscall(number, one, two, three, 0usize, 0usize) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Has the command run with these rights, as nobody or as root.
+fn with_rights(command: &mut Command, rights: Rights, as_nobody: bool) {
+    const CAP_KILL: usize = 5;
+    let enter = move || {
+        let user = NOBODY as usize;
+        // Version 3 of capget(2), for this process; the sets twice, each with that one.
+        let (header, sets) =
+            ([0x2008_0522u32, 0], [1u32 << CAP_KILL, 1 << CAP_KILL, 1 << CAP_KILL, 0, 0, 0]);
+        match rights {
+            Rights::NoCapKill => {
+                call(libc::SYS_prctl, libc::PR_CAPBSET_DROP as usize, CAP_KILL, 0)?;
+            }
+            Rights::CapKill => {
+                call(libc::SYS_prctl, libc::PR_SET_KEEPCAPS as usize, 1, 0)?;
+            }
+            Rights::OwnNamespace => {
+                call(libc::SYS_unshare, libc::CLONE_NEWUSER as usize, 0, 0)?;
+                fs::write("/proc/self/setgroups", "deny")?;
+                fs::write("/proc/self/uid_map", "0 0 1")?;
+                fs::write("/proc/self/gid_map", "0 0 1")?;
+            }
+            Rights::Usual => {}
+        }
+        if as_nobody {
+            call(libc::SYS_setresgid, user, user, user)?;
+            call(libc::SYS_setresuid, user, user, user)?;
+        }
+        if let Rights::CapKill = rights {
+            // Both arrays live for the call.
+            call(libc::SYS_capset, header.as_ptr() as usize, sets.as_ptr() as usize, 0)?;
+            let (ambient, raise) = (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE);
+            call(libc::SYS_prctl, ambient as usize, raise as usize, CAP_KILL)?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only; this process has one thread in it.
+    unsafe { command.pre_exec(enter) };
+}
+
+#[test]
+fn check_explain_and_the_guard_tell_alike_by_capability_what_can_be_ended() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let _memory = FakeMemory::new(sandbox);
+        let roots = sandbox.hog(&["--size", "60M"]);
+        let nobodys =
+            Hog::start(sandbox.command_as_nobody(sandbox.hog_command(&["--size", "60M"])));
+        let own_user = "those of the same user (CAP_KILL is missing)";
+        let own_namespace = "those of the same user namespace (CAP_KILL counts there alone)";
+        for (rights, as_nobody, reach, [ends_roots, ends_nobodys]) in [
+            (Rights::Usual, false, "all", [true, true]),
+            (Rights::NoCapKill, false, own_user, [true, false]),
+            (Rights::Usual, true, own_user, [false, true]),
+            (Rights::CapKill, true, "all", [true, true]),
+            // The map gives it the same user outside.
+            (Rights::OwnNamespace, false, own_namespace, [true, false]),
+        ] {
+            let case = format!("{rights:?}, as nobody: {as_nobody}");
+            let command = |options: &[&str]| {
+                let mut command = sandbox.guard_command(options);
+                with_rights(&mut command, rights, as_nobody);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command
+            };
+            let run = |option| match command(&[option]).output() {
+                Err(error) => {
+                    skip(&format!("{case}: {error}"));
+                    None
+                }
+                Ok(output) => {
+                    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+                    Some((text(output.stdout), text(output.stderr)))
+                }
+            };
+            let Some((checked, check_said)) = run("--check") else { continue };
+            let Some((explained, explain_said)) = run("--explain") else { continue };
+            let line = format!("  processes that can be ended: {reach}\n");
+            assert!(checked.contains(&line), "{case}: {checked}");
+            for (hog, can) in [(&roots, ends_roots), (&nobodys, ends_nobodys)] {
+                let row = explained.lines().find(|row| row.contains(&format!(" {} ", hog.pid())));
+                let row = row.unwrap_or_else(|| panic!("{case}: {explained}"));
+                assert_eq!(row.ends_with("not permitted"), !can, "{case}: {row}");
+            }
+            let guard = sandbox.start_guard(command(&[]));
+            let log = guard.stop();
+            let warning = format!("warning: not all processes can be ended, only {reach}\n");
+            for said in [check_said, explain_said, log] {
+                assert_eq!(said.contains(&warning), reach != "all", "{case}: {said}");
+                assert_eq!(said.contains("not all processes"), reach != "all", "{case}: {said}");
+            }
+        }
+    });
+}
+
+#[test]
+fn too_few_descriptors_are_not_taken_for_a_hidden_proc() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let mut started = 0;
+        for most in 3..40 {
+            let mut command = sandbox.guard_command(&["-c", "none"]);
+            let log = sandbox.path("log");
+            command.stderr(File::create(&log).expect("a log"));
+            // SAFETY: the closure makes one system call, which reads what lives for it.
+            unsafe {
+                command.pre_exec(move || {
+                    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+                    match libc::setrlimit(libc::RLIMIT_NOFILE, &limit) {
+                        0 => Ok(()),
+                        _ => Err(io::Error::last_os_error()),
+                    }
+                })
+            };
+            let mut guard = command.spawn().expect("the guard");
+            let said = || fs::read_to_string(&log).expect("the log");
+            wait_for("a start or an end", || {
+                said().contains("mem avail:") || guard.try_wait().expect("wait").is_some()
+            });
+            if guard.try_wait().expect("wait").is_none() {
+                signal_to(guard.id(), libc::SIGTERM);
+                guard.wait().expect("its end");
+                started += 1;
+            }
+            assert!(!said().contains("hidepid"), "with {most} descriptors: {}", said());
+        }
+        assert!(started > 0);
     });
 }
 
@@ -599,39 +758,69 @@ fn page_faults(pid: u32) -> [u64; 2] {
     [field(10), field(12)]
 }
 
+/// The kill of a group costs neither watch nor helper a page fault, once `prepare` is done with them and with the file
+/// of their settings.
+fn expect_no_page_fault(sandbox: &Sandbox, prepare: impl Fn(&Guard, &Path)) {
+    let memory = FakeMemory::new(sandbox);
+    let [log, stats, conf] = ["log", "stats", "conf"].map(|name| sandbox.path(name));
+    // On a busy machine the helper may be late with a command line, and is replaced then.
+    let helper_came_along = || {
+        let _ = fs::remove_file(&stats);
+        fs::write(&conf, "").expect("settings");
+        let mut command =
+            sandbox.guard_command(&["-g", "--grace", "0.2", "--ignore", "cmd:none", "-c"]);
+        command.arg(&conf).arg("--log-file").arg(&log).arg("--stats-file").arg(&stats);
+        let guard = sandbox.start_guard(command);
+        wait_for("the first look", || stats.exists());
+        prepare(&guard, &conf);
+        wait_for("watch and helper alone", || {
+            living("oom_guard").len() == 2 && children(guard.pid()).len() == 1
+        });
+        // Brought in by now is what the next look needs.
+        guard.make_look(1);
+        wait_for("a helper at rest", || guard.helper_waits());
+        let helper = guard.helper().expect("a helper");
+        let before = [page_faults(guard.pid()), page_faults(helper)];
+        let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
+        memory.available(LOW);
+        hog.wait_for_end();
+        guard.wait_for("exited after");
+        let trouble = ["no process to kill", "started another one"];
+        let came_along = trouble.iter().all(|text| guard.count(text) == 0);
+        if came_along {
+            assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+        }
+        memory.recover(&guard);
+        guard.stop();
+        came_along
+    };
+    assert!((0..10).any(|_| helper_came_along()));
+}
+
 #[test]
 fn no_kill_costs_watch_or_helper_a_page_fault() {
+    sandboxed(|sandbox| {
+        if !skip_where_emulated("whose pages come as it needs them") {
+            expect_no_page_fault(sandbox, |_, _| {});
+        }
+    });
+}
+
+#[test]
+fn no_kill_costs_a_page_fault_after_new_settings_and_a_list_of_candidates() {
     sandboxed(|sandbox| {
         if skip_where_emulated("whose pages come as it needs them") {
             return;
         }
-        let memory = FakeMemory::new(sandbox);
-        let log = sandbox.path("log");
-        let stats = sandbox.path("stats");
-        let (log, stats) = (log.to_str().unwrap(), stats.to_str().unwrap());
-        // On a busy machine the helper may be late with a command line, and is replaced then.
-        let helper_came_along = || {
-            let _ = fs::remove_file(stats);
-            let options = ["-g", "--grace", "0.2", "--ignore", "cmd:none"];
-            let mut command = sandbox.guard_command(&options);
-            command.args(["--log-file", log, "--stats-file", stats]);
-            let guard = sandbox.start_guard(command);
-            wait_for("the first look", || Path::new(stats).exists());
-            let helper = guard.helper().expect("a helper");
-            let before = [page_faults(guard.pid()), page_faults(helper)];
-            let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--ignore-term"]);
-            memory.available(LOW);
-            hog.wait_for_end();
-            guard.wait_for("exited after");
-            let trouble = ["no process to kill", "started another one"];
-            let came_along = trouble.iter().all(|text| guard.count(text) == 0);
-            if came_along {
-                assert_eq!([page_faults(guard.pid()), page_faults(helper)], before);
+        expect_no_page_fault(sandbox, |guard, conf| {
+            // With another helper, and with the same.
+            for (done, text) in ["HOOK_TIMEOUT=7", "PREFER='(a|b)+c{9}'"].iter().enumerate() {
+                fs::write(conf, format!("OOM_GUARD_{text}\n")).expect("settings");
+                guard.signal(libc::SIGHUP);
+                guard.wait_for_many("settings were read again", done + 1);
             }
-            memory.recover(&guard);
-            guard.stop();
-            came_along
-        };
-        assert!((0..10).any(|_| helper_came_along()));
+            guard.signal(libc::SIGUSR1);
+            guard.wait_for("rank     pid user");
+        });
     });
 }

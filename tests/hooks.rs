@@ -1429,6 +1429,20 @@ fn a_hook_that_hangs_while_the_settings_change_is_ended_by_the_old_ones() {
 }
 
 #[test]
+fn no_process_of_the_guard_is_told_as_a_candidate_while_a_helper_sees_a_hook_to_its_end() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (guard, file, _) = guard_with_running_hook(sandbox, &memory, LATE);
+        reread(&guard, &file, "50");
+        guard.signal(libc::SIGUSR1);
+        guard.wait_for("first would be");
+        assert_eq!(guard.lines(" oom_guard  "), [""; 0]);
+        File::create(sandbox.path("go")).expect("a file");
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_helper_that_only_sees_a_hook_to_its_end_is_no_candidate() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);

@@ -882,6 +882,8 @@ fn the_script_for_procd_starts_nothing_with_wrong_settings() {
         let (status, said) = call_function(sandbox, &script, "start_service");
         assert_eq!(status, Some(0));
         assert!(said.contains("set command ") && said.contains("set respawn "), "{said}");
+        // What procd reads from standard error, it hands on as errors.
+        assert!(said.contains(" --syslog "), "{said}");
         let (status, said) = call_function(sandbox, &script, "reload_service");
         assert_eq!((status, &said[..]), (Some(0), "signal oom_guard\n"));
         settings(sandbox, FAULTY);

@@ -427,6 +427,92 @@ fn logrotate_itself_loses_no_line() {
     });
 }
 
+// ---- the journal ----
+
+/// Has standard error of the command be a file, of which `JOURNAL_STREAM` says that it is the journal: `inode` beside its
+/// own.
+fn with_stream(sandbox: &Sandbox, command: &mut Command, inode: u64) -> PathBuf {
+    let path = sandbox.path("journal");
+    let file = File::create(&path).expect("a file");
+    let is = file.metadata().expect("the file");
+    command.env("JOURNAL_STREAM", format!("{}:{}", is.dev(), is.ino() + inode)).stderr(file);
+    path
+}
+
+#[test]
+fn each_line_for_the_journal_carries_its_priority() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let log = sandbox.path("guard.log");
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let mut command = sandbox.guard_command(&["-d", "--log-file"]);
+        command.arg(&log);
+        let journal = with_stream(sandbox, &mut command, 0);
+        // With a log file, only what is wrong with that comes here.
+        fs::create_dir(&log).expect("a directory in the way");
+        let guard = sandbox.start_guard_unheard(command).with_log(&journal);
+        guard.wait_for("<4>warning: cannot write to ");
+        guard.stop();
+
+        let mut command = sandbox.guard_command(&["-d"]);
+        with_stream(sandbox, &mut command, 0);
+        let guard = sandbox.start_guard_unheard(command).with_log(&journal);
+        guard.wait_for("<6>oom_guard ");
+        guard.wait_for("<7>look ");
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        let pid = hog.pid();
+        guard.wait_for("<4>low memory! ");
+        guard.wait_for(&format!("<4>sending SIGKILL to process {pid} uid 0 \"hog\""));
+        guard.wait_for(&format!("<5>process {pid} exited after "));
+        memory.recover(&guard);
+        memory.available(VERY_LOW);
+        guard.wait_for("<3>no process to kill");
+        memory.recover(&guard);
+        let log = guard.stop();
+        assert!(log.lines().all(|line| line.starts_with('<')), "{log}");
+    });
+}
+
+#[test]
+fn what_is_said_before_the_start_has_a_priority_in_the_journal_too() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        for (options, status, said) in [
+            (&["-m", "abc"][..], 2, "<3>oom_guard: -m: "),
+            (&["--check", "--ignore", "nothing of this name"], 0, "<4>oom_guard: warning: "),
+            (&["--check", "-k"], 0, "<5>oom_guard: notice: "),
+        ] {
+            let mut command = sandbox.guard_command(options);
+            let journal = with_stream(sandbox, &mut command, 0);
+            assert_eq!(command.status().expect("the guard").code(), Some(status));
+            let log = fs::read_to_string(journal).expect("what it said");
+            assert!(log.contains(said) && log.lines().all(|line| line.starts_with('<')), "{log}");
+        }
+    });
+}
+
+#[test]
+fn a_standard_error_that_is_not_the_journal_has_plain_lines() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        // As of a service whose standard error was led elsewhere.
+        let mut command = sandbox.guard_command(&["-d"]);
+        let journal = with_stream(sandbox, &mut command, 1);
+        let guard = sandbox.start_guard_unheard(command).with_log(&journal);
+        guard.wait_for("look ");
+        let log = guard.stop();
+        assert!(log.lines().all(|line| !line.starts_with('<')), "{log}");
+        for other in ["", ":", "0:0", "18446744073709551615:18446744073709551616"] {
+            let mut command = sandbox.guard_command(&["-m", "abc"]);
+            let journal = with_stream(sandbox, &mut command, 0);
+            command.env("JOURNAL_STREAM", other);
+            assert_eq!(command.status().expect("the guard").code(), Some(2));
+            let log = fs::read_to_string(journal).expect("what it said");
+            assert!(log.starts_with("oom_guard: -m: "), "{log}");
+        }
+    });
+}
+
 // ---- a file that takes nothing ----
 
 /// A small file system of its own.

@@ -430,7 +430,7 @@ fn a_bus_that_hangs_delays_no_kill_and_leaves_nothing_behind() {
             let (memory, guard, mut hog) = guard_and_hog(&world, &[]);
             expect_kill_on_time(&memory, &guard, &mut hog);
             memory.recover(&guard);
-            guard.wait_for("notification: nobody who is logged in could be told");
+            guard.wait_for("notification: no user who is logged in could be told");
             let helper = guard.helper().expect("a helper");
             let mine = |parent: u32| processes().iter().filter(|p| p.parent == parent).count();
             wait_for("the messengers' end", || mine(helper) == 0);

@@ -228,7 +228,7 @@ impl Answer {
         let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = output.output().expect("the guard");
         let text = |bytes| String::from_utf8(bytes).expect("what it says is UTF-8");
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let (stdout, stderr) = (text(output.stdout), whatever_the_user(text(output.stderr)));
         Answer { status: output.status.code(), stdout, stderr }
     }
 
@@ -1368,7 +1368,29 @@ fn a_reading_that_hangs_is_given_up_and_leaves_nobody_waiting() {
         // The watch goes on meanwhile.
         expect_spared(&memory, &guard, &mut hog);
         guard.wait_for(REFUSED);
+        let why = "the process for it was ended, or took longer than 10 seconds";
+        assert_eq!(guard.count(&format!("cannot read the settings again: {why}")), 1);
         expect_nothing_left(&guard, before);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_reading_that_is_ended_is_refused_with_the_reason() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let file = Reread::new(sandbox, SPARING);
+        let guard = sandbox.guard(&file.options());
+        let helper = guard.helper();
+        file.write("OOM_GUARD_PREFER='user:postgres'");
+        let _trap = Trap::over(sandbox, "/etc/passwd");
+        guard.signal(libc::SIGHUP);
+        let reader = || children(guard.pid()).into_iter().find(|&child| Some(child) != helper);
+        signal_to(wait_until(PATIENCE, reader).expect("a reader"), libc::SIGKILL);
+        guard.wait_for("cannot read the settings again: the process for it was ended");
+        guard.wait_for(REFUSED);
+        expect_spared(&memory, &guard, &mut hog);
         guard.stop();
     });
 }

@@ -15,9 +15,9 @@ use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock};
+use crate::sys::{arena, clock, io, process};
 use crate::units::{Moment, Pid};
-use crate::worker::{Replies, Worker, TEXT};
+use crate::worker::{self, Replies, Worker, TEXT};
 use std::os::fd::BorrowedFd;
 
 /// More than a person mends in one go; a file that is no configuration has thousands.
@@ -37,6 +37,15 @@ pub struct Reload {
 enum Asked {
     Settings,
     Candidates,
+}
+
+impl Asked {
+    fn text(self) -> &'static str {
+        match self {
+            Asked::Settings => "read the settings again",
+            Asked::Candidates => "rank the processes",
+        }
+    }
 }
 
 /// What the helper is for, with these settings.
@@ -68,13 +77,12 @@ impl Reload {
         }
         let (worker, asked) = self.sent.take()?;
         worker.lines().for_each(|(priority, line)| helper.write_line(priority, line));
-        if asked == Asked::Candidates {
-            if !worker.is_good() {
-                say!(helper, Error, "cannot rank the processes");
-            }
-            return None;
+        if !worker.has_answered() {
+            let (what, most) = (asked.text(), log::Seconds(worker::LIMIT));
+            let why = "the process for it was ended, or took longer than";
+            say!(helper, Error, "cannot {what}: {why} {most} seconds");
         }
-        Some(worker)
+        Some(worker).filter(|_| asked == Asked::Settings)
     }
 
     /// Begins what was asked for, if nothing is under way. Only if it is `quiet`: no process is
@@ -100,21 +108,21 @@ impl Reload {
         };
         self.settings &= asked == Asked::Candidates;
         let (config, scale) = (&cx.config, cx.selector.scale);
-        let helper = cx.output.helper.pid();
+        let guard = (process::own_pid(), cx.output.helper.pid());
         let sent = Worker::start(|replies| {
-            let Ok(mut proc) = Proc::system() else { return false };
-            match asked {
-                Asked::Settings => read_settings(sources, &mut proc, replies)
-                    .map_err(|mistakes| say_mistakes(&mistakes, replies))
-                    .is_ok(),
-                Asked::Candidates => tell_candidates(config, scale, helper, &mut proc, replies),
+            let done = match asked {
+                Asked::Settings => read_settings(sources, replies),
+                Asked::Candidates => tell_candidates(config, scale, guard, replies),
+            };
+            done.map_err(|mistakes| say_mistakes(&mistakes, replies)).is_ok()
+        });
+        match sent {
+            Ok(worker) => self.sent = Some((worker, asked)),
+            Err(error) => {
+                let helper = &mut cx.output.helper;
+                say!(helper, Error, "cannot {}: no process for it: {error}", asked.text());
             }
-        });
-        let worker = sent.unwrap_or_else(|error| {
-            log::without(&mut cx.output.helper, "starting a process to find out", error);
-            Worker::default()
-        });
-        self.sent = Some((worker, asked));
+        }
     }
 }
 
@@ -164,17 +172,13 @@ impl Daemon {
 }
 
 /// Reads the files and tries the settings out, so that all that is wrong is said here.
-fn read_settings(
-    sources: &Sources,
-    proc: &mut Proc,
-    replies: &mut Replies,
-) -> Result<(), Vec<Mistake>> {
+fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mistake>> {
     let read = sources.read()?;
     let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
     let Settled { config, notices, .. } = sources.settle(&texts)?;
-    let (memory, _) = observe(proc, &config).ok_or_else(Vec::new)?;
+    let (proc, memory, _) = observe(&config)?;
     config.check(memory.total)?;
-    open_sysrq(&config, proc).map_err(|why| vec![why])?;
+    open_sysrq(&config, &proc).map_err(|why| vec![why])?;
     for notice in &notices {
         replies.say(Priority::Notice, format_args!("notice: {notice}"));
     }
@@ -205,25 +209,32 @@ fn say_mistakes(mistakes: &[Mistake], replies: &mut Replies) {
 fn tell_candidates(
     config: &Config,
     scale: Scale,
-    helper: Option<Pid>,
-    proc: &mut Proc,
+    guard: (Pid, Option<Pid>),
     replies: &mut Replies,
-) -> bool {
-    let Some((memory, observer)) = observe(proc, config) else { return false };
+) -> Result<(), Vec<Mistake>> {
+    let (mut proc, memory, observer) = observe(config)?;
     let seen = (&memory, observer.cgroup());
-    let summary = explain::text(proc, seen, config, scale, false, helper, &mut |_| {});
-    let Ok(summary) = summary else { return false };
+    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard), &mut |_| {})
+        .map_err(|error| vec![format!("cannot rank the processes: {error}")])?;
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {
             replies.put(Priority::Info as u8, line);
         }
     }
-    true
+    Ok(())
 }
 
-fn observe(proc: &mut Proc, config: &Config) -> Option<(Memory, Observer)> {
-    let mut observer = Observer::open(proc, config).ok()?;
-    observer.look_at_tmpfs(proc);
-    let scene = observer.observe(proc, config, clock::now()).ok()??;
-    Some((scene.memory, observer))
+fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
+    let look = || -> io::Result<_> {
+        let mut proc = Proc::system()?;
+        let mut observer = Observer::open(&mut proc, config)?;
+        observer.look_at_tmpfs(&mut proc);
+        let scene = observer.observe(&mut proc, config, clock::now())?;
+        Ok((proc, scene, observer))
+    };
+    match look() {
+        Ok((proc, Some(scene), observer)) => Ok((proc, scene.memory, observer)),
+        Ok((_, None, observer)) => Err(vec![observer.lack().to_string()]),
+        Err(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
+    }
 }

@@ -104,7 +104,7 @@ impl Jobs {
             return Some(number);
         }
         if exit != Exit::Status(0) && !std::mem::replace(&mut self.said_untold, true) {
-            out.line(Priority::Notice, b"notification: nobody who is logged in could be told");
+            out.line(Priority::Notice, b"notification: no user who is logged in could be told");
         }
         None
     }

@@ -48,7 +48,8 @@ impl<'a> Outboxes<'a> {
         if outputs.syslog {
             others.push(Outbox::new(To::Syslog(sender), None));
         }
-        let stderr = Outbox::new(To::Stderr, own_terminal());
+        let to = To::Stderr { is_journal: fd::stderr_is_journal() };
+        let stderr = Outbox::new(to, own_terminal());
         Outboxes { stderr, to_stderr: outputs.stderr, others }
     }
 
@@ -80,7 +81,7 @@ impl<'a> Outboxes<'a> {
                     let path = Escaped(outbox.to.path());
                     let text = "warning: cannot write to";
                     let text = line(format_args!("{text} {path}: {error}; messages wait"));
-                    self.stderr.push(Priority::Error, text.as_bytes());
+                    self.stderr.push(Priority::Warning, text.as_bytes());
                 }
             }
         }
@@ -104,7 +105,7 @@ impl<'a> Outboxes<'a> {
                 _ if outbox.lines.as_bytes().is_empty() => {}
                 Some(fd) => drop(waiter.add(fd, Wish::Writable)),
                 // The next line tries it again: its reader may be gone for good.
-                None if outbox.to == To::Stderr => {}
+                None if outbox.to.is_stderr() => {}
                 None => again = Some(clock::now().after(AGAIN)),
             }
         }
@@ -127,17 +128,24 @@ impl<'a> Outboxes<'a> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum To<'a> {
-    Stderr,
+    /// The journal takes the priority of a line from its beginning (sd-daemon(3)).
+    Stderr {
+        is_journal: bool,
+    },
     File(&'a Path),
     Syslog(Pid),
 }
 
 impl<'a> To<'a> {
+    fn is_stderr(self) -> bool {
+        matches!(self, To::Stderr { .. })
+    }
+
     fn path(self) -> &'a [u8] {
         match self {
-            To::Stderr => b"standard error",
+            To::Stderr { .. } => b"standard error",
             To::File(path) => path.as_bytes(),
             To::Syslog(_) => SYSLOG.strip_suffix(b"\0").unwrap_or(SYSLOG),
         }
@@ -185,7 +193,8 @@ impl<'a> Outbox<'a> {
 
     fn begin(&self, entry: &mut Entry, priority: Priority) {
         let _ = match self.to {
-            To::Stderr => Ok(()),
+            To::Stderr { is_journal: false } => Ok(()),
+            To::Stderr { is_journal: true } => write!(entry, "<{}>", priority as u8),
             To::File(_) => write!(entry, "{} ", Timestamp(clock::wall())),
             // syslogd adds the time (RFC 3164, 4.3.2).
             To::Syslog(sender) => {
@@ -208,7 +217,7 @@ impl<'a> Outbox<'a> {
                 }
                 Err(error) if error.is_for_later() && self.pollable().is_some() => break,
                 Err(error) => {
-                    if self.to != To::Stderr {
+                    if !self.to.is_stderr() {
                         self.open = None;
                     }
                     let before = self.retry_at.replace(clock::now().after(AGAIN));
@@ -223,10 +232,10 @@ impl<'a> Outbox<'a> {
     fn write(&mut self) -> io::Result<usize> {
         let lines = self.lines.as_bytes();
         match self.to {
-            To::Stderr if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
+            To::Stderr { .. } if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
                 Err(io::Error::FOR_LATER)
             }
-            To::Stderr => {
+            To::Stderr { .. } => {
                 // Whole lines: two helpers write while one takes over from the other.
                 let piece = &lines[..lines.len().min(AT_ONCE)];
                 let end = piece.iter().rposition(is_end).map_or(piece.len(), |end| end + 1);
@@ -263,7 +272,7 @@ impl<'a> Outbox<'a> {
     /// What tells that it can be written to again.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match self.to {
-            To::Stderr => Some(fd::stderr()).filter(|_| self.retry_at.is_none()),
+            To::Stderr { .. } => Some(fd::stderr()).filter(|_| self.retry_at.is_none()),
             To::File(_) => None,
             To::Syslog(_) => self.open.as_ref().map(AsFd::as_fd),
         }

@@ -3,6 +3,7 @@
 //!
 //! Runs once and ends, so unlike the loop it may allocate.
 
+use super::doubts::{self, Reach};
 use super::reader::{Reader, PATIENCE};
 use super::rivals;
 use crate::bytes::Escaped;
@@ -36,6 +37,7 @@ pub fn text(
     config.warnings(memory.total, memory.swap_total, tell);
     sources.doubts(tell);
     look_at_outputs(&config.outputs, tell);
+    doubts::of_rights(proc, config, tell);
     let family = Family::now(proc, None);
     if let Some((pid, name)) = rivals::find(proc, &family, 1)?.filter(|_| config.watches_memory()) {
         tell(format_args!("{}", log::Rival(pid, name)));
@@ -77,11 +79,7 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
     let release = if is_known { Ok(()) } else { release };
     say(text, "process_mrelease (Linux 5.15)", release);
     say(text, "locking memory", memory::lock());
-    let reach = match process::own_user() == 0 {
-        true => "all",
-        false => "those of this user (not root)",
-    };
-    let _ = writeln!(text, "  processes that can be ended: {reach}");
+    let _ = writeln!(text, "  processes that can be ended: {}", Reach::of_guard(proc));
 }
 
 fn say(text: &mut String, what: &str, result: io::Result<()>) {

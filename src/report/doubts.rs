@@ -1,13 +1,16 @@
 //! What is accepted and still worth a word.
 
 use super::rivals;
+use crate::bytes::Buf;
 use crate::log;
 use crate::memory::Memory;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter};
 use crate::settings::{Config, Sources, Tell};
 use crate::sys::fd::Access;
+use crate::sys::{io, process};
 use crate::units::Pid;
+use std::fmt;
 
 pub fn of_settings(
     config: &Config,
@@ -23,23 +26,77 @@ pub fn of_settings(
     }
 }
 
-/// As a guard of this `family` finds the machine at its start.
-pub fn of_machine(proc: &mut Proc, config: &Config, family: &Family, tell: Tell<'_>) {
-    if is_hidden(proc) {
+/// What cannot be seen or ended.
+pub fn of_rights(proc: &Proc, config: &Config, tell: Tell<'_>) {
+    // Init always exists.
+    let seen = proc.open_file(b"1/stat", Access::Read);
+    if seen.is_err_and(is_hidepid) {
         tell(format_args!(
             "/proc hides the processes of other users (hidepid); only the visible ones are \
              candidates"
         ));
     }
+    let reach = Reach::of_guard(proc);
+    // The kernel asks nobody.
+    if reach != Reach::All && !config.needs_sysrq() {
+        tell(format_args!("not all processes can be ended, only {reach}"));
+    }
+}
+
+/// The directory of a hidden process may not be entered with `hidepid=1`, and else it is not there
+/// (`proc_pid_permission` in fs/proc/base.c). Any other error says nothing of that.
+fn is_hidepid(error: io::Error) -> bool {
+    error == io::Error::REFUSED || error.is_gone()
+}
+
+/// Which processes can be ended, as far as that depends on rights. `process::may_signal` tells it
+/// of a single one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    All,
+    OwnNamespace,
+    OwnUser,
+}
+
+impl Reach {
+    pub fn of_guard(proc: &Proc) -> Reach {
+        let own = proc.user_namespace(process::own_pid());
+        let is_with_init = own.is_ok() && own == proc.user_namespace(Pid::INIT);
+        match process::has_cap_kill() {
+            false => Reach::OwnUser,
+            true if is_with_init || is_first(own) => Reach::All,
+            true => Reach::OwnNamespace,
+        }
+    }
+}
+
+/// The user namespace of the machine, whose number is fixed (`PROC_USER_INIT_INO` in
+/// include/linux/proc_ns.h), or a kernel without such namespaces. It is known also where that of
+/// init may not be read.
+fn is_first(namespace: io::Result<Buf<32>>) -> bool {
+    match namespace {
+        Ok(name) => name.as_bytes() == b"user:[4026531837]",
+        Err(error) => error.is_gone(),
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reach::All => "all",
+            Reach::OwnNamespace => "those of the same user namespace (CAP_KILL counts there alone)",
+            Reach::OwnUser => "those of the same user (CAP_KILL is missing)",
+        })
+    }
+}
+
+/// As a guard of this `family` finds the machine at its start.
+pub fn of_machine(proc: &mut Proc, config: &Config, family: &Family, tell: Tell<'_>) {
+    of_rights(proc, config, tell);
     // A limit alone does not collide with another daemon.
     if config.watches_memory() {
         if let Ok(Some((pid, name))) = rivals::find(proc, family, 0) {
             tell(format_args!("{}", log::Rival(pid, name)));
         }
     }
-}
-
-/// Whether processes of others are out of sight: init always exists.
-fn is_hidden(proc: &Proc) -> bool {
-    proc.owner(Pid::INIT).is_err() || proc.open_file(b"1/stat", Access::Read).is_err()
 }

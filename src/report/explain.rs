@@ -3,6 +3,7 @@
 //! Runs once and ends, so unlike the loop it may allocate. Rank and protection come from the code of
 //! the search.
 
+use super::doubts;
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
 use crate::log::{self, State};
@@ -41,14 +42,14 @@ struct Row {
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match no user are told. The guard that this is for may have a `helper`.
+/// `user:` patterns that match no user are told. `guard` is the watch that this is for, and its helper.
 pub fn text(
     proc: &mut Proc,
     (memory, cgroup): (&Memory, Option<&Cgroup>),
     config: &Config,
     scale: Scale,
     whole: bool,
-    helper: Option<Pid>,
+    guard: Option<(Pid, Option<Pid>)>,
     tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
@@ -57,9 +58,13 @@ pub fn text(
     for pattern in filter.unknown_users(patterns) {
         tell(format_args!("{}", log::UnknownUser(pattern)));
     }
+    doubts::of_rights(proc, config, tell);
     let mut reader = Reader::start(!patterns.is_empty())?;
-    // If there are two, the reader is known as a child.
-    let family = Family::now(proc, helper.or_else(|| reader.helper_pid()));
+    let family = match guard {
+        // The reader is known as a child.
+        Some((watch, helper)) => Family::of_worker(proc, watch, helper),
+        None => Family::now(proc, reader.helper_pid()),
+    };
     let unkillable = Unkillable::default();
     let (filter, assistant) = (&mut filter, &mut reader);
     let matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };
@@ -79,7 +84,7 @@ pub fn text(
         write_rows(&mut text, candidates, most(CANDIDATES_SHOWN), "more that come later");
         write_rows(&mut text, protected, most(PROTECTED_SHOWN), "more that are protected");
         write_more(&mut text, kernel_threads, &"kernel threads, protected");
-        write_more(&mut text, hidden, &"processes that may not be read (hidepid)");
+        write_more(&mut text, hidden, &"processes that may not be read");
         text += "RSS and swap in MiB; points: thousandths of memory ";
         text += match config.choice.sort_by_rss {
             true => "resident (--sort-by-rss)",

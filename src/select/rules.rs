@@ -163,8 +163,8 @@ const ANCESTORS: usize = 32;
 /// The guard, its helper, and the processes that started it.
 #[derive(Clone, Copy)]
 pub struct Family {
-    /// The guard and its helper.
-    guards: [Option<Pid>; 2],
+    /// The guard and its helper; of a worker, itself and both of these.
+    guards: [Option<Pid>; 3],
     /// Init stands for none, too.
     ancestors: [Pid; ANCESTORS],
 }
@@ -175,6 +175,12 @@ impl Family {
         Family::of(proc, process::own_pid(), helper)
     }
 
+    /// The same in a worker of the guard whose number is `watch`.
+    pub fn of_worker(proc: &mut Proc, watch: Pid, helper: Option<Pid>) -> Family {
+        let own = process::own_pid();
+        Family { guards: [Some(own), helper, Some(watch)], ..Family::of(proc, own, helper) }
+    }
+
     fn of(proc: &mut Proc, own: Pid, helper: Option<Pid>) -> Family {
         let mut ancestors = [Pid::INIT; ANCESTORS];
         let mut child = own;
@@ -183,7 +189,7 @@ impl Family {
             let Some(parent) = parent else { break };
             (*slot, child) = (parent, parent);
         }
-        Family { guards: [Some(own), helper], ancestors }
+        Family { guards: [Some(own), helper, None], ancestors }
     }
 
     /// Why a process must not be killed whatever the settings, as far as `stat` tells.

@@ -219,12 +219,12 @@ pub fn late_allocations() -> usize {
     AFTER_SEAL.load(Relaxed)
 }
 
-/// Whether the `len` bytes from `address` on are of the arena, and neither in use nor behind
-/// that as reserve.
+/// Whether the `len` bytes from `address` on are of the arena, and none of them is in use or behind
+/// that as reserve: a half may begin within a page.
 pub fn is_unused(address: usize, len: usize) -> bool {
     let offset = address.wrapping_sub(base());
-    let in_use = NOW.start.load(Relaxed)..used() + RESERVE;
-    offset < ARENA - len && offset >= HALVES.load(Relaxed) && !in_use.contains(&offset)
+    let in_use = offset < used() + RESERVE && offset + len > NOW.start.load(Relaxed);
+    offset < ARENA - len && offset >= HALVES.load(Relaxed) && !in_use
 }
 
 /// What unit tests run with: the C library's allocator, counted by thread, since tests

@@ -1,8 +1,8 @@
 //! Descriptors: open, read, write, list a directory, wait. Each path ends with its NUL.
 
-use super::io;
-use super::{check, retry, terminated};
-use crate::bytes::Parts;
+use super::{check, io, process, retry, terminated};
+use crate::bytes::{Buf, Parts};
+use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -280,6 +280,18 @@ pub fn stdout() -> BorrowedFd<'static> {
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: takes no pointer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// Whether standard error leads to the journal of systemd, which tells by `JOURNAL_STREAM` where
+/// that is (systemd.exec(5)): a process may have inherited it and write elsewhere.
+pub fn stderr_is_journal() -> bool {
+    // SAFETY: all zero is a valid `stat`.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives for the call; what cannot be told is no journal.
+    let told = check(unsafe { libc::fstat(libc::STDERR_FILENO, &mut stat) }.into());
+    let mut stream = Buf::<64>::new();
+    let _ = write!(stream, "JOURNAL_STREAM={}:{}", stat.st_dev, stat.st_ino);
+    told.is_ok() && process::environment().any(|variable| variable == stream.as_bytes())
 }
 
 /// What is waited for on one descriptor.

@@ -13,6 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Error(i32);
 
 impl Error {
+    /// A right is missing.
+    pub const REFUSED: Error = Error(libc::EPERM);
     /// The process is not there.
     pub const GONE: Error = Error(libc::ESRCH);
     /// A file took only a part.

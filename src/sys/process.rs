@@ -47,6 +47,18 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether this process has the capability to signal any other of its user namespace
+/// (capabilities(7)).
+pub fn has_cap_kill() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_KILL: u32 = 5;
+    // Version and process, 0 for this one; effective, permitted and inheritable, twice 32 each.
+    let (mut header, mut sets) = ([VERSION_3, 0], [0u32; 6]);
+    // SAFETY: both are as large as this version wants them, and writable.
+    let got = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    got == 0 && sets[0] & (1 << CAP_KILL) != 0
+}
+
 /// Becomes `owner` for good, in no other group. True only if no way leads back.
 #[cfg(feature = "dbus-notify")]
 pub fn become_user(owner: Owner) -> bool {
@@ -364,7 +376,7 @@ pub fn share_memory(one: Pid, other: Pid) -> bool {
 pub fn may_signal(pid: Pid) -> bool {
     // SAFETY: signal 0 checks and sends nothing.
     let checked = check(unsafe { libc::kill(pid.number(), 0) }.into());
-    !checked.is_err_and(|error| error == io::Error::of(libc::EPERM))
+    checked != Err(io::Error::REFUSED)
 }
 
 /// Sets the niceness of this process, -20 to 19.
