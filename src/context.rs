@@ -206,7 +206,9 @@ impl Context {
                     say!(helper, Warning, "warning: {bounds}");
                 }
                 News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
-                News::NoStalls(_) | News::NoStallsOf(..) => say!(helper, Notice, "notice: {news}"),
+                News::NoStalls(_) | News::NoStallsOf(..) | News::NoScans(_) => {
+                    say!(helper, Notice, "notice: {news}");
+                }
                 News::StallsAgain => say!(helper, Notice, "{news}"),
                 News::StallOfLimit(_) if !config.debug => {}
                 News::StallOfLimit(_) => say!(helper, Debug, "{news}"),

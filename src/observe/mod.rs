@@ -55,6 +55,7 @@ pub struct Observer {
     /// When to try again what told of them before, or what could not be opened for want of something.
     next_stalls: Option<Moment>,
     no_stalls: Reminder,
+    no_scans: Reminder,
     trigger: Option<OwnedFd>,
     /// How the cgroup stood when that was news last, and from when it may be news again.
     told: Option<Standing>,
@@ -86,6 +87,7 @@ impl Observer {
             stalls: None,
             next_stalls: None,
             no_stalls: Reminder::default(),
+            no_scans: Reminder::default(),
             trigger: None,
             told: container.map(|_| Standing::Unlimited),
             next_bounds: Moment::default(),
@@ -162,6 +164,7 @@ impl Observer {
             Some(Err(_)) => self.measure_stalls(proc, config, now),
             None => self.try_stalls_again(proc, config, now),
         }
+        self.note_unread_scans(now);
         if self.stalls.is_none() {
             limits.stall.turn_off();
         }
@@ -293,6 +296,14 @@ impl Observer {
         if standing.is_some() && standing != self.told && now >= self.next_bounds {
             (self.told, self.untold.standing) = (standing, standing);
             self.next_bounds = now.after(BETWEEN_BOUNDS);
+        }
+    }
+
+    fn note_unread_scans(&mut self, now: Moment) {
+        match self.stalls.as_ref().and_then(Stalls::unread) {
+            Some(error) if self.no_scans.is_due(now) => self.untold.no_scans = Some(error),
+            Some(_) => {}
+            None => drop(self.no_scans.end()),
         }
     }
 
@@ -436,6 +447,28 @@ mod tests {
         let (acts, said) = look(61_200);
         assert!(acts && said.starts_with("pressure information is back"), "{said}");
         assert_eq!(look(61_300), (true, String::new()));
+    }
+
+    #[test]
+    fn that_vmstat_cannot_be_read_is_said_each_minute() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO.replace("90000", "900").replace("5000", "90000"));
+        fixture.write("pressure/memory", pressure(0));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        let mut look = |second: u64| {
+            fixture.write("pressure/memory", pressure(second * 500_000));
+            observer.observe(&mut proc, &config, at(second * 1000)).unwrap();
+            observer.news().map(|news| news.to_string()).unwrap_or_default()
+        };
+        let said = (1..=121).filter(|&second| !look(second).is_empty()).collect::<Vec<_>>();
+        assert_eq!(said, [1, 61, 121]);
+        assert!(look(181).starts_with("cannot read /proc/vmstat (ENOENT (not found)): "));
+        fixture.write("vmstat", "pgscan_kswapd 1\npgscan_direct 1\n");
+        assert_eq!(look(200), "");
+        fixture.remove("vmstat");
+        assert!(!look(201).is_empty());
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum News<'a> {
     NoStalls(io::Error),
     /// That is over.
     StallsAgain,
+    /// Whether a stall is that of the machine cannot be told.
+    NoScans(io::Error),
     /// Such a stall does not count.
     StallOfLimit(Percent),
 }
@@ -29,6 +31,7 @@ pub struct Untold {
     pub no_stalls_of_cgroup: Option<io::Error>,
     pub no_stalls: Option<io::Error>,
     pub stalls_again: bool,
+    pub no_scans: Option<io::Error>,
     pub of_limit: Option<Percent>,
 }
 
@@ -47,6 +50,9 @@ impl Untold {
         }
         if std::mem::take(&mut self.stalls_again) {
             return Some(News::StallsAgain);
+        }
+        if let Some(error) = self.no_scans.take() {
+            return Some(News::NoScans(error));
         }
         self.of_limit.take().map(News::StallOfLimit)
     }
@@ -69,6 +75,11 @@ impl fmt::Display for News<'_> {
                 }
             }
             News::StallsAgain => f.write_str("pressure information is back: stalls are noticed"),
+            News::NoScans(error) => write!(
+                f,
+                "cannot read /proc/vmstat ({error}): the stall of a cgroup at its limit counts as \
+                 the machine's"
+            ),
             News::StallOfLimit(share) => {
                 write!(f, "a stall of {share}% is that of a cgroup's limit")
             }

@@ -50,6 +50,11 @@ impl Stalls {
         Ok(Stalls { file, meter: Meter::new(window), reclaim: Reclaim::over(window) })
     }
 
+    /// Why it cannot be told for what the kernel takes memory back, if so.
+    pub fn unread(&self) -> Option<io::Error> {
+        self.reclaim.unread()
+    }
+
     /// No stall up to now counts any more: it was that of a process which has ended.
     pub fn restart(&mut self) {
         self.meter.restart();

@@ -37,11 +37,18 @@ pub struct Reclaim {
     begun: Option<(Moment, Scanned)>,
     last: Option<(Moment, Scanned)>,
     at_work: Option<Moment>,
+    /// Why that cannot be read now.
+    unread: Option<io::Error>,
 }
 
 impl Reclaim {
     pub fn over(window: Duration) -> Reclaim {
-        Reclaim { window, begun: None, last: None, at_work: None }
+        Reclaim { window, begun: None, last: None, at_work: None, unread: None }
+    }
+
+    /// Why what was scanned could not be read, if so.
+    pub fn unread(&self) -> Option<io::Error> {
+        self.unread
     }
 
     /// Counts from now on, unless it does already.
@@ -92,7 +99,9 @@ impl Reclaim {
         if let Some((_, scanned)) = self.last.filter(|&(at, _)| at == now) {
             return Ok(scanned);
         }
-        let scanned = proc.scanned()?;
+        let scanned = proc.scanned();
+        self.unread = scanned.err();
+        let scanned = scanned?;
         let before = self.last.replace((now, scanned));
         // What was scanned since a long time ago may have been then. While something stalls, a
         // window passes between two looks at most.
