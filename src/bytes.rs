@@ -247,8 +247,8 @@ impl Write for AnyBuf {
 }
 
 /// Bytes that a process chose, shown so that they stay one quoted piece of one line:
-/// control characters, quotes, backslashes, marks that turn the writing direction, and
-/// whatever is not UTF-8 are escaped.
+/// control characters, quotes, backslashes, what cannot be seen or turns the writing direction,
+/// and whatever is not UTF-8 are escaped.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -284,12 +284,41 @@ pub fn first_char(bytes: &[u8]) -> &str {
     char.and_then(Result::ok).unwrap_or_default()
 }
 
-/// Ends a line, steers a terminal, or shows it as another one: also invisible marks that reorder
-/// a line or break it (Unicode Standard Annex 9, explicit directional formatting; line separators).
+/// Ends a line, steers a terminal, or shows it as another one: what has no picture of its own,
+/// turns the writing direction or is a blank other than the usual ones.
 pub fn is_treacherous(c: char) -> bool {
-    let is_mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
-    c.is_control() || is_mark || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || UNSEEN.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
+
+/// The property Default_Ignorable_Code_Point of Unicode 16, the categories Cf (format), Zl and Zp
+/// (separators of lines and paragraphs), and the blanks of General Punctuation.
+const UNSEEN: [(char, char); 25] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{2000}', '\u{200f}'),
+    ('\u{2028}', '\u{202f}'),
+    ('\u{205f}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1345f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
 
 #[cfg(test)]
 mod tests {
@@ -342,5 +371,33 @@ mod tests {
         assert_eq!(shown("größe".as_bytes()), "größe");
         assert_eq!(shown(b"\xff\xfeok\xc3"), "\\xff\\xfeok\\xc3");
         assert_eq!(shown("\u{202e}x\u{85}".as_bytes()), "\\u{202e}x\\u{85}");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_shown() {
+        for text in [
+            "\u{feff}sshd",
+            "ss\u{200b}hd",
+            "ss\u{200d}hd",
+            "ss\u{ad}hd",
+            "sshd\u{2060}",
+            "sshd\u{3164}",
+            "sshd\u{fe0f}",
+            "sshd\u{e0041}",
+            "sshd\u{2800}",
+            "sshd\u{2009}",
+            "\u{2067}sshd",
+            "\u{180e}sshd",
+            "sshd\u{1d173}",
+            "sshd\u{fff9}",
+        ] {
+            let shown = Escaped(text.as_bytes()).to_string();
+            let is_seen = shown.is_ascii() && shown.contains("\\u{");
+            assert!(is_seen, "{shown}");
+        }
+        for text in ["größe", "名前", "имя", "שם", "نام", "ไทย", "नाम", "💾"]
+        {
+            assert_eq!(Escaped(text.as_bytes()).to_string(), text);
+        }
     }
 }

@@ -1521,6 +1521,20 @@ fn as_memory_monitor_it_watches_the_limit_alone_and_logs_where_that_one_did() {
 // ---- what --check warns of ----
 
 #[test]
+fn check_shows_what_cannot_be_seen() {
+    let (answer, _) =
+        check_file("OOM_GUARD_IGNORE='ss\u{200b}hd'\nOOM_GUARD_ONLY='\u{feff}a\u{202e}'\n");
+    let said = format!("{}{}", answer.said().join("\n"), answer.stdout);
+    assert!(said.contains("ss\\u{200b}hd") && said.contains("\\u{feff}a\\u{202e}"), "{said}");
+    assert!(said.is_ascii(), "{said}");
+    // What another system's editor puts before the first line.
+    let (answer, conf) = check_file("\u{feff}OOM_GUARD_GRACE=1\n");
+    let wanted = conf.line(1)
+        + "\\u{feff}OOM_GUARD_GRACE: is no key: letters, digits and _, with = right behind";
+    assert_eq!(answer.refusals(), [wanted]);
+}
+
+#[test]
 fn check_warns_of_what_does_nothing_and_ends_well() {
     let unlimited = "--interval: does nothing without a limit (--process-limit or --threshold)";
     for (arguments, said) in [

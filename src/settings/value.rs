@@ -34,7 +34,7 @@ const DECIMALS: usize = 6;
 const DIGITS: usize = 12;
 const MILLION: u64 = 1_000_000;
 
-/// A plain decimal number in millionths: digits, perhaps a point and more digits.
+/// A plain decimal number in millionths: digits, perhaps a point and more digits, or those alone.
 /// No sign, no exponent, no words such as `nan` or `inf`.
 fn millionths(text: &[u8]) -> Result<u64, Fault> {
     if text.is_empty() {
@@ -42,6 +42,7 @@ fn millionths(text: &[u8]) -> Result<u64, Fault> {
     }
     let positive = text.strip_prefix(b"-").unwrap_or(text);
     let (whole, decimals) = match positive.iter().position(|&byte| byte == b'.') {
+        Some(0) => (&b"0"[..], &positive[1..]),
         Some(point) => (&positive[..point], &positive[point + 1..]),
         None => (positive, &b"0"[..]),
     };
@@ -256,7 +257,9 @@ mod tests {
             (b"-", NOT_A_NUMBER),
             (b".", NOT_A_NUMBER),
             (b"5.", NOT_A_NUMBER),
-            (b".5", NOT_A_NUMBER),
+            (b"..5", NOT_A_NUMBER),
+            (b"-.5", NEGATIVE),
+            (b".1234567", TOO_MANY_DIGITS),
             (b"1.2.3", NOT_A_NUMBER),
             (b" 5", NOT_A_NUMBER),
             (b"0x10", NOT_A_NUMBER),
@@ -272,6 +275,14 @@ mod tests {
         assert_eq!(percent(b"100.000001"), Err(OUT_OF_RANGE));
         assert_eq!(seconds(b"31536001", Duration::ZERO), Err(OUT_OF_RANGE));
         assert_eq!(niceness(b"20"), Err(OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn nothing_before_the_point_is_zero() {
+        assert_eq!(millionths(b".5"), millionths(b"0.5"));
+        assert_eq!(size(b".5G", KiB(1)), Ok(KiB(512 << 10)));
+        assert_eq!(seconds_or_never(b".5"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(percents(b".5,.25", Percent::HUNDRED), percents(b"0.5,0.25", Percent::HUNDRED));
     }
 
     #[test]
