@@ -112,11 +112,15 @@ impl Proc {
         let mut path = CommandLine::new();
         self.executable(stat, &mut path)?;
         let path = path.as_bytes();
-        let mut link = self.living_path(stat, "exe");
-        let found = fd::look_up_at(self.root.as_fd(), terminated(&mut link))?;
+        // Before any file is looked up that such a process may have chosen.
         if !self.shares_namespace(stat, "ns/user", "self/ns/user") {
             return Ok(false);
         }
+        let mut link = self.living_path(stat, "exe");
+        // A file that a user keeps from root (FUSE) is not init's.
+        let Ok(found) = fd::look_up_at(self.root.as_fd(), terminated(&mut link)) else {
+            return Ok(false);
+        };
         if self.seen_by_init(path).is_ok_and(|seen| seen.file == found.file) {
             return Ok(true);
         }
