@@ -36,8 +36,9 @@ pub struct Context {
     /// At the last look that could read it.
     pub memory: Memory,
     pub selector: Selector,
-    /// Since the last look.
-    pub family: Option<Family>,
+    pub family: Family,
+    /// It was read since the last look.
+    pub family_is_fresh: bool,
     pub output: Output,
     /// For `--kernel-oom`.
     pub sysrq: Option<OwnedFd>,
@@ -78,7 +79,7 @@ impl Context {
 
     /// One look at memory. `Ok(None)` if what was read makes no sense.
     pub fn observe(&mut self) -> io::Result<Option<Scene>> {
-        self.family = None;
+        self.family_is_fresh = false;
         let scene = self.observer.observe(&mut self.proc, &self.config, clock::now())?;
         if let Some(scene) = &scene {
             self.memory = scene.memory;
@@ -92,9 +93,12 @@ impl Context {
     }
 
     pub fn selection(&mut self) -> Selection<'_> {
-        let Context { config, proc, observer, memory, selector, family, output, .. } = self;
-        let helper = output.helper.pid();
-        let family = *family.get_or_insert_with(|| Family::now(proc, helper));
+        if !std::mem::replace(&mut self.family_is_fresh, true) {
+            let helper = self.output.helper.pid();
+            self.family.renew(&mut self.proc, process::own_pid(), helper);
+        }
+        let Context { config, proc, observer, memory, selector, output, .. } = self;
+        let family = self.family;
         let Selector { scale, filter, unkillable } = selector;
         let matcher = Matcher {
             patterns: &config.patterns,

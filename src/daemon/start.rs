@@ -84,6 +84,7 @@ impl Daemon {
         let now = clock::now();
         observer.start(&proc, &config, now);
         let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
+        let family = Family::now(&mut proc, None);
         let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),
@@ -100,7 +101,8 @@ impl Daemon {
                 observer,
                 memory: scene.memory,
                 selector,
-                family: None,
+                family,
+                family_is_fresh: false,
                 sysrq: parts.sysrq,
             },
             scene: Some(scene),

@@ -182,14 +182,24 @@ impl Family {
     }
 
     fn of(proc: &mut Proc, own: Pid, helper: Option<Pid>) -> Family {
-        let mut ancestors = [Pid::INIT; ANCESTORS];
+        let ancestors = [Pid::INIT; ANCESTORS];
+        let mut family = Family { guards: [Some(own), helper, None], ancestors };
+        family.renew(proc, own, helper);
+        family
+    }
+
+    /// Looks again. What cannot be read, say because descriptors have run out, is as it was.
+    pub fn renew(&mut self, proc: &mut Proc, own: Pid, helper: Option<Pid>) {
+        self.guards[1] = helper;
         let mut child = own;
-        for slot in &mut ancestors {
-            let parent = proc.stat(child).ok().and_then(|stat| Pid::new(stat.ppid.into()));
-            let Some(parent) = parent else { break };
-            (*slot, child) = (parent, parent);
+        for place in 0..ANCESTORS {
+            let Ok(stat) = proc.stat(child) else { return };
+            let Some(parent) = Pid::new(stat.ppid.into()) else {
+                return self.ancestors[place..].fill(Pid::INIT);
+            };
+            self.ancestors[place] = parent;
+            child = parent;
         }
-        Family { guards: [Some(own), helper, None], ancestors }
     }
 
     /// Why a process must not be killed whatever the settings, as far as `stat` tells.
@@ -283,6 +293,24 @@ mod tests {
             assert_eq!(of(70, b'Z', 0, 2), None);
             assert_eq!(of(70, b'S', 0, 1), None);
         });
+    }
+
+    #[test]
+    fn an_ancestor_that_cannot_be_read_is_still_one() {
+        let fixture = with_parents(&[(5, 7), (7, 9), (9, 0)]);
+        let mut proc = fixture.open();
+        let mut family = Family::of(&mut proc, pid(5), None);
+        let protects = |family: &Family, number| {
+            let line = stat_line(number, b"x", b'S', 0, 1, 9);
+            family.protection(&parse(&line).unwrap()) == Some(Protection::Ancestor)
+        };
+        fixture.remove("7/stat");
+        family.renew(&mut proc, pid(5), None);
+        assert!(protects(&family, 7) && protects(&family, 9));
+        // Its parent has ended, and it was handed on.
+        let fixture = with_parents(&[(5, 8), (8, 0)]);
+        family.renew(&mut fixture.open(), pid(5), None);
+        assert!(protects(&family, 8) && !protects(&family, 7) && !protects(&family, 9));
     }
 
     #[test]
