@@ -807,20 +807,25 @@ fn no_kill_costs_watch_or_helper_a_page_fault() {
 }
 
 #[test]
-fn no_kill_costs_a_page_fault_after_new_settings_and_a_list_of_candidates() {
+fn no_kill_costs_a_page_fault_after_new_settings_a_list_of_candidates_and_a_new_helper() {
     sandboxed(|sandbox| {
         if skip_where_emulated("whose pages come as it needs them") {
             return;
         }
         expect_no_page_fault(sandbox, |guard, conf| {
-            // With another helper, and with the same.
-            for (done, text) in ["HOOK_TIMEOUT=7", "PREFER='(a|b)+c{9}'"].iter().enumerate() {
+            // Twice with another helper, and once with the same.
+            let texts = ["HOOK_TIMEOUT=7", "PREFER='(a|b)+c{9}'", "PREFER='(a|b)+c{8}'"];
+            for (done, text) in texts.iter().enumerate() {
                 fs::write(conf, format!("OOM_GUARD_{text}\n")).expect("settings");
                 guard.signal(libc::SIGHUP);
                 guard.wait_for_many("settings were read again", done + 1);
             }
             guard.signal(libc::SIGUSR1);
             guard.wait_for("rank     pid user");
+            wait_for("one child", || children(guard.pid()).len() == 1);
+            // And with one in place of another that has died.
+            signal_to(guard.helper().expect("a helper"), libc::SIGKILL);
+            guard.wait_for("the helper process was started again");
         });
     });
 }
