@@ -62,6 +62,11 @@ mod limit;
 
 mod daemon;
 
+// What fuzzing has saved is read by the unit tests, too.
+#[cfg(test)]
+#[path = "../tests/fuzz/checks/mod.rs"]
+mod checks;
+
 use daemon::{Daemon, Parts};
 use observe::{Bounds, Observer};
 use procfs::Proc;
