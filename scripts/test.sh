@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh          unit and integration tests; formatting, lints and shellcheck if these tools are there
 #   scripts/test.sh --all    everything: also as an ordinary user with a static release, with the oldest Rust, for other
-#                            processors, on machines with each init system, and rescue scenarios
+#                            processors, on machines with each init system, rescue scenarios, and some seconds of fuzzing
 #
 # The first needs Rust 1.85 and cc, and installs nothing. The second installs what is missing if it is root on Debian or
 # Alpine; it says what before it does so. What cannot be done is skipped, by name and with the reason. Each step is a line with
@@ -388,6 +388,7 @@ fi
 
 if [ -n "$all" ]; then
     step script "the oldest Rust" scripts/oldest.sh
+    step script "fuzzing, some seconds each" scripts/fuzz.sh 6
     step script "a fresh Debian 13" scripts/fresh.sh --no-tests debian-13
     if [ -n "$released" ]; then
         tell script machines

@@ -24,6 +24,7 @@ table() {
     cat <<'TOOLS'
 cargo             RUST                                 cargo
 cc                gcc,libc6-dev                        gcc,musl-dev
+c++               g++                                  g++
 shellcheck        shellcheck                           shellcheck
 unshare           util-linux                           util-linux-misc
 setpriv           util-linux                           setpriv

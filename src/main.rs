@@ -62,6 +62,11 @@ mod limit;
 
 mod daemon;
 
+// What fuzzing has saved is read by the unit tests, too.
+#[cfg(test)]
+#[path = "../tests/fuzz/checks/mod.rs"]
+mod checks;
+
 use daemon::{Daemon, Parts};
 use helper::Priority;
 use observe::{Bounds, Observer};
@@ -72,7 +77,13 @@ use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
+#[cfg(not(test))]
+use sys::arena;
 use sys::{clock, fd, io, machine, process};
+
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: arena::Arena = arena::Arena;
 
 /// Status of what cannot run, and of wrong usage or configuration.
 const CANNOT: i32 = 1;

@@ -4,11 +4,11 @@
 //! a process of its own, which becomes that user first. All of them work at the same time, so a bus
 //! that hangs delays no other.
 
-mod address;
+pub mod address;
 mod bus;
-mod text;
+pub mod text;
 mod visit;
-mod wire;
+pub mod wire;
 
 use crate::procfs::Proc;
 use crate::sys::fd::Owner;

@@ -19,7 +19,7 @@ type Text = LongPath;
 
 /// Which hierarchy has the memory controller; it can be in one alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Version {
+pub enum Version {
     Two,
     One,
 }
@@ -225,7 +225,7 @@ fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedF
 }
 
 /// The number of bytes that a file holds; `max` is more than any. `None` if it is no number.
-fn parse_amount(text: &[u8]) -> Option<KiB> {
+pub fn parse_amount(text: &[u8]) -> Option<KiB> {
     match bytes::first_word(text) {
         b"max" => Some(NONE),
         number => bytes::parse_u64(number).map(|bytes| KiB(bytes / 1024)),
@@ -253,7 +253,7 @@ const STAT: [(&[u8], Sum); 13] = [
 
 /// Parses `memory.stat`: in version 2 with everything below the cgroup, in version 1 that is
 /// what begins with `total_`. `None` if it tells nothing that makes sense.
-fn parse_stat(version: Version, text: &[u8]) -> Option<CgroupStat> {
+pub fn parse_stat(version: Version, text: &[u8]) -> Option<CgroupStat> {
     let (mut stat, mut is_known) = (CgroupStat::default(), false);
     let prefix: &[u8] = if version == Version::One { b"total_" } else { b"" };
     for line in bytes::whole_lines(text) {
@@ -338,7 +338,7 @@ fn joined(start: &[u8], below: &[u8], end: &[u8]) -> Text {
 }
 
 /// A line of `/proc/PID/cgroup` (cgroups(7)).
-pub(super) struct Membership<'a> {
+pub struct Membership<'a> {
     /// In the unified hierarchy, that of version 2.
     pub unified: bool,
     /// In that of the memory controller of version 1.
@@ -366,7 +366,7 @@ fn starts_with_path(path: &[u8], start: &[u8]) -> bool {
 
 /// The same of cgroups. Their paths begin at the root of the reader's namespace, and what does
 /// not lie below that one begins with one `/..` or more (cgroup_namespaces(7)).
-fn is_at_or_below(root: &[u8], path: &[u8]) -> bool {
+pub fn is_at_or_below(root: &[u8], path: &[u8]) -> bool {
     let (up, down) = climb(root);
     match down {
         b"" | b"/" => climb(path).0 <= up,

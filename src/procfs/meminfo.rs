@@ -57,7 +57,7 @@ impl Default for Lack {
 /// available. Files in tmpfs and user memory are still to be counted.
 ///
 /// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
-fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
+pub fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
     let mut lines = [None; KEYS.len()];
     for line in bytes::whole_lines(text) {
         for (key, kib) in KEYS.iter().zip(&mut lines) {

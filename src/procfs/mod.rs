@@ -6,7 +6,7 @@
 
 pub mod cgroup;
 pub mod meminfo;
-mod mountinfo;
+pub mod mountinfo;
 pub mod pressure;
 pub mod process;
 pub mod stat;

@@ -1,7 +1,7 @@
 //! The lines of `/proc/PID/mountinfo` (proc(5)), such as
 //! `36 35 0:22 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,mode=755`.
 
-use crate::bytes::{self, Buf};
+use crate::bytes::Buf;
 
 /// As long as a path in the settings may be.
 pub type LongPath = Buf<1024>;
@@ -20,7 +20,8 @@ pub struct Mount<'a> {
 }
 
 pub fn parse(line: &[u8]) -> Option<Mount<'_>> {
-    let mut fields = bytes::fields(line).skip(2);
+    // Blanks alone: a path may hold other white space as it is, and users of FUSE choose theirs.
+    let mut fields = line.split(|&byte| byte == b' ').skip(2);
     let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
     // Behind options comes any number of tags, and then a dash.
     fields.find(|&field| field == b"-")?;
@@ -43,4 +44,26 @@ pub fn unescaped(text: &[u8]) -> LongPath {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_forges_another_field() {
+        for blank in ["\x0b", "\x0c", "\r", "\u{85}"] {
+            let point = format!("/home/u/a{blank}-{blank}cgroup2{blank}x");
+            let line = format!("36 35 0:51 /x{blank}y {point} rw shared:5 - fuse s rw,user_id=7");
+            let mount = parse(line.as_bytes()).unwrap();
+            assert_eq!((mount.kind, mount.options), (&b"fuse"[..], &b"rw,user_id=7"[..]));
+            assert_eq!((mount.device, mount.point), (&b"0:51"[..], point.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_source_may_be_empty() {
+        let mount = parse(b"36 35 0:51 / /x rw - tmpfs  rw,size=4k").unwrap();
+        assert_eq!((mount.kind, mount.options), (&b"tmpfs"[..], &b"rw,size=4k"[..]));
+    }
 }

@@ -73,12 +73,14 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     rest.next()?;
     // The kernel's approximate counters can be a little below zero.
     let amount = |field: usize| number[field].max(0) as u64;
+    // Cut to fewer bits, what no kernel writes would be another process.
+    let id = |field: usize| i32::try_from(number[field]).ok();
     Some(Stat {
         id: Identity { pid, start: amount(22) },
         comm: Comm::from_bytes(&text[open + 1..close]),
         state,
-        ppid: number[4] as i32,
-        pgid: number[5] as i32,
+        ppid: id(4)?,
+        pgid: id(5)?,
         flags: amount(9),
         threads: amount(20),
         rss_pages: amount(24),
@@ -122,6 +124,20 @@ mod tests {
         assert!(parse(b"").is_none());
         assert!(parse(b"\0\0\0").is_none());
         assert!(parse(b"0 (x) S 1 1 1\n").is_none());
+    }
+
+    #[test]
+    fn a_number_beyond_its_type_is_refused() {
+        let line = String::from_utf8(stat_line(42, b"x", b'S', 0, 1, 7)).unwrap();
+        for (right, wrong) in [
+            ("42 (", "4294967338 ("),
+            (") S 1 ", ") S 4294967297 "),
+            (") S 1 42 ", ") S 1 -4294967254 "),
+            (" 420 1000 7 ", " 420 1000 18446744073709551616 "),
+        ] {
+            assert!(line.contains(right), "{line}");
+            assert!(parse(line.replace(right, wrong).as_bytes()).is_none(), "{wrong}");
+        }
     }
 
     #[test]

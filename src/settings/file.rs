@@ -14,6 +14,7 @@ const BLANK: &str = "has a blank behind =; write KEY=VALUE without";
 const RETURN: &str = "ends with a carriage return; save the file with Unix line ends";
 const NUL: &str = "holds a NUL byte";
 const UNCLOSED: &str = "has a quote that is not closed in its line";
+const GOES_ON: &str = "goes on in the next line: close each quote in its line, and end with no \\";
 const BEHIND_QUOTE: &str =
     "goes on behind the closing quote; quote the whole value, and give a comment its own line";
 const NOT_PLAIN: &str = "has a character that needs quotes; write KEY='VALUE'";
@@ -60,8 +61,8 @@ fn setting<'a>(
         // A file for a service's script as well may hold keys of others, but no slips of ours.
         return match find::slip(key, &place) {
             Some(slip) => Err(slip),
-            // Its next lines would look like lines of their own.
-            None if value == Err(UNCLOSED) => Err(wrong(UNCLOSED)),
+            // The next lines would look like lines of their own.
+            None if goes_on(&line[end + 1..]) => Err(wrong(GOES_ON)),
             None => Ok(None),
         };
     };
@@ -117,6 +118,23 @@ fn literal(text: &[u8]) -> Result<&[u8], &'static str> {
         }
         _ => text.iter().all(|&byte| is_plain(byte)).then_some(text).ok_or(NOT_PLAIN),
     }
+}
+
+/// Whether a shell or systemd reads on behind the end of a line with this value: within quotes, or
+/// after a backslash, which to systemd counts in a comment behind a value, too.
+fn goes_on(text: &[u8]) -> bool {
+    let (mut quote, mut before, mut rest) = (None, b'=', text.iter());
+    while let Some(&byte) = rest.next() {
+        match (quote, byte) {
+            (None, b'#') if matches!(before, b' ' | b'\t') => return text.ends_with(b"\\"),
+            (Some(open), _) if open == byte => quote = None,
+            (None | Some(b'"' | b'`'), b'\\') if rest.next().is_none() => return true,
+            (None, b'\'' | b'"' | b'`') => quote = Some(byte),
+            _ => {}
+        }
+        before = byte;
+    }
+    quote.is_some()
 }
 
 /// What all readers take as it is outside quotes.
@@ -205,6 +223,22 @@ mod tests {
             assert!(said[0].ends_with(&format!("did you mean OOM_GUARD_{key}?")), "{said:?}");
         }
         assert_eq!(read("OOM_SCORE_ADJ=1\nEARLYOOM_ARGS='-r 1'"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_line_of_others_ends_where_it_ends_for_other_readers() {
+        for value in
+            ["a # b\\", "a\\", "'a", "a'b", "'a'\"b", "\"a\\\"", "\"a\\", "`a", "a\\'b'c", "a 'b"]
+        {
+            let said = read(&format!("A={value}\nOOM_GUARD_GRACE=1\nB='{value}"));
+            assert_eq!(said.unwrap_err()[0], format!("F:1: A: {GOES_ON}"), "{value}");
+        }
+        for value in
+            ["a\\ b", "'a\\'", "\"a'b\"", "a\\\\", "\"\\\"\"", "`a 'b`", "a # it's", "'a' # b"]
+        {
+            let said = read(&format!("A={value}\nOOM_GUARD_GRACE=1"));
+            assert_eq!(said, Ok(vec![("GRACE".to_string(), "1".to_string())]), "{value}");
+        }
     }
 
     #[test]

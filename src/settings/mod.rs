@@ -7,7 +7,7 @@
 
 mod arguments;
 pub mod config;
-mod file;
+pub mod file;
 mod find;
 mod given;
 mod help;

@@ -80,10 +80,6 @@ static HALVES: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Arena;
 
-#[cfg(not(test))]
-#[global_allocator]
-static ALLOCATOR: Arena = Arena;
-
 // SAFETY: every block is aligned and lies in bytes that no other block has: above what
 // was used of a stock, or in a mapping of its own.
 unsafe impl GlobalAlloc for Arena {

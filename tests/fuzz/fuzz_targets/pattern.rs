@@ -1,24 +1,12 @@
 //! Feeds the pattern engine with patterns and texts that nobody would write.
 //!
-//! How to run it, from the root of the repository, with cargo-fuzz installed and a nightly
-//! toolchain (or `RUSTC_BOOTSTRAP=1` in the environment of a stable one):
-//! `cargo fuzz run --fuzz-dir tests/fuzz pattern -- -max_len=256 -timeout=5 -max_total_time=300`.
-//! What it finds is left in `tests/fuzz/artifacts/`. Keep the saved corpus small afterwards:
-//! `cargo fuzz cmin --fuzz-dir tests/fuzz pattern -- -set_cover_merge=1 -use_counters=0`. A plain
-//! test of the engine runs that corpus too, and counts the steps of each match, which here only
-//! the timeout bounds.
+//! A plain test of the engine runs the saved corpus too, and counts the steps of each match, which
+//! here only the timeout bounds.
 
 #![no_main]
 
-#[allow(dead_code)]
-#[path = "../../../src/bytes.rs"]
-mod bytes;
-#[allow(dead_code)]
-#[path = "../../../src/pattern/mod.rs"]
-mod pattern;
-
 use libfuzzer_sys::fuzz_target;
-use pattern::{Pattern, Scratch};
+use oom_guard_fuzz::pattern::{Pattern, Scratch};
 
 /// Most places of a program.
 const LIMIT: usize = 4096;
