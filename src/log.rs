@@ -369,6 +369,11 @@ pub fn let_off(helper: &mut Helper, pid: Pid) {
     say!(helper, Notice, "process {pid} did not exit, but memory has recovered: let off");
 }
 
+/// A fork bomb was found that is the better victim.
+pub fn let_off_for_bomb(helper: &mut Helper, pid: Pid) {
+    say!(helper, Notice, "process {pid} is let off: a fork bomb is ended in its place");
+}
+
 /// A victim of the limit will do for low memory as well.
 pub fn adopted(helper: &mut Helper, pid: Pid) {
     say!(helper, Notice, "process {pid} was asked to end already: waiting for it");

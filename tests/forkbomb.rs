@@ -141,6 +141,7 @@ fn a_bomb_that_is_as_large_as_a_victim_in_flight_is_ended_all_the_same() {
         memory.available(PLENTY);
         guard.wait_for("processes ended after ");
         assert!(hog.is_alive());
+        guard.wait_for(&format!("process {} is let off: a fork bomb is ended", hog.pid()));
         assert_eq!(guard.count("sending SIGKILL to process"), 0);
         guard.stop();
     });

@@ -249,6 +249,12 @@ impl Kills {
         let for_memory = scene.filter(|_| kill.progress.for_memory);
         // The victim may have been chosen before the bomb could be told.
         if for_memory.is_some_and(|scene| self.end_bomb(cx, scene)) {
+            if self.for_memory().is_none() {
+                // Memory is fine again.
+                kill.progress.is_not_killed();
+                return true;
+            }
+            log::let_off_for_bomb(&mut cx.output.helper, kill.target.id.pid);
             return false;
         }
         let why = match (urgency, kill.progress.for_memory) {

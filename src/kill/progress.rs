@@ -119,6 +119,11 @@ impl Progress {
         }
     }
 
+    /// SIGKILL was due and was not sent.
+    pub fn is_not_killed(&mut self) {
+        self.stage = Stage::Asked;
+    }
+
     /// SIGKILL was sent, or memory of the victim comes back.
     pub fn wait_on(&mut self, now: Moment) {
         self.deadline = now.after(STUCK_AFTER).min(self.killed.after(STUCK_AT_LAST));
