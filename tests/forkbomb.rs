@@ -311,7 +311,7 @@ fn a_build_that_has_fewer_jobs_than_a_bomb_loses_one_of_them() {
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let guard = sandbox.guard(&[]);
-        let options = ["--style", "jobs", "--alive", "20", "--size", "3000", "--life", "60000"];
+        let options = ["--style", "jobs", "--alive", "20", "--size", "6000", "--life", "60000"];
         let _build = Bomb::start(sandbox, 20, &options);
         memory.available(JUST_LOW);
         guard.wait_for("exited after");
