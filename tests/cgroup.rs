@@ -5,8 +5,9 @@ mod common;
 
 use common::*;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
@@ -465,18 +466,23 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         };
         let mut outside = sandbox.hog(&["--size", "250M", "--name", "outside"]);
         let mut small = sandbox.hog(&["--size", "20M", "--name", "small"]);
-        let mut hog = sandbox.hog_command(&["--size", "400M", "--rate", "100M", "--delay", "1"]);
-        let mut hog = Hog::start_unready({
-            hog.args(["--name", "inside"]);
-            hog
-        });
-        if let Err(error) = cgroup.add(hog.pid()).and_then(|()| cgroup.add(small.pid())) {
+        if let Err(error) = cgroup.add(small.pid()) {
             return skip(&format!("cannot fill the cgroup: {error}"));
         }
-        let path = cgroup.path_of(hog.pid());
+        let path = cgroup.path_of(small.pid());
         let options = ["-c", "none", "-s", "100", "-m", "20,10", "-r", "0.02", "--cgroup", &path];
         let guard = sandbox.guard(&options);
         guard.wait_for(&format!("memory limit of cgroup {path}: {LIMIT} MiB"));
+        let mut hog =
+            sandbox.hog_command(&["--size", "400M", "--rate", "100M", "--name", "inside"]);
+        let mut members = fs::OpenOptions::new();
+        let members =
+            members.write(true).open(cgroup.dir.join("cgroup.procs")).expect("the members");
+        // By itself, before it has any memory: what it takes outside would never count.
+        let enter = move || (&members).write_all(b"0");
+        // SAFETY: only a system call between fork and exec.
+        unsafe { hog.pre_exec(enter) };
+        let mut hog = Hog::start_unready(hog);
         hog.wait_for_end();
         guard.wait_for("exited after");
         // SIGKILL may follow where it does not end in time.
