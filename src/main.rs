@@ -117,12 +117,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Some(Task::Check | Task::Explain) | None => {}
     }
     let sources = Sources::of(program, request.given);
-    let settled = sources.read().and_then(|texts| {
-        let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
-        sources.settle(&texts)
-    });
-    let Settled { config, in_force, mut notices } =
-        settled.unwrap_or_else(|mistakes| misused(&mistakes));
+    let Settled { config, in_force, mut notices } = settle(&sources);
     notices.extend(request.notices.into_iter().map(String::from));
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
@@ -167,6 +162,14 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
+}
+
+fn settle(sources: &Sources) -> Settled {
+    let settled = sources.read().and_then(|texts| {
+        let texts: Vec<_> = texts.iter().map(Vec::as_slice).collect();
+        sources.settle(&texts)
+    });
+    settled.unwrap_or_else(|mistakes| misused(&mistakes))
 }
 
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.

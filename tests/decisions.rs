@@ -310,6 +310,7 @@ fn a_size_that_no_kill_can_reach_is_lowered_which_is_said_once() {
         }
         assert!(hog.is_alive() && guard.signals().is_empty());
         let said = "320 MiB now: user memory is 400 MiB, and the largest MemTotal seen is 1000 MiB";
+        guard.wait_for(said);
         assert_eq!(guard.lines(LOWERED), [format!("{LOWERED}{said}")]);
         memory.set(machine(1000, 310, 90));
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));

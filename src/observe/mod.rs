@@ -46,23 +46,35 @@ pub struct Observer {
     largest: [KiB; 2],
     /// It is not looked for again before this.
     next_search: Moment,
-    tmpfs: Option<Tmpfs>,
-    /// `Shmem` when the helper was asked to look at tmpfs, and when it may be asked again.
-    shmem_asked: KiB,
-    next_tmpfs: Moment,
+    tmpfs: SeenTmpfs,
     /// `None` if none are to be measured, or nothing tells of them.
     stalls: Option<Stalls>,
     /// When to try again what told of them before, or what could not be opened for want of something.
     next_stalls: Option<Moment>,
+    trigger: Option<OwnedFd>,
+    told: Told,
+    untold: Untold,
+}
+
+/// What all tmpfs were seen to hold.
+#[derive(Default)]
+struct SeenTmpfs {
+    seen: Option<Tmpfs>,
+    /// `Shmem` when the helper was asked to look, and when it may be asked again.
+    shmem_asked: KiB,
+    next: Moment,
+}
+
+/// What was news, and is not again for some time.
+#[derive(Default)]
+struct Told {
+    /// How the cgroup stood, and from when it may be news again.
+    standing: Option<Standing>,
+    next_bounds: Moment,
+    /// That the cgroup tells of no stalls.
+    no_stalls_of_cgroup: bool,
     no_stalls: Reminder,
     no_scans: Reminder,
-    trigger: Option<OwnedFd>,
-    /// How the cgroup stood when that was news last, and from when it may be news again.
-    told: Option<Standing>,
-    next_bounds: Moment,
-    /// That the cgroup tells of no stalls was news.
-    told_no_stalls: bool,
-    untold: Untold,
 }
 
 impl Observer {
@@ -81,17 +93,11 @@ impl Observer {
             least_slab: KiB(u64::MAX),
             largest: [KiB::ZERO; 2],
             next_search: Moment::default(),
-            tmpfs: None,
-            shmem_asked: KiB::ZERO,
-            next_tmpfs: Moment::default(),
+            tmpfs: SeenTmpfs::default(),
             stalls: None,
             next_stalls: None,
-            no_stalls: Reminder::default(),
-            no_scans: Reminder::default(),
             trigger: None,
-            told: container.map(|_| Standing::Unlimited),
-            next_bounds: Moment::default(),
-            told_no_stalls: false,
+            told: Told { standing: container.map(|_| Standing::Unlimited), ..Told::default() },
             untold: Untold::default(),
             cgroup,
         })
@@ -114,15 +120,14 @@ impl Observer {
         self.cgroup = find_cgroup(proc, new);
         let is_other = old.choice.cgroup != new.choice.cgroup;
         if is_other {
-            (self.told, self.told_no_stalls) = (None, false);
+            (self.told, self.next_search) = (Told::default(), Moment::default());
             self.largest[1] = KiB::ZERO;
-            (self.next_search, self.next_bounds) = (Moment::default(), Moment::default());
             self.leak_trigger();
         }
         self.set_trigger(proc, new);
         let measured = |config: &Config| (config.asks_for_stalls(), config.thresholds.psi_window);
         if is_other || measured(old) != measured(new) || self.stalls.is_none() {
-            (self.next_stalls, self.no_stalls) = (None, Reminder::default());
+            (self.next_stalls, self.told.no_stalls) = (None, Reminder::default());
             self.measure_stalls(proc, new, now);
         }
     }
@@ -212,24 +217,27 @@ impl Observer {
             more.max(less) > memory.noise()
         };
         // What all tmpfs hold says nothing of a cgroup.
-        if !memory.is_limited() && *now >= self.next_tmpfs && self.tmpfs.map_or(true, has_moved) {
-            self.next_tmpfs = now.after(TMPFS_EVERY);
+        if !memory.is_limited()
+            && *now >= self.tmpfs.next
+            && self.tmpfs.seen.map_or(true, has_moved)
+        {
+            self.tmpfs.next = now.after(TMPFS_EVERY);
             if ask() {
-                self.shmem_asked = memory.shmem;
+                self.tmpfs.shmem_asked = memory.shmem;
             }
         }
     }
 
     /// All tmpfs were seen to hold so much, some time after that was asked for.
     pub fn take_tmpfs(&mut self, held: KiB) {
-        self.tmpfs = Some(Tmpfs { held, shmem: self.shmem_asked });
+        self.tmpfs.seen = Some(Tmpfs { held, shmem: self.tmpfs.shmem_asked });
     }
 
     /// Looks at all tmpfs now, which may hang: never in the guard itself. What cannot be seen counts
     /// as files.
     pub fn look_at_tmpfs(&mut self, proc: &mut Proc) {
         let Ok(Ok(Memory { shmem, .. })) = self.meminfo.read(proc) else { return };
-        self.tmpfs = proc.held_by_tmpfs().ok().map(|held| Tmpfs { held, shmem });
+        self.tmpfs.seen = proc.held_by_tmpfs().ok().map(|held| Tmpfs { held, shmem });
     }
 
     /// Why `/proc/meminfo` made no sense when it did so last.
@@ -258,7 +266,7 @@ impl Observer {
         let own = self.cgroup.as_ref().map_or(Ok(None), |cgroup| cgroup.read(proc, &memory));
         match own {
             Ok(Some(own)) => memory = memory.within(&own),
-            _ => memory.count_files(self.tmpfs),
+            _ => memory.count_files(self.tmpfs.seen),
         }
         memory.largest = self.largest[usize::from(memory.is_limited())].max(memory.total);
         memory.count_user();
@@ -293,17 +301,17 @@ impl Observer {
     /// time.
     fn note_bounds(&mut self, memory: &Memory, now: Moment) {
         let standing = self.cgroup.as_ref().map(|cgroup| cgroup.standing(memory));
-        if standing.is_some() && standing != self.told && now >= self.next_bounds {
-            (self.told, self.untold.standing) = (standing, standing);
-            self.next_bounds = now.after(BETWEEN_BOUNDS);
+        if standing.is_some() && standing != self.told.standing && now >= self.told.next_bounds {
+            (self.told.standing, self.untold.standing) = (standing, standing);
+            self.told.next_bounds = now.after(BETWEEN_BOUNDS);
         }
     }
 
     fn note_unread_scans(&mut self, now: Moment) {
         match self.stalls.as_ref().and_then(Stalls::unread) {
-            Some(error) if self.no_scans.is_due(now) => self.untold.no_scans = Some(error),
+            Some(error) if self.told.no_scans.is_due(now) => self.untold.no_scans = Some(error),
             Some(_) => {}
-            None => drop(self.no_scans.end()),
+            None => drop(self.told.no_scans.end()),
         }
     }
 
@@ -318,8 +326,10 @@ impl Observer {
             match open(Some(cgroup)) {
                 Ok(stalls) => return self.begin_stalls(stalls),
                 // That one is not there is other news.
-                Err(error) if cgroup.is_named() && !cgroup.is_lost() && !self.told_no_stalls => {
-                    self.told_no_stalls = true;
+                Err(error)
+                    if cgroup.is_named() && !cgroup.is_lost() && !self.told.no_stalls_of_cgroup =>
+                {
+                    self.told.no_stalls_of_cgroup = true;
                     self.untold.no_stalls_of_cgroup = Some(error);
                 }
                 Err(_) => {}
@@ -331,7 +341,7 @@ impl Observer {
                 if was_measured || error.is_shortage() {
                     self.next_stalls = Some(now.after(TRY_EVERY));
                 }
-                if self.no_stalls.is_due(now) {
+                if self.told.no_stalls.is_due(now) {
                     self.untold.no_stalls = Some(error);
                 }
             }
@@ -340,7 +350,7 @@ impl Observer {
 
     fn begin_stalls(&mut self, stalls: Stalls) {
         (self.stalls, self.next_stalls) = (Some(stalls), None);
-        self.untold.stalls_again = self.no_stalls.end();
+        self.untold.stalls_again = self.told.no_stalls.end();
     }
 
     fn try_stalls_again(&mut self, proc: &Proc, config: &Config, now: Moment) {

@@ -96,15 +96,20 @@ pub fn text(
         let first = &candidates[..candidates.len().min(IN_LOG)];
         write_rows(&mut text, first, IN_LOG, "");
     }
-    let _ = writeln!(text, "{}", State(memory));
     let limits = Limits::of(config, memory);
-    write_level(&mut text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
-    write_level(&mut text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);
-    if let Some([_, full]) = proc.stall_shares().ok().filter(|_| config.asks_for_stalls()) {
-        write_stall(&mut text, &limits.stall, full);
-    }
+    let stalled = proc.stall_shares().ok().filter(|_| config.asks_for_stalls());
+    write_memory(&mut text, memory, &limits, stalled);
     write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
     Ok(text)
+}
+
+fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<[u32; 2]>) {
+    let _ = writeln!(text, "{}", State(memory));
+    write_level(text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
+    write_level(text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);
+    if let Some([_, full]) = stalled {
+        write_stall(text, &limits.stall, full);
+    }
 }
 
 /// The row of one process, or what it is instead: a process that has ended has none, nor has a
