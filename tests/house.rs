@@ -103,6 +103,16 @@ fn only_sys_knows_libc_and_unsafe() {
     assert!(in_sys > 30, "only {in_sys} were found: the test has gone blind");
 }
 
+/// Only Rust from 1.89 on lets what it borrows live as long, and an older one is promised.
+#[test]
+fn no_text_in_the_making_has_a_name() {
+    for File { code, path, .. } in files() {
+        let is_kept = |line: &&str| line.contains("let ") && line.contains("= format_args!");
+        let kept: Vec<_> = code.lines().filter(is_kept).collect();
+        assert!(kept.is_empty(), "{path:?}: {kept:?}");
+    }
+}
+
 #[test]
 fn a_room_that_is_named_in_a_list_is_seen() {
     let code = "use crate::{units, bytes}; use crate::policy::Level; crate::say!()";

@@ -174,8 +174,8 @@ fn write_rows(text: &mut String, rows: &[Row], most: usize, left_out: &str) {
         let place: &dyn Display = if row.is_candidate { &number } else { &"-" };
         let _ = writeln!(text, "{place:>4}{}", row.columns.trim_end_matches(' '));
     }
-    let left_out = format_args!("{left_out} (-d shows them)");
-    write_more(text, rows.len().saturating_sub(most), &left_out);
+    let more = rows.len().saturating_sub(most);
+    write_more(text, more, &format_args!("{left_out} (-d shows them)"));
 }
 
 fn write_more(text: &mut String, count: usize, what: &dyn Display) {
