@@ -3,7 +3,7 @@
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]    each target so long, 10 seconds unless given; all targets of tests/fuzz unless named
 #
-# It needs Rust, a C++ compiler, and crates.io for libFuzzer; no nightly Rust, no cargo-fuzz. What is found lies in
+# It needs Rust, a C++ compiler, and a network for libFuzzer; no nightly Rust, no cargo-fuzz. What is found lies in
 # target/fuzz/found: a file, with which the program that found it, or the plain test of that corpus, fails again. What leads to
 # new code is kept in target/fuzz/corpus for the next run; tests/fuzz/corpus stays as it is. The last line is the total:
 #
@@ -55,7 +55,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 if ! c++ --version >/dev/null 2>&1; then
     skip fuzzing "there is no C++ compiler"
 elif ! cargo fetch --quiet --manifest-path "$manifest"; then
-    skip fuzzing "crates.io cannot be reached for libFuzzer"
+    skip fuzzing "libFuzzer cannot be fetched"
 elif ! build --package libfuzzer-sys; then
     skip fuzzing "libFuzzer cannot be built here"
 elif ! build; then
