@@ -331,30 +331,6 @@ is_crowded() {
     esac
 }
 
-# What fills memory, one test after the other, has a processor to itself while other tests wait. Not with --all: machines
-# are beside then.
-is_beside() {
-    case $all:$1 in
-    :real_memory | :real_kills) ;;
-    *) return 1 ;;
-    esac
-}
-
-each_beside() {
-    while read -r beside_program; do
-        beside_name=$(name_of "$beside_program")
-        ! is_beside "$beside_name" || "$@" "$beside_name" "$beside_program"
-    done <"$work/programs"
-}
-
-run_test() {
-    run "$1" test_program "$2"
-}
-
-tell_test() {
-    tell tests "$1"
-}
-
 while read -r program; do
     ! is_crowded "$(name_of "$program")" || test_as_each "$(name_of "$program")" "$program"
 done <"$work/programs"
@@ -369,17 +345,11 @@ else
     skip "cargo clippy" "this Rust has no clippy"
 fi
 
-if [ -z "$all" ]; then
-    start "tests that fill memory" each_beside run_test
-fi
-
 while read -r program; do
-    name=$(name_of "$program")
-    is_crowded "$name" || is_beside "$name" || test_as_each "$name" "$program"
+    is_crowded "$(name_of "$program")" || test_as_each "$(name_of "$program")" "$program"
 done <"$work/programs"
 
 finish
-each_beside tell_test
 if [ -e "$(log_of "cargo clippy").end" ]; then
     tell check "cargo clippy"
 fi
