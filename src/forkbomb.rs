@@ -186,8 +186,8 @@ pub fn find(
     Ok(Some(Bomb { kind: tally.kind, count: tally.count, held, largest: tally.largest }))
 }
 
-/// The kind whose members hold most, if they are many, young and recent enough; and other processes
-/// that are in its group, or in one that shares its place.
+/// Of all kinds with enough young and recent members, the one that holds most. With it come the other
+/// processes of its group, or of a group that shares its place.
 fn largest_crowd(
     proc: &mut Proc,
     rules: &mut Rules<'_>,

@@ -128,7 +128,8 @@ impl Daemon {
         log::banner(&mut cx.output.helper, &cx.config, limits, memory);
         cx.tell_news();
         let sources = &self.sources;
-        let Context { config, selector, proc, observer, output: Output { helper, .. }, .. } = cx;
+        let Context { config, selector, family, proc, observer, output, .. } = cx;
+        let helper = &mut output.helper;
         doubts::of_settings(config, sources, memory, &mut selector.filter, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
@@ -142,8 +143,7 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        let family = Family::now(proc, helper.pid());
-        doubts::of_machine(proc, config, &family, &mut |doubt| {
+        doubts::of_machine(proc, config, family, &mut |doubt| {
             say!(helper, Warning, "warning: {doubt}");
         });
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {

@@ -1,6 +1,6 @@
 //! What the helper has under way besides messages, each with a deadline: hooks and notices that
-//! run, and dying processes whose memory is freed. None is waited for here; what ends, fails or
-//! is due shows at the next turn.
+//! run, and dying processes whose memory is freed. Nothing here waits for a job: its end, failure or
+//! deadline shows at the next turn.
 
 use super::hook::Hook;
 use super::message::Priority;

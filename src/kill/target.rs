@@ -121,8 +121,9 @@ impl Target {
     }
 }
 
-/// Signals the processes that share the memory of `id`, which comes back with the last of them, as long
-/// as they can be compared with it: before itself. Not those that are protected. How many.
+/// Signals each process that shares the memory of `id`, because that comes back only with the last of
+/// them. Protected ones are left alone. They are compared with `id`, so it must not be signalled before.
+/// Returns how many were, or without a `signal` would be.
 pub fn signal_sharers(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
@@ -139,12 +140,12 @@ pub fn signal_sharers(
         if rules.protection(proc, &stat).is_some() {
             return;
         }
-        // A child of `vfork` shares only until it becomes another program. And a process that leaves
-        // has no memory, as no kernel thread has: it would be like all of these.
-        let is_whole = |stat: &Stat| !stat.is_leaving() && !stat.is_ended();
+        // A child of `vfork` shares only until it becomes another program. A victim that leaves has no
+        // memory any more, and so seems to share it with all kernel threads: it must not have left
+        // when the two were compared.
+        let has_memory = |stat: &Stat| stat.id == id && !stat.is_leaving() && !stat.is_ended();
         let still = process::share_memory(id.pid, pid)
-            && proc.stat(id.pid).is_ok_and(|stat| stat.id == id && is_whole(&stat))
-            && proc.stat(pid).is_ok_and(|stat| stat.id == other.id && is_whole(&stat));
+            && proc.stat(id.pid).is_ok_and(|stat| has_memory(&stat));
         let done = |signal| other.signal(proc, signal).is_ok();
         count += u32::from(still && signal.map_or(true, done));
     });

@@ -70,9 +70,7 @@ impl Proc {
 
     /// The user namespace of a process, as a text that names it alone (namespaces(7)).
     pub fn user_namespace(&self, pid: Pid) -> io::Result<Buf<32>> {
-        let (mut path, mut name) = (process_path(pid, "ns/user"), [0; 32]);
-        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut path), &mut name)?;
-        Ok(Buf::from_bytes(&name[..len]))
+        self.namespace(process_path(pid, "ns/user"))
     }
 
     /// Whether `id` still runs: same start, and some thread of it alive. An error says

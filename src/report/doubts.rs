@@ -37,7 +37,7 @@ pub fn of_rights(proc: &Proc, config: &Config, tell: Tell<'_>) {
         ));
     }
     let reach = Reach::of_guard(proc);
-    // The kernel asks nobody.
+    // With `--kernel-oom` the kernel kills, and needs no right of the guard's.
     if reach != Reach::All && !config.needs_sysrq() {
         tell(format_args!("not all processes can be ended, only {reach}"));
     }
@@ -70,9 +70,9 @@ impl Reach {
     }
 }
 
-/// The user namespace of the machine, whose number is fixed (`PROC_USER_INIT_INO` in
-/// include/linux/proc_ns.h), or a kernel without such namespaces. It is known also where that of
-/// init may not be read.
+/// Whether it is the first user namespace of the machine. Its number is fixed (`PROC_USER_INIT_INO` in
+/// include/linux/proc_ns.h), so it is known even if that of init may not be read. A kernel without
+/// user namespaces has no other.
 fn is_first(namespace: io::Result<Buf<32>>) -> bool {
     match namespace {
         Ok(name) => name.as_bytes() == b"user:[4026531837]",

@@ -175,7 +175,7 @@ impl Family {
         Family::of(proc, process::own_pid(), helper)
     }
 
-    /// The same in a worker of the guard whose number is `watch`.
+    /// The same for a worker; `watch` is the number of its guard.
     pub fn of_worker(proc: &mut Proc, watch: Pid, helper: Option<Pid>) -> Family {
         let own = process::own_pid();
         Family { guards: [Some(own), helper, Some(watch)], ..Family::of(proc, own, helper) }

@@ -81,9 +81,8 @@ pub fn look_at(
     now.filter(|now| now.id() == id).ok_or(Protection::Gone)
 }
 
-/// A process that exits by itself and whose memory may be on its way back: its memory does not show
-/// any more while the kernel takes it (`exit_mm` in kernel/exit.c). Costs a file of each
-/// of the `empty` ones.
+/// A process that exits by itself, if there is one. Its memory does not show any more while the kernel
+/// takes it back (`exit_mm` in kernel/exit.c). Reads a file of each of the `empty` ones.
 pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Identity> {
     empty.kept().iter().find_map(|&pid| {
         let stat = &proc.stat_with_threads(pid).ok()?;
@@ -181,7 +180,7 @@ impl<'s, 'a> Search<'s, 'a> {
             let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
             let points = self.rules.points(most_score, 0, rss);
             let size = rss.plus(self.swap_used);
-            // A kernel thread shows nothing, but so does a leader whose threads hold a lot.
+            // 0 is shown for a kernel thread, and for a leader that has ended before its threads.
             if rss > KiB::ZERO && !self.goes_first(points, size, YOUNGEST) {
                 return Ok(None);
             }

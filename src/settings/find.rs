@@ -20,7 +20,7 @@ pub fn setting(key: &[u8], place: &str) -> Result<&'static Spec, Mistake> {
     by_key(key).ok_or_else(|| no_setting(place, nearest_key(key)))
 }
 
-/// What a whole key most likely meant whose `PREFIX` has a slip; it stands at `place`.
+/// What a whole key with a slip in its `PREFIX` most likely meant; it stands at `place`.
 pub fn slip(key: &[u8], place: &str) -> Option<Mistake> {
     let mut blanks = (0..key.len()).filter(|&at| key[at] == b'_');
     let (prefix, name) = key.split_at(blanks.nth(1)? + 1);

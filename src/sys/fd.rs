@@ -102,7 +102,7 @@ impl Found {
     }
 }
 
-/// Whose a file is.
+/// The owner of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
     pub user: u32,

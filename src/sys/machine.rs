@@ -53,7 +53,7 @@ fn count_listed(list: &[u8]) -> Option<u32> {
     })
 }
 
-/// Those that this process may run on.
+/// The processors that this process may run on.
 fn usable() -> u32 {
     let mut set = [0u64; 128];
     let (size, at) = (std::mem::size_of_val(&set), set.as_mut_ptr());
