@@ -20,46 +20,59 @@
 # Exit status: 0 nothing failed, 1 otherwise, 2 wrong usage.
 set -u
 
-# scenario, MiB of memory, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for the kernel's
-# command line. 2 s instead of 1 where memory goes to and comes from the card. A fork bomb takes the processor before it takes
+# scenario, MiB of memory, processors, card, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for
+# the kernel's command line. 2 s instead of 1 where memory goes to and comes from the card, and 8 where only a stall tells that
+# something goes wrong, since healthy work makes everything wait, too, for some seconds. A fork bomb takes the processor before it takes
 # memory, and until that is low no guard may act: 2 to 3.5 s on an emulated processor. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and
 # is ended each time; work, it comes to a good end and nobody is killed.
 table() {
     cat <<'EOT'
-fast-fill         256 1000 30 gone -
-stubborn          256 1000 30 gone -
-zram-leak         256 1000 60 gone -
-slow-swap         256 2000 60 gone -
-cache-thrash      256 2000 60 gone -
-fork-bomb         256 5000 10 gone -
-fork-bomb-script  256 5000 10 gone -
-memfd             256 1000 30 gone -
-respawn           256  500 40 each -
-tmpfs-live        256 1000 50 once -
-tmpfs-dead        256 1000 50 once -
-small-400         256 1000 30 gone -
-zombie-leader     256 1000 30 gone -
-twenty            256 1000 40 rest -
-group             256 1000 30 gone -
-group-ignored     256 1000 30 gone -
-starved           256 1000 40 gone -
-late-swap         256 2000 60 gone -
-zram-disk         256 2000 90 gone -
-mlocked           256 1000 30 gone -
-stuck             256 1000 30 once nvme_core.io_timeout=600
-smallest           96 1000 30 gone -
-psi-off           256 1000 30 gone psi=0
-container         256 1000 30 gone -
-healthy-compile   256 2000 180 work -
-healthy-database  256 2000 180 work -
-healthy-copy      256 2000 180 work -
-healthy-sort      256 2000 180 work -
-healthy-xz        256 2000 180 work -
-healthy-wake      256 2000 180 work -
-healthy-zram      256 1000 180 work -
-healthy-limit     256 2000 180 work -
+fast-fill           256 1 a1   1000  30 gone -
+stubborn            256 1 a1   1000  30 gone -
+zram-leak           256 1 a1   8000  60 gone -
+slow-swap           256 1 a1   8000  60 gone -
+cache-thrash        256 1 a1   8000  60 gone -
+thrash-random       256 1 slow 8000  60 gone -
+fork-bomb           256 1 a1   5000  10 gone -
+fork-bomb-script    256 1 a1   5000  10 gone -
+memfd               256 1 a1   1000  30 gone -
+respawn             256 1 a1    500  40 each -
+tmpfs-live          256 1 a1   1000  50 once -
+tmpfs-dead          256 1 a1   1000  50 once -
+small-400           256 1 a1   1000  30 gone -
+zombie-leader       256 1 a1   1000  30 gone -
+twenty              256 1 a1   1000  40 rest -
+group               256 1 a1   1000  30 gone -
+group-ignored       256 1 a1   1000  30 gone -
+starved             256 1 a1   1000  40 gone -
+late-swap           256 1 a1   8000  60 gone -
+zram-disk           256 1 a1   8000  90 gone -
+mlocked             256 1 a1   1000  30 gone -
+stuck               256 1 a1   1000  30 once nvme_core.io_timeout=600
+smallest             96 1 a1   1000  30 gone -
+psi-off             256 1 a1   1000  30 gone psi=0
+container           256 1 a1   1000  30 gone -
+healthy-compile     256 1 a1   2000 180 work -
+healthy-database    256 1 a1   2000 180 work -
+healthy-copy        256 1 a1   2000 180 work -
+healthy-sort        256 1 a1   2000 180 work -
+healthy-xz          256 1 a1   2000 180 work -
+healthy-wake        256 1 a1   2000 180 work -
+healthy-zram        256 1 a1   1000 180 work -
+healthy-limit       256 1 a1   2000 180 work -
+healthy-turns-zram  256 1 slow 1000 180 work -
+healthy-turns-card  256 1 slow 2000 240 work -
+healthy-turns-pi   1024 2 slow 1000 180 work -
+healthy-start       256 1 slow 2000 180 work -
+healthy-boot        256 1 slow 2000 180 work -
+healthy-server      256 1 slow 2000 180 work -
+healthy-nightly     256 1 slow 2000 240 work -
+healthy-build       256 1 a1   2000 240 work -
+healthy-restore     256 1 slow 2000 240 work -
+healthy-browser     256 1 a1   2000 180 work -
+healthy-browser-pi 1024 2 a1   2000 180 work -
 EOT
 }
 # Those in which another guard fails, or nothing is as fast as it must be, in least time.
@@ -67,7 +80,9 @@ short="fast-fill slow-swap respawn"
 
 # A drive like an SD card of application class A1, which promises 1500 random reads, 500 random writes and 10 MB a second (SD
 # Physical Layer Specification 5.1). Root file system and swap share it.
-card=throttling.iops-read=1500,throttling.iops-write=500,throttling.bps-total=10000000,throttling.group=card
+a1=throttling.iops-read=1500,throttling.iops-write=500,throttling.bps-total=10000000
+# A slow one.
+slow=throttling.iops-total=400,throttling.bps-total=8388608
 # As large as memory, as installers make it.
 swap=256M
 # What the machine needs: another guard, work to do, namespaces.
@@ -100,9 +115,13 @@ boot_once() {
     : >"$log"
     : >"$logs/$1.guard"
     # The second serial line is for the guard's messages.
-    start_emulator "${append#-}" ",$card" -serial "file:$logs/$1.guard" \
+    case $card in
+    a1) limits=$a1,throttling.group=card ;;
+    slow) limits=$slow,throttling.group=card ;;
+    esac
+    start_emulator "${append#-}" ",$limits" -smp "$cpus" -serial "file:$logs/$1.guard" \
         -chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=readline \
-        -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$card" -device nvme-ns,drive=swap,nsid=3
+        -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$limits" -device nvme-ns,drive=swap,nsid=3
     if ! wait_for "$START_S" '^start$'; then
         ended=dead
     elif ! wait_for "$BESIDE_S" '^\(stall\|measuring\)$'; then
@@ -125,7 +144,7 @@ boot_once() {
 run_machine() {
     scenario=${1%.*}
     guard=${1##*.}
-    read -r _ memory _ seconds _ append <<EOT
+    read -r _ memory cpus card _ seconds _ append <<EOT
 $(row "$scenario")
 EOT
     mkdir "$dir/tar"
@@ -188,7 +207,7 @@ measured() {
 # faults SCENARIO GUARD: what is not as it should be, one a line.
 faults() {
     row "$1" | {
-        read -r _ _ most_gap seconds asked _
+        read -r _ _ _ _ most_gap seconds asked _
         measured "$1" "$2" | {
             read -r gone _ gap idle oom lost guard victims useless status waited _
             case $gone in
@@ -322,7 +341,7 @@ while [ $# -gt 0 ]; do
         fills=$2
         shift
         ;;
-    healthy) names="$names $(table | awk '$5 == "work" { print $1 }')" ;;
+    healthy) names="$names $(table | awk '$7 == "work" { print $1 }')" ;;
     *)
         [ -n "$(row "$1")" ] || wrong_usage "no scenario \"$1\""
         names="$names $1"

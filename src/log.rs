@@ -111,33 +111,18 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 }
 
 fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
-    let StallLimits { mem, low, share, window } = limits.stall;
-    let surely = low.min(mem);
+    let StallLimits { mem, share, window } = limits.stall;
     for &(name, share) in &[("SIGTERM", share.term), ("SIGKILL", share.kill)] {
         if let Some(share) = share {
             say!(
                 helper,
                 Info,
-                "        {name} also when mem avail <= {} MiB ({}%) and everything waits for memory \
-                 in {share}% of {} s{}",
-                surely.mib(),
-                Percent::share(surely, memory.user),
-                Seconds(window),
-                TwiceUpTo(&limits.stall)
+                "        {name} also when mem avail <= {} MiB ({}%) and everything has waited for \
+                 memory in {share}% of {} s",
+                mem.mib(),
+                Percent::share(mem, memory.user),
+                Seconds(window)
             );
-        }
-    }
-}
-
-/// Where more must stall, if there is such a place.
-pub struct TwiceUpTo<'a>(pub &'a StallLimits);
-
-impl fmt::Display for TwiceUpTo<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StallLimits { mem, low, .. } = self.0;
-        match low < mem {
-            true => write!(f, " (twice that up to {} MiB)", mem.mib()),
-            false => Ok(()),
         }
     }
 }
@@ -198,8 +183,8 @@ pub fn low(helper: &mut Helper, scene: &Scene, signal: KillSignal) {
         return say!(
             helper,
             Warning,
-            "low memory! everything waited for it in {}% of the last {} s: mem {}%, swap {}%",
-            memory.stall,
+            "low memory! everything has waited {} of the last {} seconds for it: mem {}%, swap {}%",
+            Tenths(memory.stall.of_duration(scene.limits.stall.window)),
             Seconds(scene.limits.stall.window),
             Percent::share(memory.available, memory.user),
             Percent::share(memory.swap_free, memory.swap_total),
@@ -285,6 +270,16 @@ impl fmt::Display for Seconds {
             (seconds, 0) => write!(f, "{seconds}"),
             (seconds, millis) => write!(f, "{seconds}.{millis:03}"),
         }
+    }
+}
+
+/// `7.2`.
+struct Tenths(Duration);
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0.as_millis() + 50) / 100;
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
     }
 }
 

@@ -116,19 +116,14 @@ pub struct Lowered {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StallLimits {
     pub mem: KiB,
-    /// While more than this is available, at twice these shares.
-    pub low: KiB,
     pub share: Levels<Option<Percent>>,
     pub window: Duration,
 }
 
 /// A machine may stall with memory to spare: what was swapped out long ago comes back, or a cgroup
 /// of its own is full. Ending a process is no help then. Twice the level of `-m` is where thrashing
-/// begins, and half of user memory is never short of any. Nor is it sure that it thrashes before that
-/// level itself is reached, while there is swap: all that did had 2 to 5% available, and a sort that
-/// makes room for its files stalls for up to a tenth of the time at 14%.
+/// begins, and half of user memory is never short of any.
 const STALL_TIMES: u64 = 2;
-const SURELY: u32 = 2;
 /// Without swap only the files of programs can be thrashed, all of which are wanted, while the
 /// kernel counts half of them as available: that was seen to begin at 37% of 190 MiB. If there
 /// is room for the code of all programs at once it is data that is read again and again, and a
@@ -149,18 +144,17 @@ impl Limits {
         let lowered = mem_size.as_mut().and_then(|size| lower_to_reach(size, memory));
         let mem = lower(mem, memory.user, mem_size);
         let times = |times| KiB(mem.term.unwrap_or(KiB::ZERO).0.saturating_mul(times));
-        let (mut short, mut low) = (times(STALL_TIMES), times(1));
-        if memory.swap_total == KiB::ZERO {
-            short = short.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
-            low = short;
-        }
         let known = |share: Percent| (is_watched && share > Percent::default()).then_some(share);
-        let stall = StallLimits {
-            mem: short.min(STALL_MOST.of(memory.user)),
-            low,
+        let mut stall = StallLimits {
+            mem: times(STALL_TIMES),
             share: Levels { term: known(psi.term), kill: known(psi.kill) },
             window: psi_window,
         };
+        if memory.swap_total == KiB::ZERO {
+            stall.mem = stall.mem.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
+            stall.halve();
+        }
+        stall.mem = stall.mem.min(STALL_MOST.of(memory.user));
         Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, lowered }
     }
 
@@ -195,6 +189,15 @@ fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
+    /// Without swap half the share of half the window is enough: nothing can be moved out of
+    /// memory, so a stall does not end by itself. Files that are thrashed cost 58% of 6 s, a job that
+    /// reads every file 20%, a server beside a reader of files 17% (tests/rescue/README.md).
+    fn halve(&mut self) {
+        let half = |share: Percent| share.half().max(Percent::from_millionths(1));
+        self.share = Levels { term: self.share.term.map(half), kill: self.share.kill.map(half) };
+        self.window /= 2;
+    }
+
     /// Nothing is done for a stall, since none is measured.
     pub fn turn_off(&mut self) {
         self.share = Levels { term: None, kill: None };
@@ -216,9 +219,8 @@ impl StallLimits {
     }
 
     fn level(&self, available: KiB, stall: Percent) -> Level {
-        let times = if available > self.low { SURELY } else { 1 };
         let at = |share: Option<Percent>| {
-            available <= self.mem && share.is_some_and(|share| stall >= share.times(times))
+            available <= self.mem && share.is_some_and(|share| stall >= share)
         };
         Level::of(at(self.share.kill), at(self.share.term))
     }
@@ -572,14 +574,12 @@ mod tests {
         let settings = Thresholds { psi, ..Config::default().thresholds };
         for (available, stall, expected) in [
             (201, 100, Level::Fine),
-            (200, 19, Level::Fine),
-            (200, 20, Level::Term),
-            (101, 79, Level::Term),
-            (101, 80, Level::Kill),
+            (200, 9, Level::Fine),
+            (200, 10, Level::Term),
+            (200, 39, Level::Term),
+            (200, 40, Level::Kill),
             (100, 9, Level::Fine),
             (100, 10, Level::Term),
-            (100, 39, Level::Term),
-            (100, 40, Level::Kill),
         ] {
             let memory = stalled(stall, memory(available, 900, 1000));
             assert_eq!(level(&settings, memory), expected, "{available} {stall}");
@@ -591,15 +591,22 @@ mod tests {
             let quiet = limits.stall.quiet_for(&on_the_brink, KiB(100), true);
             assert!(available > 200 || quiet == Some(STALL_LOOK));
         }
-        for (available, expected) in [(401, Level::Fine), (400, Level::Term)] {
-            let without_swap = stalled(20, memory(available, 0, 0));
-            assert_eq!(level(&settings, without_swap), expected);
+        for (available, stall, expected) in [
+            (401, 20, Level::Fine),
+            (400, 19, Level::Term),
+            (400, 5, Level::Term),
+            (400, 4, Level::Fine),
+        ] {
+            let without_swap = stalled(stall, memory(available, 0, 0));
+            assert_eq!(level(&settings, without_swap), expected, "{available} {stall}");
+            let window = Limits::of(&config(settings), &without_swap).stall.window;
+            assert_eq!(window, settings.psi_window / 2);
         }
         let large = Memory { user: KiB::from_mib(4000), ..stalled(20, memory(0, 0, 0)) };
         let large = Limits::of(&config(settings), &large);
         assert_eq!(large.stall.mem, KiB::from_mib(800));
         // Both at once: it is no stall that is new.
-        let low = stalled(20, memory(100, 0, 0));
+        let low = stalled(19, memory(100, 0, 0));
         assert!(!Limits::of(&config(settings), &low).is_stall(&low));
         let off = Thresholds { psi: shares(b"0").unwrap(), ..settings };
         assert_eq!(level(&off, stalled(100, memory(200, 0, 100))), Level::Fine);
@@ -617,8 +624,8 @@ mod tests {
 
     #[test]
     fn where_sigkill_by_a_stall_comes_first_it_is_what_the_brink_is_below() {
-        let psi = shares(b"60,10").unwrap();
-        let settings = Thresholds { psi, ..Config::default().thresholds };
+        let (psi, psi_window) = (shares(b"60,10").unwrap(), Duration::from_secs(5));
+        let settings = Thresholds { psi, psi_window, ..Config::default().thresholds };
         let memory = stalled(1, memory(100, 900, 1000));
         let limits = Limits::of(&config(settings), &memory);
         let on_the_brink = Memory { stall: limits.stall.brink(), ..memory };
@@ -630,18 +637,20 @@ mod tests {
 
     #[test]
     fn never_more_than_half_of_memory_is_short() {
-        let settings = Thresholds { mem: percent("40"), ..Config::default().thresholds };
+        let (psi, defaults) = (shares(b"50").unwrap(), Config::default().thresholds);
+        let settings = Thresholds { mem: percent("40"), psi, ..defaults };
         assert_eq!(level(&settings, stalled(50, memory(501, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(500, 100, 100))), Level::Term);
-        let settings = Thresholds { mem_size: size("30"), ..Config::default().thresholds };
+        let settings = Thresholds { mem_size: size("30"), psi, ..defaults };
         assert_eq!(level(&settings, stalled(50, memory(61, 100, 100))), Level::Fine);
         assert_eq!(level(&settings, stalled(50, memory(60, 100, 100))), Level::Term);
     }
 
     #[test]
     fn a_stall_that_has_begun_is_followed_until_it_can_matter() {
-        let psi = shares(b"10").unwrap();
-        let settings = Thresholds { psi, mem: percent("10"), ..Config::default().thresholds };
+        let (psi, psi_window) = (shares(b"10").unwrap(), Duration::from_secs(5));
+        let settings =
+            Thresholds { psi, psi_window, mem: percent("10"), ..Config::default().thresholds };
         let config = config(settings);
         let quiet = |stall, available, told| {
             let memory = stalled(stall, memory(available, 1_000_000, 1_000_000));

@@ -116,11 +116,6 @@ impl Percent {
         Percent(self.0.saturating_sub(1))
     }
 
-    /// So many times this share, at most all.
-    pub fn times(self, times: u32) -> Percent {
-        Percent(self.0.saturating_mul(times)).min(Percent::HUNDRED)
-    }
-
     /// What is missing up to `other`, at least nothing.
     pub fn up_to(self, other: Percent) -> Percent {
         Percent(other.0.saturating_sub(self.0))

@@ -148,11 +148,11 @@ impl Cgroup {
         is_within && read.is_ok() && !self.is_lost()
     }
 
-    /// Opens what tells how long tasks within wait for memory; version 2 alone has that
+    /// Opens what tells how long tasks within wait (`pressure`); version 2 alone has that
     /// (Linux 4.20).
-    pub fn open_pressure(&self, access: Access) -> io::Result<OwnedFd> {
+    pub fn open_pressure(&self, name: &str, access: Access) -> io::Result<OwnedFd> {
         let files = self.files.as_ref().ok_or(io::Error::GONE)?;
-        open_in(&files.directory, "memory.pressure", access)
+        open_in(&files.directory, name, access)
     }
 
     /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails if it

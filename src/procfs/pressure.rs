@@ -1,4 +1,4 @@
-//! `/proc/pressure/memory`: how much of the time tasks wait for memory
+//! `/proc/pressure`: how much of the time tasks wait for memory, and for disks
 //! (Documentation/accounting/psi.rst).
 
 use super::Proc;
@@ -6,6 +6,18 @@ use crate::bytes;
 use crate::sys::io;
 
 pub const PATH: &[u8] = b"pressure/memory";
+pub const PATH_OF_DISKS: &[u8] = b"pressure/io";
+/// The same of a cgroup.
+pub const OF_CGROUP: &str = "memory.pressure";
+pub const OF_CGROUP_DISKS: &str = "io.pressure";
+
+/// Which tasks waited.
+#[derive(Clone, Copy)]
+pub enum Waiting {
+    /// At least one of those that had something to do.
+    Some,
+    All,
+}
 
 impl Proc {
     /// Millionths of the last ten seconds in which some, and in which all tasks waited for
@@ -28,11 +40,15 @@ fn share(text: &[u8], key: &[u8]) -> Option<u32> {
     u32::try_from(of_percent * 100).ok()
 }
 
-/// The microseconds since the boot in which all tasks stalled, which is the only number that is
-/// exact: the averages are of ten seconds and more, and two seconds late.
-pub fn full_total(text: &[u8]) -> Option<u64> {
-    let full = bytes::whole_lines(text).find(|line| line.starts_with(b"full "))?;
-    let total = bytes::fields(full).find_map(|field| field.strip_prefix(b"total="))?;
+/// The microseconds since the boot in which tasks waited, which is the only number that is exact:
+/// the averages are of ten seconds and more, and two seconds late.
+pub fn total(text: &[u8], waiting: Waiting) -> Option<u64> {
+    let key: &[u8] = match waiting {
+        Waiting::Some => b"some ",
+        Waiting::All => b"full ",
+    };
+    let line = bytes::whole_lines(text).find(|line| line.starts_with(key))?;
+    let total = bytes::fields(line).find_map(|field| field.strip_prefix(b"total="))?;
     bytes::parse_u64(total)
 }
 
@@ -51,11 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn the_counter_is_that_of_a_full_stall() {
-        assert_eq!(full_total(TEXT), Some(9));
+    fn the_counter_is_that_of_the_tasks_asked_for() {
+        assert_eq!(total(TEXT, Waiting::All), Some(9));
+        assert_eq!(total(TEXT, Waiting::Some), Some(99));
         // A cut number is a wrong number.
-        assert_eq!(full_total(&TEXT[..TEXT.len() - 1]), None);
-        assert_eq!(full_total(b"some avg10=0.00 total=5\nfull avg10=0.00 total=x\n"), None);
-        assert_eq!(full_total(b""), None);
+        assert_eq!(total(&TEXT[..TEXT.len() - 1], Waiting::All), None);
+        let broken = b"some avg10=0.00 total=5\nfull avg10=0.00 total=x\n";
+        assert_eq!(total(broken, Waiting::All), None);
+        assert_eq!(total(b"", Waiting::Some), None);
     }
 }

@@ -225,8 +225,7 @@ fn write_stall(text: &mut String, limits: &StallLimits, full: u32) {
             let _ = write!(text, ", {name} at {share}%");
         }
     }
-    let surely = limits.low.min(limits.mem).mib();
-    let _ = writeln!(text, " if mem avail <= {surely} MiB{}", log::TwiceUpTo(limits));
+    let _ = writeln!(text, " if mem avail <= {} MiB", limits.mem.mib());
 }
 
 /// Which candidate would go now, and what puts it before the second.

@@ -137,13 +137,13 @@ pub struct Hooks {
 /// The original's and earlyoom's.
 const MEM: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(5) };
 const SWAP: Levels<Percent> = MEM;
-/// In five healthy workloads on a machine of 256 MiB with swap on an SD card all tasks stalled
-/// for at most 11% of 5 s while memory was nearly short, and in machines that thrash for 54 to 74%
-/// while it was (`scripts/rescue.sh`). A higher share would leave those frozen for longer: it takes
-/// half a second of nothing but waiting, and at 12% a slow leak into zram took a second.
-const PSI: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(0) };
-/// Shorter, and one burst of swapping would do; longer, and it tells no more of thrashing.
-const PSI_WINDOW: Duration = Duration::from_secs(5);
+/// Healthy work on a machine of 256 MiB with swap on a slow card lost at most 57% of 12 s (a program
+/// that starts while another one rests), and a machine that thrashes 70 to 75%: what is swapped out
+/// for good costs a time that ends, and only thrashing goes on (tests/rescue/README.md).
+const PSI: Levels<Percent> = Levels { term: Percent::whole(60), kill: Percent::whole(0) };
+/// In 10 s healthy work loses 67% and thrashing 71: too close. Longer, and a machine that thrashes
+/// waits for more than the ten seconds that a user may take it for dead.
+const PSI_WINDOW: Duration = Duration::from_secs(12);
 /// What sshd, databases and browsers need to close their files; longer, and a machine
 /// that is short of memory waits for a process that will not go.
 const GRACE: Duration = Duration::from_secs(5);

@@ -58,22 +58,22 @@ pub static OPTIONS: [Spec; 42] = [
                  is: as -s 100"),
     Spec::new("--psi", "PSI")
         .effect(Value(
-            &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 10 or 10,50"),
+            &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 60 or 60,90"),
             |config, text| put(&mut config.thresholds.psi, shares(text)),
         ))
-        .default("10")
+        .default("60")
         .help(
-            "stall rule: act, whatever the swap, when all tasks wait for memory for that share \
-                 of the window while available memory is at or below the level of -m, or for twice \
-                 that share up to twice that level (without swap four times the level); most hard \
-                 work shows up to 9, thrashing 50 and more; 0: off",
+            "stall rule: act, whatever the swap, when all tasks waited for memory, and some for a \
+                 disk, for that share of the window while available memory is at or below twice the \
+                 level of -m; without swap for half that share of half the window, up to four times \
+                 the level; 0: off",
         ),
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
             &Form("SECONDS", "seconds from 0.5 to 31536000, decimals allowed"),
             |config, text| put(&mut config.thresholds.psi_window, seconds(text, LEAST_WINDOW)),
         ))
-        .default("5")
+        .default("12")
         .help("over how long the stall is measured"),
     Spec::new("--process-limit", "PROCESS_LIMIT")
         .begins("Limit for each process")

@@ -17,28 +17,24 @@ struct Mark {
     total: u64,
 }
 
+#[derive(Default)]
 pub struct Meter {
-    window: Duration,
     /// Rising; the first `len` are there.
     marks: [Mark; MARKS + 2],
     len: usize,
 }
 
 impl Meter {
-    pub fn new(window: Duration) -> Meter {
-        Meter { window, marks: [Mark::default(); MARKS + 2], len: 0 }
-    }
-
     /// What was is forgotten: the next reading is the first one.
     pub fn restart(&mut self) {
         self.len = 0;
     }
 
-    /// The share of the window before `now` that was lost, if the counter stands at `total`.
+    /// The share of the `window` before `now` that was lost, if the counter stands at `total`.
     /// What lies before the first reading counts as nothing.
-    pub fn share(&mut self, now: Moment, total: u64) -> Percent {
+    pub fn share(&mut self, now: Moment, total: u64, window: Duration) -> Percent {
         let now = Mark { at: now, total };
-        let begin = Moment(now.at.0.saturating_sub(self.window.as_nanos() as u64));
+        let begin = Moment(now.at.0.saturating_sub(window.as_nanos() as u64));
         // Of those before the window, one is enough.
         let before = self.marks[..self.len].iter().filter(|mark| mark.at <= begin).count();
         if before > 1 {
@@ -57,14 +53,14 @@ impl Meter {
                 total.saturating_sub(next.total).saturating_add(part)
             }
         };
-        self.keep(now);
-        Percent::of_time(Duration::from_micros(lost), self.window)
+        self.keep(now, window);
+        Percent::of_time(Duration::from_micros(lost), window)
     }
 
     /// Marks closer than a sixteenth of the window say no more than their neighbours.
-    fn keep(&mut self, now: Mark) {
+    fn keep(&mut self, now: Mark, window: Duration) {
         let last = self.len.checked_sub(1).map(|last| self.marks[last].at);
-        let close = last.is_some_and(|last| now.at.since(last) < self.window / MARKS as u32);
+        let close = last.is_some_and(|last| now.at.since(last) < window / MARKS as u32);
         if !close && self.len < self.marks.len() {
             self.marks[self.len] = now;
             self.len += 1;
@@ -84,9 +80,9 @@ mod tests {
 
     #[test]
     fn a_steady_stall_is_its_share() {
-        let mut meter = Meter::new(WINDOW);
+        let mut meter = Meter::default();
         for millis in (0..=20_000).step_by(10) {
-            let share = meter.share(at(millis), 7 + millis * 250);
+            let share = meter.share(at(millis), 7 + millis * 250, WINDOW);
             let lost = Duration::from_micros(millis.min(5000) * 250);
             assert_eq!(share, Percent::of_time(lost, WINDOW), "{millis}");
         }
@@ -94,49 +90,49 @@ mod tests {
 
     #[test]
     fn what_was_before_the_first_reading_or_a_restart_does_not_count() {
-        let mut meter = Meter::new(WINDOW);
-        assert_eq!(meter.share(at(1000), 9_000_000), Percent::default());
-        assert_eq!(meter.share(at(2000), 10_000_000), Percent::whole(20));
+        let mut meter = Meter::default();
+        assert_eq!(meter.share(at(1000), 9_000_000, WINDOW), Percent::default());
+        assert_eq!(meter.share(at(2000), 10_000_000, WINDOW), Percent::whole(20));
         meter.restart();
-        assert_eq!(meter.share(at(2001), 10_000_000), Percent::default());
-        assert_eq!(meter.share(at(2501), 10_500_000), Percent::whole(10));
+        assert_eq!(meter.share(at(2001), 10_000_000, WINDOW), Percent::default());
+        assert_eq!(meter.share(at(2501), 10_500_000, WINDOW), Percent::whole(10));
     }
 
     #[test]
     fn a_reading_right_after_a_restart_is_what_later_ones_count_from() {
-        let mut meter = Meter::new(WINDOW);
-        assert_eq!(meter.share(at(0), 5_000_000), Percent::default());
-        assert_eq!(meter.share(at(1000), 6_000_000), Percent::whole(20));
+        let mut meter = Meter::default();
+        assert_eq!(meter.share(at(0), 5_000_000, WINDOW), Percent::default());
+        assert_eq!(meter.share(at(1000), 6_000_000, WINDOW), Percent::whole(20));
         // Too close to the one before to be kept for itself.
-        assert_eq!(meter.share(at(1001), 6_500_000), Percent::whole(30));
+        assert_eq!(meter.share(at(1001), 6_500_000, WINDOW), Percent::whole(30));
         meter.restart();
-        assert_eq!(meter.share(at(1001), 6_500_000), Percent::default());
-        assert_eq!(meter.share(at(2000), 7_000_000), Percent::whole(10));
+        assert_eq!(meter.share(at(1001), 6_500_000, WINDOW), Percent::default());
+        assert_eq!(meter.share(at(2000), 7_000_000, WINDOW), Percent::whole(10));
     }
 
     #[test]
     fn of_a_long_time_without_a_reading_only_its_part_counts() {
-        let mut meter = Meter::new(WINDOW);
-        meter.share(at(0), 0);
-        assert_eq!(meter.share(at(10_000), 1_000_000), Percent::whole(10));
+        let mut meter = Meter::default();
+        meter.share(at(0), 0, WINDOW);
+        assert_eq!(meter.share(at(10_000), 1_000_000, WINDOW), Percent::whole(10));
     }
 
     #[test]
     fn what_is_over_drops_out() {
-        let mut meter = Meter::new(WINDOW);
-        meter.share(at(0), 0);
-        assert_eq!(meter.share(at(1000), 1_000_000), Percent::whole(20));
-        assert_eq!(meter.share(at(5000), 1_000_000), Percent::whole(20));
-        assert_eq!(meter.share(at(5500), 1_000_000), Percent::whole(10));
-        assert_eq!(meter.share(at(6500), 1_000_000), Percent::default());
+        let mut meter = Meter::default();
+        meter.share(at(0), 0, WINDOW);
+        assert_eq!(meter.share(at(1000), 1_000_000, WINDOW), Percent::whole(20));
+        assert_eq!(meter.share(at(5000), 1_000_000, WINDOW), Percent::whole(20));
+        assert_eq!(meter.share(at(5500), 1_000_000, WINDOW), Percent::whole(10));
+        assert_eq!(meter.share(at(6500), 1_000_000, WINDOW), Percent::default());
         // A counter that starts anew loses nothing but time.
-        assert_eq!(meter.share(at(6600), 5), Percent::default());
+        assert_eq!(meter.share(at(6600), 5, WINDOW), Percent::default());
     }
 
     #[test]
     fn a_stall_is_never_more_than_everything() {
-        let mut meter = Meter::new(WINDOW);
-        meter.share(at(0), 0);
-        assert_eq!(meter.share(at(1000), u64::MAX), Percent::HUNDRED);
+        let mut meter = Meter::default();
+        meter.share(at(0), 0, WINDOW);
+        assert_eq!(meter.share(at(1000), u64::MAX, WINDOW), Percent::HUNDRED);
     }
 }

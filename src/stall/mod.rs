@@ -1,9 +1,9 @@
 //! Whether the machine hangs for want of memory: in which share of the last seconds all tasks
-//! waited for it, as far as that counts.
+//! waited for it, while at least one waited for a disk.
 //!
-//! A stall counts only from when the kernel takes memory back, and only if the machine is short of
-//! memory, not a cgroup that has a limit of its own. Decides nothing: `policy` says which share
-//! asks for what.
+//! Waiting for memory alone is no stall: compressing pages into zram counts as waiting, too, and
+//! programs start at once all the while. A stall counts only if the machine is short of memory, not
+//! a cgroup that has a limit of its own. Decides nothing: `policy` says which share asks for what.
 
 mod meter;
 mod reclaim;
@@ -11,7 +11,8 @@ mod reclaim;
 use crate::memory::Memory;
 use crate::policy::Limits;
 use crate::procfs::cgroup::Cgroup;
-use crate::procfs::{pressure, Proc};
+use crate::procfs::pressure::{self, Waiting};
+use crate::procfs::Proc;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::{Moment, Percent};
@@ -22,9 +23,31 @@ use std::time::Duration;
 
 /// The stalls of the machine or of a cgroup, as they are measured.
 pub struct Stalls {
-    file: OwnedFd,
-    meter: Meter,
+    memory: Waits,
+    /// `None` if the kernel does not tell: then memory alone counts.
+    disks: Option<Waits>,
     reclaim: Reclaim,
+}
+
+/// How long tasks have waited.
+struct Waits {
+    file: OwnedFd,
+    waiting: Waiting,
+    meter: Meter,
+}
+
+impl Waits {
+    fn open(file: OwnedFd, waiting: Waiting) -> io::Result<Waits> {
+        // With `psi=0` it can be opened and not read.
+        fd::reread(file.as_fd(), &mut [0; 1])?;
+        Ok(Waits { file, waiting, meter: Meter::default() })
+    }
+
+    /// What makes no sense is no waiting.
+    fn share(&mut self, proc: &mut Proc, window: Duration, now: Moment) -> io::Result<Percent> {
+        let total = pressure::total(proc.reread(&self.file)?, self.waiting);
+        Ok(total.map_or(Percent::default(), |total| self.meter.share(now, total, window)))
+    }
 }
 
 /// What a reading says.
@@ -38,16 +61,19 @@ pub enum Stall {
 }
 
 impl Stalls {
-    /// Measures over `window` from now on: the machine, or `cgroup`. Fails if the kernel tells
-    /// nothing of it.
-    pub fn open(proc: &Proc, cgroup: Option<&Cgroup>, window: Duration) -> io::Result<Stalls> {
-        let file = match cgroup {
-            Some(cgroup) => cgroup.open_pressure(Access::Read)?,
-            None => proc.open_file(pressure::PATH, Access::Read)?,
+    /// Measures from now on: the machine, or `cgroup`. Fails if the kernel tells nothing of it.
+    pub fn open(proc: &Proc, cgroup: Option<&Cgroup>) -> io::Result<Stalls> {
+        let open = |of_machine, of_cgroup| match cgroup {
+            Some(cgroup) => cgroup.open_pressure(of_cgroup, Access::Read),
+            None => proc.open_file(of_machine, Access::Read),
         };
-        // With `psi=0` it can be opened and not read.
-        fd::reread(file.as_fd(), &mut [0; 1])?;
-        Ok(Stalls { file, meter: Meter::new(window), reclaim: Reclaim::over(window) })
+        let memory = open(pressure::PATH, pressure::OF_CGROUP)?;
+        let disks = open(pressure::PATH_OF_DISKS, pressure::OF_CGROUP_DISKS);
+        Ok(Stalls {
+            memory: Waits::open(memory, Waiting::All)?,
+            disks: disks.and_then(|file| Waits::open(file, Waiting::Some)).ok(),
+            reclaim: Reclaim::default(),
+        })
     }
 
     /// Why it cannot be told for what the kernel takes memory back, if so.
@@ -57,11 +83,14 @@ impl Stalls {
 
     /// No stall up to now counts any more: it was that of a process which has ended.
     pub fn restart(&mut self) {
-        self.meter.restart();
+        self.memory.meter.restart();
+        if let Some(disks) = &mut self.disks {
+            disks.meter.restart();
+        }
     }
 
-    /// One `pread`, and of `vmstat` another one while memory is short. What makes no sense is no
-    /// stall. Fails if the file went with its cgroup.
+    /// One `pread`; while memory is short another one for disks, and one of `vmstat` now and then.
+    /// Fails if the file went with its cgroup.
     pub fn read(
         &mut self,
         proc: &mut Proc,
@@ -69,19 +98,18 @@ impl Stalls {
         limits: &Limits,
         now: Moment,
     ) -> io::Result<Stall> {
-        let Some(total) = pressure::full_total(proc.reread(&self.file)?) else {
-            return Ok(Stall::Counts(Percent::default()));
-        };
-        let mut share = self.meter.share(now, total);
-        // Of the memory of a cgroup its own pressure tells.
-        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
+        let window = limits.stall.window;
+        let mut share = self.memory.share(proc, window, now)?;
+        if !limits.stall.may_act_at(memory.available) {
             self.reclaim.forget_old(now);
             return Ok(Stall::Counts(share));
         }
-        if share > Percent::default() && self.reclaim.is_at_rest(proc, now) {
-            // From this reading on.
-            self.meter.restart();
-            share = self.meter.share(now, total);
+        if let Some(disks) = &mut self.disks {
+            share = share.min(disks.share(proc, window, now).unwrap_or(Percent::HUNDRED));
+        }
+        // Of the memory of a cgroup its own pressure tells.
+        if memory.is_limited() {
+            return Ok(Stall::Counts(share));
         }
         if !limits.is_stall(&Memory { stall: share, ..*memory }) {
             self.reclaim.forget_old(now);
@@ -95,7 +123,7 @@ impl Stalls {
                 Stall::Counts(limits.stall.brink())
             }
             Short::Limited => {
-                self.meter.restart();
+                self.restart();
                 self.reclaim.restart();
                 Stall::OfLimit(share)
             }
@@ -116,7 +144,8 @@ pub fn open_trigger(proc: &Proc, cgroup: Option<&Cgroup>) -> Option<OwnedFd> {
         fd::write(file.as_fd(), trigger).ok()?;
         Some(file)
     };
-    let of_cgroup = |trigger: &&[u8]| set(cgroup?.open_pressure(Access::Trigger), trigger);
+    let of_cgroup =
+        |trigger: &&[u8]| set(cgroup?.open_pressure(pressure::OF_CGROUP, Access::Trigger), trigger);
     let of_machine =
         |trigger: &&[u8]| set(proc.open_file(pressure::PATH, Access::Trigger), trigger);
     TRIGGERS.iter().find_map(of_cgroup).or_else(|| TRIGGERS.iter().find_map(of_machine))
@@ -141,7 +170,7 @@ mod tests {
         assert_eq!(limits.mem, Levels { term: Some(KiB(100)), kill: Some(KiB(50)) });
         fixture.write("pressure/memory", "");
         let mut proc = fixture.open();
-        let mut stalls = Stalls::open(&proc, None, window).unwrap();
+        let mut stalls = Stalls::open(&proc, None).unwrap();
         let told = readings.iter().map(|&(millis, lost, for_machine, in_all)| {
             let total = lost * 1000;
             fixture.write("pressure/memory", format!("full avg10=0.00 total={total}\n"));
@@ -190,13 +219,6 @@ mod tests {
         let readings = [(0, 0, 0, 0), (50, 4000, 100, 100), (100, 4000, 200, 200)];
         let brink = Stall::Counts(Percent::whole(10).just_below());
         assert_eq!(told(&memory(95), &readings), [share(0), brink, share(80)]);
-    }
-
-    #[test]
-    fn what_stalled_before_the_kernel_takes_memory_back_does_not_count() {
-        let readings = [(0, 0, 7, 7), (200, 4000, 7, 7), (400, 4400, 20, 20), (500, 5000, 90, 90)];
-        let told = told(&memory(95), &readings);
-        assert_eq!(told, [share(0), share(0), share(8), share(20)]);
     }
 
     #[test]

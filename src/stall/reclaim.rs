@@ -12,9 +12,8 @@ use std::time::Duration;
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
 /// second was seen on an SD card).
 const LEAST: Duration = Duration::from_millis(100);
-/// What was before that says nothing of now: the default of `--psi-window`. Nor is it a pause if
-/// nothing was scanned for longer.
-const MOST: Duration = Duration::from_secs(5);
+/// What was before that says nothing of now: the default of `--psi-window`.
+const MOST: Duration = Duration::from_secs(12);
 /// Of what is scanned, one page in so many must be for the machine. If only a limit was
 /// exceeded it was none, and if memory was short all; but the kernel makes room for files
 /// that are read beside either, and more than one cgroup may be at its limit.
@@ -30,22 +29,15 @@ pub enum Short {
     Unknown,
 }
 
-/// Since when it is counted, and when the kernel was last seen to take memory back.
+/// Since when it is counted.
+#[derive(Default)]
 pub struct Reclaim {
-    /// Over how long stalls are measured.
-    window: Duration,
     begun: Option<(Moment, Scanned)>,
-    last: Option<(Moment, Scanned)>,
-    at_work: Option<Moment>,
     /// Why that cannot be read now.
     unread: Option<io::Error>,
 }
 
 impl Reclaim {
-    pub fn over(window: Duration) -> Reclaim {
-        Reclaim { window, begun: None, last: None, at_work: None, unread: None }
-    }
-
     /// Why what was scanned could not be read, if so.
     pub fn unread(&self) -> Option<io::Error> {
         self.unread
@@ -54,7 +46,7 @@ impl Reclaim {
     /// Counts from now on, unless it does already.
     pub fn begin(&mut self, proc: &mut Proc, now: Moment) {
         if self.begun.is_none() {
-            self.begun = self.scanned(proc, now).ok().map(|scanned| (now, scanned));
+            self.begun = self.scanned(proc).ok().map(|scanned| (now, scanned));
         }
     }
 
@@ -63,20 +55,9 @@ impl Reclaim {
         self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
     }
 
-    /// Whether the kernel has taken no memory back in the window, nor in what may be a pause of it, as
-    /// far as was looked: what stalled then was before memory was short.
-    pub fn is_at_rest(&mut self, proc: &mut Proc, now: Moment) -> bool {
-        let was_at_work =
-            |at_work: Option<Moment>, lately| at_work.is_some_and(|at| now.since(at) < lately);
-        if was_at_work(self.at_work, LEAST) {
-            return false;
-        }
-        self.scanned(proc, now).is_ok() && !was_at_work(self.at_work, self.window.max(MOST))
-    }
-
     /// What was, since it is counted. If nothing tells, the machine.
     pub fn short(&mut self, proc: &mut Proc, now: Moment) -> Short {
-        let Ok(scanned) = self.scanned(proc, now) else { return Short::Machine };
+        let Ok(scanned) = self.scanned(proc) else { return Short::Machine };
         let Some((at, before)) = self.begun else { return Short::Unknown };
         let for_machine = scanned.for_machine.saturating_sub(before.for_machine);
         let in_all = scanned.in_all.saturating_sub(before.in_all);
@@ -94,22 +75,10 @@ impl Reclaim {
         self.begun = None;
     }
 
-    fn scanned(&mut self, proc: &mut Proc, now: Moment) -> io::Result<Scanned> {
-        // One look asks more than once.
-        if let Some((_, scanned)) = self.last.filter(|&(at, _)| at == now) {
-            return Ok(scanned);
-        }
+    fn scanned(&mut self, proc: &mut Proc) -> io::Result<Scanned> {
         let scanned = proc.scanned();
         self.unread = scanned.err();
-        let scanned = scanned?;
-        let before = self.last.replace((now, scanned));
-        // What was scanned since a long time ago may have been then. While something stalls, a
-        // window passes between two looks at most.
-        let lately = before.filter(|(at, _)| now.since(*at) < 2 * self.window.max(MOST));
-        if lately.is_some_and(|(_, before)| before != scanned) {
-            self.at_work = Some(now);
-        }
-        Ok(scanned)
+        scanned
     }
 }
 
@@ -133,7 +102,7 @@ mod tests {
     fn told(before: &str, later: &[(u64, &str)]) -> Vec<Short> {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
-        let mut reclaim = Reclaim::over(Duration::from_secs(2));
+        let mut reclaim = Reclaim::default();
         fixture.write("vmstat", before);
         reclaim.begin(&mut proc, at(0));
         let told = later.iter().map(|(millis, text)| {
@@ -164,37 +133,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_short_until_the_kernel_scans_nor_long_after() {
-        let fixture = Fixture::new();
-        let mut proc = fixture.open();
-        let mut reclaim = Reclaim::over(Duration::from_secs(2));
-        for (millis, scanned, expected) in [
-            (0, 500, true),
-            (50, 500, true),
-            (60, 501, false),
-            (70, 501, false),
-            // A pause.
-            (160, 501, false),
-            (5059, 501, false),
-            (5060, 501, true),
-            (5061, 502, false),
-            // When that was is not known.
-            (20_000, 900, true),
-            (29_999, 901, false),
-        ] {
-            fixture.write("vmstat", vmstat(0, scanned, 0, scanned));
-            assert_eq!(reclaim.is_at_rest(&mut proc, at(millis)), expected, "{millis}");
-        }
-        // In a longer window a stall lasts longer.
-        reclaim.window = Duration::from_secs(30);
-        assert!(!reclaim.is_at_rest(&mut proc, at(59_998)));
-        assert!(reclaim.is_at_rest(&mut proc, at(59_999)));
-        // If nothing tells, the stall is believed.
-        fixture.write("vmstat", "");
-        assert!(!reclaim.is_at_rest(&mut proc, at(99_000)));
-    }
-
-    #[test]
     fn kernels_that_tell_less_are_believed() {
         let old = |direct| format!("pgscan_kswapd 1\npgscan_direct {direct}\n");
         assert_eq!(
@@ -208,7 +146,7 @@ mod tests {
     fn what_was_long_ago_does_not_count() {
         let fixture = Fixture::new();
         let mut proc = fixture.open();
-        let mut reclaim = Reclaim::over(Duration::from_secs(2));
+        let mut reclaim = Reclaim::default();
         let follow = |reclaim: &mut Reclaim, proc: &mut Proc, now| {
             reclaim.forget_old(now);
             reclaim.begin(proc, now);
@@ -216,12 +154,12 @@ mod tests {
         fixture.write("vmstat", vmstat(0, 0, 0, 0));
         follow(&mut reclaim, &mut proc, at(0));
         fixture.write("vmstat", vmstat(500, 0, 500, 0));
-        follow(&mut reclaim, &mut proc, at(4999));
-        assert_eq!(reclaim.short(&mut proc, at(4999)), Short::Machine);
-        follow(&mut reclaim, &mut proc, at(5000));
-        assert_eq!(reclaim.short(&mut proc, at(6000)), Short::Unknown);
+        follow(&mut reclaim, &mut proc, at(11_999));
+        assert_eq!(reclaim.short(&mut proc, at(11_999)), Short::Machine);
+        follow(&mut reclaim, &mut proc, at(12_000));
+        assert_eq!(reclaim.short(&mut proc, at(13_000)), Short::Unknown);
         reclaim.restart();
         fixture.write("vmstat", vmstat(900, 0, 900, 0));
-        assert_eq!(reclaim.short(&mut proc, at(7000)), Short::Unknown);
+        assert_eq!(reclaim.short(&mut proc, at(14_000)), Short::Unknown);
     }
 }

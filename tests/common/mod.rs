@@ -857,10 +857,17 @@ impl FakeMemory {
 
 pub const PRESSURE: &str = "/proc/pressure/memory";
 
-/// Files over `/proc/pressure/memory` and `/proc/vmstat`.
+/// Files over `/proc/pressure/memory`, `/proc/pressure/io` and `/proc/vmstat`.
 pub struct FakePressure {
     file: File,
+    disks: File,
     vmstat: File,
+}
+
+fn pressure(millis: u64) -> Vec<u8> {
+    let (averages, total) = ("avg10=0.00 avg60=0.00 avg300=0.00", 1_000_000 + millis * 1000);
+    let some = format!("some {averages} total={:012}\n", total + 5);
+    format!("{some}full {averages} total={total:012}\n").into_bytes()
 }
 
 impl FakePressure {
@@ -873,21 +880,29 @@ impl FakePressure {
         let path = sandbox.path("pressure");
         let pressure = FakePressure::unmounted(&path);
         bind_over(&path, Path::new(PRESSURE));
+        bind_over(&path.with_extension("io"), Path::new("/proc/pressure/io"));
         bind_over(&path.with_extension("vmstat"), Path::new("/proc/vmstat"));
         Some(pressure)
     }
 
     pub fn unmounted(path: &Path) -> FakePressure {
         let create = |path: &Path| File::create(path).expect("a file for pressure");
-        let (file, vmstat) = (create(path), create(&path.with_extension("vmstat")));
-        let pressure = FakePressure { file, vmstat };
+        let beside = |what| create(&path.with_extension(what));
+        let pressure =
+            FakePressure { file: create(path), disks: beside("io"), vmstat: beside("vmstat") };
         pressure.stalled(0);
         pressure
     }
 
-    /// Everything has stalled for so long since the boot, and the kernel has looked for memory for the machine.
+    /// Everything has stalled for so long since the boot, something has waited for a disk, and the kernel has looked for
+    /// memory for the machine.
     pub fn stalled(&self, millis: u64) {
         self.stalled_while_scanned(millis, millis, millis);
+    }
+
+    /// Something has waited for a disk for so long since the boot.
+    pub fn waited_for_disks(&self, millis: u64) {
+        self.disks.write_all_at(&pressure(millis), 0).expect("write pressure of disks");
     }
 
     /// The same with so many pages looked at, for the machine and in all.
@@ -900,11 +915,8 @@ impl FakePressure {
         ];
         let scans = scans.map(|(key, pages)| format!("{key} {pages:012}\n")).concat();
         self.vmstat.write_all_at(scans.as_bytes(), 0).expect("write vmstat");
-        let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
-        let total = 1_000_000 + millis * 1000;
-        let text =
-            format!("some {averages} total={:012}\nfull {averages} total={total:012}\n", total + 5);
-        self.file.write_all_at(text.as_bytes(), 0).expect("write pressure");
+        self.waited_for_disks(millis);
+        self.file.write_all_at(&pressure(millis), 0).expect("write pressure");
     }
 }
 

@@ -394,6 +394,142 @@ scenario_healthy_zram() {
     run "$hog" --size 105M --rate 10M --noise --touch 50 --exit 40
 }
 
+# use_in_turn SIZE SECONDS TIMES: two programs, of which one is used while the other rests.
+use_in_turn() {
+    # shellcheck disable=SC2016 # for that shell
+    run /bin/sh -c '"$0" --name first --size "$1" $4 --touch 0 & first=$!
+        sleep "$2"
+        kill -STOP "$first"
+        "$0" --name second --size "$1" $4 --touch 0 & second=$!
+        sleep "$2"
+        round=1
+        while [ "$round" -lt "$3" ]; do
+            kill -STOP "$second"
+            kill -CONT "$first" || exit 1
+            sleep "$2"
+            kill -STOP "$first"
+            kill -CONT "$second" || exit 1
+            sleep "$2"
+            round=$((round + 1))
+        done
+        kill -0 "$first" && kill -0 "$second" || exit 1
+        kill -KILL "$first" "$second"
+        exit 0' "$hog" "$@"
+}
+
+scenario_healthy_turns_zram() {
+    zram_swap 256
+    begin
+    use_in_turn 115M 6 5 ""
+}
+
+scenario_healthy_turns_card() {
+    disk_swap
+    begin
+    use_in_turn 105M 15 3 --noise
+}
+
+scenario_healthy_turns_pi() {
+    zram_swap 1024
+    begin
+    use_in_turn 460M 6 5 --noise
+}
+
+# A program starts while another one rests.
+scenario_healthy_start() {
+    disk_swap
+    innocent "$hog" --name browser --size 90M --noise
+    begin
+    run "$hog" --size 110M --noise --exit 15
+}
+
+# A machine that boots: what was started first rests already.
+scenario_healthy_boot() {
+    disk_swap
+    innocent "$hog" --name browser --size 120M --noise
+    begin
+    # shellcheck disable=SC2016
+    run /bin/sh -c 'for number in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            "$0" --name "service$number" --size 5M --noise --touch 50 --exit 25 & all="$all $!"
+        done
+        for one in $all; do wait "$one" || exit 1; done' "$hog"
+}
+
+# A server has most of the memory, and another program reads a file larger than what is left.
+scenario_healthy_server() {
+    must dd if=/dev/zero of=/data bs=1M count=100 2>/dev/null
+    begin
+    # shellcheck disable=SC2016
+    run /bin/sh -c '"$0" --name server --size 1G --noise --until 15 --touch 200 --exit 60 & server=$!
+        sleep 5
+        "$0" --name reader --size 1M --read /data --exit 40 && wait "$server"' "$hog"
+}
+
+# Reads every file.
+scenario_healthy_nightly() {
+    innocent "$hog" --name server --size 110M --noise --touch 100
+    begin
+    run /bin/sh -c 'find / -xdev -type f -exec cat {} + 2>/dev/null | cksum >/dev/null'
+}
+
+scenario_healthy_build() {
+    zram_swap 256
+    innocent "$hog" --name browser --size 85M --noise
+    awk 'BEGIN { for (i = 0; i < 180; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
+        "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
+    begin
+    run /bin/sh -c 'for number in 1 2 3 4; do gcc -O1 -c /root/a.c -o "/root/$number.o" & all="$all $!"; done
+        for one in $all; do wait "$one" || exit 1; done'
+}
+
+# A database is restored from a dump.
+scenario_healthy_restore() {
+    disk_swap
+    innocent "$hog" --name browser --size 105M --noise
+    awk 'BEGIN { srand(1); print "PRAGMA cache_size=-60000; BEGIN; CREATE TABLE t(a, b);"
+        for (i = 0; i < 200000; i++) printf "INSERT INTO t VALUES(%d, \047%d some text of a record %d that is a little longer than that\047);\n", i, rand() * 1e9, i
+        print "CREATE INDEX i ON t(b); COMMIT; SELECT count(*) FROM t;" }' >/root/dump
+    begin
+    run /bin/sh -c '/usr/bin/sqlite3 /root/db </root/dump'
+}
+
+# browse SIZE: a browser has thirty processes of that size, one of which is used at a time.
+browse() {
+    # shellcheck disable=SC2016
+    run /bin/sh -c 'for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+            "$0" --name "tab$number" --size "$1" --noise --touch 0 & tab=$!
+            all="$all $tab"
+            sleep 1
+            kill -STOP "$tab"
+        done
+        for tab in $all; do
+            kill -CONT "$tab" || exit 1
+            sleep 2
+            kill -STOP "$tab" || exit 1
+        done
+        kill -KILL $all
+        exit 0' "$hog" "$1"
+}
+
+scenario_healthy_browser() {
+    zram_swap 256
+    begin
+    browse 6M
+}
+
+scenario_healthy_browser_pi() {
+    zram_swap 1024
+    begin
+    browse 35M
+}
+
+# Larger than memory, smaller than memory and swap, all of it used at random, on a slow card.
+scenario_thrash_random() {
+    disk_swap
+    begin
+    run "$hog" --size 380M --noise --touch 0 --jobs 8
+}
+
 # ---- the whole ----
 
 # Nothing of the kernel between the lines for the host.
