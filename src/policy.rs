@@ -152,7 +152,7 @@ impl Limits {
         };
         if memory.swap_total == KiB::ZERO {
             stall.mem = stall.mem.max(times(STALL_TIMES_WITHOUT_SWAP).min(CODE));
-            stall.halve();
+            stall.without_swap();
         }
         stall.mem = stall.mem.min(STALL_MOST.of(memory.user));
         Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, lowered }
@@ -189,12 +189,12 @@ fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
-    /// Without swap half the share of half the window is enough: nothing can be moved out of
-    /// memory, so a stall does not end by itself. Files that are thrashed cost 58% of 6 s, a job that
-    /// reads every file 20%, a server beside a reader of files 17% (tests/rescue/README.md).
-    fn halve(&mut self) {
-        let half = |share: Percent| share.half().max(Percent::from_millionths(1));
-        self.share = Levels { term: self.share.term.map(half), kill: self.share.kill.map(half) };
+    /// Two thirds of the share in half the window are enough: without swap nothing can be moved out of
+    /// memory, so a stall does not end by itself. Files that are thrashed cost 55% of 6 s or more, a
+    /// server beside a reader of files up to 29% (tests/rescue/README.md).
+    fn without_swap(&mut self) {
+        let less = |share: Percent| share.two_thirds().max(Percent::from_millionths(1));
+        self.share = Levels { term: self.share.term.map(less), kill: self.share.kill.map(less) };
         self.window /= 2;
     }
 
@@ -592,10 +592,10 @@ mod tests {
             assert!(available > 200 || quiet == Some(STALL_LOOK));
         }
         for (available, stall, expected) in [
-            (401, 20, Level::Fine),
-            (400, 19, Level::Term),
-            (400, 5, Level::Term),
-            (400, 4, Level::Fine),
+            (401, 26, Level::Fine),
+            (400, 26, Level::Term),
+            (400, 7, Level::Term),
+            (400, 6, Level::Fine),
         ] {
             let without_swap = stalled(stall, memory(available, 0, 0));
             assert_eq!(level(&settings, without_swap), expected, "{available} {stall}");

@@ -112,6 +112,10 @@ impl Percent {
         Percent(self.0 / 2)
     }
 
+    pub const fn two_thirds(self) -> Percent {
+        Percent(self.0 / 3 * 2)
+    }
+
     pub const fn just_below(self) -> Percent {
         Percent(self.0.saturating_sub(1))
     }

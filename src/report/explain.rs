@@ -97,18 +97,18 @@ pub fn text(
         write_rows(&mut text, first, IN_LOG, "");
     }
     let limits = Limits::of(config, memory);
-    let stalled = proc.stall_shares().ok().filter(|_| config.asks_for_stalls());
+    let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
     write_memory(&mut text, memory, &limits, stalled);
     write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
     Ok(text)
 }
 
-fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<[u32; 2]>) {
+fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
     let _ = writeln!(text, "{}", State(memory));
     write_level(text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
     write_level(text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);
-    if let Some([_, full]) = stalled {
-        write_stall(text, &limits.stall, full);
+    if let Some(share) = stalled {
+        write_stall(text, &limits.stall, share);
     }
 }
 
@@ -215,9 +215,9 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
     };
 }
 
-/// Everything stalled for `full` millionths of the last ten seconds.
-fn write_stall(text: &mut String, limits: &StallLimits, full: u32) {
-    let (percent, hundredths) = (full / 10_000, full / 100 % 100);
+/// Everything stalled for `share` millionths of the last ten seconds.
+fn write_stall(text: &mut String, limits: &StallLimits, share: u32) {
+    let (percent, hundredths) = (share / 10_000, share / 100 % 100);
     let window = log::Seconds(limits.window);
     let _ = write!(text, "stall: {percent}.{hundredths:02}% of the last 10 s; of {window} s");
     for &(name, share) in &[("SIGTERM", limits.share.term), ("SIGKILL", limits.share.kill)] {
