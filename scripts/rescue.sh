@@ -183,8 +183,8 @@ is_disturbed() {
 
 # ---- what was measured ----
 
-# measured SCENARIO GUARD FORMAT: the figures, one word each: gone s, low s, gap ms, idle ms, OOM kills, innocents lost, guard alive,
-# victims, useless kills, exit status, % of the time waited for a processor here, least available %, then the stalls.
+# measured SCENARIO GUARD: the figures, one word each: gone s, low s, gap ms, idle ms, OOM kills, innocents lost, guard alive,
+# victims, useless kills, exit status, % of the time waited for a processor here, slow s, least available %, then the stalls.
 measured() {
     awk '
         $1 == "ended" { ended = $2 }
@@ -195,9 +195,10 @@ measured() {
         function seconds(ms) { return ms ~ /^[0-9]+$/ ? sprintf("%.1f", ms / 1000) : ms }
         function one(key, i) { return (key, i) in value ? value[key, i] : "-" }
         END {
-            printf "%s %s %s %s %s %s %s %d %d %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
+            slow = (one("slow", 1) ~ /^[0-9]/ && one("fill", 1) ~ /^[0-9]/) ? seconds(one("fill", 1) - one("slow", 1)) : "-"
+            printf "%s %s %s %s %s %s %s %d %d %s %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
                 one("gap_ms", 1), one("idle_gap_ms", 1), one("oom_kills", 1), one("innocents", 2), one("guard", 1), victims,
-                useless, one("fill", 3), waited, one("least", 1)
+                useless, one("fill", 3), waited, slow, one("least", 1)
             for (i = 1; i <= 4; i++) printf " %s", one("stall", i)
             for (i = 1; i <= 4; i++) printf " %s", one("stall_near", i)
             print ""
@@ -252,20 +253,21 @@ judge() {
 
 tables() {
     heading "what the machine was like"
-    tables_format='%-17s %-8s %6s %6s %7s %7s %4s %5s %6s %6s %8s %7s\n'
+    tables_format='%-18s %-8s %6s %6s %6s %7s %7s %4s %5s %6s %6s %8s %7s\n'
     # shellcheck disable=SC2059 # one format for all lines
-    printf "$tables_format" scenario guard "gone s" "low s" "gap ms" "idle ms" oom lost guard killed useless "host %"
-    each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _ waited _; do
+    printf "$tables_format" scenario guard "gone s" "slow s" "low s" "gap ms" "idle ms" oom lost guard killed useless "host %"
+    each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _ waited slow _; do
         # shellcheck disable=SC2059
-        printf "$tables_format" "$name" "$guard" "$gone" "$low" "$gap" "$idle" "$oom" "$lost" "$lives" "$victims" "$useless" "$waited"
+        printf "$tables_format" "$name" "$guard" "$gone" "$slow" "$low" "$gap" "$idle" "$oom" "$lost" "$lives" "$victims" "$useless" "$waited"
     done
+    echo "slow: it was gone so long after a program had first needed more than a second to start"
     echo "low: available memory and free swap were below the threshold; idle: the longest heartbeat before; host: it waited for a"
     echo "processor here, which makes everything late"
     heading "the most of a window in which all (some) stalled on memory, %"
-    tables_format='%-17s %-8s %7s %-16s %-16s %-16s %-16s\n'
+    tables_format='%-18s %-8s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
     printf "$tables_format" scenario guard "least %" "any 2 s" "any 5 s" "2 s, low" "5 s, low"
-    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
         # shellcheck disable=SC2059
         printf "$tables_format" "$name" "$guard" "$least" "$full2 ($some2)" "$full5 ($some5)" "$low2 ($slow2)" "$low5 ($slow5)"
     done

@@ -75,6 +75,8 @@ static DUE: AtomicI64 = AtomicI64::new(0);
 static LONGEST: AtomicI64 = AtomicI64::new(0);
 /// When that one was due.
 static LONGEST_DUE: AtomicI64 = AtomicI64::new(0);
+/// When a beat had first taken a second since this was last set to 0.
+static SLOW: AtomicI64 = AtomicI64::new(0);
 static BEATS: AtomicI64 = AtomicI64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
@@ -162,6 +164,9 @@ fn beat_on(programs: &[CString]) {
         let ended = now();
         if LONGEST.fetch_max(ended - due, Ordering::Relaxed) < ended - due {
             LONGEST_DUE.store(due, Ordering::Relaxed);
+        }
+        if ended - due > SECOND {
+            let _ = SLOW.compare_exchange(0, due + SECOND, Ordering::Relaxed, Ordering::Relaxed);
         }
         BEATS.fetch_add(1, Ordering::Relaxed);
         DUE.store(0, Ordering::Relaxed);
@@ -334,6 +339,7 @@ impl Watch {
     /// From here on it counts.
     fn begin(&mut self) {
         self.began = now();
+        SLOW.store(0, Ordering::Relaxed);
         (self.all, self.near) = (Most::default(), Most::default());
         (self.looked, self.next) = (0, 0);
         self.looks.clear();
@@ -489,6 +495,9 @@ impl Watch {
         say(format!("result gap_ms {}", gaps.longest / MS));
         let due = gaps.longest_due - self.began;
         say(format!("result beats {}, the longest was due at {}", gaps.beats, due / MS));
+        if let slow @ 1.. = SLOW.load(Ordering::Relaxed) {
+            say(format!("result slow {}", (slow - self.began) / MS));
+        }
         say(format!("result idle_gap_ms {}", idle.longest / MS));
         say(format!("result oom_kills {}", self.oom_kills_now() - self.oom_kills));
         let mut lost = 0;
