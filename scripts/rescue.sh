@@ -22,7 +22,7 @@ set -u
 
 # scenario, MiB of memory, processors, card, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for
 # the kernel's command line. 2 s instead of 1 where memory goes to and comes from the card, and 8 where only a stall tells that
-# something goes wrong, since healthy work makes everything wait, too, for some seconds. A fork bomb takes the processor before it takes
+# something goes wrong, because healthy work makes everything wait, too, for some seconds. A fork bomb takes the processor before it takes
 # memory, and until that is low no guard may act: 2 to 3.5 s on an emulated processor. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and
@@ -116,9 +116,10 @@ boot_once() {
     : >"$logs/$1.guard"
     # The second serial line is for the guard's messages.
     case $card in
-    a1) limits=$a1,throttling.group=card ;;
-    slow) limits=$slow,throttling.group=card ;;
+    a1) limits=$a1 ;;
+    slow) limits=$slow ;;
     esac
+    limits=$limits,throttling.group=card
     start_emulator "${append#-}" ",$limits" -smp "$cpus" -serial "file:$logs/$1.guard" \
         -chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=readline \
         -drive "if=none,id=swap,file=$dir/swap,format=raw,cache=unsafe,$limits" -device nvme-ns,drive=swap,nsid=3
@@ -195,7 +196,11 @@ measured() {
         function seconds(ms) { return ms ~ /^[0-9]+$/ ? sprintf("%.1f", ms / 1000) : ms }
         function one(key, i) { return (key, i) in value ? value[key, i] : "-" }
         END {
-            slow = (one("slow", 1) ~ /^[0-9]/ && one("fill", 1) ~ /^[0-9]/) ? seconds(one("fill", 1) - one("slow", 1)) : "-"
+            slow = "-"
+            if (one("slow", 1) ~ /^[0-9]/ && one("fill", 1) ~ /^[0-9]/) {
+                slow = one("fill", 1) - one("slow", 1)
+                slow = seconds(slow > 0 ? slow : 0)
+            }
             printf "%s %s %s %s %s %s %s %d %d %s %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
                 one("gap_ms", 1), one("idle_gap_ms", 1), one("oom_kills", 1), one("innocents", 2), one("guard", 1), victims,
                 useless, one("fill", 3), waited, slow, one("least", 1)

@@ -118,7 +118,7 @@ fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
                 helper,
                 Info,
                 "        {name} also when mem avail <= {} MiB ({}%) and everything has waited for \
-                 memory in {share}% of {} s",
+                 memory and a disk in {share}% of {} s",
                 mem.mib(),
                 Percent::share(mem, memory.user),
                 Seconds(window)

@@ -42,8 +42,8 @@ pub struct Memory {
     pub swap_total: KiB,
     /// `SwapFree`, at most `swap_total`.
     pub swap_free: KiB,
-    /// In which share of the last seconds all tasks waited for memory, as far as that counts
-    /// (`stall`); 0 if it is not measured.
+    /// In which share of the last seconds all tasks waited for memory and some for a disk, as far as
+    /// that counts (`stall`); 0 if it is not measured.
     pub stall: Percent,
     /// `available` was estimated.
     pub estimated: bool,

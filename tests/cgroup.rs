@@ -234,7 +234,8 @@ fn the_stalls_of_the_machine_count_while_a_named_cgroup_tells_of_none() {
             // As one that goes while it is opened: it can be, and nothing can be read.
             fs::create_dir(&own).expect("a directory");
             let mut first = sandbox.hog(&["--size", "100M"]);
-            let guard = sandbox.guard(&["-d", "--cgroup", POINT]);
+            let guard =
+                sandbox.guard(&["-d", "--psi", "20", "--psi-window", "5", "--cgroup", POINT]);
             guard.wait_for("notice: cgroup / tells of no stalls (");
             let swap = Amounts { swap_total: 2000, swap_free: 1900, ..Amounts::available(150) };
             memory.set(swap);

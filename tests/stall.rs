@@ -159,8 +159,8 @@ fn what_waits_for_no_disk_ends_nothing() {
         let Some(scene) = Scene::new(sandbox, &[]) else { return };
         let Scene { pressure, mut hog, guard, .. } = scene;
         // As when zram compresses.
-        pressure.stalled(12_000);
-        pressure.waited_for_disks(7000);
+        pressure.stalled(7000);
+        pressure.waited_for_memory(12_000);
         guard.make_look(20);
         assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
@@ -183,6 +183,38 @@ fn without_swap_less_of_half_the_window_is_enough() {
         pressure.stalled(2500);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.wait_for("everything has waited 2.5 of the last 6 seconds for it: mem 25.00%");
+        guard.stop();
+    });
+}
+
+#[test]
+fn what_stalled_before_swap_went_does_not_count_after_it() {
+    sandboxed(|sandbox| {
+        let Some(scene) = Scene::new(sandbox, &[]) else { return };
+        let Scene { memory, pressure, mut hog, guard } = scene;
+        pressure.stalled(7000);
+        guard.make_look(3);
+        memory.set(Amounts { swap_total: 0, swap_free: 0, ..Amounts::available(250) });
+        guard.make_look(20);
+        assert!(hog.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        pressure.stalled(9500);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_stall_of_which_nothing_is_known_makes_no_sigkill_of_sigterm() {
+    sandboxed(|sandbox| {
+        let Some(scene) = Scene::new(sandbox, &["--psi", "10,60"]) else { return };
+        let Scene { memory, pressure, mut hog, guard } = scene;
+        // The kernel has looked for no memory.
+        pressure.stalled_while_scanned(12_000, 0, 0);
+        guard.make_look(20);
+        assert_eq!(guard.signals().len(), 0);
+        memory.set(Amounts { available: 80, swap_free: 100, ..short() });
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });
 }

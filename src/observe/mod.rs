@@ -133,8 +133,8 @@ impl Observer {
     }
 
     /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
-    /// if what was read makes no sense: see `lack`. One `pread`, one more while stalls are measured,
-    /// one for each zram in use, one of ZFS, and some of a cgroup. What cannot be read any more is
+    /// if what was read makes no sense: see `lack`. One `pread`, two more while stalls are measured
+    /// and a third one while memory is short, one for each zram in use, one of ZFS, and some of a cgroup. What cannot be read any more is
     /// opened anew by its path.
     pub fn observe(
         &mut self,
@@ -321,9 +321,8 @@ impl Observer {
         if !config.asks_for_stalls() {
             return;
         }
-        let open = |cgroup| Stalls::open(proc, cgroup);
         if let Some(cgroup) = &self.cgroup {
-            match open(Some(cgroup)) {
+            match Stalls::open(proc, Some(cgroup)) {
                 Ok(stalls) => return self.begin_stalls(stalls),
                 // That one is not there is other news.
                 Err(error)
@@ -335,7 +334,7 @@ impl Observer {
                 Err(_) => {}
             }
         }
-        match open(None) {
+        match Stalls::open(proc, None) {
             Ok(stalls) => self.begin_stalls(stalls),
             Err(error) => {
                 if was_measured || error.is_shortage() {

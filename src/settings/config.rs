@@ -47,7 +47,7 @@ pub struct Thresholds {
     /// Once resolved, at least one of the two is there; the lower one counts.
     pub swap: Option<Levels<Percent>>,
     pub swap_size: Option<SwapSize>,
-    /// Of the window, all tasks stalled on memory for so long. 0 is never.
+    /// Of the window, all tasks waited for memory and some for a disk for so long. 0 is never.
     pub psi: Levels<Percent>,
     pub psi_window: Duration,
 }

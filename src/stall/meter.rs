@@ -1,5 +1,5 @@
-//! How much of the last seconds was lost to waiting for memory, told from a counter that is
-//! read now and then.
+//! How much of the last seconds was lost to waiting, told from a counter that is read now and
+//! then.
 //!
 //! Pure: the counter is read elsewhere.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// is far less than the kernel's own averages blur it.
 const MARKS: usize = 16;
 
-/// The counter at a moment: microseconds in which all tasks stalled.
+/// The counter at a moment: microseconds in which tasks waited.
 #[derive(Clone, Copy, Default)]
 struct Mark {
     at: Moment,

@@ -1,8 +1,8 @@
 //! Whether the machine hangs for want of memory: in which share of the last seconds all tasks
 //! waited for it, while at least one waited for a disk.
 //!
-//! Waiting for memory alone is no stall: compressing pages into zram counts as waiting, too, and
-//! programs start at once all the while. A stall counts only if the machine is short of memory, not
+//! The lesser of the two shares counts: compressing pages into zram is waiting for memory as well, but a
+//! program that starts meanwhile does so soon. A stall counts only if the machine is short of memory, not
 //! a cgroup that has a limit of its own. Decides nothing: `policy` says which share asks for what.
 
 mod meter;
@@ -27,6 +27,8 @@ pub struct Stalls {
     /// `None` if the kernel does not tell: then memory alone counts.
     disks: Option<Waits>,
     reclaim: Reclaim,
+    /// Over which both were measured last.
+    window: Duration,
 }
 
 /// How long tasks have waited.
@@ -43,10 +45,15 @@ impl Waits {
         Ok(Waits { file, waiting, meter: Meter::default() })
     }
 
-    /// What makes no sense is no waiting.
-    fn share(&mut self, proc: &mut Proc, window: Duration, now: Moment) -> io::Result<Percent> {
+    /// `None` if what is read makes no sense.
+    fn share(
+        &mut self,
+        proc: &mut Proc,
+        window: Duration,
+        now: Moment,
+    ) -> io::Result<Option<Percent>> {
         let total = pressure::total(proc.reread(&self.file)?, self.waiting);
-        Ok(total.map_or(Percent::default(), |total| self.meter.share(now, total, window)))
+        Ok(total.map(|total| self.meter.share(now, total, window)))
     }
 }
 
@@ -68,12 +75,16 @@ impl Stalls {
             None => proc.open_file(of_machine, Access::Read),
         };
         let memory = open(pressure::PATH, pressure::OF_CGROUP)?;
-        let disks = open(pressure::PATH_OF_DISKS, pressure::OF_CGROUP_DISKS);
-        Ok(Stalls {
-            memory: Waits::open(memory, Waiting::All)?,
-            disks: disks.and_then(|file| Waits::open(file, Waiting::Some)).ok(),
-            reclaim: Reclaim::default(),
-        })
+        let memory = Waits::open(memory, Waiting::All)?;
+        let disks = open(pressure::PATH_OF_DISKS, pressure::OF_CGROUP_DISKS)
+            .and_then(|file| Waits::open(file, Waiting::Some));
+        let disks = match disks {
+            // To be tried again.
+            Err(error) if error.is_shortage() => return Err(error),
+            disks => disks.ok(),
+        };
+        let (reclaim, window) = (Reclaim::default(), Duration::ZERO);
+        Ok(Stalls { memory, disks, reclaim, window })
     }
 
     /// Why it cannot be told for what the kernel takes memory back, if so.
@@ -89,8 +100,8 @@ impl Stalls {
         }
     }
 
-    /// One `pread`; while memory is short another one for disks, and one of `vmstat` now and then.
-    /// Fails if the file went with its cgroup.
+    /// Two `pread`, and of `vmstat` another one while memory is short. Fails if the file went with its
+    /// cgroup. What makes no sense is no stall.
     pub fn read(
         &mut self,
         proc: &mut Proc,
@@ -99,16 +110,18 @@ impl Stalls {
         now: Moment,
     ) -> io::Result<Stall> {
         let window = limits.stall.window;
-        let mut share = self.memory.share(proc, window, now)?;
-        if !limits.stall.may_act_at(memory.available) {
-            self.reclaim.forget_old(now);
-            return Ok(Stall::Counts(share));
+        if window != self.window {
+            // Swap came or went, which makes everything wait, too; or settings are other ones.
+            self.restart();
+            self.window = window;
         }
+        let mut share = self.memory.share(proc, window, now)?.unwrap_or_default();
         if let Some(disks) = &mut self.disks {
-            share = share.min(disks.share(proc, window, now).unwrap_or(Percent::HUNDRED));
+            share = share.min(disks.share(proc, window, now)?.unwrap_or(Percent::HUNDRED));
         }
         // Of the memory of a cgroup its own pressure tells.
-        if memory.is_limited() {
+        if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
+            self.reclaim.forget_old(now);
             return Ok(Stall::Counts(share));
         }
         if !limits.is_stall(&Memory { stall: share, ..*memory }) {

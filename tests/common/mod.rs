@@ -888,8 +888,12 @@ impl FakePressure {
     pub fn unmounted(path: &Path) -> FakePressure {
         let create = |path: &Path| File::create(path).expect("a file for pressure");
         let beside = |what| create(&path.with_extension(what));
-        let pressure =
-            FakePressure { file: create(path), disks: beside("io"), vmstat: beside("vmstat") };
+        // As a cgroup has them: `memory.pressure` and `io.pressure`.
+        let disks = match path.file_name() {
+            Some(name) if name == "memory.pressure" => create(&path.with_file_name("io.pressure")),
+            _ => beside("io"),
+        };
+        let pressure = FakePressure { file: create(path), disks, vmstat: beside("vmstat") };
         pressure.stalled(0);
         pressure
     }
@@ -898,11 +902,6 @@ impl FakePressure {
     /// memory for the machine.
     pub fn stalled(&self, millis: u64) {
         self.stalled_while_scanned(millis, millis, millis);
-    }
-
-    /// Something has waited for a disk for so long since the boot.
-    pub fn waited_for_disks(&self, millis: u64) {
-        self.disks.write_all_at(&pressure(millis), 0).expect("write pressure of disks");
     }
 
     /// The same with so many pages looked at, for the machine and in all.
@@ -916,6 +915,16 @@ impl FakePressure {
         let scans = scans.map(|(key, pages)| format!("{key} {pages:012}\n")).concat();
         self.vmstat.write_all_at(scans.as_bytes(), 0).expect("write vmstat");
         self.waited_for_disks(millis);
+        self.waited_for_memory(millis);
+    }
+
+    /// Something has waited for a disk for so long since the boot.
+    pub fn waited_for_disks(&self, millis: u64) {
+        self.disks.write_all_at(&pressure(millis), 0).expect("write pressure of disks");
+    }
+
+    /// Everything has waited for memory for so long since the boot.
+    pub fn waited_for_memory(&self, millis: u64) {
         self.file.write_all_at(&pressure(millis), 0).expect("write pressure");
     }
 }

@@ -397,7 +397,8 @@ scenario_healthy_zram() {
 # use_in_turn SIZE SECONDS TIMES: two programs, of which one is used while the other rests.
 use_in_turn() {
     # shellcheck disable=SC2016 # for that shell
-    run /bin/sh -c '"$0" --name first --size "$1" $4 --touch 0 & first=$!
+    run /bin/sh -c 'lives() { read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]; }
+        "$0" --name first --size "$1" $4 --touch 0 & first=$!
         sleep "$2"
         kill -STOP "$first"
         "$0" --name second --size "$1" $4 --touch 0 & second=$!
@@ -405,14 +406,14 @@ use_in_turn() {
         round=1
         while [ "$round" -lt "$3" ]; do
             kill -STOP "$second"
-            kill -CONT "$first" || exit 1
+            kill -CONT "$first"
             sleep "$2"
             kill -STOP "$first"
-            kill -CONT "$second" || exit 1
+            kill -CONT "$second"
             sleep "$2"
             round=$((round + 1))
         done
-        kill -0 "$first" && kill -0 "$second" || exit 1
+        for one in "$first" "$second"; do lives "$one" || exit 1; done
         kill -KILL "$first" "$second"
         exit 0' "$hog" "$@"
 }
@@ -496,17 +497,20 @@ scenario_healthy_restore() {
 # browse SIZE: a browser has thirty processes of that size, one of which is used at a time.
 browse() {
     # shellcheck disable=SC2016
-    run /bin/sh -c 'for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    run /bin/sh -c 'lives() { read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]; }
+        for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
             "$0" --name "tab$number" --size "$1" --noise --touch 0 & tab=$!
             all="$all $tab"
             sleep 1
             kill -STOP "$tab"
         done
         for tab in $all; do
-            kill -CONT "$tab" || exit 1
+            kill -CONT "$tab"
             sleep 2
-            kill -STOP "$tab" || exit 1
+            kill -STOP "$tab"
         done
+        sleep 1
+        for tab in $all; do lives "$tab" || exit 1; done
         kill -KILL $all
         exit 0' "$hog" "$1"
 }
@@ -527,7 +531,7 @@ scenario_healthy_browser_pi() {
 scenario_thrash_random() {
     disk_swap
     begin
-    run "$hog" --size 380M --noise --touch 0 --jobs 8
+    run "$hog" --size 380M --noise --touch 0
 }
 
 # ---- the whole ----
