@@ -219,10 +219,7 @@ fn write_distance(text: &mut String, what: &str, now: KiB, limit: KiB) {
 fn write_stall(text: &mut String, limits: &StallLimits, share: u32) {
     let (percent, hundredths) = (share / 10_000, share / 100 % 100);
     let window = log::Seconds(limits.window);
-    let _ = write!(
-        text,
-        "waiting for memory and a disk: {percent}.{hundredths:02}% of the last 10 s; of {window} s"
-    );
+    let _ = write!(text, "stall: {percent}.{hundredths:02}% of the last 10 s; of {window} s");
     for &(name, share) in &[("SIGTERM", limits.share.term), ("SIGKILL", limits.share.kill)] {
         if let Some(share) = share {
             let _ = write!(text, ", {name} at {share}%");
