@@ -268,13 +268,13 @@ tables() {
     echo "slow: it was gone so long after a program had first needed more than a second to start"
     echo "low: available memory and free swap were below the threshold; idle: the longest heartbeat before; host: it waited for a"
     echo "processor here, which makes everything late"
-    heading "the most of a window in which all (some) stalled on memory, %"
+    heading "the most of a window in which all waited for memory (the lesser of that and of what some waited for a disk), %"
     tables_format='%-18s %-8s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
-    printf "$tables_format" scenario guard "least %" "any 2 s" "any 5 s" "2 s, low" "5 s, low"
-    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least full2 full5 some2 some5 low2 low5 slow2 slow5; do
+    printf "$tables_format" scenario guard "least %" "any 6 s" "any 12 s" "6 s, low" "12 s, low"
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least full6 full12 both6 both12 low6 low12 slow6 slow12; do
         # shellcheck disable=SC2059
-        printf "$tables_format" "$name" "$guard" "$least" "$full2 ($some2)" "$full5 ($some5)" "$low2 ($slow2)" "$low5 ($slow5)"
+        printf "$tables_format" "$name" "$guard" "$least" "$full6 ($both6)" "$full12 ($both12)" "$low6 ($slow6)" "$low12 ($slow12)"
     done
     echo "least: available memory, of that and anonymous memory together; low: at the end of the window it was at most 20%"
 }

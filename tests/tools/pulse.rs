@@ -22,7 +22,8 @@
 //! | `--cgroup DIRECTORY` | an empty cgroup (v2) for the command, which is gone when nobody is left in it |
 //!
 //! Output: lines `result KEY VALUE...`, and `series ...`, one line for each 200 ms, of which any other rule can be tried
-//! out: ms since the start, available memory in percent of user memory, free swap in percent, ms of `full` and of `some` stall in all.
+//! out: ms since the start, available memory in percent of user memory, free swap in percent, ms in which
+//! all tasks waited for memory, and in which some waited for a disk.
 //! Exit status: 0 measured, 1 something was refused, 2 wrong usage.
 
 use std::ffi::{CString, OsString};
@@ -51,9 +52,9 @@ const LOW: u64 = 100;
 /// Between two looks at stalls.
 const STALL_EVERY: i64 = 20 * MS;
 /// As many as lie within the longest window, and one more.
-const STALL_LOOKS: usize = 251;
-/// The windows, in looks: 2 s is the shortest that the kernel grants without privilege, 5 s the default of `--psi-window`.
-const WINDOWS: [usize; 2] = [100, 250];
+const STALL_LOOKS: usize = 601;
+/// The windows, in looks: 12 s is the default of `--psi-window`, and half of it counts without swap.
+const WINDOWS: [usize; 2] = [300, 600];
 /// Between two looks at processes, and between two lines of the series.
 const PROCESSES_EVERY: i64 = 200 * MS;
 /// Ten minutes of them.
@@ -238,14 +239,15 @@ fn spawn(program: &CString) -> libc::pid_t {
 struct Look {
     at: i64,
     full_us: u64,
-    some_us: u64,
+    disk_us: u64,
 }
 
-/// The most of a stall within a window, in thousandths of it.
+/// The most of a stall within a window, in thousandths of it: of all tasks for memory, and the lesser of that and of what
+/// some waited for a disk.
 #[derive(Clone, Copy, Default)]
 struct Most {
     full: [u64; WINDOWS.len()],
-    some: [u64; WINDOWS.len()],
+    both: [u64; WINDOWS.len()],
 }
 
 struct Line {
@@ -253,7 +255,7 @@ struct Line {
     share: u64,
     swap: u64,
     full_us: u64,
-    some_us: u64,
+    disk_us: u64,
 }
 
 struct Known {
@@ -267,6 +269,7 @@ struct Known {
 struct Watch {
     meminfo: File,
     pressure: Option<File>,
+    disk_pressure: Option<File>,
     vmstat: File,
     known: Vec<Known>,
     looks: Vec<Look>,
@@ -289,7 +292,7 @@ struct Watch {
     oom_kills: u64,
     /// What stalled before the beginning is none of it.
     full_before: u64,
-    some_before: u64,
+    disk_before: u64,
 }
 
 impl Watch {
@@ -311,6 +314,7 @@ impl Watch {
             meminfo: must(File::open("/proc/meminfo"), "open /proc/meminfo"),
             // Built in, but off: then reads fail.
             pressure: pressure.filter(|file| read(file, &mut [0; 512]) > 0),
+            disk_pressure: File::open("/proc/pressure/io").ok(),
             vmstat: must(File::open("/proc/vmstat"), "open /proc/vmstat"),
             known: known.collect(),
             looks: Vec::with_capacity(STALL_LOOKS),
@@ -330,7 +334,7 @@ impl Watch {
             near: Most::default(),
             oom_kills: 0,
             full_before: 0,
-            some_before: 0,
+            disk_before: 0,
         };
         watch.oom_kills = watch.oom_kills_now();
         watch
@@ -345,7 +349,7 @@ impl Watch {
         self.looks.clear();
         self.least = 1000;
         self.series.clear();
-        (self.full_before, self.some_before) = self.stalls();
+        (self.full_before, self.disk_before) = self.stalls();
     }
 
     /// Watches until that time.
@@ -365,14 +369,14 @@ impl Watch {
         if at >= self.next_processes {
             self.next_processes = at + PROCESSES_EVERY;
             self.note_processes(at);
-            let (full_us, some_us) = self.stalls();
+            let (full_us, disk_us) = self.stalls();
             if self.series.len() < SERIES_MOST {
                 self.series.push(Line {
                     at: at - self.began,
                     share,
                     swap,
                     full_us: full_us - self.full_before,
-                    some_us: some_us - self.some_before,
+                    disk_us: disk_us - self.disk_before,
                 });
             }
         }
@@ -419,20 +423,23 @@ impl Watch {
         (share, swap)
     }
 
+    /// Since the boot, us in which all tasks waited for memory, and in which some waited for a disk.
     fn stalls(&self) -> (u64, u64) {
-        let mut buffer = [0; 512];
-        let got = self.pressure.as_ref().map_or(0, |file| read(file, &mut buffer));
-        let text = &buffer[..got];
-        let full = find(text, b"full ").map_or(0, |at| number_after(&text[at..], b"total="));
-        (full, number_after(text, b"total="))
+        let total = |file: &Option<File>, key: &[u8]| {
+            let mut buffer = [0; 512];
+            let got = file.as_ref().map_or(0, |file| read(file, &mut buffer));
+            let text = &buffer[..got];
+            find(text, key).map_or(0, |at| number_after(&text[at..], b"total="))
+        };
+        (total(&self.pressure, b"full "), total(&self.disk_pressure, b"some "))
     }
 
     fn note_stalls(&mut self, at: i64, share: u64) {
         if self.pressure.is_none() {
             return;
         }
-        let (full_us, some_us) = self.stalls();
-        let look = Look { at, full_us, some_us };
+        let (full_us, disk_us) = self.stalls();
+        let look = Look { at, full_us, disk_us };
         for (which, &looks) in WINDOWS.iter().enumerate() {
             if self.looked < looks {
                 continue;
@@ -441,11 +448,11 @@ impl Watch {
             let then = &self.looks[(self.next + STALL_LOOKS - looks) % STALL_LOOKS];
             let took_us = ((look.at - then.at) / 1000).max(1) as u64;
             let full = (look.full_us - then.full_us) * 1000 / took_us;
-            let some = (look.some_us - then.some_us) * 1000 / took_us;
+            let disk = (look.disk_us - then.disk_us) * 1000 / took_us;
             let near = (share <= NEAR).then_some(&mut self.near);
             for most in [Some(&mut self.all), near].into_iter().flatten() {
                 most.full[which] = most.full[which].max(full);
-                most.some[which] = most.some[which].max(some);
+                most.both[which] = most.both[which].max(full.min(disk));
             }
         }
         if self.looks.len() < STALL_LOOKS {
@@ -515,9 +522,9 @@ impl Watch {
         say(format!("result least {}", percent(self.least)));
         say(format!("result crossings {}", self.crossings));
         for (name, most) in [("stall", &self.all), ("stall_near", &self.near)] {
-            let [full2, full5] = most.full.map(percent);
-            let [some2, some5] = most.some.map(percent);
-            say(format!("result {name} {full2} {full5} {some2} {some5}"));
+            let [full6, full12] = most.full.map(percent);
+            let [both6, both12] = most.both.map(percent);
+            say(format!("result {name} {full6} {full12} {both6} {both12}"));
         }
         for line in &self.series {
             say(format!(
@@ -526,7 +533,7 @@ impl Watch {
                 percent(line.share),
                 percent(line.swap),
                 line.full_us / 1000,
-                line.some_us / 1000
+                line.disk_us / 1000
             ));
         }
     }
