@@ -176,14 +176,9 @@ impl<'s, 'a> Search<'s, 'a> {
         }
         let most_bonus = self.rules.most_bonus();
         // If a pattern may raise it, its size alone settles nothing.
-        if score.is_none() && self.found.best.is_some() && most_bonus == 0 {
-            let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
-            let points = self.rules.points(most_score, 0, rss);
-            let size = rss.plus(self.swap_used);
-            // 0 is shown for a kernel thread, and for a leader that has ended before its threads.
-            if rss > KiB::ZERO && !self.goes_first(points, size, YOUNGEST) {
-                return Ok(None);
-            }
+        let by_size = score.is_none() && self.found.best.is_some() && most_bonus == 0;
+        if by_size && self.is_too_small(proc, pid, most_score)? {
+            return Ok(None);
         }
         let stat = self.read(proc.stat_with_threads(pid))?;
         self.rules.check_stat(&stat)?;
@@ -227,6 +222,20 @@ impl<'s, 'a> Search<'s, 'a> {
             matcher.assistant.met(&candidate, matcher.patterns);
         }
         Ok(Some(candidate))
+    }
+
+    /// Its resident size alone, which is one short file, tells that it does not go first.
+    fn is_too_small(
+        &mut self,
+        proc: &mut Proc,
+        pid: Pid,
+        most_score: i32,
+    ) -> Result<bool, Protection> {
+        let rss = KiB::from_pages(self.read(proc.resident_pages(pid))?, self.page);
+        let points = self.rules.points(most_score, 0, rss);
+        let size = rss.plus(self.swap_used);
+        // 0 is shown for a kernel thread, and for a leader that has ended before its threads.
+        Ok(rss > KiB::ZERO && !self.goes_first(points, size, YOUNGEST))
     }
 
     /// Counts a file. If it cannot be read, the process counts as gone.
