@@ -137,12 +137,12 @@ pub struct Hooks {
 /// The original's and earlyoom's.
 const MEM: Levels<Percent> = Levels { term: Percent::whole(10), kill: Percent::whole(5) };
 const SWAP: Levels<Percent> = MEM;
-/// Healthy work on a machine of 256 MiB with swap on a slow card lost at most 57% of 12 s (a program
-/// that starts while another one rests), and a machine that thrashes 70 to 75%: what is swapped out
-/// for good costs a time that ends, and only thrashing goes on (tests/rescue/README.md).
+/// On a machine of 256 MiB with swap on a slow card, healthy work lost 45 to 57% of 12 s (a program
+/// that starts while another one rests), and thrashing 63 to 75%, nothing being ended. Swapping out a
+/// resting program ends; thrashing does not (tests/rescue/README.md).
 const PSI: Levels<Percent> = Levels { term: Percent::whole(60), kill: Percent::whole(0) };
-/// In 10 s healthy work loses 67% and thrashing 71: too close. Longer, and a machine that thrashes
-/// waits for more than the ten seconds that a user may take it for dead.
+/// In 10 s healthy work lost up to 67% and thrashing 71: too close. A longer one would not act any
+/// sooner: the time that must be lost is what counts.
 const PSI_WINDOW: Duration = Duration::from_secs(12);
 /// What sshd, databases and browsers need to close their files; longer, and a machine
 /// that is short of memory waits for a process that will not go.
