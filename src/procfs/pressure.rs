@@ -11,11 +11,12 @@ pub const PATH_OF_DISKS: &[u8] = b"pressure/io";
 pub const OF_CGROUP: &str = "memory.pressure";
 pub const OF_CGROUP_DISKS: &str = "io.pressure";
 
-/// Which tasks waited.
+/// How many tasks must wait for it to count.
 #[derive(Clone, Copy)]
 pub enum Waiting {
-    /// At least one of those that had something to do.
+    /// At least one task.
     Some,
+    /// Every task that has something to do.
     All,
 }
 

@@ -65,7 +65,7 @@ pub static OPTIONS: [Spec; 42] = [
         .help(
             "stall rule: act, whatever the swap, when all tasks waited for memory, and some for a \
                  disk, for that share of the window while available memory is at or below twice the \
-                 level of -m. Without swap two thirds of the share in half the window are enough, up \
+                 level of -m; without swap two thirds of the share in half the window are enough, up \
                  to four times the level; 0: off",
         ),
     Spec::new("--psi-window", "PSI_WINDOW")

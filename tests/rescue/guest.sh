@@ -326,12 +326,17 @@ scenario_container() {
 
 # ---- work that is hard, but nothing to be ended for ----
 
+# write_source FUNCTIONS: something to compile.
+write_source() {
+    awk -v functions="$1" 'BEGIN { for (i = 0; i < functions; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
+        "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
+}
+
 # Two compilers at once, and a program that rests in swap.
 scenario_healthy_compile() {
     disk_swap
     innocent "$hog" --name browser --size 85M --noise
-    awk 'BEGIN { for (i = 0; i < 250; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
-        "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
+    write_source 250
     begin
     run /bin/sh -c 'gcc -O1 -c /root/a.c -o /root/a.o & first=$!; gcc -O2 -c /root/a.c -o /root/b.o && wait "$first"'
 }
@@ -394,10 +399,14 @@ scenario_healthy_zram() {
     run "$hog" --size 105M --rate 10M --noise --touch 50 --exit 40
 }
 
-# use_in_turn SIZE SECONDS TIMES: two programs, of which one is used while the other rests.
+# For a shell of a scenario: whether a child of it lives.
+# shellcheck disable=SC2016
+lives='lives() { read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]; }'
+
+# use_in_turn SIZE SECONDS TIMES OPTION: two programs, of which one is used while the other rests.
 use_in_turn() {
     # shellcheck disable=SC2016 # for that shell
-    run /bin/sh -c 'lives() { read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]; }
+    run /bin/sh -c "$lives"'
         "$0" --name first --size "$1" $4 --touch 0 & first=$!
         sleep "$2"
         kill -STOP "$first"
@@ -476,8 +485,7 @@ scenario_healthy_nightly() {
 scenario_healthy_build() {
     zram_swap 256
     innocent "$hog" --name browser --size 85M --noise
-    awk 'BEGIN { for (i = 0; i < 180; i++) printf "int f%d(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) " \
-        "{ if (a[i] %% %d) s += a[i] * %d; else s ^= a[i] << %d; } return s; }\n", i, i, i + 2, i + 3, i % 7 }' >/root/a.c
+    write_source 180
     begin
     run /bin/sh -c 'for number in 1 2 3 4; do gcc -O1 -c /root/a.c -o "/root/$number.o" & all="$all $!"; done
         for one in $all; do wait "$one" || exit 1; done'
@@ -497,7 +505,7 @@ scenario_healthy_restore() {
 # browse SIZE: a browser has thirty processes of that size, one of which is used at a time.
 browse() {
     # shellcheck disable=SC2016
-    run /bin/sh -c 'lives() { read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]; }
+    run /bin/sh -c "$lives"'
         for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
             "$0" --name "tab$number" --size "$1" --noise --touch 0 & tab=$!
             all="$all $tab"
