@@ -210,7 +210,7 @@ impl Context {
                     say!(helper, Warning, "warning: {bounds}");
                 }
                 News::Bounds(bounds) => say!(helper, Notice, "{bounds}"),
-                News::NoStalls(_) | News::NoStallsOf(..) | News::NoScans(_) => {
+                News::NoStalls(_) | News::NoStallsOf(..) | News::NoDisks(_) | News::NoScans(_) => {
                     say!(helper, Notice, "notice: {news}");
                 }
                 News::StallsAgain => say!(helper, Notice, "{news}"),

@@ -52,6 +52,13 @@ impl fmt::Display for State<'_> {
     }
 }
 
+/// With `-d`: what a look has seen.
+pub fn look(helper: &mut Helper, number: u64, scene: &Scene) {
+    let Scene { memory, limits, .. } = scene;
+    let (share, window) = (memory.stall, Seconds(limits.stall.window));
+    say!(helper, Debug, "look {number}: {}, stall: {share}% of {window} s", State(memory));
+}
+
 /// A level of memory and swap.
 struct Threshold<'a> {
     limits: &'a Limits,

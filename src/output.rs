@@ -57,7 +57,7 @@ impl Output {
         let Scene { now, memory, .. } = scene;
         self.tell_lowered(scene);
         if config.debug {
-            say!(self.helper, Debug, "look {}: {}", self.stats.looks(), log::State(memory));
+            log::look(&mut self.helper, self.stats.looks(), scene);
         }
         if self.next_report.is_some_and(|at| *now >= at) {
             if !config.debug {
@@ -98,6 +98,7 @@ impl Output {
         ] {
             self.stats.set(number, amount.0);
         }
+        self.stats.set(Number::Stall, memory.stall.of(KiB(1_000_000)).0);
         self.helper.write_stats(self.stats);
     }
 

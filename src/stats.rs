@@ -33,6 +33,8 @@ pub enum Number {
     User,
     SwapTotal,
     SwapFree,
+    /// Millionths.
+    Stall,
     Looks,
     /// The first of six: SIGTERM and SIGKILL, for each reason in its order.
     Signals,
@@ -109,6 +111,10 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ),
     ("swap_total_bytes", "SwapTotal."),
     ("swap_free_bytes", "SwapFree."),
+    (
+        "stall_ratio",
+        "Share of the window in which everything waited for memory and a disk, as --psi counts it.",
+    ),
     ("looks_total", "Looks at memory."),
     ("kills_total{signal=\"SIGTERM\",reason=\"memory\"}", "Signals sent, by signal and reason."),
     ("kills_total{signal=\"SIGKILL\",reason=\"memory\"}", ""),

@@ -59,6 +59,8 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
         pressure.stalled(7100);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
+        // 7.1 of 12 s.
+        guard.wait_for("swap free: 1900 of 2000 MiB (95.00%), stall: 59.17% of 12 s");
         memory.set(Amounts { available: 210, anon: 790, ..short() });
         guard.make_look(3);
         pressure.stalled(7300);
@@ -76,7 +78,9 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
         assert_eq!(guard.signals().len(), 1);
         wait_for("the numbers", || {
             fs::read_to_string(&stats).is_ok_and(|page| {
+                // As it was at the kill.
                 page.contains("oom_guard_kills_total{signal=\"SIGTERM\",reason=\"stall\"} 1\n")
+                    && page.contains("oom_guard_stall_ratio 0.608333\n")
             })
         });
         guard.stop();

@@ -73,6 +73,8 @@ struct Told {
     next_bounds: Moment,
     /// That the cgroup tells of no stalls.
     no_stalls_of_cgroup: bool,
+    /// That nothing tells of disks.
+    no_disks: bool,
     no_stalls: Reminder,
     no_scans: Reminder,
 }
@@ -348,6 +350,11 @@ impl Observer {
     }
 
     fn begin_stalls(&mut self, stalls: Stalls) {
+        if let Some(error) = stalls.without_disks() {
+            if !std::mem::replace(&mut self.told.no_disks, true) {
+                self.untold.no_disks = Some(error);
+            }
+        }
         (self.stalls, self.next_stalls) = (Some(stalls), None);
         self.untold.stalls_again = self.told.no_stalls.end();
     }
@@ -429,6 +436,7 @@ mod tests {
         let (fixture, config) = (Fixture::new(), config());
         let mut proc = fixture.open();
         fixture.write("meminfo", MEMINFO);
+        fixture.write("pressure/io", pressure(0).replace("full", "some"));
         let server = fixture.serve("pressure/memory", &pressure(0));
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         observer.start(&proc, &config, at(0));
@@ -459,15 +467,34 @@ mod tests {
     }
 
     #[test]
+    fn that_nothing_tells_of_disks_is_said_once() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO);
+        let server = fixture.serve("pressure/memory", &pressure(0));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        let said = observer.news().map(|news| news.to_string()).unwrap_or_default();
+        assert!(said.starts_with("nothing tells of waiting for disks (ENOENT"), "{said}");
+        // Opened anew, it is no news.
+        server.end();
+        let _server = fixture.serve("pressure/memory", &pressure(0));
+        assert!(observer.observe(&mut proc, &config, at(1)).unwrap().is_some());
+        assert!(observer.news().is_none());
+    }
+
+    #[test]
     fn that_vmstat_cannot_be_read_is_said_each_minute() {
         let (fixture, config) = (Fixture::new(), config());
         let mut proc = fixture.open();
         fixture.write("meminfo", MEMINFO.replace("90000", "900").replace("5000", "90000"));
         fixture.write("pressure/memory", pressure(0));
+        fixture.write("pressure/io", pressure(0).replace("full", "some"));
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         observer.start(&proc, &config, at(0));
         let mut look = |second: u64| {
             fixture.write("pressure/memory", pressure(second * 500_000));
+            fixture.write("pressure/io", pressure(second * 500_000).replace("full", "some"));
             observer.observe(&mut proc, &config, at(second * 1000)).unwrap();
             observer.news().map(|news| news.to_string()).unwrap_or_default()
         };

@@ -16,7 +16,9 @@ pub enum News<'a> {
     NoStallsOf(&'a Cgroup, io::Error),
     /// Nothing tells of stalls, so that none is acted on.
     NoStalls(io::Error),
-    /// That is over.
+    /// Nothing tells of waiting for disks.
+    NoDisks(io::Error),
+    /// Stalls are told again.
     StallsAgain,
     /// Whether a stall is that of the machine cannot be told.
     NoScans(io::Error),
@@ -30,6 +32,7 @@ pub struct Untold {
     pub standing: Option<Standing>,
     pub no_stalls_of_cgroup: Option<io::Error>,
     pub no_stalls: Option<io::Error>,
+    pub no_disks: Option<io::Error>,
     pub stalls_again: bool,
     pub no_scans: Option<io::Error>,
     pub of_limit: Option<Percent>,
@@ -47,6 +50,9 @@ impl Untold {
         }
         if let Some(error) = self.no_stalls.take() {
             return Some(News::NoStalls(error));
+        }
+        if let Some(error) = self.no_disks.take() {
+            return Some(News::NoDisks(error));
         }
         if std::mem::take(&mut self.stalls_again) {
             return Some(News::StallsAgain);
@@ -74,6 +80,10 @@ impl fmt::Display for News<'_> {
                     false => Ok(()),
                 }
             }
+            News::NoDisks(error) => write!(
+                f,
+                "nothing tells of waiting for disks ({error}): that for memory alone counts as a stall"
+            ),
             News::StallsAgain => f.write_str("pressure information is back: stalls are noticed"),
             News::NoScans(error) => write!(
                 f,

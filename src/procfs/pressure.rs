@@ -28,12 +28,16 @@ impl Proc {
         shares(self.read_file(PATH)?).ok_or(io::Error::GONE)
     }
 
+    /// The same for a disk.
+    pub fn disk_shares(&mut self) -> io::Result<[u32; 2]> {
+        shares(self.read_file(PATH_OF_DISKS)?).ok_or(io::Error::GONE)
+    }
+
     /// Millionths of the last ten seconds in which all tasks waited for memory and some for a disk,
     /// if the kernel tells of disks: that much at most.
     pub fn stall_share(&mut self) -> io::Result<u32> {
         let [_, full] = self.stall_shares()?;
-        let disks = self.read_file(PATH_OF_DISKS).ok().and_then(shares);
-        Ok(disks.map_or(full, |[some, _]| full.min(some)))
+        Ok(self.disk_shares().map_or(full, |[some, _]| full.min(some)))
     }
 }
 

@@ -70,6 +70,7 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
         let _ = writeln!(text, "  {bounds}");
     }
     say(text, "pressure information (PSI)", proc.stall_shares().map(drop));
+    say(text, "pressure information of disks", proc.disk_shares().map(drop));
     let pidfd = process::pidfd_open(process::own_pid());
     let release =
         pidfd.as_ref().map_or(Err(io::Error::GONE), |pidfd| process::release_memory(pidfd.as_fd()));

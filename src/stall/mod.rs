@@ -24,8 +24,8 @@ use std::time::Duration;
 /// The stalls of the machine or of a cgroup, as they are measured.
 pub struct Stalls {
     memory: Waits,
-    /// `None` if the kernel does not tell: then memory alone counts.
-    disks: Option<Waits>,
+    /// An error if nothing tells of them: then memory alone counts.
+    disks: io::Result<Waits>,
     reclaim: Reclaim,
     /// Over which both were measured last.
     window: Duration,
@@ -81,7 +81,7 @@ impl Stalls {
         let disks = match disks {
             // To be tried again.
             Err(error) if error.is_shortage() => return Err(error),
-            disks => disks.ok(),
+            disks => disks,
         };
         let (reclaim, window) = (Reclaim::default(), Duration::ZERO);
         Ok(Stalls { memory, disks, reclaim, window })
@@ -92,10 +92,15 @@ impl Stalls {
         self.reclaim.unread()
     }
 
+    /// Why nothing tells of waiting for disks, if so.
+    pub fn without_disks(&self) -> Option<io::Error> {
+        self.disks.as_ref().err().copied()
+    }
+
     /// No stall up to now counts any more: it was that of a process which has ended.
     pub fn restart(&mut self) {
         self.memory.meter.restart();
-        if let Some(disks) = &mut self.disks {
+        if let Ok(disks) = &mut self.disks {
             disks.meter.restart();
         }
     }
@@ -116,7 +121,7 @@ impl Stalls {
             self.window = window;
         }
         let mut share = self.memory.share(proc, window, now)?.unwrap_or_default();
-        if let Some(disks) = &mut self.disks {
+        if let Ok(disks) = &mut self.disks {
             share = share.min(disks.share(proc, window, now)?.unwrap_or(Percent::HUNDRED));
         }
         // Of the memory of a cgroup its own pressure tells.
