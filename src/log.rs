@@ -9,7 +9,7 @@ use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits, Lowered, Scene, StallLimits};
+use crate::policy::{Limits, Lowered, Scene, StallLimits};
 use crate::select::{Candidate, Group, Holders, Preference, Protection};
 use crate::settings::{Config, Patterns};
 use crate::sys::io;
@@ -61,19 +61,13 @@ pub fn look(helper: &mut Helper, number: u64, scene: &Scene) {
 
 /// A level of memory and swap.
 struct Threshold<'a> {
-    limits: &'a Limits,
     memory: &'a Memory,
-    level: Level,
+    level: (Option<KiB>, Option<KiB>),
 }
 
 impl fmt::Display for Threshold<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limits { mem, swap, .. } = self.limits;
-        let (mem, swap) = match self.level {
-            Level::Kill => (mem.kill, swap.kill),
-            _ => (mem.term, swap.term),
-        };
-        let (Some(mem), Some(swap)) = (mem, swap) else { return f.write_str("never") };
+        let (Some(mem), Some(swap)) = self.level else { return f.write_str("never") };
         let share = Percent::share(mem, self.memory.user);
         write!(f, "when mem avail <= {} MiB ({share}%)", mem.mib())?;
         if self.memory.swap_total == KiB::ZERO {
@@ -99,9 +93,13 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
     if config.watches_memory() {
-        let threshold = |level| Threshold { limits, memory, level };
-        say!(helper, Info, "sending SIGTERM {}", threshold(Level::Term));
-        say!(helper, Info, "        SIGKILL {}", threshold(Level::Kill));
+        let Limits { mem, swap, warn, .. } = limits;
+        let threshold = |mem, swap| Threshold { memory, level: (mem, swap) };
+        if warn.is_some() {
+            say!(helper, Info, "warning         {}", threshold(*warn, swap.term));
+        }
+        say!(helper, Info, "sending SIGTERM {}", threshold(mem.term, swap.term));
+        say!(helper, Info, "        SIGKILL {}", threshold(mem.kill, swap.kill));
         stall_levels(helper, limits, memory);
     }
     if let Some(limit) = config.limit() {
@@ -205,6 +203,11 @@ pub fn low(helper: &mut Helper, scene: &Scene, signal: KillSignal) {
         Percent::share(memory.available, memory.user),
         Percent::share(memory.swap_free, memory.swap_total),
     );
+}
+
+/// `--warn`.
+pub fn short(helper: &mut Helper, scene: &Scene) {
+    say!(helper, Warning, "memory gets short: {}", State(&scene.memory));
 }
 
 /// With `-d`: one that goes before all met so far, and by which patterns.

@@ -60,6 +60,8 @@ mod kill;
 
 mod limit;
 
+mod warning;
+
 mod daemon;
 
 // What fuzzing has saved is read by the unit tests, too.

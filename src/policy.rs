@@ -77,7 +77,35 @@ impl Scene {
     /// a stall is `told`, only one that has begun counts.
     pub fn quiet_for(&self, rate: KiB, told: bool) -> Option<Duration> {
         let by_stall = self.limits.stall.quiet_for(&self.memory, rate, told);
-        least(self.quiet_by_amounts(rate), by_stall)
+        least(least(self.quiet_by_amounts(rate), by_stall), self.quiet_before_warning(rate))
+    }
+
+    /// Memory gets short: worth a word.
+    pub fn is_short(&self) -> bool {
+        self.is_short_less(Percent::default())
+    }
+
+    /// It is not again, as far as a word goes, before it was so much above that level.
+    pub fn is_short_still(&self) -> bool {
+        self.is_short_less(AGAIN)
+    }
+
+    /// If so much less than there is were left of both.
+    fn is_short_less(&self, less: Percent) -> bool {
+        let (Limits { warn, swap, .. }, memory) = (self.limits, &self.memory);
+        let (mem_left, swap_left) = (
+            memory.available.less(less.of(memory.user)),
+            memory.swap_free.less(less.of(memory.swap_total)),
+        );
+        warn.is_some_and(|warn| mem_left <= warn) && swap.term.is_some_and(|swap| swap_left <= swap)
+    }
+
+    /// How long the level of a warning stays out of reach. Once it was reached nothing waits for it.
+    fn quiet_before_warning(&self, rate: KiB) -> Option<Duration> {
+        let Limits { warn, swap, .. } = self.limits;
+        let mem = self.memory.available.less(warn?);
+        let missing = mem.max(self.memory.swap_free.less(swap.term?));
+        (missing > KiB::ZERO).then(|| time_to_fill(missing, rate))
     }
 
     fn quiet_by_amounts(&self, rate: KiB) -> Option<Duration> {
@@ -101,6 +129,8 @@ pub struct Limits {
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
     pub stall: StallLimits,
+    /// For available memory, with the swap of SIGTERM: where a word is said.
+    pub warn: Option<KiB>,
     /// How `-M` counts, if that is lower than it says.
     pub lowered: Option<Lowered>,
 }
@@ -134,7 +164,8 @@ const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
-        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window } = config.thresholds;
+        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window, warn } =
+            config.thresholds;
         let mut swap_size = swap_size.map(|size| size.levels(memory.swap_total));
         let (mut mem, mut swap) = (mem, swap);
         let is_watched = config.watches_memory();
@@ -155,7 +186,8 @@ impl Limits {
             stall.without_swap();
         }
         stall.mem = stall.mem.min(STALL_MOST.of(memory.user));
-        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, lowered }
+        let warn = warn.filter(|_| is_watched).map(|warn| warn.of(memory.user));
+        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, warn, lowered }
     }
 
     /// The level of `memory` if `available` of it were available: by amounts or by stall,
@@ -180,6 +212,9 @@ impl Limits {
         Level::of(are_low(mem.kill, swap.kill), are_low(mem.term, swap.term))
     }
 }
+
+/// Memory moves by less than that while nothing much happens: 80 MiB of 4 GiB.
+const AGAIN: Percent = Percent::whole(2);
 
 fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
     Duration::from_micros(mul_div(amount.0, 1_000_000, rate.0.max(1)))
@@ -385,6 +420,34 @@ mod tests {
 
     fn config(thresholds: Thresholds) -> Config {
         Config { thresholds, ..Config::default() }.resolve(false).unwrap()
+    }
+
+    #[test]
+    fn a_warning_has_a_level_of_its_own_and_is_left_two_points_above() {
+        let warned =
+            config(Thresholds { warn: Some(Percent::whole(20)), ..Config::default().thresholds });
+        let scene = |available, swap_free, swap_total| {
+            let memory = memory(available, swap_free, swap_total);
+            Scene::of(Moment(0), memory, Limits::of(&warned, &memory))
+        };
+        let told = |available, swap_free, swap_total| {
+            let scene = scene(available, swap_free, swap_total);
+            (scene.is_short(), scene.is_short_still())
+        };
+        assert_eq!(told(200, 0, 0), (true, true));
+        assert_eq!(told(201, 0, 0), (false, true));
+        assert_eq!(told(221, 0, 0), (false, false));
+        assert_eq!(told(100, 100, 1000), (true, true));
+        assert_eq!(told(100, 101, 1000), (false, true));
+        assert_eq!(told(100, 121, 1000), (false, false));
+        // A look comes when either level can be reached.
+        let quiet = |available| scene(available, 0, 0).quiet_for(KiB(1000), true);
+        assert_eq!(quiet(300), Some(Duration::from_millis(100)));
+        assert_eq!(quiet(200), Some(Duration::from_millis(100)));
+        assert_eq!(quiet(150), Some(Duration::from_millis(50)));
+        let plain = config(Config::default().thresholds);
+        let memory = memory(1, 0, 0);
+        assert!(!Scene::of(Moment(0), memory, Limits::of(&plain, &memory)).is_short());
     }
 
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {

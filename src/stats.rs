@@ -36,6 +36,7 @@ pub enum Number {
     /// Millionths.
     Stall,
     Looks,
+    Warnings,
     /// The first of six: SIGTERM and SIGKILL, for each reason in its order.
     Signals,
     /// What the last victim held, and when it was first signalled, in seconds since 1970;
@@ -63,6 +64,10 @@ impl Stats {
 
     pub fn count_look(&mut self) {
         self.0[Number::Looks as usize] += 1;
+    }
+
+    pub fn count_warning(&mut self) {
+        self.0[Number::Warnings as usize] += 1;
     }
 
     /// Counts a signal that was sent.
@@ -116,6 +121,7 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
         "Share of the window in which everything waited for memory and a disk, as --psi counts it.",
     ),
     ("looks_total", "Looks at memory."),
+    ("warnings_total", "Warnings that memory gets short."),
     ("kills_total{signal=\"SIGTERM\",reason=\"memory\"}", "Signals sent, by signal and reason."),
     ("kills_total{signal=\"SIGKILL\",reason=\"memory\"}", ""),
     ("kills_total{signal=\"SIGTERM\",reason=\"stall\"}", ""),

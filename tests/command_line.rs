@@ -45,6 +45,8 @@ const VALUED: &[(&str, &str)] = &[
     ("--report", "seconds from 0 to 31536000"),
     ("--psi", "a percentage from 0 to 100"),
     ("--psi-window", "seconds from 0.5 to 31536000"),
+    ("-w", "a percentage from 0 to below 100"),
+    ("--warn", "a percentage from 0 to below 100"),
     ("--set-priority", "a niceness from -20 to 19"),
 ];
 

@@ -456,6 +456,27 @@ fn a_user_sees_that_nobody_can_be_ended() {
 }
 
 #[test]
+fn a_user_sees_that_memory_gets_short_and_what_is_largest() {
+    sandboxed(|sandbox| {
+        let Some(world) = World::with_users(sandbox) else { return };
+        let bus = world.bus_of(NOBODY, "good");
+        let others = [30, 40, 50].map(|mib| {
+            sandbox.hog(&["--size", &format!("{mib}M"), "--name", &format!("of-{mib}")])
+        });
+        let (memory, guard, mut hog) = guard_and_hog(&world, &["--warn", "20"]);
+        memory.available(190);
+        bus.wait_for("Memory gets short|The largest: hog (");
+        let said = bus.said();
+        let places = ["hog (6", ", of-50 (5", ", of-40 (4"].map(|text| said.find(text));
+        assert!(places[0].is_some() && places.windows(2).all(|two| two[0] < two[1]), "{said}");
+        assert!(!said.contains("of-30"), "{said}");
+        assert!(hog.is_alive());
+        drop(others);
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_dry_run_says_what_would_be() {
     sandboxed(|sandbox| {
         let Some(world) = World::with_users(sandbox) else { return };

@@ -20,6 +20,7 @@ use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, io, memory};
 use crate::units::Moment;
+use crate::warning::Warning;
 use reload::Reload;
 pub use start::{open_sysrq, Parts};
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,6 +42,7 @@ pub struct Daemon {
     cx: Context,
     kills: Kills,
     limit: LimitCheck,
+    warning: Warning,
     /// Where settings come from, and what the guard was started with.
     sources: Sources,
     inherited: Inherited,
@@ -132,6 +134,7 @@ impl Daemon {
         // waits for the next look, which comes soon.
         self.hurried =
             !plain || self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
+        self.hurried |= self.warning.step(&mut self.cx, self.scene.as_ref());
         self.after_look();
         plain && !self.hurried && self.scene.is_some()
     }

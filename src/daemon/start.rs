@@ -25,6 +25,7 @@ use crate::sys::process::Inherited;
 use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::KiB;
+use crate::warning::Warning;
 use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -89,6 +90,7 @@ impl Daemon {
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),
             limit: LimitCheck::new(config.limit(), now),
+            warning: Warning::default(),
             reload: Reload::default(),
             sources,
             inherited,

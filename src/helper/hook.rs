@@ -20,26 +20,33 @@ pub struct Hook(pub When, pub Pid);
 impl Hook {
     pub fn say(self, out: &mut Outboxes<'_>, what: fmt::Arguments<'_>) {
         let Hook(when, victim) = self;
-        let when = if when == When::Before { "pre" } else { "post" };
-        out.say(
-            Priority::Warning,
-            format_args!("the {when}-kill hook for process {victim} {what}"),
-        );
+        let which = match when {
+            When::Before => "pre-kill",
+            When::After => "post-kill",
+            When::Short => return out.say(Priority::Warning, format_args!("the warn hook {what}")),
+        };
+        out.say(Priority::Warning, format_args!("the {which} hook for process {victim} {what}"));
     }
 }
 
 /// What a hook is told, but for the command line: variables as the kernel takes them, each with
-/// its NUL, one behind the other.
-pub fn environment(event: &Event) -> Buf<1024> {
+/// its NUL, one behind the other. Of no process nothing but why.
+pub fn environment(when: When, event: &Event) -> Buf<1024> {
     let Event { id, uid, adj, score, rss, swap, .. } = event;
-    let (signal, reason) = (event.signal(), event.reason.word());
-    let action = if event.dryrun { "dryrun" } else { "kill" };
+    let (action, reason, signal) = match (when, event.dryrun) {
+        (When::Short, _) => ("warn", "warn", ""),
+        (_, true) => ("dryrun", event.reason.word(), event.signal()),
+        (_, false) => ("kill", event.reason.word(), event.signal()),
+    };
     let mut all = Buf::new();
     all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
+    let _ = write!(all, "OOM_GUARD_ACTION={action}\0OOM_GUARD_REASON={reason}\0");
+    if id.pid == Pid::INIT {
+        return all;
+    }
     let _ = write!(all, "OOM_GUARD_RSS={}\0OOM_GUARD_SWAP={}\0", rss.0, swap.0);
     let _ = write!(all, "OOM_GUARD_SCORE={score}\0OOM_GUARD_ADJ={adj}\0");
-    let _ = write!(all, "OOM_GUARD_SIGNAL={signal}\0OOM_GUARD_REASON={reason}\0");
-    let _ = write!(all, "OOM_GUARD_ACTION={action}\0");
+    let _ = write!(all, "OOM_GUARD_SIGNAL={signal}\0");
     for prefix in PREFIXES {
         let _ = write!(all, "{prefix}_PID={}\0{prefix}_UID={uid}\0", id.pid);
         add(&mut all, prefix, "NAME", event.comm.as_bytes());
@@ -47,11 +54,11 @@ pub fn environment(event: &Event) -> Buf<1024> {
     all
 }
 
-/// The same with the command line.
-pub fn whole_environment(variables: &[u8], command: &ShortCommand) -> Environment {
+/// The same with the command line, if it is about a process.
+pub fn whole_environment(variables: &[u8], command: Option<&ShortCommand>) -> Environment {
     let mut all = Environment::from_bytes(variables);
-    for prefix in PREFIXES {
-        add(&mut all, prefix, "CMDLINE", command.as_bytes());
+    if let Some(command) = command {
+        PREFIXES.iter().for_each(|prefix| add(&mut all, prefix, "CMDLINE", command.as_bytes()));
     }
     all
 }

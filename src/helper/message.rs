@@ -63,6 +63,8 @@ pub enum When {
     Before,
     /// After the end of the process.
     After,
+    /// When memory gets short.
+    Short,
 }
 
 /// What is said, and what `id`, `number` and `text` mean with it.
@@ -93,6 +95,7 @@ pub mod kind {
     /// A question for the end of a hook, which is run for `id` with the variables of the text.
     pub const HOOK_BEFORE: u8 = b'B';
     pub const HOOK_AFTER: u8 = b'E';
+    pub const HOOK_SHORT: u8 = b'W';
     pub const HOOK_ENDED: u8 = b'H';
 }
 

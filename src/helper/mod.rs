@@ -19,6 +19,7 @@ mod statistics;
 
 use crate::event::Event;
 use crate::procfs::process::CommandLine;
+use crate::procfs::stat::Stat;
 use crate::settings::{Hooks, Outputs};
 use crate::stats::Stats;
 use crate::sys::fd::{self, Wish};
@@ -168,8 +169,12 @@ impl Helper {
 
     /// Runs the hook for that moment, if there is one.
     pub fn run_hook(&mut self, when: When, event: &Event) {
-        let kind = if when == When::Before { kind::HOOK_BEFORE } else { kind::HOOK_AFTER };
-        self.asked.hook = self.ask(kind, event.id, hook::environment(event).as_bytes());
+        let kind = match when {
+            When::Before => kind::HOOK_BEFORE,
+            When::After => kind::HOOK_AFTER,
+            When::Short => kind::HOOK_SHORT,
+        };
+        self.asked.hook = self.ask(kind, event.id, hook::environment(when, event).as_bytes());
     }
 
     /// Waits until the last hook has ended, at most for `limit`; false if it has not.
@@ -185,6 +190,11 @@ impl Helper {
     pub fn notify(&mut self, notice: Notice, event: &Event) {
         let text = notice::text(notice, event);
         self.send(kind::NOTIFY, event.id, event.uid.into(), text.as_bytes());
+    }
+
+    /// Tells each user that memory gets short, and what is largest.
+    pub fn notify_short(&mut self, largest: &[Option<(Stat, KiB)>]) {
+        self.send(kind::NOTIFY, NO_PROCESS, 0, notice::short(largest).as_bytes());
     }
 
     /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.

@@ -4,11 +4,12 @@ use super::command::ShortCommand;
 use crate::bytes::Buf;
 use crate::event::Event;
 use crate::notify::{self, News};
+use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::stats::Reason;
 use crate::sys::io;
 use crate::sys::process;
-use crate::units::Pid;
+use crate::units::{KiB, Pid};
 use std::fmt::Write;
 
 /// What users are told about.
@@ -67,6 +68,20 @@ pub fn text(notice: Notice, event: &Event) -> Text {
     text
 }
 
+/// That memory gets short, with the names of what is largest, which every user may know.
+pub fn short(largest: &[Option<(Stat, KiB)>]) -> Text {
+    let mut text = Text::from_bytes(b"Memory gets short\0");
+    let mut before = "The largest: ";
+    for (stat, size) in largest.iter().flatten() {
+        text.push(before.as_bytes());
+        text.push(stat.comm.as_bytes());
+        let _ = write!(text, " ({} MiB)", size.mib());
+        before = ", ";
+    }
+    text.push(b".\0");
+    text
+}
+
 /// Starts a process that tells all users, and ends with 0 if there was one to tell. `owner` is
 /// the victim's user.
 pub fn start(
@@ -92,7 +107,7 @@ pub fn start(
 mod tests {
     use super::*;
     use crate::procfs::stat::Comm;
-    use crate::units::{Identity, KiB};
+    use crate::units::Identity;
 
     #[test]
     fn others_learn_the_name_alone() {

@@ -142,7 +142,7 @@ impl Serving<'_> {
                 Err(_) => answer(self.watch, kind::TMPFS, number, b""),
             },
             kind::RELEASE => self.release(id, number as i32),
-            kind::HOOK_BEFORE | kind::HOOK_AFTER => {
+            kind::HOOK_BEFORE | kind::HOOK_AFTER | kind::HOOK_SHORT => {
                 let runs = self.run_hook(message);
                 if !runs {
                     answer(self.watch, kind::HOOK_ENDED, number, b"");
@@ -165,7 +165,8 @@ impl Serving<'_> {
         let hooks = &self.setup.hooks;
         let (when, script) = match kind {
             kind::HOOK_BEFORE => (When::Before, &hooks.pre_kill),
-            _ => (When::After, &hooks.post_kill),
+            kind::HOOK_AFTER => (When::After, &hooks.post_kill),
+            _ => (When::Short, &hooks.warn),
         };
         let Some(script) = script else { return false };
         let hook = Hook(when, id.pid);
@@ -179,7 +180,8 @@ impl Serving<'_> {
             hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
-        let environment = hook::whole_environment(text, &command);
+        let command = Some(&command).filter(|_| id != NO_PROCESS);
+        let environment = hook::whole_environment(text, command);
         let (path, inherited) = (script.terminated(), &self.setup.inherited);
         match process::run(path, environment.as_bytes(), inherited) {
             Ok((pid, failure)) => {

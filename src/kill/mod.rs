@@ -390,9 +390,9 @@ impl Kills {
             return None;
         }
         let Selection { proc, mut rules, .. } = cx.selection();
-        let holders = select::holders(proc, &mut rules).ok()?;
+        let holders = select::holders(proc, &mut rules, &mut |_| true).ok()?;
         let is_in_vain = self.low.is_in_vain(scene, holders.eligible);
-        Some(holders).filter(|holders| is_in_vain && is_small(holders.largest))
+        Some(holders).filter(|holders| is_in_vain && is_small(holders.most()))
     }
 
     /// There is none, or, with `holders`, none that would help.

@@ -105,6 +105,9 @@ pub fn text(
 
 fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
     let _ = writeln!(text, "{}", State(memory));
+    if limits.warn.is_some() {
+        write_level(text, "warning", memory, limits.warn, limits.swap.term);
+    }
     write_level(text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
     write_level(text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);
     if let Some(share) = stalled {

@@ -50,6 +50,8 @@ pub struct Thresholds {
     /// Of the window, all tasks waited for memory and some for a disk for so long. 0 is never.
     pub psi: Levels<Percent>,
     pub psi_window: Duration,
+    /// Of user memory, as `mem`: from there on it is said that memory gets short.
+    pub warn: Option<Percent>,
 }
 
 /// What `-S` says.
@@ -125,11 +127,13 @@ pub struct Outputs {
     pub stats_file: Option<Path>,
 }
 
-/// Programs that run beside a kill.
+/// Programs that run beside a kill, or a warning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
     pub pre_kill: Option<Path>,
     pub post_kill: Option<Path>,
+    /// Runs when memory gets short.
+    pub warn: Option<Path>,
     /// One that runs longer is killed.
     pub limit: Duration,
 }
@@ -178,7 +182,7 @@ impl Default for Config {
             report: Some(REPORT_LOG),
             debug: false,
             outputs: Outputs::default(),
-            hooks: Hooks { pre_kill: None, post_kill: None, limit: HOOK_TIMEOUT },
+            hooks: Hooks { pre_kill: None, post_kill: None, warn: None, limit: HOOK_TIMEOUT },
             notify: false,
             priority: None,
         }
@@ -251,7 +255,7 @@ pub fn doubt(pattern: &Pattern) -> Option<&'static str> {
 
 impl Hooks {
     pub fn are_set(&self) -> bool {
-        self.pre_kill.is_some() || self.post_kill.is_some()
+        self.pre_kill.is_some() || self.post_kill.is_some() || self.warn.is_some()
     }
 }
 
@@ -344,8 +348,10 @@ impl Config {
             )]);
         }
         let mut mistakes = Vec::new();
-        let Hooks { pre_kill, post_kill, .. } = &self.hooks;
-        for (option, path) in &[("--pre-kill", pre_kill), ("--post-kill", post_kill)] {
+        let Hooks { pre_kill, post_kill, warn, .. } = &self.hooks;
+        for (option, path) in
+            &[("--pre-kill", pre_kill), ("--post-kill", post_kill), ("--warn-hook", warn)]
+        {
             let Some(path) = path else { continue };
             if let Err(error) = fd::check_program(path.terminated()) {
                 let path = Escaped(path.as_bytes());
@@ -362,7 +368,7 @@ impl Config {
 
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
-        let Thresholds { mem, mem_size, swap, swap_size, psi, .. } = self.thresholds;
+        let Thresholds { mem, mem_size, swap, swap_size, psi, warn, .. } = self.thresholds;
         for (option, is_above) in &[
             ("-m", mem.is_some_and(|at| at.kill > at.term)),
             ("-s", swap.is_some_and(|at| at.kill > at.term)),
@@ -376,6 +382,14 @@ impl Config {
             }
         }
         self.patterns.doubts(tell);
+        if warn.is_none() && self.hooks.warn.is_some() {
+            tell(format_args!("--warn-hook: does nothing without --warn"));
+        }
+        if warn.is_some_and(|warn| mem.is_some_and(|at| warn <= at.term)) {
+            tell(format_args!(
+                "--warn: is not above the level of -m, so there is no warning before the signal"
+            ));
+        }
         if psi.kill > Percent::default() && psi.kill < psi.term {
             tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
         }

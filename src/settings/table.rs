@@ -2,7 +2,9 @@
 
 use super::option::Effect::{self, Pattern, Switch, Value};
 use super::option::{put, Form, Spec, Task};
-use super::value::{cgroup, gib, niceness, path, percents, shares, size, sizes, swap_size};
+use super::value::{
+    cgroup, gib, niceness, path, percent_or_never, percents, shares, size, sizes, swap_size,
+};
 use super::value::{seconds, seconds_or_never, watch};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
@@ -26,7 +28,7 @@ const PROGRAM: &Form = &Form("SCRIPT", "the absolute path of a program");
 /// Options under this title are only understood, and not shown in the help.
 pub const OLD: &str = "Old spellings";
 
-pub static OPTIONS: [Spec; 42] = [
+pub static OPTIONS: [Spec; 44] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .begins("Thresholds")
         .effect(Value(
@@ -75,6 +77,16 @@ pub static OPTIONS: [Spec; 42] = [
         ))
         .default("12")
         .help("over how long the stall is measured"),
+    Spec::new("-w --warn", "WARN")
+        .effect(Value(
+            &Form("PERCENT", "a percentage from 0 to below 100, such as 20"),
+            |config, text| put(&mut config.thresholds.warn, percent_or_never(text)),
+        ))
+        .help(
+            "say once that memory gets short when available memory is at or below PERCENT of user \
+                 memory, and free swap at or below the level of -s; again only after it was 2 points \
+                 above; 0: off",
+        ),
     Spec::new("--process-limit", "PROCESS_LIMIT")
         .begins("Limit for each process")
         .effect(Value(
@@ -171,6 +183,9 @@ pub static OPTIONS: [Spec; 42] = [
     Spec::new("-N --post-kill --post-kill-script", "POST_KILL_SCRIPT")
         .effect(Value(PROGRAM, |config, text| put(&mut config.hooks.post_kill, path(text))))
         .help("run after the end of the process"),
+    Spec::new("--warn-hook", "WARN_HOOK")
+        .effect(Value(PROGRAM, |config, text| put(&mut config.hooks.warn, path(text))))
+        .help("run when --warn says that memory gets short"),
     Spec::new("--hook-timeout", "HOOK_TIMEOUT")
         .effect(Value(TENTH_OR_MORE, |config, text| {
             put(&mut config.hooks.limit, seconds(text, TENTH))

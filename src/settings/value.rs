@@ -71,6 +71,12 @@ fn percent(text: &[u8]) -> Result<Percent, Fault> {
     within(percent, percent <= Percent::HUNDRED)
 }
 
+/// `PERCENT`, from 0, which is never, to below 100.
+pub fn percent_or_never(text: &[u8]) -> Result<Option<Percent>, Fault> {
+    let percent = percent(text)?;
+    within(Some(percent).filter(|&it| it > Percent::default()), percent < Percent::HUNDRED)
+}
+
 /// `TERM[,KILL]`.
 fn pair<T>(text: &[u8], read: fn(&[u8]) -> Result<T, Fault>) -> Result<(T, Option<T>), Fault> {
     let (first, second) = bytes::cut_at(text, b',');
