@@ -496,6 +496,8 @@ put_service() {
         note tree /var/log/oom_guard
         ;;
     s6)
+        # Before what asks for that descriptor.
+        put 644 s6/notification-fd "$s6_service/notification-fd"
         for file in run finish log/run; do
             put 755 "s6/$file" "$s6_service/$file"
         done

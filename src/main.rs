@@ -50,6 +50,8 @@ mod worker;
 
 mod log;
 
+mod supervisor;
+
 mod report;
 
 mod output;
@@ -79,6 +81,7 @@ use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
+use supervisor::Supervisor;
 #[cfg(not(test))]
 use sys::arena;
 use sys::{clock, fd, io, machine, process};
@@ -121,6 +124,13 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let sources = Sources::of(program, request.given);
     let Settled { config, in_force, mut notices } = settle(&sources);
     notices.extend(request.notices.into_iter().map(String::from));
+    // Before anything else is open.
+    let ready = config.outputs.ready_fd.filter(|_| request.task.is_none());
+    let ready = ready.map(|number| {
+        fd::inherited(number).unwrap_or_else(|error| {
+            misused(&[format!("--ready-fd: {number}: {error}; it is to be open at the start")])
+        })
+    });
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -162,7 +172,11 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let sysrq =
         daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
-    let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices };
+    let (supervisor, told) = Supervisor::of(process::environment(), process::own_pid(), ready);
+    if let Err(why) = told {
+        notices.push(format!("NOTIFY_SOCKET: {why}; going on without it"));
+    }
+    let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices, supervisor };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
 }
 

@@ -52,14 +52,15 @@ impl Output {
         self.lowered = None;
     }
 
-    /// Says what is due at every look.
-    pub fn look(&mut self, config: &Config, scene: &Scene) {
+    /// Says what is due at every look. True if the state of memory was.
+    pub fn look(&mut self, config: &Config, scene: &Scene) -> bool {
         let Scene { now, memory, .. } = scene;
         self.tell_lowered(scene);
         if config.debug {
             log::look(&mut self.helper, self.stats.looks(), scene);
         }
-        if self.next_report.is_some_and(|at| *now >= at) {
+        let reports = self.next_report.is_some_and(|at| *now >= at);
+        if reports {
             if !config.debug {
                 say!(self.helper, Info, "{}", log::State(memory));
             }
@@ -69,6 +70,7 @@ impl Output {
             self.next_numbers = Some(now.after(NUMBERS_EVERY));
             self.write_numbers(memory);
         }
+        reports
     }
 
     /// Says that `-M` is lowered, and again if it was not meanwhile, or is by half of that.

@@ -47,6 +47,7 @@ const VALUED: &[(&str, &str)] = &[
     ("--psi-window", "seconds from 0.5 to 31536000"),
     ("-w", "a percentage from 0 to below 100"),
     ("--warn", "a percentage from 0 to below 100"),
+    ("--ready-fd", "the number of a descriptor from 3 on that is open"),
     ("--set-priority", "a niceness from -20 to 19"),
 ];
 

@@ -74,6 +74,7 @@ const SETTINGS: &[Setting] = &[
     row("--log-file", "LOG_FILE", "/tmp/one.log", "/tmp/it is another.log"),
     row("--stats-file", "STATS_FILE", "/tmp/one.prom", "/tmp/other.prom"),
     row("--priority", "PRIORITY", "true", "false"),
+    row("--ready-fd", "READY_FD", "3", "1048576"),
     row("--set-priority", "SET_PRIORITY", "-20", "5"),
 ];
 

@@ -15,6 +15,7 @@ use crate::observe::Reminder;
 use crate::policy::{Budget, FillRate, Level, Scene};
 use crate::say;
 use crate::settings::Sources;
+use crate::supervisor::Supervisor;
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
@@ -43,6 +44,7 @@ pub struct Daemon {
     kills: Kills,
     limit: LimitCheck,
     warning: Warning,
+    supervisor: Supervisor,
     /// Where settings come from, and what the guard was started with.
     sources: Sources,
     inherited: Inherited,
@@ -75,6 +77,7 @@ impl Daemon {
             say!(output.helper, Debug, "{} bytes allocated", arena::used());
         }
         arena::seal();
+        self.tell_ready();
         let mut used = clock::cpu_time();
         while !self.stopped() {
             let plain = self.look();
@@ -83,8 +86,10 @@ impl Daemon {
                 self.budget.spent(now_used.saturating_sub(used));
             }
             used = now_used;
+            self.supervisor.live(clock::now());
             self.wait();
         }
+        self.supervisor.stopping();
         let mut helper = self.cx.output.helper;
         helper.wait_for_room(helper::FINISH);
         if arena::late_allocations() > 0 {
@@ -112,6 +117,14 @@ impl Daemon {
             }
         }
         false
+    }
+
+    /// The service manager may start what is to be guarded.
+    fn tell_ready(&mut self) {
+        let state = log::State(&self.cx.memory);
+        if let Err(error) = self.supervisor.ready(format_args!("{state}")) {
+            log::without(&mut self.cx.output.helper, "NOTIFY_SOCKET", error);
+        }
     }
 
     /// One look and all that follows from it. True if nothing did, so that what it cost is the cost
@@ -167,7 +180,9 @@ impl Daemon {
         let Some(scene) = &self.scene else { return };
         self.cx.tell_news();
         let Context { observer, config, output, .. } = &mut self.cx;
-        output.look(config, scene);
+        if output.look(config, scene) {
+            self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
+        }
         observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
         let calm = scene.level == Level::Fine && self.kills.is_idle();
         if calm {
@@ -178,7 +193,9 @@ impl Daemon {
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
             self.finish_reload(&worker);
         }
-        self.reload.begin(&mut self.cx, &self.sources, quiet);
+        if self.reload.begin(&mut self.cx, &self.sources, quiet) {
+            self.supervisor.reloading(clock::now());
+        }
     }
 
     fn wait(&mut self) {
@@ -221,6 +238,7 @@ impl Daemon {
             quiet.map(|quiet| now.after(quiet)),
             self.kills.deadline(self.cx.config.grace, now),
             self.cx.output.deadline(now),
+            self.supervisor.deadline(),
             self.limit.deadline(),
             self.reload.deadline(),
         ];

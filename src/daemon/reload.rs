@@ -3,6 +3,7 @@
 
 use super::start::{open_sysrq, prioritize, users_file};
 use super::Daemon;
+use crate::bytes::Escaped;
 use crate::context::Context;
 use crate::helper::{Helper, Priority, Setup};
 use crate::limit::LimitCheck;
@@ -86,10 +87,11 @@ impl Reload {
     }
 
     /// Begins what was asked for, if nothing is under way. Only if it is `quiet`: no process is
-    /// being ended and memory is fine, or nothing can be done about it.
-    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, quiet: bool) {
+    /// being ended and memory is fine, or nothing can be done about it. True if settings are read
+    /// from now on.
+    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, quiet: bool) -> bool {
         if self.sent.is_some() || !(self.settings || self.candidates) {
-            return;
+            return false;
         }
         if !quiet {
             if !std::mem::replace(&mut self.delay_said, true) {
@@ -99,7 +101,7 @@ impl Reload {
                 };
                 say!(cx.output.helper, Notice, "{what} once memory is fine");
             }
-            return;
+            return false;
         }
         self.delay_said = false;
         let asked = match std::mem::take(&mut self.candidates) {
@@ -123,6 +125,7 @@ impl Reload {
                 say!(helper, Error, "cannot {}: no process for it: {error}", asked.text());
             }
         }
+        self.sent.as_ref().is_some_and(|&(_, asked)| asked == Asked::Settings)
     }
 }
 
@@ -133,6 +136,9 @@ impl Daemon {
         let helper = &mut self.cx.output.helper;
         if !taken {
             say!(helper, Error, "the new settings are not taken; the old ones stay in force");
+            let wrong = worker.lines().find(|&(priority, _)| priority == Priority::Error);
+            let wrong = Escaped(wrong.map_or(b"they could not be read", |(_, line)| line));
+            let _ = self.supervisor.ready(format_args!("the new settings are not taken: {wrong}"));
             return;
         }
         say!(helper, Notice, "settings were read again");
@@ -140,6 +146,7 @@ impl Daemon {
             log::levels(helper, &self.cx.config, &scene.limits, &scene.memory);
         }
         self.cx.tell_news();
+        self.tell_ready();
     }
 
     fn take_over(&mut self, worker: &Worker) -> bool {

@@ -18,6 +18,7 @@ use crate::report::doubts;
 use crate::say;
 use crate::select::{Family, Filter, Scale, Unkillable};
 use crate::settings::{Config, Mistake, Sources};
+use crate::supervisor::Supervisor;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::sys::memory::{self, Pages};
@@ -49,6 +50,7 @@ pub struct Parts {
     pub scale: Scale,
     pub sysrq: Option<OwnedFd>,
     pub notices: Vec<String>,
+    pub supervisor: Supervisor,
 }
 
 /// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
@@ -91,6 +93,7 @@ impl Daemon {
             kills: Kills::new(&config),
             limit: LimitCheck::new(config.limit(), now),
             warning: Warning::default(),
+            supervisor: parts.supervisor,
             reload: Reload::default(),
             sources,
             inherited,

@@ -118,13 +118,15 @@ pub struct Choice {
     pub cgroup: Option<Path>,
 }
 
-/// Where messages go. All of them off: nowhere.
+/// Where messages and numbers go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
     pub stderr: bool,
     pub syslog: bool,
     pub log_file: Option<Path>,
     pub stats_file: Option<Path>,
+    /// A newline is written there once memory is watched.
+    pub ready_fd: Option<i32>,
 }
 
 /// Programs that run beside a kill, or a warning.

@@ -5,7 +5,7 @@ use super::option::{put, Form, Spec, Task};
 use super::value::{
     cgroup, gib, niceness, path, percent_or_never, percents, shares, size, sizes, swap_size,
 };
-use super::value::{seconds, seconds_or_never, watch};
+use super::value::{descriptor, seconds, seconds_or_never, watch};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const PROGRAM: &Form = &Form("SCRIPT", "the absolute path of a program");
 /// Options under this title are only understood, and not shown in the help.
 pub const OLD: &str = "Old spellings";
 
-pub static OPTIONS: [Spec; 44] = [
+pub static OPTIONS: [Spec; 45] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .begins("Thresholds")
         .effect(Value(
@@ -225,6 +225,12 @@ pub static OPTIONS: [Spec; 44] = [
         .begins("The guard itself")
         .effect(Switch(|config, on| config.priority = on.then_some(HIGHEST)))
         .help("niceness -20 and oom_score_adj -100 for the guard"),
+    Spec::new("--ready-fd", "READY_FD")
+        .effect(Value(
+            &Form("N", "the number of a descriptor from 3 on that is open at the start"),
+            |config, text| put(&mut config.outputs.ready_fd, descriptor(text)),
+        ))
+        .help("write a newline to descriptor N once memory is watched (s6, OpenRC)"),
     Spec::new("-c --config", "CONFIG")
         .effect(Effect::Config)
         .default("/etc/oom_guard.conf, if there is one")

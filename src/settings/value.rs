@@ -194,6 +194,19 @@ pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
     within(number, (-20..20).contains(&number))
 }
 
+/// The number of a descriptor that is not a standard one. More than a million are never open
+/// (`fs.nr_open`, Documentation/admin-guide/sysctl/fs.rst).
+pub fn descriptor(text: &[u8]) -> Result<i32, Fault> {
+    if text.is_empty() {
+        return Err(EMPTY);
+    }
+    if !is_digits(text) {
+        return Err(if text[0] == b'-' && is_digits(&text[1..]) { NEGATIVE } else { NOT_A_NUMBER });
+    }
+    let number = bytes::parse_i32(text).filter(|_| text.len() < 10).ok_or(TOO_MANY_DIGITS)?;
+    within(number, (3..=1 << 20).contains(&number))
+}
+
 /// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.
 pub fn switch(text: &[u8]) -> Result<bool, Fault> {
     let is_one_of =

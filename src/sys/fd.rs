@@ -63,6 +63,15 @@ pub fn open_at(directory: BorrowedFd<'_>, path: &[u8], access: Access) -> io::Re
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// A descriptor that this process was started with; EBADF if it was not. Only before anything is
+/// opened here, which might have its number.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: the kernel has just found it open, and nothing here has opened it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Gives a file a new name, in place of what had it.
 pub fn rename(from: &[u8], to: &[u8]) -> io::Result<()> {
     let (from, to) = (terminated(from)?, terminated(to)?);

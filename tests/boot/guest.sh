@@ -291,11 +291,23 @@ first_boot() {
     check "stop: status says so" not service status
     check "start" service start
     check "start: runs" within 15 runs
+    case $machine in
+    systemd) check "start: says how memory is" sh -c 'systemctl --no-pager status oom_guard | grep "Status: .mem avail"' ;;
+    s6) check "start: is ready" sh -c 's6-svstat "$1" | grep ready' - "$s6_service" ;;
+    esac
 
     old=$(guard)
     check "killed" kill -KILL "$old"
     check "killed: another one runs" within 15 is_another "$old"
     check "killed: oom_score_adj is -100 again" within 5 is_prioritized
+    case $machine in
+    systemd)
+        old=$(guard)
+        check "hangs" kill -STOP "$old"
+        # WatchdogSec and RestartSec.
+        check "hangs: another one runs" within 60 is_another "$old"
+        ;;
+    esac
 
     check "hog: ended" hog_is_ended
     check "hog: others live" others_live

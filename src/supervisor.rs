@@ -1,0 +1,178 @@
+//! What the service manager is told: that memory is watched, that settings are read, how memory is,
+//! and that the guard lives (`NOTIFY_SOCKET` and `WATCHDOG_USEC`, sd_notify(3); `--ready-fd`).
+//!
+//! Sends without ever waiting. What finds no room is told again, or the next message does.
+
+use crate::bytes::{self, Buf};
+use crate::sys::fd::{self, Wish};
+use crate::sys::{io, socket};
+use crate::units::{Moment, Pid};
+use std::fmt::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// As long as a socket's address may be (unix(7)), with its NUL.
+const ADDRESS: usize = 108;
+/// The state, and a line that says how memory is or what is wrong with settings.
+type Text = Buf<512>;
+
+#[derive(Default)]
+pub struct Supervisor {
+    /// As the kernel takes it: a path with its NUL, or an abstract name behind one.
+    address: Option<Buf<ADDRESS>>,
+    /// It ends a guard that has given no sign of life for twice as long.
+    every: Option<Duration>,
+    next: Moment,
+    /// That memory is watched found no room.
+    owes_ready: bool,
+    /// Of `--ready-fd`, until then.
+    ready: Option<OwnedFd>,
+}
+
+impl Supervisor {
+    /// From the `variables` of the process `own`, and what `--ready-fd` names. An error says what is
+    /// wrong with the address.
+    pub fn of<'a>(
+        variables: impl Iterator<Item = &'a [u8]>,
+        own: Pid,
+        ready: Option<OwnedFd>,
+    ) -> (Supervisor, Result<(), &'static str>) {
+        let (mut it, mut told) = (Supervisor { ready, ..Supervisor::default() }, Ok(()));
+        let mut watched = Some(own);
+        for variable in variables {
+            let (key, value) = bytes::cut_at(variable, b'=');
+            let number = || bytes::parse_u64(value);
+            match key {
+                b"NOTIFY_SOCKET" => match address(value) {
+                    Some(address) => it.address = Some(address),
+                    None => told = Err("is neither an absolute path nor @ and a name"),
+                },
+                b"WATCHDOG_USEC" => {
+                    let micros = number().filter(|&micros| micros > 1);
+                    it.every = micros.map(|micros| Duration::from_micros(micros / 2));
+                }
+                b"WATCHDOG_PID" => watched = number().and_then(|pid| Pid::new(pid as i64)),
+                _ => {}
+            }
+        }
+        if watched != Some(own) || it.address.is_none() {
+            it.every = None;
+        }
+        (it, told)
+    }
+
+    /// Memory is watched, with these words about it: at the start, and after each reload.
+    pub fn ready(&mut self, about: fmt::Arguments<'_>) -> io::Result<()> {
+        if let Some(ready) = self.ready.take() {
+            if fd::is_ready_now(ready.as_fd(), Wish::Writable) {
+                // One that was started again after it was ready has no reader.
+                let _ = fd::write(ready.as_fd(), b"\n");
+            }
+        }
+        let sent = self.send(format_args!("READY=1\nSTATUS={about}"));
+        self.owes_ready = sent.is_err_and(io::Error::is_for_later);
+        match self.owes_ready {
+            true => Ok(()),
+            false => sent,
+        }
+    }
+
+    /// Settings are being read, since `now`. Both in one message: else the second could be lost.
+    pub fn reloading(&mut self, now: Moment) {
+        let micros = now.0 / 1000;
+        let _ = self.send(format_args!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    pub fn stopping(&mut self) {
+        let _ = self.send(format_args!("STOPPING=1"));
+    }
+
+    /// How memory is.
+    pub fn status(&mut self, about: fmt::Arguments<'_>) {
+        let _ = self.send(format_args!("STATUS={about}"));
+    }
+
+    /// Gives a sign of life if one is due.
+    pub fn live(&mut self, now: Moment) {
+        if self.owes_ready {
+            let _ = self.ready(format_args!(""));
+        }
+        if let Some(every) = self.every.filter(|_| now >= self.next) {
+            let _ = self.send(format_args!("WATCHDOG=1"));
+            self.next = now.after(every);
+        }
+    }
+
+    /// When one is due.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.every.map(|_| self.next)
+    }
+
+    /// Connects anew each time: the one that listens may have been replaced.
+    fn send(&self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        let Some(address) = &self.address else { return Ok(()) };
+        let mut message = Text::new();
+        let _ = message.write_fmt(text);
+        let socket = socket::connect(address.as_bytes())?;
+        fd::write(socket.as_fd(), message.as_bytes()).map(drop)
+    }
+}
+
+fn address(text: &[u8]) -> Option<Buf<ADDRESS>> {
+    let mut address = Buf::new();
+    match text {
+        [b'/', ..] => {
+            address.push(text);
+            address.push(b"\0");
+        }
+        [b'@', name @ ..] if !name.is_empty() => {
+            address.push(b"\0");
+            address.push(name);
+        }
+        _ => return None,
+    }
+    Some(address).filter(|address| !address.is_cut())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[&'static str]) -> (Supervisor, Result<(), &'static str>) {
+        let variables = variables.iter().map(|variable| variable.as_bytes());
+        Supervisor::of(variables, Pid::new(42).unwrap(), None)
+    }
+
+    #[test]
+    fn an_address_is_a_path_or_an_abstract_name() {
+        let address = |text: &'static str| {
+            let (it, told) = of(&[text]);
+            assert_eq!(it.address.is_some(), told.is_ok());
+            it.address.map(|address| address.as_bytes().to_vec())
+        };
+        assert_eq!(address("NOTIFY_SOCKET=/run/notify"), Some(b"/run/notify\0".to_vec()));
+        assert_eq!(address("NOTIFY_SOCKET=@name"), Some(b"\0name".to_vec()));
+        for wrong in ["", "@", "run/notify", "vsock:2:1234"] {
+            let wrong = format!("NOTIFY_SOCKET={wrong}");
+            assert_eq!(address(wrong.leak()), None);
+        }
+        assert_eq!(address(format!("NOTIFY_SOCKET=/{}", "x".repeat(107)).leak()), None);
+        assert!(of(&["NOTIFY=1"]).0.address.is_none());
+    }
+
+    #[test]
+    fn signs_of_life_are_given_only_if_they_are_asked_of_this_process() {
+        let every =
+            |variables: &[&'static str]| of(&[&["NOTIFY_SOCKET=@x"], variables].concat()).0.every;
+        let half = Some(Duration::from_secs(15));
+        assert_eq!(every(&["WATCHDOG_USEC=30000000"]), half);
+        assert_eq!(every(&["WATCHDOG_PID=42", "WATCHDOG_USEC=30000000"]), half);
+        for none in ["WATCHDOG_PID=41", "WATCHDOG_PID=", "WATCHDOG_PID=-1"] {
+            assert_eq!(every(&["WATCHDOG_USEC=30000000", none]), None);
+        }
+        for none in ["WATCHDOG_USEC=0", "WATCHDOG_USEC=x", "WATCHDOG_USEC="] {
+            assert_eq!(every(&[none]), None);
+        }
+        assert_eq!(of(&["WATCHDOG_USEC=30000000"]).0.every, None);
+    }
+}
