@@ -185,7 +185,8 @@ is_disturbed() {
 # ---- what was measured ----
 
 # measured SCENARIO GUARD: the figures, one word each: gone s, low s, gap ms, idle ms, OOM kills, innocents lost, guard alive,
-# victims, useless kills, exit status, % of the time waited for a processor here, slow s, least available %, then the stalls.
+# victims, useless kills, exit status, % of the time waited for a processor here, slow s, least available %, % of a processor that
+# the guard used, then the stalls.
 measured() {
     awk '
         $1 == "ended" { ended = $2 }
@@ -201,9 +202,10 @@ measured() {
                 slow = one("fill", 1) - one("slow", 1)
                 slow = seconds(slow > 0 ? slow : 0)
             }
-            printf "%s %s %s %s %s %s %s %d %d %s %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
+            printf "%s %s %s %s %s %s %s %d %d %s %s %s %s %s", ended == "end" ? seconds(one("fill", 1)) : ended, seconds(one("fill", 2)),
                 one("gap_ms", 1), one("idle_gap_ms", 1), one("oom_kills", 1), one("innocents", 2), one("guard", 1), victims,
-                useless, one("fill", 3), waited, slow, one("least", 1)
+                useless, one("fill", 3), waited, slow, one("least", 1),
+                one("guard_ran", 1)
             for (i = 1; i <= 4; i++) printf " %s", one("stall", i)
             for (i = 1; i <= 4; i++) printf " %s", one("stall_near", i)
             print ""
@@ -269,14 +271,15 @@ tables() {
     echo "low: available memory and free swap were below the threshold; idle: the longest heartbeat before; host: it waited for a"
     echo "processor here, which makes everything late"
     heading "the most of a window in which all waited for memory (the lesser of that and of what some waited for a disk), %"
-    tables_format='%-18s %-8s %7s %-16s %-16s %-16s %-16s\n'
+    tables_format='%-18s %-8s %5s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
-    printf "$tables_format" scenario guard "least %" "any 6 s" "any 12 s" "6 s, low" "12 s, low"
-    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least full6 full12 both6 both12 low6 low12 slow6 slow12; do
+    printf "$tables_format" scenario guard "ran" "least %" "any 6 s" "any 12 s" "6 s, low" "12 s, low"
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least ran full6 full12 both6 both12 low6 low12 slow6 slow12; do
         # shellcheck disable=SC2059
-        printf "$tables_format" "$name" "$guard" "$least" "$full6 ($both6)" "$full12 ($both12)" "$low6 ($slow6)" "$low12 ($slow12)"
+        printf "$tables_format" "$name" "$guard" "$ran" "$least" "$full6 ($both6)" "$full12 ($both12)" "$low6 ($slow6)" "$low12 ($slow12)"
     done
-    echo "least: available memory, of that and anonymous memory together; low: at the end of the window it was at most 20%"
+    echo "least: available memory, of that and anonymous memory together; low: at the end of the window it was at most 20%;"
+    echo "ran: the share of a processor that the guard used"
 }
 
 each_measured() {

@@ -293,6 +293,15 @@ struct Watch {
     /// What stalled before the beginning is none of it.
     full_before: u64,
     disk_before: u64,
+    /// Of the processor's time that the guard had.
+    guard: Option<i32>,
+    guard_before: Option<u64>,
+}
+
+/// Nanoseconds that a process of one thread has had of a processor (sched-stats.rst of the kernel).
+fn ran(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 impl Watch {
@@ -333,6 +342,8 @@ impl Watch {
             all: Most::default(),
             near: Most::default(),
             oom_kills: 0,
+            guard: options.guard,
+            guard_before: None,
             full_before: 0,
             disk_before: 0,
         };
@@ -350,6 +361,7 @@ impl Watch {
         self.least = 1000;
         self.series.clear();
         (self.full_before, self.disk_before) = self.stalls();
+        self.guard_before = self.guard.and_then(ran);
     }
 
     /// Watches until that time.
@@ -516,6 +528,12 @@ impl Watch {
             say(format!("result lost {} {} {}", known.pid, known.name, at / MS));
         }
         say(format!("result innocents {} {lost}", options.innocents.len()));
+        let ran = self.guard.and_then(ran).zip(self.guard_before);
+        if let Some((ran, before)) = ran {
+            // Tenths of a percent.
+            let share = (ran - before) * 1000 / (now() - self.began) as u64;
+            say(format!("result guard_ran {}", percent(share)));
+        }
         let guard = self.known.iter().find(|known| Some(known.pid) == options.guard);
         let lives = guard.map_or("-", |it| if it.gone_at.is_none() { "yes" } else { "no" });
         say(format!("result guard {lives}"));
