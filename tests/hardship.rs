@@ -487,6 +487,20 @@ fn limit_descriptors(pid: u32, count: libc::rlim_t) -> libc::rlim_t {
     }
 }
 
+#[test]
+fn fewer_descriptors_than_it_waits_on_make_it_neither_busy_nor_deaf() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&[]);
+        limit_descriptors(guard.pid(), 1);
+        // The wait that goes on is the last one that is told of everything.
+        guard.signal(libc::SIGUSR1);
+        let before = guard.sleeps();
+        wait_for("sleep", || guard.sleeps() > before + FEW_SLEEPS);
+        guard.stop();
+    });
+}
+
 // ---- victims that will not go ----
 
 #[test]

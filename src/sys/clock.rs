@@ -31,7 +31,7 @@ pub fn wall() -> Duration {
 
 /// Does nothing for so long, unless a signal interrupts.
 pub fn sleep(wait: Duration) {
-    super::fd::poll(&mut [], Some(wait));
+    let _ = super::fd::poll(&mut [], Some(wait));
 }
 
 fn read(clock: libc::clockid_t) -> u64 {

@@ -338,8 +338,16 @@ impl<const N: usize> Waiter<N> {
 
     /// Waits until one is ready, a signal interrupts, or `timeout` is over (`None`: for
     /// ever). A failure counts as nothing ready: the caller looks at memory anyway.
+    ///
+    /// More than the process may have by now (`RLIMIT_NOFILE`, which others can lower) are refused
+    /// (ppoll(2)). Then the first one is waited for alone, or none, and not for long.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        poll(&mut self.entries[..self.len], timeout);
+        let short = timeout.map_or(REFUSED, |timeout| timeout.min(REFUSED));
+        if is_refused(poll(&mut self.entries[..self.len], timeout))
+            && is_refused(poll(&mut self.entries[..self.len.min(1)], Some(short)))
+        {
+            let _ = poll(&mut [], Some(short));
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -356,7 +364,14 @@ impl<const N: usize> Waiter<N> {
     }
 }
 
-pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
+/// So that what is not waited for is seen soon, and a loop around this does not take a processor.
+const REFUSED: Duration = Duration::from_millis(20);
+
+fn is_refused(polled: io::Result<()>) -> bool {
+    polled.is_err_and(|error| !error.is_interrupted())
+}
+
+pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     // SAFETY: all zero is a valid `timespec`; some targets have more fields than two.
     let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
     let mut at = std::ptr::null();
@@ -368,9 +383,11 @@ pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) {
     let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     // SAFETY: `entries` holds so many; `at` is null or points to the stack above; a null
     // mask leaves the signal mask alone.
-    if unsafe { libc::ppoll(first, count, at, std::ptr::null()) } < 0 {
+    let polled = check(unsafe { libc::ppoll(first, count, at, std::ptr::null()) }.into());
+    if polled.is_err() {
         entries.iter_mut().for_each(|entry| entry.revents = 0);
     }
+    polled.map(drop)
 }
 
 /// Waits for one descriptor alone, and tells whether it is ready.

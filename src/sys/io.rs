@@ -48,6 +48,11 @@ impl Error {
         matches!(self.0, libc::EPERM | libc::EACCES)
     }
 
+    /// By a signal.
+    pub fn is_interrupted(self) -> bool {
+        self.0 == libc::EINTR
+    }
+
     /// The call would have had to wait, or the kernel is short of something for now.
     pub fn is_for_later(self) -> bool {
         matches!(self.0, libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
