@@ -5,18 +5,19 @@
 
 use crate::event::Event;
 use crate::helper::{Helper, Notice, When};
-use crate::log::{self, Alone};
+use crate::log;
 use crate::memory::Memory;
 use crate::observe::{News, Observer};
 use crate::output::Output;
 use crate::policy::Scene;
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::say;
 use crate::select::{
-    self, Assistant, Candidate, Family, Filter, Found, Group, Matcher, Protection, Rules, Scale,
-    Unkillable,
+    self, Alone, Assistant, Candidate, Company, Family, Filter, Found, Group, Matcher, Members,
+    Protection, Rules, Scale, Unkillable,
 };
 use crate::settings::{Config, Patterns};
 use crate::stats::Reason;
@@ -36,6 +37,8 @@ pub struct Context {
     /// At the last look that could read it.
     pub memory: Memory,
     pub selector: Selector,
+    /// The cgroup of the victim, if that is to be ended as a whole.
+    pub oom_group: OomGroup,
     pub family: Family,
     /// It was read since the last look.
     pub family_is_fresh: bool,
@@ -56,6 +59,7 @@ pub struct Selector {
 pub struct Selection<'a> {
     pub proc: &'a mut Proc,
     pub rules: Rules<'a>,
+    pub oom_group: &'a mut OomGroup,
     pub observer: &'a Observer,
     pub config: &'a Config,
 }
@@ -97,7 +101,7 @@ impl Context {
             let helper = self.output.helper.pid();
             self.family.renew(&mut self.proc, process::own_pid(), helper);
         }
-        let Context { config, proc, observer, memory, selector, output, .. } = self;
+        let Context { config, proc, observer, memory, selector, oom_group, output, .. } = self;
         let family = self.family;
         let Selector { scale, filter, unkillable } = selector;
         let matcher = Matcher {
@@ -108,7 +112,7 @@ impl Context {
         };
         let seen = (&*memory, observer.cgroup());
         let rules = Rules::new(config, seen, *scale, family, unkillable, matcher);
-        Selection { proc, rules, observer, config }
+        Selection { proc, rules, oom_group, observer, config }
     }
 
     /// The process that would go first now.
@@ -163,20 +167,16 @@ impl Context {
         })
     }
 
-    /// The group to signal with the victim, or why it is left alone.
-    pub fn free_group(&mut self, pgid: i32) -> Result<Group, Alone> {
-        // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
-        let leader =
-            Pid::new(pgid.into()).filter(|&leader| leader != Pid::INIT).ok_or(Alone::NoGroup)?;
-        if pgid == process::own_group() {
-            return Err(Alone::OwnGroup);
-        }
-        let Selection { proc, mut rules, .. } = self.selection();
-        let group = select::group(proc, &mut rules, leader).map_err(|_| Alone::Unknown)?;
-        match group.protected {
-            Some((pid, why)) => Err(Alone::Holds(pid, why)),
-            None => Ok(group),
-        }
+    /// What goes with a victim.
+    pub fn company(&mut self, stat: &Stat, for_memory: bool) -> Company {
+        let Selection { proc, mut rules, oom_group, .. } = self.selection();
+        Company::of(proc, &mut rules, oom_group, stat, for_memory)
+    }
+
+    /// A group that goes with a victim, as it is now.
+    pub fn members(&mut self, group: Group) -> Result<Members, Alone> {
+        let Selection { proc, mut rules, oom_group, .. } = self.selection();
+        select::members(proc, &mut rules, oom_group, group)
     }
 
     /// A signal to the process, as it is told.
@@ -221,7 +221,11 @@ impl Context {
     }
 
     /// The signal was sent.
-    pub fn tell_signal(&mut self, event: &Event, group: Option<Pid>) {
+    pub fn tell_signal(&mut self, event: &Event, group: Option<Group>) {
+        let group = match group {
+            Some(Group::Processes(number)) => Pid::new(number.into()),
+            _ => None,
+        };
         // If SIGTERM is not handled it is deadly at once; else the kernel refuses.
         self.output.helper.release(event.id, group);
         self.output.stats.count(event.reason, event.is_kill);

@@ -71,7 +71,7 @@ impl LimitCheck {
     fn check(&mut self, cx: &mut Context, kills: &Kills, limit: Limit, now: Moment) {
         let acts_at = kills.acts_at(now);
         let (mut seen, mut give_way) = (0, false);
-        let Selection { proc, mut rules, observer, config } = cx.selection();
+        let Selection { proc, mut rules, observer, config, .. } = cx.selection();
         let found = select::above(proc, &mut rules, limit.rss, self.last, &mut |proc| {
             seen += 1;
             if seen % BETWEEN_LOOKS == 0 && !give_way {
@@ -125,7 +125,7 @@ impl LimitCheck {
         };
         queue.next += 1;
         let Some(stat) = cx.above(pid, limit.rss) else { return true };
-        match kills.includes(stat.id, stat.pgid) {
+        match kills.includes(cx, stat.id) {
             Some(false) => {}
             // Low memory may still let it off, or there is no room.
             Some(true) => queue.again_soon = true,

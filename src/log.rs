@@ -10,7 +10,8 @@ use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Limits, Lowered, Scene, StallLimits};
-use crate::select::{Candidate, Group, Holders, Preference, Protection};
+use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::select::{Alone, Candidate, Group, Holders, Members, Preference, Protection};
 use crate::settings::{Config, Patterns};
 use crate::sys::io;
 use crate::sys::process::KillSignal;
@@ -254,15 +255,30 @@ pub fn sending(helper: &mut Helper, event: &Event) {
     helper.write_line_with_command(Priority::Warning, *id, text.as_bytes());
 }
 
-pub fn group_too(helper: &mut Helper, group: &Group, dryrun: bool) {
-    let Group { leader, living, held, .. } = group;
+pub fn group_too(helper: &mut Helper, members: &Members, oom_group: &OomGroup, dryrun: bool) {
+    let Members { group, living, exempt, held } = members;
     let would = if dryrun { "would be " } else { "" };
     say!(
         helper,
         Notice,
-        "process group {leader} {would}signalled with it: {living} processes that hold {} MiB",
-        held.total().mib()
+        "{} {would}signalled with it: {living} {} {} MiB{}",
+        Whole(*group, oom_group),
+        if *living == 1 { "process that holds" } else { "processes that hold" },
+        held.total().mib(),
+        LeftAlone(*exempt)
     );
+}
+
+/// Members of a cgroup that stay.
+pub struct LeftAlone(pub u32);
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            exempt => write!(f, " ({exempt} more left alone: exempt)"),
+        }
+    }
 }
 
 /// Processes on the same memory.
@@ -303,16 +319,6 @@ impl fmt::Display for Wait {
     }
 }
 
-/// Why a process group is not signalled as a whole.
-pub enum Alone {
-    NoGroup,
-    OwnGroup,
-    Holds(Pid, Protection),
-    /// A process that does not belong to a fork bomb.
-    HoldsOther(Pid),
-    Unknown,
-}
-
 impl fmt::Display for Alone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -327,11 +333,28 @@ impl fmt::Display for Alone {
     }
 }
 
-pub fn group_spared(helper: &mut Helper, leader: i32, why: &Alone) {
-    say!(helper, Notice, "process group {leader} {why}: only the process is signalled");
+/// A group that would go with a victim. `oom_group` is its cgroup.
+pub struct Whole<'a>(pub Group, pub &'a OomGroup);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whole(Group::Processes(number), _) => write!(f, "process group {number}"),
+            Whole(Group::Cgroup, cgroup) => write!(f, "cgroup {}", Escaped(cgroup.path())),
+        }
+    }
 }
 
-pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration) {
+/// With `or_group` the process group may go in place of a cgroup.
+pub fn group_spared(helper: &mut Helper, group: Whole<'_>, why: &Alone, or_group: bool) {
+    let rest = match group {
+        Whole(Group::Cgroup, _) if or_group => "at most its process group",
+        _ => "only the process",
+    };
+    say!(helper, Notice, "{group} {why}: {rest} is signalled");
+}
+
+pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Whole<'_>>, after: Duration) {
     let (seconds, millis) = (after.as_secs(), after.subsec_millis());
     say!(
         helper,
@@ -341,12 +364,13 @@ pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Pid>, after: Duration
     );
 }
 
-struct AndGroup(Option<Pid>);
+struct AndGroup<'a>(Option<Whole<'a>>);
 
-impl fmt::Display for AndGroup {
+impl fmt::Display for AndGroup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(leader) => write!(f, " and its group {leader}"),
+        match &self.0 {
+            Some(Whole(Group::Processes(number), _)) => write!(f, " and its group {number}"),
+            Some(cgroup) => write!(f, " and its {cgroup}"),
             None => Ok(()),
         }
     }
@@ -498,13 +522,13 @@ pub fn bomb(helper: &mut Helper, bomb: &Bomb, alone: Option<&Alone>, dryrun: boo
         kind.group,
         held.mib(),
         if dryrun { "would send" } else { "sending" },
-        Whole(alone)
+        All(alone)
     );
 }
 
-struct Whole<'a>(Option<&'a Alone>);
+struct All<'a>(Option<&'a Alone>);
 
-impl fmt::Display for Whole<'_> {
+impl fmt::Display for All<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("the group"),

@@ -7,9 +7,9 @@ use common::*;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const MIB: u64 = 1 << 20;
@@ -511,5 +511,327 @@ fn of_a_real_cgroup_that_is_named_only_the_processes_are_ended() {
         assert_eq!(guard.signals().len(), guard.signals_to(hog.pid()).len());
         assert!(outside.is_alive());
         guard.stop();
+    });
+}
+
+// ---- cgroups that are ended as a whole ----
+
+/// Members are told by the kernel, in a hierarchy that this machine may use for nothing else; `memory.oom.group`, which needs
+/// the memory controller there, is a file of the test.
+struct Wholes<'a> {
+    fake: &'a FakeCgroup,
+    /// Where the kernel's own is mounted.
+    real: PathBuf,
+    /// Tells this from other runs.
+    name: String,
+}
+
+impl<'a> Wholes<'a> {
+    fn new(fake: &'a FakeCgroup) -> Result<Wholes<'a>, String> {
+        // A longer path than that of the other.
+        let real = fake.dir.join("real");
+        fs::create_dir(&real).expect("a directory");
+        let real = Path::new(POINT).join("real");
+        mount(None, &real, Some("cgroup2"), 0, None)
+            .map_err(|error| format!("no cgroups: {error}"))?;
+        let wholes = Wholes { fake, real, name: format!("oom_guard-test-{:08x}", random()) };
+        wholes.make("").map_err(|error| format!("cannot make a cgroup: {error}"))?;
+        Ok(wholes)
+    }
+
+    /// As `/proc/PID/cgroup` has it.
+    fn path(&self, below: &str) -> String {
+        format!("/{}{below}", self.name)
+    }
+
+    fn make(&self, below: &str) -> io::Result<()> {
+        fs::create_dir(self.real_path(below))?;
+        fs::create_dir(self.fake_path(below))
+    }
+
+    fn remove(&self, below: &str) {
+        fs::remove_dir(self.real_path(below)).expect("an empty cgroup");
+        fs::remove_dir_all(self.fake_path(below)).expect("its files");
+    }
+
+    fn real_path(&self, below: &str) -> PathBuf {
+        self.real.join(format!("{}{below}", self.name))
+    }
+
+    fn fake_path(&self, below: &str) -> PathBuf {
+        self.fake.dir.join(format!("{}{below}", self.name))
+    }
+
+    /// Whether one is to be ended as a whole.
+    fn ask(&self, below: &str, asks: bool) {
+        self.fake
+            .write(&format!("{}{below}/memory.oom.group", self.name), if asks { "1" } else { "0" });
+    }
+
+    fn add(&self, below: &str, hog: &Hog) {
+        let members = self.real_path(below).join("cgroup.procs");
+        fs::write(members, hog.pid().to_string()).expect("a member");
+    }
+
+    /// A hog within.
+    fn hog(&self, sandbox: &Sandbox, below: &str, options: &[&str]) -> Hog {
+        let hog = sandbox.hog(options);
+        self.add(below, &hog);
+        hog
+    }
+}
+
+impl Drop for Wholes<'_> {
+    fn drop(&mut self) {
+        let mut all = vec![self.real_path("")];
+        while let Some(dir) = all.last().cloned() {
+            let below = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let dirs: Vec<_> =
+                below.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+            if !dirs.is_empty() {
+                all.extend(dirs);
+                continue;
+            }
+            let members = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            for pid in members.lines() {
+                let _ = fs::write(self.real.join("cgroup.procs"), pid);
+            }
+            let removed = fs::remove_dir(&dir);
+            all.pop();
+            if let (Err(error), false) = (removed, std::thread::panicking()) {
+                panic!("{dir:?} stays: {error}");
+            }
+        }
+    }
+}
+
+/// Runs `body` with them in a machine of 1000 MiB, or says why not.
+fn with_wholes(sandbox: &Sandbox, body: impl FnOnce(&Wholes, &FakeMemory)) {
+    with_fake(sandbox, |fake, memory| match Wholes::new(fake) {
+        Ok(wholes) => body(&wholes, memory),
+        Err(why) => skip(&why),
+    });
+}
+
+/// Makes a process look exempt, whatever this user may do.
+fn exempt(sandbox: &Sandbox, hog: &Hog) {
+    for (name, value) in [("oom_score", "0\n"), ("oom_score_adj", "-1000\n")] {
+        fs::write(sandbox.path(name), value).expect("a file to show");
+        let place = format!("/proc/{}/{name}", hog.pid());
+        bind_over(&sandbox.path(name), Path::new(&place));
+    }
+}
+
+#[test]
+fn a_cgroup_that_asks_for_it_goes_with_all_below_but_for_exempt_ones() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            for below in ["/a b", "/a b/c", "/a b/c/d", "/a b/e", "/other"] {
+                wholes.make(below).expect("a cgroup");
+                // That of the lower one does not matter, nor does that beside it.
+                wholes.ask(below, below == "/a b" || below == "/a b/c" || below == "/other");
+            }
+            let mut hog = wholes.hog(sandbox, "/a b/c", &["--size", "60M"]);
+            let mut helpers = ["/a b", "/a b/c/d", "/a b/e"]
+                .map(|below| wholes.hog(sandbox, below, &["--size", "2M"]));
+            let mut spared = wholes.hog(sandbox, "/a b/e", &["--size", "2M"]);
+            exempt(sandbox, &spared);
+            let mut outside =
+                ["", "/other"].map(|below| wholes.hog(sandbox, below, &["--size", "2M"]));
+            let path = wholes.path("/a b");
+            let explained = sandbox.explain(&[]);
+            let line = format!(
+                "with it would go the 3 other processes of cgroup {path} (memory.oom.group) (1 more left alone: exempt)\n"
+            );
+            assert!(explained.ends_with(&line), "{explained}");
+            let guard = sandbox.guard(&["--dryrun"]);
+            memory.available(LOW);
+            let said = guard.wait_for("would be signalled with it");
+            assert!(said.starts_with(&format!("cgroup {path} would be")), "{said}");
+            guard.stop();
+            assert!(hog.is_alive());
+            let guard = sandbox.guard(&[]);
+            for hog in helpers.iter_mut().chain([&mut hog]) {
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            }
+            memory.available(PLENTY);
+            let pid = hog.pid();
+            let said = guard.wait_for("signalled with it");
+            let mib = number_after(&said, "4 processes that hold ");
+            assert!((66..=70).contains(&mib), "{said}");
+            let rest = format!("cgroup {path} signalled with it: 4 processes that hold {mib} MiB");
+            assert_eq!(said, format!("{rest} (1 more left alone: exempt)"));
+            guard.wait_for(&format!("process {pid} and its cgroup {path} exited after "));
+            assert_eq!(guard.signals().len(), 1, "{}", guard.log());
+            assert!(spared.is_alive() && outside.iter_mut().all(Hog::is_alive));
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn a_cgroup_that_does_not_ask_for_it_loses_only_the_victim() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.make("/a").expect("a cgroup");
+            wholes.ask("", false);
+            let mut helper = wholes.hog(sandbox, "/a", &["--size", "2M"]);
+            // A file that asks where none can be.
+            wholes.fake.write("memory.oom.group", "1");
+            let mut hog = wholes.hog(sandbox, "/a", &["--size", "60M"]);
+            let guard = sandbox.guard(&[]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            memory.available(PLENTY);
+            guard.wait_for("exited after");
+            assert_eq!(guard.count("cgroup"), 0, "{}", guard.log());
+            assert!(helper.is_alive());
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn a_cgroup_that_holds_a_protected_process_loses_only_the_victim() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let path = wholes.path("");
+            let mut kept =
+                wholes.hog(sandbox, "", &["--size", "2M", "--name", "kept", "--new-group"]);
+            let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+            let explained = sandbox.explain(&["--ignore", "kept"]);
+            let holds =
+                format!("cgroup {path} holds process {} (protected: ignored): ", kept.pid());
+            assert!(
+                explained.ends_with(&format!("{holds}it would not go as a whole\n")),
+                "{explained}"
+            );
+            let guard = sandbox.guard(&["--ignore", "kept"]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            memory.available(PLENTY);
+            guard.wait_for(&format!("{holds}only the process is signalled"));
+            guard.wait_for("exited after");
+            guard.stop();
+            // Its process group is another one than that of the protected process.
+            let mut hog =
+                wholes.hog(sandbox, "", &["--size", "60M", "--new-group", "--sleepers", "1"]);
+            let guard = sandbox.guard(&["-g", "--ignore", "kept"]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            memory.available(PLENTY);
+            guard.wait_for(&format!("{holds}at most its process group is signalled"));
+            let pid = hog.pid();
+            guard.wait_for(&format!("process group {pid} signalled with it: 2 processes"));
+            guard.wait_for(&format!("process {pid} and its group {pid} exited after"));
+            guard.stop();
+            // The guard itself.
+            let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+            let guard = sandbox.guard(&["-r", "0.02"]);
+            let members = wholes.real_path("").join("cgroup.procs");
+            fs::write(members, guard.pid().to_string()).expect("a member");
+            memory.available(LOW);
+            hog.wait_for_end();
+            memory.available(PLENTY);
+            let pid = guard.pid();
+            guard.wait_for(&format!("cgroup {path} holds process {pid} (protected: the guard): "));
+            guard.wait_for("exited after");
+            assert!(kept.is_alive());
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn a_cgroup_has_ended_only_when_its_last_member_has() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            // Before its process group, of which another member is elsewhere.
+            let mut hog = sandbox.hog(&["--size", "60M", "--new-group", "--sleepers", "1"]);
+            wholes.add("", &hog);
+            let mut stubborn = wholes.hog(sandbox, "", &["--size", "2M", "--ignore-term"]);
+            let guard = sandbox.guard(&["-g", "--grace", "1"]);
+            memory.available(LOW);
+            assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+            assert_eq!(stubborn.wait_for_end().signal(), Some(libc::SIGKILL));
+            memory.available(PLENTY);
+            let (pid, path) = (hog.pid(), wholes.path(""));
+            guard.wait_for(&format!("process {pid} and its cgroup {path} exited after 1."));
+            assert_eq!(guard.count("process group"), 0);
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn members_that_fork_all_the_time_are_ended_as_well() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+            let script = sandbox.script("forks", "while :; do sleep 100 & sleep 0.01; done");
+            let mut forks: Vec<_> =
+                (0..3).map(|_| Hog::start_unready(Command::new(&script))).collect();
+            forks.iter().for_each(|fork| wholes.add("", fork));
+            let members = || fs::read_to_string(wholes.real_path("").join("cgroup.procs"));
+            let count = || members().expect("members").lines().count();
+            wait_for("processes", || count() > 30);
+            let guard = sandbox.guard(&[]);
+            memory.available(VERY_LOW);
+            for hog in forks.iter_mut().chain([&mut hog]) {
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+            }
+            wait_for("the last", || count() == 0);
+            memory.available(PLENTY);
+            guard.wait_for(&format!("and its cgroup {} exited", wholes.path("")));
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn what_is_started_anew_in_place_of_a_cgroup_is_not_part_of_it() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.make("/a").expect("a cgroup");
+            wholes.ask("/a", true);
+            let mut hog = wholes.hog(sandbox, "/a", &["--size", "60M"]);
+            let mut stubborn = wholes.hog(sandbox, "/a", &["--size", "2M", "--ignore-term"]);
+            let guard = sandbox.guard(&["--grace", "2"]);
+            memory.available(LOW);
+            hog.wait_for_end();
+            guard.wait_for("signalled with it");
+            // As a manager does that starts a service again.
+            stubborn.signal(libc::SIGKILL);
+            stubborn.wait_for_end();
+            wholes.remove("/a");
+            wholes.make("/a").expect("another cgroup");
+            wholes.ask("/a", true);
+            let mut again = wholes.hog(sandbox, "/a", &["--size", "2M"]);
+            guard.wait_for(&format!("and its cgroup {} exited", wholes.path("/a")));
+            memory.available(PLENTY);
+            assert!(again.is_alive());
+            assert_eq!(guard.count("SIGKILL to"), 0);
+            guard.stop();
+        });
+    });
+}
+
+#[test]
+fn for_the_limit_of_a_process_its_cgroup_does_not_go() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, _| {
+            wholes.ask("", true);
+            let mut helper = wholes.hog(sandbox, "", &["--size", "2M"]);
+            let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+            let guard = sandbox.guard(&["--process-limit=40M", "--interval=0.1"]);
+            hog.wait_for_end();
+            guard.wait_for("exited after");
+            assert_eq!(guard.count("signalled with it"), 0);
+            assert!(helper.is_alive());
+            guard.stop();
+        });
     });
 }

@@ -10,6 +10,7 @@ use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::Proc;
 use crate::report::{doubts, explain};
 use crate::say;
@@ -169,6 +170,7 @@ impl Daemon {
         cx.selector.filter = Filter::new(&config.patterns, passwd);
         let now = clock::now();
         cx.observer.reconfigure(&mut cx.proc, (&cx.config, &config), now);
+        cx.oom_group = OomGroup::open(&mut cx.proc);
         (cx.config, cx.sysrq) = (config, sysrq);
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);

@@ -13,6 +13,7 @@ use crate::memory::Memory;
 use crate::observe::{Observer, Reminder};
 use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::Proc;
 use crate::report::doubts;
 use crate::say;
@@ -88,6 +89,7 @@ impl Daemon {
         observer.start(&proc, &config, now);
         let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
         let family = Family::now(&mut proc, None);
+        let oom_group = OomGroup::open(&mut proc);
         let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };
         let mut daemon = Box::new(Daemon {
             kills: Kills::new(&config),
@@ -106,6 +108,7 @@ impl Daemon {
                 observer,
                 memory: scene.memory,
                 selector,
+                oom_group,
                 family,
                 family_is_fresh: false,
                 sysrq: parts.sysrq,

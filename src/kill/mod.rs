@@ -14,12 +14,12 @@ use crate::context::{Context, Selection, CHOICE};
 use crate::event::Event;
 use crate::forkbomb::Bombs;
 use crate::helper::{Notice, When};
-use crate::log;
+use crate::log::{self, Whole};
 use crate::policy::{Level, Scene};
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::say;
-use crate::select::{self, Candidate, Empty, Holders};
+use crate::select::{self, Candidate, Company, Empty, Group, Holders, Members};
 use crate::settings::Config;
 use crate::stats::Reason;
 use crate::sys::fd::{Waiter, Wish};
@@ -30,7 +30,7 @@ use aftermath::Aftermath;
 use crowd::Crowd;
 pub use low_memory::{Attention, DRY};
 use low_memory::{LowMemory, Step};
-use progress::{Next, Progress, Urgency};
+use progress::{Next, Progress, Stage, Urgency};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use target::Target;
@@ -98,9 +98,10 @@ struct Kill {
 
 impl Kill {
     /// Is this process, or of the group that goes with it.
-    fn includes(&self, id: Identity, pgid: i32) -> bool {
-        let target = &self.target;
-        target.id == id || target.group.is_some_and(|leader| leader.number() == pgid)
+    fn includes(&self, cx: &mut Context, id: Identity) -> bool {
+        let Context { proc, oom_group, .. } = cx;
+        let member = |group: Group| group.member(proc, oom_group, id.pid);
+        self.target.id == id || self.target.group.and_then(member).is_some()
     }
 
     fn needs_looking(&self) -> bool {
@@ -202,14 +203,23 @@ impl Kills {
             *next_walk = now.after(WALK);
             self.turn = (place + 1) % KILLS;
         }
-        target.is_gone(&mut cx.proc)
+        let is_gone = target.is_gone(&mut cx.proc);
+        if !is_gone || target.group != Some(Group::Cgroup) {
+            return is_gone;
+        }
+        // A process that was started in the cgroup meanwhile gets SIGKILL as well.
+        let again = (kill.progress.stage == Stage::Killed).then_some(KillSignal::Kill);
+        signal_members(cx, target.id, again) == Some(0)
     }
 
     fn ended(&mut self, cx: &mut Context, kill: &Kill, after: Duration, now: Moment) {
         let Kill { target, event, crowd, progress } = kill;
         match crowd {
             Some(crowd) => log::bomb_ended(&mut cx.output.helper, crowd.count, after),
-            None => log::exited(&mut cx.output.helper, target.id.pid, target.group, after),
+            None => {
+                let group = target.group.map(|group| Whole(group, &cx.oom_group));
+                log::exited(&mut cx.output.helper, target.id.pid, group, after);
+            }
         }
         cx.tell_end(event);
         if progress.for_memory {
@@ -268,17 +278,18 @@ impl Kills {
             log::spared_later(&mut cx.output.helper, pid, why);
             return false;
         }
-        if let Some(leader) = target.group {
-            // Others may have joined the group since it was asked.
-            if let Err(why) = cx.free_group(leader.number()) {
-                target.group = None;
-                log::group_spared(&mut cx.output.helper, leader.number(), &why);
-            }
+        // Others may have joined the group since it was asked.
+        let members = target.group.map(|group| (group, cx.members(group)));
+        if let Some((group, Err(why))) = &members {
+            target.group = None;
+            let group = Whole(*group, &cx.oom_group);
+            log::group_spared(&mut cx.output.helper, group, why, false);
         }
+        let members = members.and_then(|(_, members)| members.ok());
         let Selection { proc, mut rules, .. } = cx.selection();
         target::signal_sharers(proc, &mut rules, kill.target.id, Some(KillSignal::Kill));
         kill.event.is_kill = true;
-        match signal(cx, &kill.target, KillSignal::Kill) {
+        match signal(cx, &kill.target, members.as_ref(), KillSignal::Kill) {
             Ok(()) => {
                 log::escalated(&mut cx.output.helper, pid, why);
                 cx.tell_signal(&kill.event, kill.target.group);
@@ -561,8 +572,8 @@ impl Kills {
     }
 
     /// The kill in which a process is, alone or with its group: whether that is for memory.
-    pub fn includes(&self, id: Identity, pgid: i32) -> Option<bool> {
-        let kill = self.table.iter().flatten().find(|kill| kill.includes(id, pgid))?;
+    pub fn includes(&self, cx: &mut Context, id: Identity) -> Option<bool> {
+        let kill = self.table.iter().flatten().find(|kill| kill.includes(cx, id))?;
         Some(kill.progress.for_memory)
     }
 
@@ -658,15 +669,15 @@ fn send(
     let Proposal { stat, signal, limit, .. } = proposal;
     let mut event = cx.event(stat, *signal, proposal.reason(scene));
     // What is in its group is looked at last: others may have joined it a moment ago.
-    let group = cx.config.kill_group.then(|| cx.free_group(stat.pgid));
-    if let Some(Ok(group)) = &group {
-        (target.group, event.held) = (Some(group.leader), group.held);
+    let Company { members, spared } = cx.company(stat, limit.is_none());
+    if let Some(members) = &members {
+        (target.group, event.held) = (Some(members.group), members.held);
     }
     let to_send = (!event.dryrun).then_some(*signal);
     let Selection { proc, mut rules, .. } = cx.selection();
     let sharers = target::signal_sharers(proc, &mut rules, stat.id, to_send);
     if !event.dryrun {
-        self::signal(cx, &target, *signal)?;
+        self::signal(cx, &target, members.as_ref(), *signal)?;
     }
     let helper = &mut cx.output.helper;
     match (limit, scene) {
@@ -674,10 +685,11 @@ fn send(
         _ => log::above_limit(helper, &event, limit.unwrap_or_default()),
     }
     log::sending(helper, &event);
-    match &group {
-        Some(Ok(group)) => log::group_too(helper, group, event.dryrun),
-        Some(Err(why)) => log::group_spared(helper, stat.pgid, why),
-        None => {}
+    for (group, why) in spared.iter().flatten() {
+        log::group_spared(helper, Whole(*group, &cx.oom_group), why, cx.config.kill_group);
+    }
+    if let Some(members) = &members {
+        log::group_too(helper, members, &cx.oom_group, event.dryrun);
     }
     let mut held = event.held;
     if sharers > 0 {
@@ -691,14 +703,36 @@ fn send(
     Ok(Kill { target, event, crowd: None, progress })
 }
 
-fn signal(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
-    let Err(error) = target.signal(&mut cx.proc, signal) else { return Ok(()) };
-    if !error.is_not_permitted() {
-        return Err(Miss::Gone);
+/// The victim comes first: it holds most.
+fn signal(
+    cx: &mut Context,
+    target: &Target,
+    members: Option<&Members>,
+    signal: KillSignal,
+) -> Result<(), Miss> {
+    // The end of one that has left others behind was seen already.
+    let is_left = target.group == Some(Group::Cgroup) && target.takes_a_walk();
+    match target.signal(&mut cx.proc, signal) {
+        Err(error) if error.is_not_permitted() => {
+            cx.give_up(target.id);
+            log::not_permitted(&mut cx.output.helper, target.id.pid, error);
+            return Err(Miss::Refused);
+        }
+        Err(_) if !is_left => return Err(Miss::Gone),
+        _ => {}
     }
-    cx.give_up(target.id);
-    log::not_permitted(&mut cx.output.helper, target.id.pid, error);
-    Err(Miss::Refused)
+    if let Some(Members { group: Group::Cgroup, exempt, .. }) = members {
+        let kills_all = signal == KillSignal::Kill && *exempt == 0;
+        if !kills_all || cx.oom_group.kill_all().is_err() {
+            signal_members(cx, target.id, Some(signal));
+        }
+    }
+    Ok(())
+}
+
+fn signal_members(cx: &mut Context, id: Identity, signal: Option<KillSignal>) -> Option<u32> {
+    let Selection { proc, mut rules, oom_group, .. } = cx.selection();
+    target::signal_members(proc, &mut rules, oom_group, id, signal)
 }
 
 fn wait_for_hook(cx: &mut Context, until: Moment, hurry: Level) {

@@ -1,8 +1,9 @@
 //! The one process (or group) that a signal goes to, named so that it cannot be another.
 
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::select::Rules;
+use crate::select::{Group, Rules};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::{self, KillSignal};
@@ -14,8 +15,8 @@ pub struct Target {
     /// `None` before Linux 5.3, where descriptors have run out, or once only others of the
     /// group are alive.
     pidfd: Option<OwnedFd>,
-    /// Signal the whole group.
-    pub group: Option<Pid>,
+    /// Signal the whole group: the members of a cgroup each by itself (`signal_members`).
+    pub group: Option<Group>,
 }
 
 impl Target {
@@ -57,7 +58,8 @@ impl Target {
         match self.group {
             // The number of a group is taken while a process is in it; that one is, is
             // checked right before. When in doubt, it may be another group by now.
-            Some(leader) if self.group_lives(proc, leader).unwrap_or(false) => {
+            Some(Group::Processes(number)) if self.group_lives(proc, number).unwrap_or(false) => {
+                let leader = Pid::new(number.into()).ok_or(io::Error::GONE)?;
                 process::send_group(leader, signal)
             }
             _ => self.signal_one(proc, signal),
@@ -90,25 +92,28 @@ impl Target {
         ended
     }
 
-    /// Nothing of it is alive any more.
+    /// Nothing of it is alive any more, but perhaps other members of its cgroup.
     pub fn is_gone(&mut self, proc: &mut Proc) -> bool {
         let one_is_gone = match &self.pidfd {
             Some(pidfd) => fd::is_ready_now(pidfd.as_fd(), Wish::Readable),
             // Unreadable for now is not gone.
             None => !proc.is_running(self.id).unwrap_or(true),
         };
-        let Some(leader) = self.group.filter(|_| one_is_gone) else {
+        let Some(group) = self.group.filter(|_| one_is_gone) else {
             return one_is_gone;
         };
         // It has told all it can, and would end every wait at once from now on.
         self.pidfd = None;
-        !self.group_lives(proc, leader).unwrap_or(true)
+        match group {
+            Group::Processes(number) => !self.group_lives(proc, number).unwrap_or(true),
+            Group::Cgroup => true,
+        }
     }
 
-    fn group_lives(&self, proc: &mut Proc, leader: Pid) -> io::Result<bool> {
+    fn group_lives(&self, proc: &mut Proc, number: i32) -> io::Result<bool> {
         let is_member = |proc: &mut Proc, pid| {
             let stat = &proc.stat(pid);
-            let stat = stat.as_ref().ok().filter(|stat| stat.pgid == leader.number())?;
+            let stat = stat.as_ref().ok().filter(|stat| stat.pgid == number)?;
             (!stat.is_gone()).then_some(stat.id)
         };
         let mut lives = is_member(proc, self.id.pid) == Some(self.id);
@@ -150,6 +155,32 @@ pub fn signal_sharers(
         count += u32::from(still && signal.map_or(true, done));
     });
     count
+}
+
+/// Signals the members of the cgroup of `id`, which was signalled by itself. Protected ones are left
+/// alone. Returns how many were, or without a `signal` are left; `None` if they cannot be told.
+pub fn signal_members(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    oom_group: &OomGroup,
+    id: Identity,
+    signal: Option<KillSignal>,
+) -> Option<u32> {
+    let mut count = 0;
+    let walked = proc.for_each(|proc, pid| {
+        if !oom_group.holds(proc, pid) {
+            return;
+        }
+        let Ok((member, stat)) = Target::hold(proc, pid) else { return };
+        // The number may have been another one's a moment ago.
+        let lives = stat.id != id && !stat.is_gone() && oom_group.holds(proc, pid);
+        if !lives || rules.protection(proc, &stat).is_some() {
+            return;
+        }
+        let done = |signal| member.signal(proc, signal).is_ok();
+        count += u32::from(signal.map_or(true, done));
+    });
+    walked.is_ok().then_some(count)
 }
 
 /// `None` where descriptors of processes cannot be had.

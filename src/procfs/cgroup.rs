@@ -4,6 +4,8 @@
 //! Both versions (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). What cannot
 //! be read of it limits nothing: then the machine's memory counts.
 
+pub mod oom_group;
+
 use super::mountinfo::{self, unescaped, LongPath};
 use super::stat::Stat;
 use super::{terminated, Path, Proc};
@@ -73,7 +75,7 @@ impl Cgroup {
     pub fn find(proc: &mut Proc, named: Option<&units::Path>) -> Option<Cgroup> {
         let path = named.map_or(&b""[..], units::Path::as_bytes);
         let is_named = named.is_some();
-        let mount = Mount::find(proc, path);
+        let mount = Mount::find(proc, path, None);
         let path_as_named = Text::from_bytes(path);
         let mut cgroup =
             Cgroup { version: mount.version, path: path_as_named, is_named, files: None };
@@ -277,12 +279,15 @@ struct Mount {
 impl Mount {
     /// The one that `path` lies in. Failing that the one with the memory controller, if it is
     /// there, and of several the one that is nearest to the root of all files and came last:
-    /// what lies deeper are other people's.
-    fn find(proc: &mut Proc, path: &[u8]) -> Mount {
+    /// what lies deeper are other people's. Only of a version that is `wanted`.
+    fn find(proc: &mut Proc, path: &[u8], wanted: Option<Version>) -> Mount {
         let (mut best, mut rank) =
             (Mount { version: Version::Two, root: Text::new(), point: Text::new() }, None);
         let visit = &mut |line: &[u8]| {
             let Some((version, root, point)) = cgroup_mount(line) else { return };
+            if wanted.is_some_and(|wanted| wanted != version) {
+                return;
+            }
             let point = unescaped(point);
             let above = starts_with_path(path, point.as_bytes());
             let own_rank = Some((above, version, usize::MAX - point.as_bytes().len()));
@@ -304,14 +309,24 @@ impl Mount {
             _ if point.is_empty() => return None,
             b"" | b"/" => b"",
             _ if starts_with_path(path, point) => &path[point.len()..],
-            _ if root == b"/" => path,
-            _ if starts_with_path(path, root) => &path[root.len()..],
-            _ => return None,
+            _ => behind(root, path)?,
         };
-        // Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
-        let mut parts = below.split(|&byte| byte == b'/').skip(1);
-        parts.all(|part| !matches!(part, b"" | b"." | b"..")).then_some(below)
+        is_plain(below).then_some(below)
     }
+}
+
+/// What comes behind `root` in a path that begins with it.
+fn behind<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    match root {
+        b"/" => Some(path),
+        _ => starts_with_path(path, root).then(|| &path[root.len()..]),
+    }
+}
+
+/// Others than the kernel's own words would never be found in `/proc/PID/cgroup`.
+fn is_plain(below: &[u8]) -> bool {
+    let mut parts = below.split(|&byte| byte == b'/').skip(1);
+    parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 /// Version, root and mount point in a line of `mountinfo`, if it is of a hierarchy that may have

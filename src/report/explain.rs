@@ -6,14 +6,15 @@
 use super::doubts;
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
-use crate::log::{self, State};
+use crate::log::{self, LeftAlone, State, Whole};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, StallLimits};
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
-use crate::select::{self, Candidate, Family, Filter, Matcher, Preference, Protection};
-use crate::select::{Rank, Rules, Scale, Unkillable};
+use crate::select::{self, Candidate, Company, Family, Filter, Group, Matcher, Members};
+use crate::select::{Preference, Protection, Rank, Rules, Scale, Unkillable};
 use crate::settings::{Config, Patterns, Tell};
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
@@ -100,6 +101,9 @@ pub fn text(
     let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
     write_memory(&mut text, memory, &limits, stalled);
     write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
+    if let Some(first) = candidates.first().filter(|_| !config.kernel_oom) {
+        write_company(&mut text, proc, &mut rules, first.rank.pid);
+    }
     Ok(text)
 }
 
@@ -254,6 +258,28 @@ fn write_verdict(text: &mut String, config: &Config, level: Level, candidates: &
         let _ = write!(text, " process {} \"{name}\": {reason}", rank.pid);
     }
     text.push('\n');
+}
+
+/// What would go with the first candidate.
+fn write_company(text: &mut String, proc: &mut Proc, rules: &mut Rules<'_>, pid: Pid) {
+    let Ok(stat) = proc.stat(pid) else { return };
+    let mut oom_group = OomGroup::open(proc);
+    let Company { members, spared } = Company::of(proc, rules, &mut oom_group, &stat, true);
+    for (group, why) in spared.iter().flatten() {
+        let _ = writeln!(text, "{} {why}: it would not go as a whole", Whole(*group, &oom_group));
+    }
+    let Some(Members { group, living, exempt, .. }) = members else { return };
+    let why = match group {
+        Group::Processes(_) => "--kill-group",
+        Group::Cgroup => "memory.oom.group",
+    };
+    let _ = write!(text, "with it would go ");
+    let _ = match living.saturating_sub(1) {
+        0 => write!(text, "no other process"),
+        1 => write!(text, "the other process"),
+        others => write!(text, "the {others} other processes"),
+    };
+    let _ = writeln!(text, " of {} ({why}){}", Whole(group, &oom_group), LeftAlone(exempt));
 }
 
 /// Which patterns of `--prefer` and `--avoid` matched, in words.

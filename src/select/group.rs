@@ -1,38 +1,132 @@
-//! A whole process group, as a victim of `--kill-group`.
+//! What goes with a victim: a cgroup that is ended as a whole, or, with `--kill-group`, its process
+//! group. Never signals.
 
 use super::candidate::Protection;
 use super::rules::Rules;
+use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::procfs::cgroup::Cgroup;
+use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
-use crate::sys::io;
+use crate::sys::process;
 use crate::units::Pid;
 
-/// What is known of a process group.
-pub struct Group {
-    pub leader: Pid,
-    /// A member that must not be signalled, and why.
-    pub protected: Option<(Pid, Protection)>,
+/// Processes that are signalled together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// A process group, by its number.
+    Processes(i32),
+    /// The cgroup that `OomGroup` found last.
+    Cgroup,
+}
+
+impl Group {
+    /// The process with that number, if it is a living member.
+    pub fn member(self, proc: &mut Proc, oom_group: &OomGroup, pid: Pid) -> Option<Stat> {
+        // Most processes are elsewhere, which one file tells.
+        if self == Group::Cgroup && !oom_group.holds(proc, pid) {
+            return None;
+        }
+        let stat = proc.stat(pid).ok().filter(|stat| !stat.is_gone())?;
+        match self {
+            Group::Processes(number) if number != stat.pgid => None,
+            _ => Some(stat),
+        }
+    }
+}
+
+/// The members of a group that may be ended.
+#[derive(Debug)]
+pub struct Members {
+    pub group: Group,
     pub living: u32,
-    /// What its end gives back: memory of its own of each member, no page twice.
+    /// So many of a cgroup are left alone, as the kernel does (`oom_kill_memcg_member` in
+    /// mm/oom_kill.c).
+    pub exempt: u32,
+    /// What their end gives back: memory of its own of each, no page twice.
     pub held: Held,
 }
 
-/// Looks at every member of the group `leader`.
-pub fn group(proc: &mut Proc, rules: &mut Rules<'_>, leader: Pid) -> io::Result<Group> {
-    let mut group = Group { leader, protected: None, living: 0, held: Held::default() };
-    proc.for_each(|proc, pid| {
-        let Ok(stat) = &proc.stat(pid) else { return };
-        if stat.pgid != leader.number() || stat.is_gone() {
-            return;
+/// Why a group is not signalled as a whole.
+#[derive(Debug)]
+pub enum Alone {
+    NoGroup,
+    OwnGroup,
+    Holds(Pid, Protection),
+    /// A process that does not belong to a fork bomb.
+    HoldsOther(Pid),
+    Unknown,
+}
+
+/// What goes with a victim.
+#[derive(Default)]
+pub struct Company {
+    pub members: Option<Members>,
+    /// Groups that might have gone, and why they do not.
+    pub spared: [Option<(Group, Alone)>; 2],
+}
+
+impl Company {
+    /// Its cgroup, if that asks for it and the victim goes for memory; else its process group, if
+    /// settings ask for that.
+    pub fn of(
+        proc: &mut Proc,
+        rules: &mut Rules<'_>,
+        oom_group: &mut OomGroup,
+        stat: &Stat,
+        for_memory: bool,
+    ) -> Company {
+        let domain = rules.cgroup.map(Cgroup::path);
+        let asks = for_memory && oom_group.find(proc, stat.id.pid, domain);
+        let cgroup = asks.then_some(Group::Cgroup);
+        let group = rules.config.kill_group.then_some(Group::Processes(stat.pgid));
+        let mut company = Company::default();
+        for (place, group) in [cgroup, group].into_iter().enumerate() {
+            let Some(group) = group else { continue };
+            match members(proc, rules, oom_group, group) {
+                Ok(members) => {
+                    company.members = Some(members);
+                    break;
+                }
+                Err(why) => company.spared[place] = Some((group, why)),
+            }
         }
-        group.living += 1;
-        if let Ok(status) = proc.status(stat) {
-            group.held = group.held.and(status.held());
-        }
+        company
+    }
+}
+
+/// Looks at every member of a group. Fails if it holds one that must not be signalled.
+pub fn members(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    oom_group: &OomGroup,
+    group: Group,
+) -> Result<Members, Alone> {
+    match group {
+        // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
+        Group::Processes(..=1) => return Err(Alone::NoGroup),
+        Group::Processes(own) if own == process::own_group() => return Err(Alone::OwnGroup),
+        _ => {}
+    }
+    let mut found = Members { group, living: 0, exempt: 0, held: Held::default() };
+    let mut protected = None;
+    let walked = proc.for_each(|proc, pid| {
+        let Some(stat) = &group.member(proc, oom_group, pid) else { return };
         match rules.protection(proc, stat) {
-            None | Some(Protection::Gone) => {}
-            Some(why) => group.protected = group.protected.or(Some((pid, why))),
+            Some(Protection::Exempt) if group == Group::Cgroup => found.exempt += 1,
+            Some(Protection::Gone) => {}
+            Some(why) => protected = protected.or(Some((pid, why))),
+            None => {
+                found.living += 1;
+                if let Ok(status) = proc.status(stat) {
+                    found.held = found.held.and(status.held());
+                }
+            }
         }
-    })?;
-    Ok(group)
+    });
+    match (walked, protected) {
+        (Err(_), _) => Err(Alone::Unknown),
+        (_, Some((pid, why))) => Err(Alone::Holds(pid, why)),
+        _ => Ok(found),
+    }
 }

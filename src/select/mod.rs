@@ -15,7 +15,7 @@ mod shortlist;
 
 pub use candidate::{Candidate, Preference, Protection, Rank, Scale};
 pub use filter::{users_of, Assistant, Filter, Matcher};
-pub use group::{group, Group};
+pub use group::{members, Alone, Company, Group, Members};
 pub use holders::{holders, Holders};
 pub use recent::{Empty, Recent, Unkillable};
 pub use rules::{Family, Rules};

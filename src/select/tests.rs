@@ -8,6 +8,7 @@ use crate::kill::low_memory::LowMemory;
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{FillRate, Limits, Scene};
+use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::fixture::{stat_line, Fixture};
 use crate::procfs::meminfo::MemInfo;
@@ -508,14 +509,22 @@ fn a_group_with_a_protected_member_says_so() {
     let own_group = format!("1 {0} {0}", FIRST + 2);
     let member = member.replace(&own_group, &format!("1 {0} {0}", FIRST + 1));
     world.fixture.write(&format!("{}/stat", FIRST + 2), member);
-    let leader = Pid::new((FIRST + 1).into()).unwrap();
-    let of = |world: &World| world.with_rules(|proc, rules| group(proc, rules, leader).unwrap());
-    let free = of(&world);
-    assert_eq!((free.living, free.held.total()), (2, KiB::from_mib(200)));
-    assert!(free.protected.is_none());
+    let of = |world: &World, number| {
+        world.with_rules(|proc, rules| {
+            let oom_group = OomGroup::open(proc);
+            members(proc, rules, &oom_group, Group::Processes(number))
+        })
+    };
+    let free = of(&world, FIRST + 1).unwrap();
+    assert_eq!((free.living, free.exempt, free.held.total()), (2, 0, KiB::from_mib(200)));
     world.fixture.write(&format!("{}/oom_score_adj", FIRST + 2), "-1000\n");
-    let (pid, why) = of(&world).protected.unwrap();
-    assert_eq!((pid.number(), why), (FIRST + 2, Protection::Exempt));
+    let why = of(&world, FIRST + 1).unwrap_err();
+    let exempt = Pid::new((FIRST + 2).into()).unwrap();
+    assert!(matches!(why, Alone::Holds(pid, Protection::Exempt) if pid == exempt), "{why:?}");
+    // Out of sight, or "all" to kill(2).
+    for number in [0, 1] {
+        assert!(matches!(of(&world, number), Err(Alone::NoGroup)), "{number}");
+    }
 }
 
 /// A machine with a cgroup `web`, and the processes that are in it.
@@ -535,6 +544,38 @@ fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &mu
     }
     let cgroup = Cgroup::find(proc, Some(&Path::of(b"/web")));
     world.with_rules_for(cgroup.as_ref(), proc, |proc, rules| act(proc, rules));
+}
+
+#[test]
+fn the_cgroup_of_a_victim_goes_before_its_process_group_unless_it_holds_a_protected_process() {
+    let mut world = World::new();
+    world.settings.kill_group = true;
+    (1..=5).for_each(|number| world.add(number, 700, LARGE));
+    world.fixture.write("cg/web/memory.oom.group", "1\n");
+    let company = |world: &World, within: &[i32], for_memory| {
+        let mut company = Company::default();
+        with_cgroup(world, within, &mut |proc, rules| {
+            let stat = proc.stat(Pid::new((FIRST + 1).into()).unwrap()).unwrap();
+            let mut oom_group = OomGroup::open(proc);
+            company = Company::of(proc, rules, &mut oom_group, &stat, for_memory);
+        });
+        company
+    };
+    world.fixture.write(&format!("{}/oom_score_adj", FIRST + 2), "-1000\n");
+    let Company { members, spared } = company(&world, &[1, 2, 3, 4], true);
+    let members = members.unwrap();
+    assert_eq!((members.group, members.living, members.exempt), (Group::Cgroup, 3, 1));
+    assert_eq!(members.held.total(), KiB::from_mib(300));
+    assert!(spared.iter().all(Option::is_none));
+    let own_group = Group::Processes(FIRST + 1);
+    // For the limit of a process its process group alone.
+    assert_eq!(company(&world, &[1, 3], false).members.unwrap().group, own_group);
+    world.settings.choice.ignore_root_user = true;
+    world.settings.kill_group = false;
+    let Company { members, spared } = company(&world, &[1, 3], true);
+    assert!(members.is_none());
+    let holds = |why: &Alone| matches!(why, Alone::Holds(_, Protection::Root));
+    assert!(matches!(&spared[0], Some((Group::Cgroup, why)) if holds(why)), "{spared:?}");
 }
 
 #[test]

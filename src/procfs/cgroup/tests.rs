@@ -1,3 +1,4 @@
+use super::oom_group::OomGroup;
 use super::*;
 use crate::memory::low_watermark;
 use crate::procfs::fixture::{stat_line, Fixture};
@@ -420,7 +421,7 @@ fn of_several_mounts_the_one_for_all_counts_or_the_one_that_was_named() {
     );
     world.fixture.write("self/mountinfo", &lines);
     let root = |world: &mut World, path: &str| {
-        let mount = Mount::find(&mut world.proc, path.as_bytes());
+        let mount = Mount::find(&mut world.proc, path.as_bytes(), None);
         String::from_utf8(mount.root.as_bytes().to_vec()).unwrap()
     };
     assert_eq!(root(&mut world, ""), "/over");
@@ -431,4 +432,146 @@ fn of_several_mounts_the_one_for_all_counts_or_the_one_that_was_named() {
     world.fixture.write("self/mountinfo", hybrid);
     assert_eq!(root(&mut world, ""), "/one");
     assert_eq!(root(&mut world, "/cg/web"), "/over");
+}
+
+// ---- memory.oom.group ----
+
+impl World {
+    fn ask(&self, below: &str, value: &str) {
+        self.files(below, &[("memory.oom.group", value)]);
+    }
+
+    /// The path of the cgroup with which process 70 ends, if it is in `path`.
+    fn whole(&mut self, path: &str, domain: Option<&str>) -> Option<String> {
+        self.fixture.process(70, b"x", 700, 9);
+        self.fixture.write("70/cgroup", format!("3:memory:/v1\n0::{path}\n"));
+        let mut oom_group = OomGroup::open(&mut self.proc);
+        let (pid, domain) = (Pid::new(70).unwrap(), domain.map(str::as_bytes));
+        let found = oom_group.find(&mut self.proc, pid, domain);
+        found.then(|| String::from_utf8(oom_group.path().to_vec()).unwrap())
+    }
+}
+
+#[test]
+fn the_highest_cgroup_that_asks_for_it_goes_as_a_whole() {
+    let mut world = World::new("0::/\n");
+    assert_eq!(world.whole("/a", None), None);
+    world.mount("/", "cgroup2 cgroup2 rw");
+    for (below, value) in [("", "1"), ("a", "0"), ("a/b", "1"), ("a/b/c", "0"), ("a/b/c/d", "1")] {
+        world.ask(below, value);
+    }
+    world.files("a/x", &[]);
+    let found = |path: &str| Some(String::from(path));
+    for (path, expected) in [
+        ("/a/b/c/d", found("/a/b")),
+        ("/a/b/c", found("/a/b")),
+        ("/a/b", found("/a/b")),
+        ("/a/b (deleted)", None),
+        ("/a/x", None),
+        ("/a", None),
+        ("/", None),
+        ("", None),
+        ("/gone/b", None),
+        ("/../a/b", None),
+        ("/a/../a/b", None),
+        ("/a//b", None),
+        ("a/b", None),
+    ] {
+        assert_eq!(world.whole(path, None), expected, "{path}");
+    }
+    // Where the memory of one cgroup counts alone, nothing above it goes.
+    assert_eq!(world.whole("/a/b/c/d", Some("/a")), found("/a/b"));
+    assert_eq!(world.whole("/a/b/c/d", Some("/")), found("/a/b"));
+    assert_eq!(world.whole("/a/b/c/d", Some("/a/b/c")), found("/a/b/c/d"));
+    assert_eq!(world.whole("/a/b/c", Some("/a/b/c")), None);
+    for value in ["", "x", "0", "max"] {
+        world.ask("a/b", value);
+        assert_eq!(world.whole("/a/b/c", None), None, "{value}");
+    }
+    world.fixture.write("70/cgroup", "3:memory:/a/b\n");
+    let mut oom_group = OomGroup::open(&mut world.proc);
+    assert!(!oom_group.find(&mut world.proc, Pid::new(70).unwrap(), None));
+    assert!(!oom_group.find(&mut world.proc, Pid::INIT, None));
+}
+
+#[test]
+fn only_cgroups_that_are_seen_below_the_root_of_the_mount_ask() {
+    for (root, path, expected) in [
+        ("/docker/77", "/docker/77/web", Some("/docker/77/web")),
+        ("/docker/77", "/docker/77/web/deeper", Some("/docker/77/web")),
+        ("/docker/77", "/docker/77", None),
+        ("/docker/77", "/docker/778/web", None),
+        ("/docker/77", "/web", None),
+        // A guard in a cgroup namespace of its own, with all of the hierarchy.
+        ("/../..", "/../../web/a", Some("/../../web")),
+        ("/../..", "/../../../web", None),
+        ("/../..", "/web", None),
+    ] {
+        let mut world = World::new("0::/\n");
+        world.mount(root, "cgroup2 cgroup2 rw");
+        world.ask("", "1");
+        world.ask("web", "1");
+        assert_eq!(world.whole(path, None).as_deref(), expected, "{root} {path}");
+    }
+    // Other hierarchies do not count, nor is a path taken for that of the mount.
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup cgroup rw,memory");
+    world.ask("web", "1");
+    assert_eq!(world.whole("/web", None), None);
+    world.mount("/", "cgroup2 cgroup2 rw");
+    let named_alike = format!("{}/web", world.point().display());
+    assert_eq!(world.whole(&named_alike, None), None);
+}
+
+#[test]
+fn whatever_a_user_calls_a_cgroup_and_however_deep_it_lies() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    // As they are: nothing is escaped there.
+    for name in ["a b", "a:b", "0::", "\\012", "a\tb", "\u{7}", "...", "x (deleted)"] {
+        world.ask(name, "1");
+        assert_eq!(world.whole(&format!("/{name}/c"), None), Some(format!("/{name}")));
+    }
+    let deep = "/y".repeat(1500);
+    world.ask("top", "1");
+    assert_eq!(world.whole(&format!("/top{deep}"), None).as_deref(), Some("/top"));
+    // Longer than a file's buffer, as no kernel shows one.
+    assert_eq!(world.whole(&format!("/top{}", deep.repeat(2)), None), None);
+    // A name that was cut is another one's.
+    let (long, last) = ("z".repeat(250), "z".repeat(19));
+    let path = format!("/{}/{last}", [&long[..]; 4].join("/"));
+    assert_eq!(path.len(), 1024);
+    world.ask(&path[1..], "1");
+    assert_eq!(world.whole(&path, None).as_ref(), Some(&path));
+    assert_eq!(world.whole(&format!("{path}z"), None), None);
+}
+
+#[test]
+fn members_are_those_within_as_long_as_the_cgroup_is_the_same() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup2 cgroup2 rw");
+    world.ask("web", "1");
+    world.fixture.process(70, b"x", 700, 9);
+    world.fixture.write("70/cgroup", "0::/web\n");
+    let pid = |number: i64| Pid::new(number).unwrap();
+    let mut oom_group = OomGroup::open(&mut world.proc);
+    assert!(!oom_group.holds(&mut world.proc, pid(70)));
+    assert!(oom_group.find(&mut world.proc, pid(70), None));
+    for (path, expected) in
+        [("/web", true), ("/web/a/b", true), ("/web2", false), ("/", false), ("/a/web", false)]
+    {
+        world.fixture.write("71/cgroup", format!("3:memory:/web\n0::{path}\n"));
+        assert_eq!(oom_group.holds(&mut world.proc, pid(71)), expected, "{path}");
+    }
+    assert!(!oom_group.holds(&mut world.proc, pid(72)));
+    // No other can be killed by it than what is there.
+    assert!(oom_group.kill_all().is_err());
+    world.files("web", &[("cgroup.kill", "0")]);
+    assert!(oom_group.kill_all().is_ok());
+    assert_eq!(fs::read(world.point().join("web/cgroup.kill")).unwrap(), b"1\n");
+    // Removed, and made anew.
+    fs::remove_dir_all(world.point().join("web")).unwrap();
+    world.ask("web", "1");
+    assert!(!oom_group.holds(&mut world.proc, pid(70)));
+    assert!(oom_group.kill_all().is_err());
 }
