@@ -46,6 +46,7 @@ zombie-leader       256 1 a1   1000  30 gone -
 twenty              256 1 a1   1000  40 rest -
 group               256 1 a1   1000  30 gone -
 group-ignored       256 1 a1   1000  30 gone -
+oom-group           256 1 a1   1000  30 gone -
 starved             256 1 a1   1000  40 gone -
 late-swap           256 1 a1   8000  60 gone -
 zram-disk           256 1 a1   8000  90 gone -

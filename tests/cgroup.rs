@@ -792,6 +792,30 @@ fn members_that_fork_all_the_time_are_ended_as_well() {
 }
 
 #[test]
+fn a_process_that_comes_into_the_cgroup_before_its_end_gets_sigkill_too() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+            if let Err(error) = hold_at_exit(hog.pid()) {
+                return skip(&format!("cannot trace: {error}"));
+            }
+            let mut late = sandbox.hog(&["--size", "2M"]);
+            let guard = sandbox.guard(&[]);
+            memory.available(VERY_LOW);
+            guard.wait_for("signalled with it: 1 process that holds");
+            wholes.add("", &late);
+            memory.available(PLENTY);
+            let_go(hog.pid());
+            hog.wait_for_end();
+            assert_eq!(late.wait_for_end().signal(), Some(libc::SIGKILL));
+            guard.wait_for(&format!("and its cgroup {} exited", wholes.path("")));
+            guard.stop();
+        });
+    });
+}
+
+#[test]
 fn what_is_started_anew_in_place_of_a_cgroup_is_not_part_of_it() {
     sandboxed(|sandbox| {
         with_wholes(sandbox, |wholes, memory| {

@@ -263,6 +263,20 @@ scenario_group_ignored() {
     esac
 }
 
+# A service that is to end as a whole: the hog and two helpers, and beside them an exempt process, which stays.
+scenario_oom_group() {
+    service=/sys/fs/cgroup/service
+    hogs=$service/hog
+    echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir -p "$service/exempt"
+    echo 1 >"$service/memory.oom.group" || tell "FAILED memory.oom.group"
+    innocent "$hog" --name exempt --size 2M --adj -1000
+    echo "$last_innocent" >"$service/exempt/cgroup.procs" || tell "FAILED the exempt process"
+    begin
+    # shellcheck disable=SC2016
+    run /bin/sh -c '"$0" --name helper --size 2M & "$0" --name helper --size 2M & exec "$0" --size 1G' "$hog"
+}
+
 # Busy loops, so many that each has a tenth of the processor.
 scenario_starved() {
     begin
