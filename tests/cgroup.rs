@@ -758,7 +758,7 @@ fn a_cgroup_has_ended_only_when_its_last_member_has() {
             assert_eq!(stubborn.wait_for_end().signal(), Some(libc::SIGKILL));
             memory.available(PLENTY);
             let (pid, path) = (hog.pid(), wholes.path(""));
-            guard.wait_for(&format!("process {pid} and its cgroup {path} exited after 1."));
+            guard.wait_for(&format!("process {pid} and its cgroup {path} exited after "));
             assert_eq!(guard.count("process group"), 0);
             guard.stop();
         });
@@ -823,7 +823,7 @@ fn what_is_started_anew_in_place_of_a_cgroup_is_not_part_of_it() {
             wholes.ask("/a", true);
             let mut hog = wholes.hog(sandbox, "/a", &["--size", "60M"]);
             let mut stubborn = wholes.hog(sandbox, "/a", &["--size", "2M", "--ignore-term"]);
-            let guard = sandbox.guard(&["--grace", "2"]);
+            let guard = sandbox.guard(&["--grace", "30"]);
             memory.available(LOW);
             hog.wait_for_end();
             guard.wait_for("signalled with it");
