@@ -65,7 +65,7 @@ impl Supervisor {
     pub fn ready(&mut self, about: fmt::Arguments<'_>) -> io::Result<()> {
         if let Some(ready) = self.ready.take() {
             if fd::is_ready_now(ready.as_fd(), Wish::Writable) {
-                // One that was started again after it was ready has no reader.
+                // It may have no reader, after a restart of the manager.
                 let _ = fd::write(ready.as_fd(), b"\n");
             }
         }

@@ -60,7 +60,7 @@ fn give(cx: &mut Context, scene: &Scene) {
 /// The largest candidates, unless memory gets low meanwhile.
 fn holders(cx: &mut Context) -> Option<Holders> {
     let (mut seen, mut is_fine) = (0, true);
-    let Selection { proc, mut rules, observer, config } = cx.selection();
+    let Selection { proc, mut rules, observer, config, .. } = cx.selection();
     let holders = select::holders(proc, &mut rules, &mut |proc| {
         seen += 1;
         if seen % BETWEEN_LOOKS == 0 && is_fine {

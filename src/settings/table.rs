@@ -230,7 +230,7 @@ pub static OPTIONS: [Spec; 45] = [
             &Form("N", "the number of a descriptor from 3 on that is open at the start"),
             |config, text| put(&mut config.outputs.ready_fd, descriptor(text)),
         ))
-        .help("write a newline to descriptor N once memory is watched (s6, OpenRC)"),
+        .help("write a newline to descriptor N once memory is watched (s6)"),
     Spec::new("-c --config", "CONFIG")
         .effect(Effect::Config)
         .default("/etc/oom_guard.conf, if there is one")
