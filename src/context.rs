@@ -87,6 +87,7 @@ impl Context {
         let scene = self.observer.observe(&mut self.proc, &self.config, clock::now())?;
         if let Some(scene) = &scene {
             self.memory = scene.memory;
+            self.output.stats.set_levels(scene.limits.mem, scene.limits.swap);
         }
         Ok(scene)
     }

@@ -3,7 +3,7 @@
 //!
 //! Pure: the watch counts, the helper writes.
 
-use crate::units::KiB;
+use crate::units::{KiB, Levels};
 use std::fmt;
 use std::time::Duration;
 
@@ -33,8 +33,10 @@ pub enum Number {
     User,
     SwapTotal,
     SwapFree,
+    /// The first of four: SIGTERM and SIGKILL, for memory and for swap; 0 is none.
+    Levels,
     /// Millionths.
-    Stall,
+    Stall = Number::Levels as isize + 4,
     Looks,
     Warnings,
     /// The first of six: SIGTERM and SIGKILL, for each reason in its order.
@@ -68,6 +70,13 @@ impl Stats {
 
     pub fn count_warning(&mut self) {
         self.0[Number::Warnings as usize] += 1;
+    }
+
+    pub fn set_levels(&mut self, mem: Levels<Option<KiB>>, swap: Levels<Option<KiB>>) {
+        let levels = [mem.term, mem.kill, swap.term, swap.kill];
+        for (place, level) in self.0[Number::Levels as usize..].iter_mut().zip(levels) {
+            *place = level.map_or(0, |level| level.0);
+        }
     }
 
     /// Counts a signal that was sent.
@@ -117,6 +126,13 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ("swap_total_bytes", "SwapTotal."),
     ("swap_free_bytes", "SwapFree."),
     (
+        "memory_level_bytes{signal=\"SIGTERM\"}",
+        "At or below this much available memory a signal is sent, if swap is at its level, too.",
+    ),
+    ("memory_level_bytes{signal=\"SIGKILL\"}", ""),
+    ("swap_level_bytes{signal=\"SIGTERM\"}", "The level of free swap; without swap any holds."),
+    ("swap_level_bytes{signal=\"SIGKILL\"}", ""),
+    (
         "stall_ratio",
         "Share of the window in which everything waited for memory and a disk, as --psi counts it.",
     ),
@@ -152,11 +168,14 @@ pub struct Page<'a> {
 impl Page<'_> {
     /// The value of a sample, if it is known.
     fn value(&self, place: usize) -> Option<u64> {
+        const LEVELS: usize = 1 + Number::Levels as usize;
+        const AFTER_LEVELS: usize = 1 + Number::Stall as usize;
         const FIRST_OF_VICTIM: usize = 1 + Number::LastVictim as usize;
         const STALL: usize = 1 + NUMBERS;
         const RESIDENT: usize = STALL + 2;
         match place {
             0 => Some(1),
+            LEVELS.. if place < AFTER_LEVELS && self.stats.0[place - 1] == 0 => None,
             FIRST_OF_VICTIM.. if place < STALL && self.stats.0[NUMBERS - 1] == 0 => None,
             RESIDENT.. => self.resident[place - RESIDENT].map(|resident| resident.0),
             STALL.. => self.stall.map(|stall| stall[place - STALL].into()),
@@ -204,6 +223,23 @@ mod tests {
         stats.note_victim(KiB(7), Duration::from_secs(9));
         assert_eq!(Stats::unpack(&stats.pack()), Some(stats));
         assert_eq!(Stats::unpack(&[0; PACKED - 1]), None);
+    }
+
+    #[test]
+    fn each_level_has_its_own_sample_and_none_has_none() {
+        let mut stats = Stats::default();
+        stats.count_look();
+        let levels = |term, kill| Levels { term, kill };
+        stats.set_levels(levels(Some(KiB(1)), Some(KiB(2))), levels(Some(KiB(3)), None));
+        let page = Page { stats: &stats, resident: [None, None], stall: None }.to_string();
+        let levels: Vec<_> = page.lines().filter(|line| line.contains("_level_bytes{")).collect();
+        let wanted = [
+            "oom_guard_memory_level_bytes{signal=\"SIGTERM\"} 1024",
+            "oom_guard_memory_level_bytes{signal=\"SIGKILL\"} 2048",
+            "oom_guard_swap_level_bytes{signal=\"SIGTERM\"} 3072",
+        ];
+        assert_eq!(levels, wanted);
+        assert!(page.contains("oom_guard_looks_total 1\n"), "{page}");
     }
 
     #[test]

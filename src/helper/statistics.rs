@@ -13,7 +13,7 @@ use crate::units::{KiB, Path, Pid};
 use std::fmt::Write;
 use std::os::fd::AsFd;
 
-/// Three times what all families take.
+/// Twice what all families take.
 const PAGE: usize = 6 * 1024;
 /// A path of the longest kind, and what is added to it.
 type LongPath = Buf<1024>;
