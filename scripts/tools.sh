@@ -32,6 +32,8 @@ mandoc            mandoc                               mandoc
 busybox           busybox                              busybox
 logrotate         logrotate                            logrotate
 prometheus_client python3-prometheus-client            py3-prometheus-client
+prometheus        prometheus                           prometheus
+node_exporter     prometheus-node-exporter             prometheus-node-exporter
 dbus-daemon       dbus                                 dbus
 dunst             dunst                                dunst
 Xvfb              xvfb                                 xvfb
@@ -98,6 +100,7 @@ works() {
     mandoc | runsv | s6-svscan) path_of "$1" ;;
     qemu-aarch64) qemu-aarch64-static --version || qemu-aarch64 --version ;;
     qemu-system) qemu-system-x86_64 --version ;;
+    node_exporter) prometheus-node-exporter --version || node_exporter --version ;;
     *) "$1" --version ;;
     esac >/dev/null 2>&1 </dev/null
 }
@@ -176,5 +179,11 @@ echo "installing, for$tools: $packages"
 # shellcheck disable=SC2086 # one word a package
 install $packages || for package in $packages; do
     install "$package"
+done
+# Debian starts these two at once and at each boot, open to the network; tests start their own.
+for service in prometheus prometheus-node-exporter; do
+    case " $packages" in
+    *" $service "*) systemctl --quiet disable --now "$service" >/dev/null 2>&1 ;;
+    esac
 done
 exit 0
