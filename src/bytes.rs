@@ -214,6 +214,10 @@ impl AnyBuf {
         &self.bytes[..self.len]
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub fn is_cut(&self) -> bool {
         self.lost > 0
     }

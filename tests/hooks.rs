@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::mem;
@@ -95,6 +95,16 @@ fn status_of(pid: u32, key: &str) -> u64 {
     status.lines().find(|line| line.starts_with(key)).map_or(0, |line| number_after(line, ":"))
 }
 
+/// That of the unified hierarchy; where nothing uses it, the first that is used.
+fn cgroup_of(pid: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    let path = |line: &str| line.splitn(3, ':').nth(2).expect("a path").to_owned();
+    let is_used = |line: &&str| path(line) != "/";
+    let unified = text.lines().filter(|line| line.starts_with("0::"));
+    let found = unified.chain(text.lines()).find(is_used);
+    found.map_or("/".into(), path)
+}
+
 fn witnesses(sandbox: &Sandbox) -> [String; 2] {
     ["pre", "post"].map(|name| sandbox.script(name, WITNESS))
 }
@@ -125,6 +135,7 @@ fn a_hook_is_told_all_about_the_victim_and_nothing_else() {
         let pid = hog.pid();
         let score = fs::read_to_string(format!("/proc/{pid}/oom_score")).expect("oom_score");
         let [rss, swap] = ["VmRSS", "VmSwap"].map(|key| status_of(pid, key));
+        let cgroup = cgroup_of(pid);
 
         let mut command = sandbox.guard_command(&["-P", &pre, "-N", &post, "--grace", "0.5"]);
         command.env("OOM_GUARD_MEM_THRESHOLD", "11").env("OOM_GUARD_NAME", "a setting?");
@@ -161,6 +172,9 @@ fn a_hook_is_told_all_about_the_victim_and_nothing_else() {
             about("OOM_GUARD_RSS", rss, 1024);
             about("OOM_GUARD_SWAP", swap, rss);
             about("OOM_GUARD_SCORE", score.trim().parse().expect("a score"), 50);
+            // Wherever this test runs; what is told of other places, see below.
+            assert_eq!(told.remove("OOM_GUARD_CGROUP").as_deref(), Some(OsStr::new(&cgroup)));
+            told.remove("OOM_GUARD_SERVICE");
             assert!(told.is_empty(), "{told:?}");
         }
         guard.stop();
@@ -191,6 +205,138 @@ fn a_command_line_comes_whole_up_to_256_bytes_and_is_cut_above() {
                 assert_eq!(told, *line);
             }
         }
+        guard.stop();
+    });
+}
+
+/// Lets a hog in that cgroup end; what these hooks are told of cgroup and service.
+fn expect_told_of_cgroup(
+    sandbox: &Sandbox,
+    (memory, level): (&FakeMemory, u64),
+    (guard, hooks): (&Guard, &[&str]),
+    mut hog: Hog,
+    [cgroup, service]: [Option<&str>; 2],
+) {
+    memory.available(level);
+    hog.wait_for_end();
+    memory.recover(guard);
+    for hook in hooks {
+        let told = Seen::wait(sandbox, hook, hog.pid()).variables();
+        let value = |key: &str| told.get(key).map(|value| value.to_str().expect("UTF-8"));
+        assert_eq!(value("OOM_GUARD_CGROUP"), cgroup, "{hook}");
+        assert_eq!(value("OOM_GUARD_SERVICE"), service, "{hook}");
+    }
+}
+
+/// A hog that is in this cgroup for as long as it lives.
+fn hog_in(sandbox: &Sandbox, path: &str) -> Hog {
+    let hog = sandbox.hog(&["--size", "60M"]);
+    let file = sandbox.path(&format!("cgroup.{}", hog.pid()));
+    fs::write(&file, format!("0::{path}\n")).expect("a file");
+    bind_over(&file, Path::new(&format!("/proc/{}/cgroup", hog.pid())));
+    hog
+}
+
+#[test]
+fn a_hook_is_told_the_cgroup_and_a_service_that_root_has_named() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let [pre, post] = witnesses(sandbox);
+        let guard = sandbox.guard(&["-P", &pre, "-N", &post, "--cooldown", "0"]);
+        // Too long for what hooks are told in all.
+        let long = format!("/system.slice/web.service/{}", "x/".repeat(250));
+        let web = "/system.slice/web.service";
+        let users = "/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service";
+        for (path, told, service) in [
+            (web, Some(web), Some("web.service")),
+            ("/openrc.web", Some("/openrc.web"), Some("web")),
+            (users, Some(users), None),
+            (&long, None, Some("web.service")),
+        ] {
+            let (how, by) = ((&memory, LOW), (&guard, &["pre", "post"][..]));
+            expect_told_of_cgroup(sandbox, how, by, hog_in(sandbox, path), [told, service]);
+        }
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_hook_after_a_kill_without_delay_is_told_what_was_read_before_the_signal() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let post = sandbox.script("post", WITNESS);
+        let guard = sandbox.guard(&["-N", &post]);
+        let web = "/system.slice/web.service";
+        let (how, by) = ((&memory, VERY_LOW), (&guard, &["post"][..]));
+        let told = [Some(web), Some("web.service")];
+        expect_told_of_cgroup(sandbox, how, by, hog_in(sandbox, web), told);
+        guard.stop();
+    });
+}
+
+/// A cgroup of version 2 with another one below it; both go with their last processes.
+struct Cgroups(PathBuf);
+
+impl Cgroups {
+    const BELOW: [&'static str; 2] = ["system.slice", "system.slice/web.service"];
+
+    fn new() -> Result<Cgroups, String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+        let point = line.ok_or("no cgroups of version 2")?.split(' ').nth(4).expect("a place");
+        let name = File::open("/dev/urandom").and_then(|mut file| {
+            let mut bytes = [0; 8];
+            io::Read::read_exact(&mut file, &mut bytes)?;
+            Ok(format!("oom_guard-test-{:016x}", u64::from_ne_bytes(bytes)))
+        });
+        let cgroups = Cgroups(Path::new(point).join(name.expect("random bytes")));
+        let made = fs::create_dir(&cgroups.0).and_then(|()| {
+            Cgroups::BELOW.iter().try_for_each(|it| fs::create_dir(cgroups.0.join(it)))
+        });
+        made.map_err(|error| format!("cannot make a cgroup: {error}"))?;
+        Ok(cgroups)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let [slice, service] = Cgroups::BELOW.map(|it| self.0.join(it));
+        // What has just ended may be there still.
+        wait_until(PATIENCE, || {
+            let _ = [&service, &slice, &self.0].map(fs::remove_dir);
+            (!self.0.exists()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_hook_is_told_a_real_cgroup_as_the_guard_sees_it() {
+    sandboxed(|sandbox| {
+        let cgroups = match Cgroups::new() {
+            Ok(cgroups) => cgroups,
+            Err(why) => return skip(&why),
+        };
+        let members = |below: &str| cgroups.0.join(below).join("cgroup.procs");
+        let hog = sandbox.hog(&["--size", "60M"]);
+        let inside = members("system.slice/web.service");
+        if let Err(error) = fs::write(&inside, hog.pid().to_string()) {
+            return skip(&format!("cannot go into the cgroup: {error}"));
+        }
+        let memory = FakeMemory::new(sandbox);
+        let [pre, post] = witnesses(sandbox);
+        let mut command = sandbox.guard_command(&["-P", &pre, "-N", &post]);
+        let members = CString::new(members("").into_os_string().into_vec()).expect("no NUL");
+        let enter = move || {
+            write_file(&members, "0")?;
+            // SAFETY: takes a number.
+            succeed(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }).map(drop)
+        };
+        // SAFETY: the closure makes system calls only.
+        unsafe { command.pre_exec(enter) };
+        let guard = sandbox.start_guard(command);
+        let told = [Some("/system.slice/web.service"), Some("web.service")];
+        let (how, by) = ((&memory, LOW), (&guard, &["pre", "post"][..]));
+        expect_told_of_cgroup(sandbox, how, by, hog, told);
         guard.stop();
     });
 }

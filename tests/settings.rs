@@ -1738,7 +1738,7 @@ fn the_command_line_that_names_a_protection_is_not_protected_by_it() {
 fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
     let hooks = [
         "PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON",
-        "ACTION",
+        "ACTION", "SERVICE",
     ];
     let mut command = check(&["-c", "none"]);
     command.envs(hooks.map(|name| (format!("OOM_GUARD_{name}"), "1")));

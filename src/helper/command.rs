@@ -2,6 +2,7 @@
 //! messages, notices and hooks; and whether a program is where it seems to be.
 
 use super::message::NO_PROCESS;
+use super::service::{self, Variables};
 use crate::bytes::Buf;
 use crate::procfs::process::{CommandLine, CONTAINER};
 use crate::procfs::Proc;
@@ -27,18 +28,27 @@ pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<boo
     is_same.then_some(is_in_place).ok_or(io::Error::GONE)
 }
 
+/// What is kept of a victim: once it has ended, it has none of it.
+#[derive(Clone)]
+struct Known {
+    id: Identity,
+    command: ShortCommand,
+    service: Variables,
+}
+
 pub struct Commands {
     /// The one read last, and of which process; of none, if it could not be read.
     line: CommandLine,
     id: Option<Identity>,
-    /// Those shown last: once a process has ended, it has none.
-    recent: [(Identity, ShortCommand); RECENT],
+    /// The victims of late.
+    recent: [Known; RECENT],
     next: usize,
 }
 
 impl Commands {
     pub fn new() -> Commands {
-        const NONE: (Identity, ShortCommand) = (NO_PROCESS, ShortCommand::new());
+        const NONE: Known =
+            Known { id: NO_PROCESS, command: ShortCommand::new(), service: Variables::new() };
         Commands { line: CommandLine::new(), id: None, recent: [NONE; RECENT], next: 0 }
     }
 
@@ -57,10 +67,9 @@ impl Commands {
 
     /// What is shown of that of a victim, also after its end; empty, if it was never read.
     pub fn short(&mut self, proc: &mut Proc, id: Identity) -> ShortCommand {
-        let known = self.recent.iter().position(|(known, _)| *known == id);
         if self.id != Some(id) {
-            if let Some(place) = known {
-                return self.recent[place].1.clone();
+            if let Some(known) = self.known(id).filter(|known| !known.command.is_empty()) {
+                return known.command.clone();
             }
             if self.read(proc, id).is_none() {
                 return ShortCommand::new();
@@ -70,13 +79,44 @@ impl Commands {
         if shown.is_cut() || self.line.is_cut() {
             shown.end_with(b"...");
         }
-        if !shown.as_bytes().is_empty() {
-            let place = known.unwrap_or(self.next);
-            self.recent[place] = (id, shown.clone());
-            if known.is_none() {
-                self.next = (place + 1) % RECENT;
-            }
+        if !shown.is_empty() {
+            self.keep(id).command = shown.clone();
         }
         shown
+    }
+
+    /// Its cgroup and service, also after its end; nothing, if they were never read.
+    pub fn service(&mut self, proc: &mut Proc, id: Identity) -> Variables {
+        match self.known(id).filter(|known| !known.service.is_empty()) {
+            Some(known) => known.service.clone(),
+            None => self.read_service(proc, id),
+        }
+    }
+
+    /// The same, read anew.
+    pub fn read_service(&mut self, proc: &mut Proc, id: Identity) -> Variables {
+        let service = service::read(proc, id).unwrap_or(Variables::new());
+        if !service.is_empty() {
+            self.keep(id).service = service.clone();
+        }
+        service
+    }
+
+    fn known(&self, id: Identity) -> Option<&Known> {
+        self.recent.iter().find(|known| known.id == id)
+    }
+
+    /// Its place, or that of the one that came first.
+    fn keep(&mut self, id: Identity) -> &mut Known {
+        let known = self.recent.iter().position(|known| known.id == id);
+        let place = known.unwrap_or(self.next);
+        let kept = &mut self.recent[place];
+        if known.is_none() {
+            self.next = (place + 1) % RECENT;
+            kept.id = id;
+            kept.command.clear();
+            kept.service.clear();
+        }
+        kept
     }
 }

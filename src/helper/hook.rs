@@ -3,13 +3,14 @@
 use super::command::ShortCommand;
 use super::message::{Priority, When};
 use super::outbox::Outboxes;
+use super::service::Variables;
 use crate::bytes::{AnyBuf, Buf};
 use crate::event::Event;
 use crate::units::Pid;
 use std::fmt::{self, Write};
 
 /// All variables together: of the longest, the command line, there are two.
-type Environment = Buf<2048>;
+type Environment = Buf<2304>;
 /// Those of earlyoom have the same names but for the beginning.
 const PREFIXES: [&str; 2] = ["OOM_GUARD", "EARLYOOM"];
 
@@ -29,7 +30,7 @@ impl Hook {
     }
 }
 
-/// What a hook is told, but for the command line: variables as the kernel takes them, each with
+/// What a hook is told, but for what the helper reads: variables as the kernel takes them, each with
 /// its NUL, one behind the other. Of no process nothing but why.
 pub fn environment(when: When, event: &Event) -> Buf<1024> {
     let Event { id, uid, adj, score, rss, swap, .. } = event;
@@ -54,10 +55,14 @@ pub fn environment(when: When, event: &Event) -> Buf<1024> {
     all
 }
 
-/// The same with the command line, if it is about a process.
-pub fn whole_environment(variables: &[u8], command: Option<&ShortCommand>) -> Environment {
+/// The same with cgroup, service and command line, if it is about a process.
+pub fn whole_environment(
+    variables: &[u8],
+    victim: Option<(&Variables, &ShortCommand)>,
+) -> Environment {
     let mut all = Environment::from_bytes(variables);
-    if let Some(command) = command {
+    if let Some((service, command)) = victim {
+        all.push(service.as_bytes());
         PREFIXES.iter().for_each(|prefix| add(&mut all, prefix, "CMDLINE", command.as_bytes()));
     }
     all

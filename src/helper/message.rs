@@ -87,6 +87,9 @@ pub mod kind {
     /// The answer; the second, if it could not be read.
     pub const COMMAND: u8 = b'A';
     pub const NO_COMMAND: u8 = b'U';
+    /// The same of a victim that is about to be signalled, of which more is kept for hooks. The
+    /// answer has no text.
+    pub const REMEMBER: u8 = b'M';
     /// A question whether the executable of `id` is what init sees at the path of the text. The
     /// answer is as to that for a command line; its text is empty for no.
     pub const LOOK_UP: u8 = b'P';

@@ -5,8 +5,8 @@
 //! it says; it lives on if the helper is stopped, hangs or dies, and starts another one.
 //!
 //! Here is the watch's side. `message` is what they say to each other, `serve` the helper's
-//! side, with `outbox` for lines, `command` for command lines, `jobs` for what it has under way
-//! (`hook` and `notice`), and `statistics` for the file of numbers.
+//! side, with `outbox` for lines, `command` for command lines, `service` for services, `jobs` for
+//! what it has under way (`hook` and `notice`), and `statistics` for the file of numbers.
 
 mod command;
 mod hook;
@@ -15,6 +15,7 @@ mod message;
 mod notice;
 mod outbox;
 mod serve;
+mod service;
 mod statistics;
 
 use crate::event::Event;
@@ -224,6 +225,12 @@ impl Helper {
     /// could not be read, or not in time; then it is not asked for again for a while.
     pub fn command_line(&mut self, id: Identity, limit: Duration) -> Option<CommandLine> {
         self.question(kind::READ_COMMAND, id, b"", limit)
+    }
+
+    /// Has the helper keep what messages and hooks tell of a victim, which has none of that once it
+    /// has ended. Waits as for a command line.
+    pub fn remember(&mut self, id: Identity, limit: Duration) {
+        self.question(kind::REMEMBER, id, b"", limit);
     }
 
     /// Whether the executable of `id` is what init sees at `path` (`Proc::is_in_place`). Waits as

@@ -132,6 +132,10 @@ impl Serving<'_> {
                 Some(line) => answer(self.watch, kind::COMMAND, number, line.as_bytes()),
                 None => answer(self.watch, kind::NO_COMMAND, number, b""),
             },
+            kind::REMEMBER => {
+                self.remember(id);
+                answer(self.watch, kind::COMMAND, number, b"");
+            }
             kind::LOOK_UP => match command::is_in_place(self.proc, id, text) {
                 Ok(true) => answer(self.watch, kind::COMMAND, number, b"yes"),
                 Ok(false) => answer(self.watch, kind::COMMAND, number, b""),
@@ -159,6 +163,16 @@ impl Serving<'_> {
         }
     }
 
+    /// Of a victim, before its signal.
+    fn remember(&mut self, id: Identity) {
+        self.commands.read(self.proc, id);
+        self.commands.short(self.proc, id);
+        // Only hooks are told.
+        if self.setup.hooks.are_set() {
+            self.commands.read_service(self.proc, id);
+        }
+    }
+
     /// False if it does not run, and a line that says why if there is one.
     fn run_hook(&mut self, message: &Message<'_>) -> bool {
         let Message { kind, id, number, text } = *message;
@@ -175,13 +189,14 @@ impl Serving<'_> {
             return false;
         }
         let command = self.commands.short(self.proc, id);
+        let service = self.commands.service(self.proc, id);
         let Some(place) = self.jobs.place(HOOKS) else {
             let most = HOOKS.len();
             hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
-        let command = Some(&command).filter(|_| id != NO_PROCESS);
-        let environment = hook::whole_environment(text, command);
+        let victim = Some((&service, &command)).filter(|_| id != NO_PROCESS);
+        let environment = hook::whole_environment(text, victim);
         let (path, inherited) = (script.terminated(), &self.setup.inherited);
         match process::run(path, environment.as_bytes(), inherited) {
             Ok((pid, failure)) => {

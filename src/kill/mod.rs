@@ -515,7 +515,7 @@ impl Kills {
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = cx.config.patterns.is_empty();
         let patience = if plain { patience(proposal.signal) } else { CHOICE };
-        cx.output.helper.command_line(id, patience);
+        cx.output.helper.remember(id, patience);
         let now = clock::now();
         let with_hooks = !cx.config.dryrun || now >= self.next_dry_hooks;
         if with_hooks {

@@ -358,6 +358,8 @@ pub struct Membership<'a> {
     pub unified: bool,
     /// In that of the memory controller of version 1.
     pub of_memory: bool,
+    /// Those of its hierarchy, or `name=NAME`; none in version 2.
+    pub controllers: &'a [u8],
     pub path: &'a [u8],
 }
 
@@ -365,7 +367,8 @@ impl Membership<'_> {
     pub fn of(line: &[u8]) -> Membership<'_> {
         let (id, rest) = bytes::cut_at(line, b':');
         let (controllers, path) = bytes::cut_at(rest, b':');
-        Membership { unified: id == b"0", of_memory: lists_memory(controllers), path }
+        let (unified, of_memory) = (id == b"0", lists_memory(controllers));
+        Membership { unified, of_memory, controllers, path }
     }
 }
 

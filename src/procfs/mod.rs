@@ -9,6 +9,7 @@ pub mod meminfo;
 pub mod mountinfo;
 pub mod pressure;
 pub mod process;
+pub mod service;
 pub mod stat;
 pub mod status;
 mod tmpfs;

@@ -191,8 +191,7 @@ impl Proc {
     /// newline between them, which no path holds. A root counts only if there is nothing else: a
     /// controller that is not in use leaves everything there.
     pub fn cgroups(&mut self, pid: Pid, paths: &mut AnyBuf) -> io::Result<()> {
-        self.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
-            let path = Membership::of(line).path;
+        self.for_each_cgroup(pid, &mut |Membership { path, .. }| {
             let is_known = |known: &[u8]| known.split(|&byte| byte == b'\n').any(|one| one == path);
             match paths.as_bytes() {
                 b"" | b"/" => {
@@ -208,9 +207,36 @@ impl Proc {
         })
     }
 
+    /// Its cgroup in each hierarchy.
+    pub fn for_each_cgroup(
+        &mut self,
+        pid: Pid,
+        visit: &mut dyn FnMut(Membership<'_>),
+    ) -> io::Result<()> {
+        let file = process_path(pid, "cgroup");
+        self.for_each_part(file, b'\n', &mut |line| visit(Membership::of(line)))
+    }
+
+    /// Where it works, into `path`. Unlike a command line this is told by the kernel alone.
+    pub fn working_directory(&mut self, pid: Pid, path: &mut AnyBuf) -> io::Result<()> {
+        let mut link = process_path(pid, "cwd");
+        let len = fd::read_link_at(self.root.as_fd(), terminated(&mut link), &mut self.file)?;
+        path.push(&self.file[..len]);
+        Ok(())
+    }
+
+    /// Whether it is root's alone, in all its ids, and has the users and mounts that init has. A
+    /// program with rights of its own keeps the real user id of its caller.
+    pub fn is_roots_beside_init(&mut self, stat: &Stat) -> bool {
+        let pid = stat.id.pid;
+        self.owner(pid) == Ok(0)
+            && self.has_one_user(pid) == Ok(true)
+            && self.shares_namespace(stat, "ns/user", "1/ns/user")
+            && self.shares_namespace(stat, "ns/mnt", "1/ns/mnt")
+    }
+
     /// Whether real, effective, saved and file system ids of a process are the same, of user and
     /// of group. If they are not, another user may have chosen its environment.
-    #[cfg(feature = "dbus-notify")]
     pub fn has_one_user(&mut self, pid: Pid) -> io::Result<bool> {
         let mut lines_alike = 0;
         self.for_each_part(process_path(pid, "status"), b'\n', &mut |line| {

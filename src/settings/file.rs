@@ -89,8 +89,11 @@ pub fn is_for_hooks(name: &[u8]) -> bool {
     HOOK_VARIABLES.iter().any(|variable| variable.as_bytes() == name)
 }
 
-const HOOK_VARIABLES: [&str; 11] =
-    ["PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON", "ACTION"];
+/// But for `CGROUP`, which is a setting as well.
+const HOOK_VARIABLES: [&str; 12] = [
+    "PID", "NAME", "RSS", "SCORE", "SWAP", "UID", "ADJ", "CMDLINE", "SIGNAL", "REASON", "ACTION",
+    "SERVICE",
+];
 
 fn is_key(key: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';

@@ -4,6 +4,7 @@ use super::meminfo::check_bounds;
 use super::{cuts, latin, number};
 use crate::memory::{CgroupMemory, CgroupStat, Memory};
 use crate::procfs::cgroup::{is_at_or_below, parse_amount, parse_stat, Membership, Version};
+use crate::procfs::service::of_cgroup;
 use crate::units::KiB;
 
 /// Each key of `memory.stat`, and where it counts: in `anon`, `file`, `slab`, `swap`, `shmem`,
@@ -88,9 +89,10 @@ fn check_within(stat: CgroupStat, usage: Option<KiB>) {
 fn check_membership(line: &[u8]) {
     let text = latin(line);
     let fields: Vec<_> = text.splitn(3, ':').collect();
-    let Membership { unified, of_memory, path } = Membership::of(line);
+    let Membership { unified, of_memory, controllers: known, path } = Membership::of(line);
     assert_eq!(unified, fields[0] == "0");
     let controllers = fields.get(1).copied().unwrap_or_default();
+    assert_eq!(latin(known), controllers);
     assert_eq!(of_memory, controllers.split(',').any(|name| name == "memory"));
     assert_eq!(latin(path), fields.get(2).copied().unwrap_or_default());
 
@@ -100,6 +102,15 @@ fn check_membership(line: &[u8]) {
     let (of_two, of_one) = (Membership::of(&of_two), Membership::of(&of_one));
     assert!(of_two.unified && !of_two.of_memory && of_two.path == path);
     assert!(!of_one.unified && of_one.of_memory && of_one.path == path);
+
+    // Nothing that a shell or an option parser would read otherwise, and nothing of a user's.
+    for line in [line, &behind(b"0::"), &behind(b"0::/system.slice/")] {
+        let Some(name) = of_cgroup(&Membership::of(line)) else { continue };
+        assert!(!name.is_empty() && name.len() <= 255 && !name.starts_with(b"-"));
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"@:._-\\".contains(byte);
+        assert!(name.iter().all(is_plain), "{}", latin(name));
+    }
+    assert_eq!(of_cgroup(&Membership::of(&behind(b"0::/user.slice"))), None);
 
     let beyond = |end: &[u8]| [&path[..], end].concat();
     let is_outside = path == b"/.." || path.starts_with(b"/../");
