@@ -109,7 +109,7 @@ build() {
 # Makes the tarball for x86_64, unless it is that of this checkout.
 make_tarball() {
     make_tarball_old=$(tarball_for x86_64)
-    if [ -z "$make_tarball_old" ] || [ -n "$(find "$top/src" "$top/init" "$top/scripts/install.sh" "$top/README.md" \
+    if [ -z "$make_tarball_old" ] || [ -n "$(find "$top/src" "$top/init" "$top/scripts/install.sh" "$top/scripts/hook-restart.sh" "$top/README.md" \
         "$top/Cargo.toml" "$top/Cargo.lock" -type f -newer "$make_tarball_old" | head -n 1)" ]; then
         build tarball x86_64
     fi

@@ -1420,6 +1420,136 @@ fn the_example_is_a_hook() {
     });
 }
 
+// ---- the one that restarts services ----
+
+/// What manages services writes down how it was called, and so does `logger`. Those that a BusyBox shell may have itself
+/// are functions.
+const MANAGERS: &str = r#"note() { printf '%s|' "$@" >>"$NOTED"; echo >>"$NOTED"; }
+    logger() { :; }
+    sv() { note sv "$@"; }
+    . "$0""#;
+const MANAGER: &str = r#"printf '%s|' "${0##*/}" "$@" >>"$NOTED"; echo >>"$NOTED""#;
+
+struct Restarts<'a> {
+    sandbox: &'a Sandbox,
+    shell: Vec<&'static str>,
+}
+
+impl Restarts<'_> {
+    /// Runs the hook for a victim of that service and cgroup; how managers were called in all.
+    fn of(&self, action: &str, service: &[u8], cgroup: &str, every: &str) -> Vec<String> {
+        let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/hook-restart.sh");
+        let noted = self.sandbox.path("noted");
+        let dir = self.sandbox.dir.to_str().expect("a plain path");
+        let mut command = Command::new(self.shell[0]);
+        command.args(&self.shell[1..]).args(["-c", MANAGERS]).arg(hook).env_clear();
+        command.env("PATH", format!("{dir}/bin:/usr/bin:/bin")).env("NOTED", &noted);
+        command.env("STATE", self.sandbox.path("state/of")).env("EVERY", every);
+        command.env("OOM_GUARD_ACTION", action).env("OOM_GUARD_CGROUP", cgroup);
+        command.env("OOM_GUARD_PID", "77").current_dir(&self.sandbox.dir);
+        command.env("OOM_GUARD_SERVICE", OsString::from_vec(service.to_vec()));
+        let output = command.output().expect("a shell");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        lines_of(&noted)
+    }
+}
+
+/// With each shell that is there, and nothing restarted before.
+fn with_restarts(sandbox: &Sandbox, body: impl Fn(&Restarts)) {
+    fs::create_dir(sandbox.path("bin")).expect("a directory");
+    for manager in ["systemctl", "rc-service"] {
+        sandbox.script(&format!("bin/{manager}"), MANAGER);
+    }
+    for shell in shells() {
+        let _ = fs::remove_dir_all(sandbox.path("state"));
+        fs::write(sandbox.path("noted"), "").expect("a file");
+        body(&Restarts { sandbox, shell });
+    }
+}
+
+#[test]
+fn the_hook_that_restarts_calls_what_manages_the_service() {
+    sandboxed(|sandbox| {
+        with_restarts(sandbox, |hook| {
+            for (service, cgroup, call) in [
+                (
+                    "web.service",
+                    "/system.slice/web.service",
+                    "systemctl|--no-block|restart|--|web.service|",
+                ),
+                (
+                    r"a\x2db@c:d_e.service",
+                    "/x",
+                    r"systemctl|--no-block|restart|--|a\x2db@c:d_e.service|",
+                ),
+                ("web", "/openrc.web", "rc-service|--|web|restart|"),
+                ("db", "/openrc.db/below", "rc-service|--|db|restart|"),
+                ("net.eth0", "/net.eth0", "rc-service|--|net.eth0|restart|"),
+                ("old", "/openrc_old", "rc-service|--|old|restart|"),
+                ("mail", "/", "sv|restart|mail|"),
+                ("mail2", "", "sv|restart|mail2|"),
+            ] {
+                let calls = hook.of("kill", service.as_bytes(), cgroup, "600");
+                assert_eq!(calls.last().map(String::as_str), Some(call), "{:?}", hook.shell);
+            }
+        });
+    });
+}
+
+#[test]
+fn the_hook_that_restarts_does_so_for_each_service_once_in_its_time() {
+    sandboxed(|sandbox| {
+        with_restarts(sandbox, |hook| {
+            let calls =
+                |service: &str, every| hook.of("kill", service.as_bytes(), "/", every).len();
+            assert_eq!([calls("web", "600"), calls("web", "600"), calls("web", "600")], [1, 1, 1]);
+            assert_eq!([calls("db", "600"), calls("db", "600")], [2, 2]);
+            // Its time is over.
+            assert_eq!([calls("web", "0"), calls("web", "600")], [3, 3]);
+        });
+    });
+}
+
+#[test]
+fn the_hook_that_restarts_does_nothing_for_what_was_not_ended_or_is_no_name() {
+    sandboxed(|sandbox| {
+        with_restarts(sandbox, |hook| {
+            for action in ["dryrun", "warn", ""] {
+                assert_eq!(hook.of(action, b"web.service", "/", "600"), [""; 0], "{action}");
+            }
+            let names: [&[u8]; 17] = [
+                b"",
+                b"-H",
+                b"--help.service",
+                b".",
+                b"..",
+                b"../sshd",
+                b"a/b",
+                b"/etc/sv/web",
+                b"a b.service",
+                b"a;touch forged",
+                b"$(touch forged)",
+                b"`touch forged`",
+                b"a\nb",
+                b"*",
+                b"web?",
+                "größe.service".as_bytes(),
+                b"\xff\xfe",
+            ];
+            for name in names {
+                assert_eq!(hook.of("kill", name, "/", "600"), [""; 0], "{name:?}");
+            }
+            // Ending what users do is no help to them.
+            for name in
+                ["ssh.service", "sshd", "crond", "getty@tty1.service", "agetty-tty1", "oom_guard"]
+            {
+                assert_eq!(hook.of("kill", name.as_bytes(), "/", "600"), [""; 0], "{name}");
+            }
+            assert!(!sandbox.path("state").exists() && !sandbox.path("forged").exists());
+        });
+    });
+}
+
 // ---- the helper ----
 
 /// Appends as it begins, and hangs the first time only.

@@ -19,8 +19,11 @@ pub type Service = Buf<NAME>;
 /// chose (systemd.special(7)).
 const OTHERS: [&[u8]; 3] = [b"user.slice", b"machine.slice", b"capsule.slice"];
 /// Their managers, wherever they run: with such a service all that a user runs would be restarted.
-/// OpenRC's is `user.NAME` (init.d/user.in).
-const MANAGERS: [&[u8]; 3] = [b"user@", b"capsule@", b"user."];
+const MANAGERS: [&[u8]; 2] = [b"user@", b"capsule@"];
+/// The same of OpenRC (init.d/user.in).
+const OPENRC_MANAGER: &[u8] = b"user.";
+/// Units alone are called so: a name tells what manages it.
+const UNIT: &[u8] = b".service";
 /// Ancestors that are looked at.
 const ANCESTORS: usize = 64;
 /// Where no user can put a file: programs, and directories of services.
@@ -85,7 +88,7 @@ pub fn of_cgroup<'a>(line: &Membership<'a>) -> Option<&'a [u8]> {
         b"name=openrc" if !path.contains(&b'/') => of_openrc(path),
         _ => None,
     };
-    service.filter(|name| is_name(name) && !MANAGERS.iter().any(|other| name.starts_with(other)))
+    service.filter(|name| is_name(name))
 }
 
 /// The outermost unit below the slices, if it is a service: what lies within, it has named itself
@@ -97,8 +100,9 @@ fn of_systemd(path: &[u8]) -> Option<&[u8]> {
         // basic/cgroup-util.c of systemd).
         let part = parts.next()?;
         let part = part.strip_prefix(b"_").unwrap_or(part);
-        if part.ends_with(b".service") {
-            return Some(part);
+        if part.ends_with(UNIT) {
+            let is_manager = MANAGERS.iter().any(|manager| part.starts_with(manager));
+            return (!is_manager).then_some(part);
         }
         if !part.ends_with(b".slice") || OTHERS.contains(&part) {
             return None;
@@ -109,7 +113,8 @@ fn of_systemd(path: &[u8]) -> Option<&[u8]> {
 /// What comes behind `/openrc.` in version 2, and in version 1 in the hierarchy of that name
 /// (sh/rc-cgroup.sh of OpenRC).
 fn of_openrc(path: &[u8]) -> Option<&[u8]> {
-    path.split(|&byte| byte == b'/').next()
+    let name = path.split(|&byte| byte == b'/').next()?;
+    (!name.starts_with(OPENRC_MANAGER) && !name.ends_with(UNIT)).then_some(name)
 }
 
 /// A name alone says nothing: any user may call sudo by another one.
@@ -120,8 +125,8 @@ fn is_runsv(program: &[u8]) -> bool {
 
 fn of_directory(path: &[u8]) -> Option<&[u8]> {
     let name = path.rsplit(|&byte| byte == b'/').next()?;
-    let is_service = SERVICES.iter().any(|place| path.starts_with(place)) && is_name(name);
-    is_service.then_some(name)
+    let is_there = SERVICES.iter().any(|place| path.starts_with(place));
+    (is_there && is_name(name) && !name.ends_with(UNIT)).then_some(name)
 }
 
 /// Nothing that could be an option, a path, or anything to a shell: letters and digits, and what
@@ -149,6 +154,7 @@ mod tests {
             (r"0::/system.slice/fsck@dev-a\x2db.service", r"fsck@dev-a\x2db.service"),
             ("0::/own.slice/own-deep.slice/web.service", "web.service"),
             ("0::/web.service", "web.service"),
+            ("0::/system.slice/user.service", "user.service"),
             ("0::/system.slice/_cpu.service", "cpu.service"),
             ("0::/system.slice/__x.service", "_x.service"),
             ("1:name=systemd:/system.slice/web.service", "web.service"),
@@ -198,6 +204,7 @@ mod tests {
             "7:name=openrc:/",
             "0::/openrc.",
             "0::/openrc.user.alice",
+            "0::/openrc.web.service",
             "0::/openrc./sshd",
             // And these are no names.
             "0::/system.slice/sshd.service (deleted)",
@@ -231,6 +238,7 @@ mod tests {
             "/srv/chroot/etc/sv/sshd",
             "/etc/sv/-x",
             "/etc/sv/..",
+            "/etc/sv/sshd.service",
             "/etc/sv/a b",
             "/etc/sv/web (deleted)",
             "/etc/",
