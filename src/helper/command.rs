@@ -14,7 +14,7 @@ pub type ShortCommand = Buf<256>;
 
 /// As many as are under way at a time: all above the limit for each process, and the one of
 /// low memory.
-const RECENT: usize = 33;
+pub const RECENT: usize = 33;
 
 /// Whether the executable of `id` is what init sees at `path`. Not if the process has become another
 /// program since it was there.
@@ -29,27 +29,27 @@ pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<boo
 }
 
 /// What is kept of a victim: once it has ended, it has none of it.
-#[derive(Clone)]
-struct Known {
+pub struct Known {
     id: Identity,
     command: ShortCommand,
     service: Variables,
 }
 
-pub struct Commands {
+pub const NONE_KNOWN: Known =
+    Known { id: NO_PROCESS, command: ShortCommand::new(), service: Variables::new() };
+
+pub struct Commands<'a> {
     /// The one read last, and of which process; of none, if it could not be read.
     line: CommandLine,
     id: Option<Identity>,
     /// The victims of late.
-    recent: [Known; RECENT],
+    recent: &'a mut [Known; RECENT],
     next: usize,
 }
 
-impl Commands {
-    pub fn new() -> Commands {
-        const NONE: Known =
-            Known { id: NO_PROCESS, command: ShortCommand::new(), service: Variables::new() };
-        Commands { line: CommandLine::new(), id: None, recent: [NONE; RECENT], next: 0 }
+impl<'a> Commands<'a> {
+    pub fn new(recent: &'a mut [Known; RECENT]) -> Commands<'a> {
+        Commands { line: CommandLine::new(), id: None, recent, next: 0 }
     }
 
     /// That of `id`, read anew: the process may have become another program meanwhile. `None`

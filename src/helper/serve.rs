@@ -1,6 +1,6 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::command::{self, Commands, ShortCommand};
+use super::command::{self, Commands, ShortCommand, NONE_KNOWN, RECENT};
 use super::hook::{self, Hook};
 use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
 use super::message::{kind, Line, Message, Priority, When, BUFFER, NO_PROCESS};
@@ -28,13 +28,15 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
     let Ok(mut proc) = Proc::system() else { return 1 };
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
+    // Within the others it would be made elsewhere and copied: 23 KiB more of the stack.
+    let mut recent = [NONE_KNOWN; RECENT];
     let mut helper = Serving {
         proc: &mut proc,
         setup,
         watch,
         out,
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
-        commands: Commands::new(),
+        commands: Commands::new(&mut recent),
         jobs: Jobs::default(),
         child_ends,
     };
@@ -62,7 +64,7 @@ struct Serving<'a> {
     watch: BorrowedFd<'a>,
     out: Outboxes<'a>,
     stats_file: Option<StatsFile<'a>>,
-    commands: Commands,
+    commands: Commands<'a>,
     jobs: Jobs,
     /// Becomes readable when a child ends.
     child_ends: OwnedFd,

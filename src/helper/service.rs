@@ -9,7 +9,7 @@ use crate::units::Identity;
 
 /// Both variables, as the kernel takes them. Of the paths that container managers make none has
 /// 300 bytes.
-pub type Variables = Buf<512>;
+pub type Variables = Buf<384>;
 
 /// What does not fit or cannot be told is left out: a cut path is that of another cgroup.
 pub fn read(proc: &mut Proc, id: Identity) -> io::Result<Variables> {

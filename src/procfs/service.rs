@@ -1,7 +1,7 @@
 //! Which cgroup and which service a process belongs to.
 //!
-//! A hook of root's may restart the service that it is told of. So only names that root chose count:
-//! any user names own processes at will, and cgroups below one that was delegated.
+//! A hook of root's may restart the service that it is told of. So only names that root chose
+//! count: any user names own processes at will, and cgroups below one that was delegated.
 
 use super::cgroup::Membership;
 use super::mountinfo::LongPath;
@@ -31,8 +31,8 @@ const PROGRAMS: [&[u8]; 3] = [b"/usr/", b"/bin/", b"/sbin/"];
 const SERVICES: [&[u8]; 2] = [b"/etc/", b"/usr/"];
 
 impl Proc {
-    /// The path of a cgroup, and the name of a service, of the process that `stat` shows. Nothing for
-    /// what it has not. Reads files and links of `/proc`, and looks up none elsewhere.
+    /// The path of a cgroup, and the name of a service, of the process that `stat` shows. Nothing
+    /// for what it has not. Reads files and links of `/proc`, and looks up none elsewhere.
     pub fn cgroup_and_service(
         &mut self,
         stat: &Stat,
