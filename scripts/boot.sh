@@ -1,6 +1,6 @@
 #!/bin/sh
 # Boots small real machines, one for each init system, installs the guard there from its tarball, and does with it what
-# people do: start, status, reload, restart, stop, kill it, misconfigure it, let a hog eat all memory, reboot, uninstall.
+# people do: start, status, reload, restart, stop, kill it, misconfigure it, let a hog or a service eat all memory, reboot, uninstall.
 #
 #   scripts/boot.sh [MACHINE...]      all of the table below unless told otherwise, but not those that stand there as "asked"
 #

@@ -204,6 +204,9 @@ nothing_is_left() {
 
 # ---- the tests ----
 
+# shellcheck source=tests/boot/service.sh
+. ./service.sh
+
 hog_is_ended() {
     sleep 1000 &
     bystander=$!
@@ -318,6 +321,10 @@ first_boot() {
     alpine*) check "memory: all of the guard's is locked" is_locked ;;
     # One machine will do, whose files are more than its memory.
     sysvinit) check "memory: it does not wait for a disk that thrashes" never_waits_for_the_disk ;;
+    esac
+
+    case $machine in
+    systemd | alpine* | runit) service_comes_back_once ;;
     esac
 
     cp "$config" saved
