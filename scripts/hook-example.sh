@@ -4,9 +4,13 @@
 #   oom_guard --pre-kill /usr/local/lib/oom_guard/hook --post-kill /usr/local/lib/oom_guard/hook
 #
 # The guard tells what it does in variables: OOM_GUARD_PID, _NAME, _UID, _RSS and _SWAP (KiB), _SCORE, _ADJ, _CMDLINE,
-# _CGROUP and _SERVICE (see hook-restart.sh), _SIGNAL (SIGTERM, SIGKILL), _REASON (memory, limit) and _ACTION (kill, dryrun). Name and command line were
-# chosen by the process: always in double quotes, never through eval, and only as an argument of printf.
+# _CGROUP and _SERVICE (see hook-restart.sh), _SIGNAL (SIGTERM, SIGKILL), _REASON (memory, stall, limit, warn) and
+# _ACTION (kill, dryrun, warn). Name and command line were chosen by the process: always in double quotes, never through
+# eval, and only as an argument of printf.
 set -eu
+
+# A warning may be about no process.
+[ "${OOM_GUARD_PID:-}" ] || exit 0
 
 LOG=${LOG:-/var/log/oom_guard-victims.log}
 

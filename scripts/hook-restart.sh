@@ -62,5 +62,5 @@ if last=$(readlink "$STATE/$service"); then
 fi
 ln -s "$now" "$STATE/$service" 2>/dev/null || exit 0
 
-tell "service $service is restarted, since process ${OOM_GUARD_PID:-} was ended"
+tell "service $service is restarted, because process ${OOM_GUARD_PID:-} was ended"
 "$@"

@@ -100,7 +100,7 @@ impl Output {
         ] {
             self.stats.set(number, amount.0);
         }
-        self.stats.set(Number::Stall, memory.stall.of(KiB(1_000_000)).0);
+        self.stats.set(Number::Stall, memory.stall.parts_per_million());
         self.helper.write_stats(self.stats);
     }
 

@@ -80,17 +80,17 @@ impl Scene {
         least(least(self.quiet_by_amounts(rate), by_stall), self.quiet_before_warning(rate))
     }
 
-    /// Memory gets short: worth a word.
+    /// Memory gets short, as `--warn` has it.
     pub fn is_short(&self) -> bool {
         self.is_short_less(Percent::default())
     }
 
-    /// It is not again, as far as a word goes, before it was so much above that level.
+    /// It does not get short anew before it was `HYSTERESIS` above that level.
     pub fn is_short_still(&self) -> bool {
-        self.is_short_less(AGAIN)
+        self.is_short_less(HYSTERESIS)
     }
 
-    /// If so much less than there is were left of both.
+    /// The same if there were `less` of memory and of free swap.
     fn is_short_less(&self, less: Percent) -> bool {
         let (Limits { warn, swap, .. }, memory) = (self.limits, &self.memory);
         let (mem_left, swap_left) = (
@@ -129,7 +129,7 @@ pub struct Limits {
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
     pub stall: StallLimits,
-    /// For available memory, with the swap of SIGTERM: where a word is said.
+    /// Of `--warn` for available memory; swap as for SIGTERM.
     pub warn: Option<KiB>,
     /// How `-M` counts, if that is lower than it says.
     pub lowered: Option<Lowered>,
@@ -214,7 +214,7 @@ impl Limits {
 }
 
 /// Memory moves by less than that while nothing much happens: 80 MiB of 4 GiB.
-const AGAIN: Percent = Percent::whole(2);
+const HYSTERESIS: Percent = Percent::whole(2);
 
 fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
     Duration::from_micros(mul_div(amount.0, 1_000_000, rate.0.max(1)))

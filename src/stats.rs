@@ -133,8 +133,8 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ("swap_level_bytes{signal=\"SIGTERM\"}", "The level of free swap; without swap any holds."),
     ("swap_level_bytes{signal=\"SIGKILL\"}", ""),
     (
-        "stall_ratio",
-        "Share of the window in which everything waited for memory and a disk, as --psi counts it.",
+        "psi_ratio",
+        "Share of the window in which all tasks waited for memory and some for a disk (--psi).",
     ),
     ("looks_total", "Looks at memory."),
     ("warnings_total", "Warnings that memory gets short."),

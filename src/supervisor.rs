@@ -1,7 +1,7 @@
 //! What the service manager is told: that memory is watched, that settings are read, how memory is,
 //! and that the guard lives (`NOTIFY_SOCKET` and `WATCHDOG_USEC`, sd_notify(3); `--ready-fd`).
 //!
-//! Sends without ever waiting. What finds no room is told again, or the next message does.
+//! Sends without ever waiting. If the socket is full, READY is sent again; other messages are dropped.
 
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};
@@ -20,12 +20,12 @@ type Text = Buf<512>;
 pub struct Supervisor {
     /// As the kernel takes it: a path with its NUL, or an abstract name behind one.
     address: Option<Buf<ADDRESS>>,
-    /// It ends a guard that has given no sign of life for twice as long.
+    /// Half of the time after which the manager ends a guard that gives no sign of life.
     every: Option<Duration>,
     next: Moment,
-    /// That memory is watched found no room.
+    /// READY found the socket full.
     owes_ready: bool,
-    /// Of `--ready-fd`, until then.
+    /// Of `--ready-fd`; closed once it was written to.
     ready: Option<OwnedFd>,
 }
 
@@ -95,7 +95,8 @@ impl Supervisor {
     /// Gives a sign of life if one is due.
     pub fn live(&mut self, now: Moment) {
         if self.owes_ready {
-            let _ = self.ready(format_args!(""));
+            let sent = self.send(format_args!("READY=1"));
+            self.owes_ready = sent.is_err_and(io::Error::is_for_later);
         }
         if let Some(every) = self.every.filter(|_| now >= self.next) {
             let _ = self.send(format_args!("WATCHDOG=1"));

@@ -108,6 +108,11 @@ impl Percent {
         Percent(number)
     }
 
+    /// Millionths of the whole.
+    pub fn parts_per_million(self) -> u64 {
+        self.of_number(1_000_000)
+    }
+
     pub const fn half(self) -> Percent {
         Percent(self.0 / 2)
     }

@@ -51,7 +51,7 @@ fn give(cx: &mut Context, scene: &Scene) {
         cx.output.helper.run_hook(When::Short, &event);
     }
     if cx.config.notify {
-        if let Some(holders) = holders(cx) {
+        if let Some(holders) = holders(cx).filter(|holders| holders.largest[0].is_some()) {
             cx.output.helper.notify_short(&holders.largest);
         }
     }

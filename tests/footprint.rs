@@ -17,10 +17,7 @@ struct Limits {
     pss: u64,
 }
 
-/// What it takes now, and a page or two to spare: it may become less, not more, unless it can do more. The aim is 128, 160
-/// and 240. Stalls and the accounts of memory took 9 KiB, fork bombs 15, cgroups 10, and those that end as a whole 5; the faults of
-/// others' reports (files opened anew, ZFS, programs in namespaces, rights, warnings of patterns) 15. The stack of one loop for
-/// all kills takes 12 more than four smaller ones did. Cgroups and services for hooks took 4 KiB, and 13 of the helper's stack.
+/// KiB that a release takes, and a page or two to spare: it may become less, not more, unless it can do more.
 const X86_64: Limits = Limits { binary: 240, rss: 376, pss: 472 };
 
 /// The oldest Rust that is known to compile `-Cpanic=immediate-abort`. With 1.85, which does it as a feature of the standard

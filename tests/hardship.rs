@@ -493,7 +493,7 @@ fn fewer_descriptors_than_it_waits_on_make_it_neither_busy_nor_deaf() {
         let _memory = FakeMemory::new(sandbox);
         let guard = sandbox.guard(&[]);
         limit_descriptors(guard.pid(), 1);
-        // The wait that goes on is the last one that is told of everything.
+        // The wait that goes on has begun with all of them: this ends it.
         guard.signal(libc::SIGUSR1);
         let before = guard.sleeps();
         wait_for("sleep", || guard.sleeps() > before + FEW_SLEEPS);

@@ -764,10 +764,9 @@ impl Drop for Supervisor {
 fn brings_the_guard_back_but_not_with_wrong_settings(sandbox: &Sandbox, init: &str, by: &str) {
     let Some(by) = program(by) else { return skip(&format!("no {by}")) };
     settings(sandbox, "");
-    for file in ["run", "finish", "notification-fd"] {
-        if init_file(&format!("{init}/{file}")).exists() {
-            service(sandbox, &format!("{init}/{file}"), &format!("{init}/oom_guard/{file}"));
-        }
+    let for_readiness = if init == "s6" { &["notification-fd"][..] } else { &[] };
+    for file in ["run", "finish"].iter().chain(for_readiness) {
+        service(sandbox, &format!("{init}/{file}"), &format!("{init}/oom_guard/{file}"));
     }
     let dir = sandbox.path(&format!("{init}/oom_guard"));
     let _supervisor = Supervisor(Command::new(by).arg(&dir).spawn().expect("a supervisor"));

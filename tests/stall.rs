@@ -80,7 +80,7 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
             fs::read_to_string(&stats).is_ok_and(|page| {
                 // As it was at the kill.
                 page.contains("oom_guard_kills_total{signal=\"SIGTERM\",reason=\"stall\"} 1\n")
-                    && page.contains("oom_guard_stall_ratio 0.608333\n")
+                    && page.contains("oom_guard_psi_ratio 0.608333\n")
             })
         });
         guard.stop();

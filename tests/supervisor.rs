@@ -84,7 +84,7 @@ fn it_is_told_of_the_start_of_reports_reloads_and_the_end() {
 }
 
 #[test]
-fn signs_of_life_come_twice_in_the_time_and_not_from_a_guard_that_hangs() {
+fn signs_of_life_stop_while_the_guard_hangs() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);
         let name = format!("oom-guard-test-{}", std::process::id());

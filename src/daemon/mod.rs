@@ -145,9 +145,10 @@ impl Daemon {
         }
         // Memory has its turn between any two things that take time: what the limit has left to do
         // waits for the next look, which comes soon.
-        self.hurried =
-            !plain || self.limit.step(&mut self.cx, &mut self.kills, self.scene.as_ref());
-        self.hurried |= self.warning.step(&mut self.cx, self.scene.as_ref());
+        let scene = self.scene.as_ref();
+        self.hurried = !plain
+            || self.limit.step(&mut self.cx, &mut self.kills, scene)
+            || self.warning.step(&mut self.cx, scene);
         self.after_look();
         plain && !self.hurried && self.scene.is_some()
     }

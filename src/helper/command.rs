@@ -42,7 +42,7 @@ pub struct Commands<'a> {
     /// The one read last, and of which process; of none, if it could not be read.
     line: CommandLine,
     id: Option<Identity>,
-    /// The victims of late.
+    /// The latest victims.
     recent: &'a mut [Known; RECENT],
     next: usize,
 }

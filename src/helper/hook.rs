@@ -31,7 +31,7 @@ impl Hook {
 }
 
 /// What a hook is told, but for what the helper reads: variables as the kernel takes them, each with
-/// its NUL, one behind the other. Of no process nothing but why.
+/// its NUL, one behind the other. Without a process, action and reason alone.
 pub fn environment(when: When, event: &Event) -> Buf<1024> {
     let Event { id, uid, adj, score, rss, swap, .. } = event;
     let (action, reason, signal) = match (when, event.dryrun) {

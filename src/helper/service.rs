@@ -23,16 +23,15 @@ pub fn read(proc: &mut Proc, id: Identity) -> io::Result<Variables> {
     let mut all = Variables::new();
     // The kernel's mark of a cgroup that was removed.
     if !cgroup.is_cut() && !cgroup.as_bytes().ends_with(b" (deleted)") {
-        add(&mut all, b"OOM_GUARD_CGROUP=", cgroup.as_bytes());
+        add_if_it_fits(&mut all, b"OOM_GUARD_CGROUP=", cgroup.as_bytes());
     }
-    add(&mut all, b"OOM_GUARD_SERVICE=", service.as_bytes());
+    add_if_it_fits(&mut all, b"OOM_GUARD_SERVICE=", service.as_bytes());
     // The number may have gone to another one meanwhile.
     (proc.stat(id.pid)?.id == id).then_some(all).ok_or(io::Error::GONE)
 }
 
-fn add(all: &mut AnyBuf, key: &[u8], value: &[u8]) {
-    let is_plain = !value.is_empty() && !value.iter().any(|byte| matches!(byte, 0 | b'\n'));
-    if is_plain && key.len() + value.len() < all.room() {
+fn add_if_it_fits(all: &mut AnyBuf, key: &[u8], value: &[u8]) {
+    if !value.is_empty() && key.len() + value.len() < all.room() {
         all.push(key);
         all.push(value);
         all.push(b"\0");

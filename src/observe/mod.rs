@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn that_nothing_tells_of_disks_is_said_once() {
+    fn that_there_is_no_pressure_of_disks_is_said_once() {
         let (fixture, config) = (Fixture::new(), config());
         let mut proc = fixture.open();
         fixture.write("meminfo", MEMINFO);
@@ -475,7 +475,7 @@ mod tests {
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         observer.start(&proc, &config, at(0));
         let said = observer.news().map(|news| news.to_string()).unwrap_or_default();
-        assert!(said.starts_with("nothing tells of waiting for disks (ENOENT"), "{said}");
+        assert!(said.starts_with("no pressure information of disks (ENOENT"), "{said}");
         // Opened anew, it is no news.
         server.end();
         let _server = fixture.serve("pressure/memory", &pressure(0));

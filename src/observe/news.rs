@@ -82,7 +82,7 @@ impl fmt::Display for News<'_> {
             }
             News::NoDisks(error) => write!(
                 f,
-                "nothing tells of waiting for disks ({error}): that for memory alone counts as a stall"
+                "no pressure information of disks ({error}): waiting for memory alone is a stall"
             ),
             News::StallsAgain => f.write_str("pressure information is back: stalls are noticed"),
             News::NoScans(error) => write!(

@@ -194,7 +194,7 @@ pub static OPTIONS: [Spec; 45] = [
         .help("a hook still running by then is killed"),
     Spec::new("-n --notify", "NOTIFY")
         .effect(Switch(|config, on| config.notify = on))
-        .help("desktop notification over D-Bus to everyone who is logged in"),
+        .help("desktop notification over D-Bus to everyone who is logged in, also of --warn"),
     Spec::new("-r --report", "REPORT_INTERVAL")
         .begins("Messages")
         .effect(Value(SECONDS, |config, text| put(&mut config.report, seconds_or_never(text))))
@@ -220,7 +220,7 @@ pub static OPTIONS: [Spec; 45] = [
             &Form("PATH", "an absolute path, such as /var/lib/node_exporter/oom_guard.prom"),
             |config, text| put(&mut config.outputs.stats_file, path(text)),
         ))
-        .help("keep a file in Prometheus text format, replaced every 15 seconds and at every kill"),
+        .help("keep a file in Prometheus text format, replaced every 15 seconds, at every kill and warning"),
     Spec::new("-p --priority", "PRIORITY")
         .begins("The guard itself")
         .effect(Switch(|config, on| config.priority = on.then_some(HIGHEST)))

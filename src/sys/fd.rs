@@ -342,7 +342,7 @@ impl<const N: usize> Waiter<N> {
     /// More than the process may have by now (`RLIMIT_NOFILE`, which others can lower) are refused
     /// (ppoll(2)). Then the first one is waited for alone, or none, and not for long.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        let short = timeout.map_or(REFUSED, |timeout| timeout.min(REFUSED));
+        let short = timeout.map_or(IF_REFUSED, |timeout| timeout.min(IF_REFUSED));
         if is_refused(poll(&mut self.entries[..self.len], timeout))
             && is_refused(poll(&mut self.entries[..self.len.min(1)], Some(short)))
         {
@@ -365,7 +365,7 @@ impl<const N: usize> Waiter<N> {
 }
 
 /// So that what is not waited for is seen soon, and a loop around this does not take a processor.
-const REFUSED: Duration = Duration::from_millis(20);
+const IF_REFUSED: Duration = Duration::from_millis(20);
 
 fn is_refused(polled: io::Result<()>) -> bool {
     polled.is_err_and(|error| !error.is_interrupted())

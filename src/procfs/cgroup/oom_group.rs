@@ -7,10 +7,8 @@
 //! kernfs holds a lock for each open file). Before Linux 6.8 `/proc/PID/cgroup` waits as long as a
 //! cgroup is being made or removed (`cgroup_mutex` in `proc_cgroup_show`, kernel/cgroup/cgroup.c).
 
-use super::{
-    behind, is_at_or_below, is_plain, open_in, starts_with_path, Membership, Mount, Text, Version,
-};
-use crate::procfs::{process_path, Proc};
+use super::{behind, is_at_or_below, is_plain, open_in, starts_with_path, Mount, Text, Version};
+use crate::procfs::Proc;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::Pid;
@@ -96,8 +94,7 @@ impl OomGroup {
 /// Calls `visit` with the path of a process in the hierarchy of version 2. A newline, which would
 /// end it, is in none (`cgroup_mkdir` in kernel/cgroup/cgroup.c); all else is as it was given.
 fn for_unified(proc: &mut Proc, pid: Pid, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-    proc.for_each_part(process_path(pid, "cgroup"), b'\n', &mut |line| {
-        let line = Membership::of(line);
+    proc.for_each_cgroup(pid, &mut |line| {
         if line.unified {
             visit(line.path);
         }
