@@ -954,6 +954,10 @@ install() {
             put_settings "logrotate/$service" "/etc/logrotate.d/$service"
         done
     fi
+    # The only place below a prefix where D-Bus looks.
+    if [ -d "$root/usr/share/dbus-1" ]; then
+        put 644 dbus/oom_guard.conf /usr/share/dbus-1/system.d/oom_guard.conf
+    fi
     [ -z "$monitor" ] || note log /var/log/memory-monitor.log
     put_service
     [ -z "$enable" ] || enable_service

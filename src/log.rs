@@ -9,7 +9,7 @@ use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Limits, Lowered, Scene, StallLimits};
+use crate::policy::{Limits, Lowered, Scene, Short, StallLimits};
 use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::select::{Alone, Candidate, Group, Holders, Members, Preference, Protection};
 use crate::settings::{Config, Patterns};
@@ -94,10 +94,12 @@ pub fn banner(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
 /// What is watched for, and what would be done.
 pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Memory) {
     if config.watches_memory() {
-        let Limits { mem, swap, warn, .. } = limits;
+        let Limits { mem, swap, warn, caches, .. } = limits;
         let threshold = |mem, swap| Threshold { memory, level: (mem, swap) };
-        if warn.is_some() {
-            say!(helper, Info, "warning         {}", threshold(*warn, swap.term));
+        for (what, short) in &[("warning", warn), ("caches dropped", caches)] {
+            if let Some(Short { mem, swap }) = **short {
+                say!(helper, Info, "{what:15} {}", threshold(Some(mem), Some(swap)));
+            }
         }
         say!(helper, Info, "sending SIGTERM {}", threshold(mem.term, swap.term));
         say!(helper, Info, "        SIGKILL {}", threshold(mem.kill, swap.kill));

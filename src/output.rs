@@ -115,6 +115,14 @@ impl Output {
     pub fn revive_helper(&mut self) {
         let started = self.helper.revive(clock::now());
         self.tell_start(started, "the helper process was started again");
+        self.tend_emitter();
+    }
+
+    /// The same for the process of `--low-memory-signal`.
+    pub fn tend_emitter(&mut self) {
+        if let Err(error) = self.helper.tend_emitter() {
+            log::without(&mut self.helper, "a process for --low-memory-signal", error);
+        }
     }
 
     fn tell_start(&mut self, started: Option<io::Result<()>>, what: &str) -> bool {

@@ -72,39 +72,60 @@ impl Scene {
         enough.less(self.memory.available)
     }
 
+    /// How urgent it is that programs free memory, as `LowMemoryWarning` tells it: low, medium and
+    /// critical (low-memory-monitor's org.freedesktop.LowMemoryMonitor.xml), or 0 for not at all.
+    pub fn urgency(&self) -> u8 {
+        self.urgency_of(self.level, Percent::default())
+    }
+
+    /// What is left of an urgency that was reached: as memory moves by itself, it is not left yet.
+    pub fn urgency_left(&self) -> u8 {
+        self.urgency_of(self.worst_level, AGAIN)
+    }
+
+    fn urgency_of(&self, level: Level, less: Percent) -> u8 {
+        match level {
+            Level::Kill => 255,
+            Level::Term => 100,
+            Level::Fine if self.is_below(self.limits.caches, less) => 50,
+            Level::Fine => 0,
+        }
+    }
+
     /// How long the next worse level surely stays out of reach when memory (or swap, if
     /// that has further to go) fills by `rate` KiB a second. `None`: for ever. If the beginning of
     /// a stall is `told`, only one that has begun counts.
     pub fn quiet_for(&self, rate: KiB, told: bool) -> Option<Duration> {
         let by_stall = self.limits.stall.quiet_for(&self.memory, rate, told);
-        least(least(self.quiet_by_amounts(rate), by_stall), self.quiet_before_warning(rate))
+        let Limits { warn, caches, .. } = self.limits;
+        let by_warning = least(self.quiet_before(warn, rate), self.quiet_before(caches, rate));
+        least(least(self.quiet_by_amounts(rate), by_stall), by_warning)
     }
 
     /// Memory gets short, as `--warn` has it.
     pub fn is_short(&self) -> bool {
-        self.is_short_less(Percent::default())
+        self.is_below(self.limits.warn, Percent::default())
     }
 
     /// It does not get short anew before it was `HYSTERESIS` above that level.
     pub fn is_short_still(&self) -> bool {
-        self.is_short_less(HYSTERESIS)
+        self.is_below(self.limits.warn, HYSTERESIS)
     }
 
-    /// The same if there were `less` of memory and of free swap.
-    fn is_short_less(&self, less: Percent) -> bool {
-        let (Limits { warn, swap, .. }, memory) = (self.limits, &self.memory);
+    /// The same of any such level, if there were `less` of memory and of free swap.
+    fn is_below(&self, short: Option<Short>, less: Percent) -> bool {
+        let memory = &self.memory;
         let (mem_left, swap_left) = (
             memory.available.less(less.of(memory.user)),
             memory.swap_free.less(less.of(memory.swap_total)),
         );
-        warn.is_some_and(|warn| mem_left <= warn) && swap.term.is_some_and(|swap| swap_left <= swap)
+        short.is_some_and(|short| mem_left <= short.mem && swap_left <= short.swap)
     }
 
-    /// How long the level of a warning stays out of reach. Once it was reached nothing waits for it.
-    fn quiet_before_warning(&self, rate: KiB) -> Option<Duration> {
-        let Limits { warn, swap, .. } = self.limits;
-        let mem = self.memory.available.less(warn?);
-        let missing = mem.max(self.memory.swap_free.less(swap.term?));
+    /// How long that stays out of reach. Once it was reached nothing waits for it.
+    fn quiet_before(&self, short: Option<Short>, rate: KiB) -> Option<Duration> {
+        let Short { mem, swap } = short?;
+        let missing = self.memory.available.less(mem).max(self.memory.swap_free.less(swap));
         (missing > KiB::ZERO).then(|| time_to_fill(missing, rate))
     }
 
@@ -129,10 +150,19 @@ pub struct Limits {
     /// For free swap. Without swap, any `Some` holds.
     pub swap: Levels<Option<KiB>>,
     pub stall: StallLimits,
-    /// Of `--warn` for available memory; swap as for SIGTERM.
-    pub warn: Option<KiB>,
+    /// Of `--warn`.
+    pub warn: Option<Short>,
+    /// Where programs are asked to drop caches.
+    pub caches: Option<Short>,
     /// How `-M` counts, if that is lower than it says.
     pub lowered: Option<Lowered>,
+}
+
+/// Memory gets short when this little is available and this little swap is free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Short {
+    pub mem: KiB,
+    pub swap: KiB,
 }
 
 /// The larger of the two levels of `-M`, and what it counts as. The other is lowered by as much.
@@ -186,8 +216,17 @@ impl Limits {
             stall.without_swap();
         }
         stall.mem = stall.mem.min(STALL_MOST.of(memory.user));
-        let warn = warn.filter(|_| is_watched).map(|warn| warn.of(memory.user));
-        Limits { mem, swap: lower(swap, memory.swap_total, swap_size), stall, warn, lowered }
+        let swap = lower(swap, memory.swap_total, swap_size);
+        // Only if memory is watched there is a level of swap.
+        let warn =
+            warn.zip(swap.term).map(|(warn, swap)| Short { mem: warn.of(memory.user), swap });
+        let half_more = |level: KiB| level.plus(level.half());
+        let before_term = mem
+            .term
+            .zip(swap.term)
+            .map(|(mem, swap)| Short { mem: half_more(mem), swap: half_more(swap) });
+        let caches = warn.or(before_term).filter(|_| config.outputs.low_memory_signal);
+        Limits { mem, swap, stall, warn, caches, lowered }
     }
 
     /// The level of `memory` if `available` of it were available: by amounts or by stall,

@@ -244,14 +244,18 @@ fn for_every_init_system_all_is_installed_once_and_removed_again() {
             release.write("/etc/inittab", "::sysinit:/bin/true");
             release.write("/etc/default/oom_guard", "OOM_GUARD_PREFER=\"(chrome|firefox)\"\n");
             fs::create_dir_all(release.root("/etc/logrotate.d")).unwrap();
+            fs::create_dir_all(release.root("/usr/share/dbus-1")).unwrap();
             let before = release.tree();
             release.install(shell, &["--init", init, "--memory-monitor"]);
             let bin = if init == "procd" { "/usr/bin" } else { "/usr/local/bin" };
             let program = release.root(bin).join("oom_guard");
             assert_eq!(fs::metadata(&program).unwrap().mode() & 0o7777, 0o755);
-            for name in
-                expected(init).iter().chain(&["/etc/oom_guard.conf", "/etc/logrotate.d/oom_guard"])
-            {
+            let policy = "/usr/share/dbus-1/system.d/oom_guard.conf";
+            for name in expected(init).iter().chain(&[
+                "/etc/oom_guard.conf",
+                "/etc/logrotate.d/oom_guard",
+                policy,
+            ]) {
                 assert!(release.has(name), "{init}: no {name}");
             }
             let line = format!("::respawn:{}\n", "/usr/local/lib/oom_guard/respawn");

@@ -671,3 +671,394 @@ fn a_real_desktop_shows_it_to_an_ordinary_user() {
         guard.stop();
     });
 }
+
+// ---- the low-memory signal ----
+
+const MONITOR: &str = "org.freedesktop.LowMemoryMonitor";
+const SYSTEM_BUS: &str = "/run/system";
+const OWNED: &str = "low-memory signal: org.freedesktop.LowMemoryMonitor is owned";
+/// Below 1.5 times the level of SIGTERM, and above that.
+const SHORT: u64 = 145;
+
+/// A system bus with the rules that come with D-Bus, as far as they matter here, and ours.
+fn system_bus(world: &World<'_>) -> Running {
+    let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("init/dbus/oom_guard.conf");
+    let rules = format!(
+        "<busconfig><type>system</type><listen>unix:path={SYSTEM_BUS}</listen><auth>EXTERNAL</auth>\
+         <policy context='default'><allow user='*'/><deny own='*'/><deny send_type='method_call'/>\
+         <allow send_type='signal'/><allow send_requested_reply='true' send_type='method_return'/>\
+         <allow send_requested_reply='true' send_type='error'/><allow receive_type='method_call'/>\
+         <allow receive_type='method_return'/><allow receive_type='error'/>\
+         <allow receive_type='signal'/><allow send_destination='org.freedesktop.DBus' \
+         send_interface='org.freedesktop.DBus'/></policy>\
+         <policy user='root'><allow send_destination='org.freedesktop.DBus' \
+         send_interface='org.freedesktop.DBus.Monitoring'/></policy>\
+         <include>{}</include></busconfig>",
+        policy.display()
+    );
+    let file = world.sandbox.path("system-rules");
+    fs::write(&file, rules).expect("rules");
+    let _ = fs::remove_file(SYSTEM_BUS);
+    let mut command = Command::new("dbus-daemon");
+    command.arg(format!("--config-file={}", file.display()));
+    command.args(["--nofork", "--print-address"]);
+    world.start(command, "unix:")
+}
+
+fn on_system_bus(mut command: Command) -> Command {
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={SYSTEM_BUS}"));
+    command
+}
+
+/// A guard that owns the name, or tries to, and kills nothing but hogs.
+fn emitting_guard(sandbox: &Sandbox, options: &[&str]) -> Guard {
+    let options = [&["--low-memory-signal", "--only", "^hog$"], options].concat();
+    sandbox.start_guard(on_system_bus(sandbox.guard_command(&options)))
+}
+
+fn monitor(world: &World<'_>) -> Running {
+    let mut command = Command::new("dbus-monitor");
+    command.args(["--system", &format!("interface='{MONITOR}'")]);
+    world.start(on_system_bus(command), "NameLost")
+}
+
+/// The levels that were emitted, as `dbus-monitor` shows them.
+fn emitted(monitor: &Running) -> Vec<u64> {
+    let said = monitor.said();
+    let heads =
+        "path=/org/freedesktop/LowMemoryMonitor; interface=org.freedesktop.LowMemoryMonitor; \
+                 member=LowMemoryWarning\n   byte ";
+    said.split(heads).skip(1).map(|rest| number_after(&format!(" {rest}"), " ")).collect()
+}
+
+#[track_caller]
+fn expect_emitted(monitor: &Running, levels: &[u64]) {
+    let as_many = || (emitted(monitor).len() >= levels.len()).then_some(());
+    wait_until(Duration::from_secs(60), as_many);
+    assert_eq!(emitted(monitor), levels, "{}", monitor.said());
+}
+
+/// The process that holds the connection: of the guard's two children the one with a socket to the bus.
+fn emitter(guard: &Guard) -> u32 {
+    let mut all = processes();
+    all.retain(|process| process.parent == guard.pid() && process.state != b'Z');
+    let helpers: Vec<_> = all.iter().map(|process| process.pid).collect();
+    // The helper has a descriptor for the ends of its children.
+    let is_helper = |pid: &u32| {
+        let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        links
+            .filter_map(|link| fs::read_link(link.path()).ok())
+            .any(|to| to.ends_with("anon_inode:[signalfd]"))
+    };
+    let emitters: Vec<_> = helpers.iter().copied().filter(|pid| !is_helper(pid)).collect();
+    assert_eq!(emitters.len(), 1, "{helpers:?}");
+    emitters[0]
+}
+
+/// A program as it is meant to be: it holds a cache, and drops it when it is told.
+const GLIB_PROGRAM: &str = r#"
+import gi
+gi.require_version("Gio", "2.0")
+from gi.repository import Gio, GLib
+cache = bytearray(64 << 20)
+def warned(monitor, level):
+    global cache
+    cache = None
+    print("warned", int(level), flush=True)
+monitor = Gio.MemoryMonitor.dup_default()
+monitor.connect("low-memory-warning", warned)
+print("listens by", type(monitor).__name__, flush=True)
+GLib.MainLoop().run()
+"#;
+
+/// A Python that knows GLib, if there is one.
+fn python_with_glib() -> Option<&'static str> {
+    let has_glib = |python: &&str| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import gi; gi.require_version('Gio', '2.0'); from gi.repository import Gio; Gio.MemoryMonitor"]);
+        command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let found = ["/usr/bin/python3", "python3"].into_iter().find(has_glib);
+    if found.is_none() {
+        skip("no Python with GLib's MemoryMonitor is installed (python3-gi)");
+    }
+    found
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    number_after(&status, "VmRSS:")
+}
+
+#[test]
+fn a_program_of_glib_drops_its_cache_before_anything_is_ended() {
+    sandboxed(|sandbox| {
+        let Some(python) = python_with_glib() else { return };
+        if are_missing(&["dbus-daemon"]) {
+            return;
+        }
+        let Some(world) = World::with_users(sandbox) else { return };
+        let _bus = system_bus(&world);
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = emitting_guard(sandbox, &[]);
+        guard.wait_for("caches dropped  when mem avail <= 150 MiB (15.00%) (no swap)");
+        guard.wait_for(OWNED);
+        let mut command = on_system_bus(world.as_user(NOBODY, python));
+        command.args(["-c", GLIB_PROGRAM]);
+        let program = world.start(command, "listens by");
+        let pid = program.child.id();
+        let before = resident_kib(pid);
+        memory.available(SHORT);
+        program.wait_for("warned 50");
+        wait_for("the cache to go", || resident_kib(pid) + (60 << 10) < before);
+        note(&format!("the program held {before} KiB, and then {}", resident_kib(pid)));
+        guard.make_look(3);
+        assert!(hog.is_alive());
+        assert_eq!(guard.signals().len(), 0);
+        memory.available(LOW);
+        hog.wait_for_end();
+        program.wait_for("warned 100");
+        memory.available(VERY_LOW);
+        program.wait_for("warned 255");
+        assert_eq!(program.said().matches("warned").count(), 3, "{}", program.said());
+        guard.stop();
+    });
+}
+
+#[test]
+fn each_level_is_emitted_once_and_not_again_while_memory_stays() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        let world = World::new(sandbox);
+        let _bus = system_bus(&world);
+        let monitor = monitor(&world);
+        let memory = FakeMemory::new(sandbox);
+        let guard = emitting_guard(sandbox, &["--warn", "20", "--dryrun"]);
+        guard.wait_for(OWNED);
+        memory.available(205);
+        guard.make_look(3);
+        for (available, levels) in [
+            (200, &[50][..]),
+            (SHORT, &[50]),
+            (VERY_LOW, &[50, 255]),
+            // Neither repeated as memory comes back nor within 15 s.
+            (LOW, &[50, 255]),
+            (PLENTY, &[50, 255]),
+            (SHORT, &[50, 255]),
+            (VERY_LOW, &[50, 255]),
+        ] {
+            memory.available(available);
+            guard.make_look(3);
+            expect_emitted(&monitor, levels);
+        }
+        guard.stop();
+    });
+}
+
+#[test]
+fn the_signal_comes_before_the_end_of_a_process() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        let world = World::new(sandbox);
+        let _bus = system_bus(&world);
+        let monitor = monitor(&world);
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        let guard = emitting_guard(sandbox, &[]);
+        guard.wait_for(OWNED);
+        expect_kill_on_time(&memory, &guard, &mut hog);
+        expect_emitted(&monitor, &[255]);
+        guard.wait_for("low-memory signal: LowMemoryWarning 255");
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_name_that_another_process_owns_is_left_to_it_and_that_is_said_once() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        let world = World::new(sandbox);
+        let _bus = system_bus(&world);
+        let monitor = monitor(&world);
+        let memory = FakeMemory::new(sandbox);
+        let first = emitting_guard(sandbox, &["--dryrun"]);
+        first.wait_for(OWNED);
+        let command = sandbox.guard_command(&["--low-memory-signal", "--dryrun"]);
+        let mut command = on_system_bus(command);
+        let log = sandbox.path("second");
+        command.stderr(File::create(&log).expect("a log"));
+        let second = sandbox.start_guard_with_log(command, log);
+        let said = "another process owns org.freedesktop.LowMemoryMonitor; trying on";
+        second.wait_for(said);
+        memory.available(SHORT);
+        expect_emitted(&monitor, &[50]);
+        first.make_look(3);
+        second.make_look(3);
+        assert_eq!(emitted(&monitor), [50]);
+        assert_eq!(second.count(said), 1);
+        second.stop();
+        first.stop();
+    });
+}
+
+#[test]
+fn who_may_not_own_the_name_is_told_so() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon"]) {
+            return;
+        }
+        let Some(world) = World::with_users(sandbox) else { return };
+        let _bus = system_bus(&world);
+        let options = ["--low-memory-signal", "--dryrun"];
+        let command = sandbox.command_as_nobody(sandbox.guard_command(&options));
+        let guard = sandbox.start_guard(on_system_bus(command));
+        guard.wait_for(
+            "the system bus refuses org.freedesktop.LowMemoryMonitor (by its policy?); trying on",
+        );
+        guard.stop();
+    });
+}
+
+#[test]
+fn the_connection_outlives_a_reload_and_a_helper_and_comes_back_after_its_end() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+            return;
+        }
+        let world = World::new(sandbox);
+        let bus = system_bus(&world);
+        let memory = FakeMemory::new(sandbox);
+        let file = sandbox.path("settings");
+        fs::write(&file, "OOM_GUARD_DRY_RUN=true\n").expect("settings");
+        let guard = emitting_guard(sandbox, &["-c", file.to_str().unwrap()]);
+        guard.wait_for(OWNED);
+        let (connected, helper) = (emitter(&guard), guard.helper());
+        let stats = sandbox.path("stats");
+        // With that the helper is another one.
+        let changed = format!("OOM_GUARD_DRY_RUN=true\nOOM_GUARD_STATS_FILE={}\n", stats.display());
+        fs::write(&file, changed).expect("settings");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings were read again");
+        wait_for("the numbers", || stats.exists());
+        wait_for("the old helper's end", || {
+            helper.is_none()
+                || processes().iter().filter(|it| it.parent == guard.pid()).count() == 2
+        });
+        assert_eq!(emitter(&guard), connected);
+        assert_eq!(guard.count(OWNED), 1);
+        // The bus is started anew, as in an upgrade.
+        drop(bus);
+        guard.wait_for("low-memory signal: no system bus: it hung up; trying on");
+        let _bus = system_bus(&world);
+        guard.wait_for_many(OWNED, 2);
+        assert_eq!(emitter(&guard), connected);
+        let monitor = monitor(&world);
+        memory.available(SHORT);
+        expect_emitted(&monitor, &[50]);
+        memory.recover(&guard);
+        signal_to(connected, libc::SIGKILL);
+        guard.wait_for_many(OWNED, 3);
+        assert_ne!(emitter(&guard), connected);
+        // And without the option there is none.
+        fs::write(&file, "OOM_GUARD_DRY_RUN=true\n").expect("settings");
+        guard.stop();
+        wait_for("the end of all", || living("oom_guard").is_empty());
+    });
+}
+
+#[test]
+fn a_system_bus_that_hangs_or_is_none_delays_no_kill_and_no_line() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        for manner in ["hang", "garbage", "close", "refuse"] {
+            let _ = fs::remove_file(SYSTEM_BUS);
+            let _bus = world.listen(0, manner, SYSTEM_BUS);
+            let memory = FakeMemory::new(sandbox);
+            let script = sandbox.script("hook", "touch \"$dir/ran\"");
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = emitting_guard(sandbox, &["--post-kill", &script]);
+            expect_kill_on_time(&memory, &guard, &mut hog);
+            guard.wait_for("exited after");
+            wait_for("the hook", || sandbox.path("ran").exists());
+            guard.wait_for("low-memory signal: ");
+            assert_eq!(guard.count("; trying on"), 1, "{}", guard.log());
+            guard.stop();
+            fs::remove_file(sandbox.path("ran")).expect("what the hook made");
+        }
+    });
+}
+
+#[test]
+fn whatever_others_send_each_call_is_answered_and_the_name_stays() {
+    sandboxed(|sandbox| {
+        if are_missing(&["dbus-daemon", "dbus-monitor", "dbus-send"]) {
+            return;
+        }
+        let Some(world) = World::with_users(sandbox) else { return };
+        let _bus = system_bus(&world);
+        let monitor = monitor(&world);
+        let memory = FakeMemory::new(sandbox);
+        let guard = emitting_guard(sandbox, &["--dryrun"]);
+        guard.wait_for(OWNED);
+        let call = |method: &str, arguments: &[&str], waits: bool| {
+            let mut command = on_system_bus(world.as_user(NOBODY, "dbus-send"));
+            command.args(["--system", "--type=method_call", "--reply-timeout=20000"]);
+            command.args(waits.then_some("--print-reply")).arg(format!("--dest={MONITOR}"));
+            command.args(["/org/freedesktop/LowMemoryMonitor", method]).args(arguments);
+            let output = command.output().expect("dbus-send");
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        };
+        let asks = |method: &str, arguments: &[&str]| call(method, arguments, true);
+        let is_there = || {
+            let (succeeds, said) = asks("org.freedesktop.DBus.Peer.Ping", &[]);
+            assert!(succeeds, "{said}");
+        };
+        is_there();
+        let (succeeds, said) =
+            asks("org.freedesktop.DBus.Properties.GetAll", &[&format!("string:{MONITOR}")]);
+        assert!(succeeds && said.contains("array [\n   ]"), "{said}");
+        let (succeeds, said) = asks("org.freedesktop.DBus.Introspectable.Introspect", &[]);
+        assert!(succeeds && said.contains("<signal name=\"LowMemoryWarning\">"), "{said}");
+        let (succeeds, said) = asks(&format!("{MONITOR}.Nothing"), &[]);
+        assert!(!succeeds && said.contains("org.freedesktop.DBus.Error.UnknownMethod"), "{said}");
+        // More than is taken.
+        for size in [3000, 4000, 4096, 10_000, 100_000] {
+            let text = format!("string:{}", "x".repeat(size));
+            call(&format!("{MONITOR}.Nothing"), &[&text], false);
+            is_there();
+        }
+        memory.available(SHORT);
+        expect_emitted(&monitor, &[50]);
+        assert_eq!(guard.count(OWNED), 1);
+        assert_eq!(guard.count("; trying on"), 0);
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_check_says_whether_the_system_bus_can_be_reached() {
+    sandboxed(|sandbox| {
+        let world = World::new(sandbox);
+        let check = |said: &str| {
+            let mut command = on_system_bus(sandbox.guard_command(&["--low-memory-signal"]));
+            let output = command.arg("--check").stdout(Stdio::piped()).output().expect("a check");
+            let text = String::from_utf8(output.stdout).expect("UTF-8");
+            assert!(text.contains(&format!("  system bus: {said}\n")), "{text}");
+        };
+        check("no, there is none");
+        let bus = world.listen(0, "hang", SYSTEM_BUS);
+        check("no, it does not answer");
+        drop(bus);
+        fs::remove_file(SYSTEM_BUS).expect("what is left of it");
+        let _bus = world.listen(0, "good", SYSTEM_BUS);
+        check("yes");
+    });
+}

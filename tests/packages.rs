@@ -69,6 +69,7 @@ fn all_ask_for_the_same_rust() {
 fn what_recipes_install_is_there() {
     let fitted = |mode| paths(BUILDROOT, mode);
     let services = [fitted("FITTED,0644,"), fitted("FITTED,0755,"), paths(OPENWRT, ")/init/")];
+    assert!(services[0].contains(&"dbus/oom_guard.conf"), "{services:?}");
     for file in services.concat() {
         assert!(in_checkout(&format!("init/{file}")), "no init/{file}");
     }

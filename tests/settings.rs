@@ -68,6 +68,7 @@ const SETTINGS: &[Setting] = &[
     row("--warn-hook", "WARN_HOOK", "/bin/sh", "/bin/true"),
     row("--hook-timeout", "HOOK_TIMEOUT", "0.1", "60"),
     row("--notify", "NOTIFY", "true", "false"),
+    row("--low-memory-signal", "LOW_MEMORY_SIGNAL", "true", "false"),
     row("--report", "REPORT_INTERVAL", "0", "60"),
     row("--debug", "DEBUG", "true", "false"),
     row("--syslog", "SYSLOG", "true", "false"),

@@ -67,6 +67,7 @@ impl Daemon {
     pub fn run(mut self: Box<Self>) -> io::Result<()> {
         let output = &mut self.cx.output;
         output.helper.spawn()?;
+        output.tend_emitter();
         if let Err(error) = memory::lock() {
             log::without(&mut output.helper, "locking memory", error);
         }
@@ -164,6 +165,8 @@ impl Daemon {
         let helper = &mut self.cx.output.helper;
         match (&self.scene, observed) {
             (Some(scene), _) => {
+                // Before anything is signalled.
+                self.warning.tell_programs(helper, scene);
                 self.rate.observe(scene.memory.available, scene.now);
                 if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
@@ -202,17 +205,21 @@ impl Daemon {
     fn wait(&mut self) {
         let timeout = self.timeout();
         let is_blind = self.scene.is_none();
-        let mut waiter = Waiter::<{ 3 + KILLS }>::new();
+        let mut waiter = Waiter::<{ 4 + KILLS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.cx.observer.trigger().map(|psi| waiter.add(psi, Wish::Priority));
         if let Some(child) = self.reload.fd().filter(|_| !is_blind) {
             waiter.add(child, Wish::Readable);
         }
         self.kills.wait_by(&mut waiter, is_blind);
+        let emitter = self.cx.output.helper.emitter_fd().map(|fd| waiter.add(fd, Wish::Readable));
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {
             self.cx.observer.lose_trigger();
+        }
+        if emitter.is_some_and(|place| waiter.is_ready(place)) {
+            self.cx.output.helper.hear_emitter();
         }
     }
 

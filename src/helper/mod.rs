@@ -1,5 +1,6 @@
 //! A second process for everything that could block the watch: it writes lines, reads command
-//! lines, runs hooks, sends notices, and frees the memory of dying processes.
+//! lines, runs hooks, sends notices, and frees the memory of dying processes. A third one, `emitter`,
+//! only for `--low-memory-signal`.
 //!
 //! It is forked and locked before the loop begins. The watch sends and never waits longer than
 //! it says; it lives on if the helper is stopped, hangs or dies, and starts another one.
@@ -9,6 +10,7 @@
 //! what it has under way (`hook` and `notice`), and `statistics` for the file of numbers.
 
 mod command;
+mod emitter;
 mod hook;
 mod jobs;
 mod message;
@@ -28,10 +30,11 @@ use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{clock, memory, process, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
+use emitter::Emitter;
 use message::{kind, Message, LOST, NO_PROCESS};
 pub use message::{line, Priority, When};
 pub use notice::Notice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A helper that has answered nothing, or taken nothing, for so long is replaced. Shorter,
@@ -84,6 +87,7 @@ pub struct Helper {
     asked: Asked,
     /// Command lines of these processes are not asked for until then.
     passed_over: [(Identity, Moment); PASSED_OVER],
+    emitter: Emitter,
 }
 
 /// Questions that are not answered yet, and what was answered. A question is known by the moment
@@ -124,6 +128,7 @@ impl Helper {
             full_since: None,
             asked: Asked::default(),
             passed_over: NONE_PASSED_OVER,
+            emitter: Emitter::default(),
         })
     }
 
@@ -394,7 +399,29 @@ impl Helper {
     pub fn reap(&mut self) {
         while let Some((ended, _)) = process::reap() {
             self.pid = self.pid.filter(|&pid| pid != ended);
+            self.emitter.note_end(ended);
         }
+    }
+
+    /// Has programs told on the system bus how low memory is, if that was asked for.
+    pub fn emit(&self, level: u8) {
+        self.emitter.emit(level);
+    }
+
+    /// What becomes readable when the emitter has something to say; then `hear_emitter`.
+    pub fn emitter_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.emitter.fd()
+    }
+
+    pub fn hear_emitter(&mut self) {
+        let mut emitter = std::mem::take(&mut self.emitter);
+        emitter.hear(&mut |priority, line| self.write_line(priority, line));
+        self.emitter = emitter;
+    }
+
+    /// While memory is fine: starts the emitter if it is asked for and there is none, which forks.
+    pub fn tend_emitter(&mut self) -> io::Result<()> {
+        self.emitter.tend(self.setup.outputs.low_memory_signal, clock::now())
     }
 
     /// While memory is fine: starts another one if this one needs it, which forks.
@@ -444,7 +471,8 @@ impl Helper {
         let next = Helper::start(setup)?;
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, NO_PROCESS, 0, b"");
-        *self = Helper { lost: self.lost, ..next };
+        let emitter = std::mem::take(&mut self.emitter);
+        *self = Helper { lost: self.lost, emitter, ..next };
         Ok(())
     }
 
@@ -464,6 +492,7 @@ impl Helper {
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that
     /// takes at most; then ends it, unless it may have hooks to look after, with which it ends.
     pub fn finish(mut self) {
+        self.emitter.end();
         self.bring_back();
         let Helper { ours, theirs, pid, setup, .. } = self;
         drop((ours, theirs));

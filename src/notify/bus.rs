@@ -5,13 +5,14 @@
 //! socket at which another user listens than the one that is meant.
 
 use super::address;
-use super::wire::{self, Answer, Member, Values, MESSAGE};
+use super::wire::{self, Answer, Call, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::{clock, process, socket};
 use crate::units::Moment;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Why a bus did not take what it was sent.
@@ -25,17 +26,30 @@ pub enum Fault {
     Refused,
 }
 
-const HELLO: Member = of_bus("Hello");
-/// Asks for next to nothing; the answer tells that what was sent before has arrived.
-const GET_ID: Member = of_bus("GetId");
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::NoBus => "there is none",
+            Fault::Silent => "it does not answer",
+            Fault::HungUp => "it hung up",
+            Fault::Garbage => "what answers is no bus",
+            Fault::Refused => "it refuses",
+        })
+    }
+}
 
-const fn of_bus(name: &'static str) -> Member {
+const HELLO: Member = of_bus("Hello", "");
+/// Asks for next to nothing; the answer tells that what was sent before has arrived.
+const GET_ID: Member = of_bus("GetId", "");
+
+/// A method of the bus itself.
+pub const fn of_bus(name: &'static str, signature: &'static str) -> Member {
     Member {
         destination: Some("org.freedesktop.DBus"),
         path: "/org/freedesktop/DBus",
         interface: "org.freedesktop.DBus",
         name,
-        signature: "",
+        signature,
     }
 }
 
@@ -47,6 +61,8 @@ pub struct Bus {
     socket: OwnedFd,
     /// What has come and was not looked at yet.
     inbox: Vec<u8>,
+    /// So much of what comes next belongs to a message that is too long to be taken.
+    skip: usize,
     /// The number of the last message.
     serial: u32,
     end: Moment,
@@ -63,7 +79,7 @@ impl Bus {
             }
         }
         let socket = socket?;
-        let mut bus = Bus { socket, inbox: Vec::new(), serial: 0, end };
+        let mut bus = Bus { socket, inbox: Vec::new(), skip: 0, serial: 0, end };
         bus.authenticate()?;
         bus.call(&HELLO, &Values::default())?;
         Ok(bus)
@@ -96,18 +112,20 @@ impl Bus {
         }
     }
 
-    /// Calls a method and waits until it has returned.
-    pub fn call(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
+    /// Calls a method and waits until it has returned. Returns the number that comes back first, if
+    /// one does.
+    pub fn call(&mut self, member: &Member, body: &Values) -> Result<Option<u32>, Fault> {
         self.post(member, body)?;
         loop {
             let Some((answer, len)) = wire::parse(&self.inbox).map_err(|_| Fault::Garbage)? else {
                 self.receive()?;
                 continue;
             };
+            let number = wire::first_number(&self.inbox[..len]);
             self.inbox.drain(..len);
             match answer {
                 Some(Answer { to, is_error }) if to == self.serial => {
-                    return if is_error { Err(Fault::Refused) } else { Ok(()) };
+                    return if is_error { Err(Fault::Refused) } else { Ok(number) };
                 }
                 _ => {}
             }
@@ -117,12 +135,50 @@ impl Bus {
     /// Sends a signal and waits until the bus has it.
     pub fn signal(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         self.post(member, body)?;
-        self.call(&GET_ID, &Values::default())
+        self.call(&GET_ID, &Values::default()).map(drop)
     }
 
-    fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
-        self.serial += 1;
-        self.send(wire::message(self.serial, member, body).as_bytes())
+    /// Sends a signal, or a call whose answer is not waited for.
+    pub fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
+        let serial = self.next_serial();
+        self.send(wire::message(serial, member, body).as_bytes())
+    }
+
+    /// 0 is none.
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        self.serial
+    }
+
+    /// What becomes readable when something has come.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// All that is done from here on ends then.
+    pub fn end_at(&mut self, end: Moment) {
+        self.end = end;
+    }
+
+    /// Takes what has come, waiting for it if nothing has. Each call among it is answered with what
+    /// `answer` makes of it, which is given the serial of the answer.
+    pub fn serve(&mut self, answer: fn(u32, &Call<'_>) -> Values) -> Result<(), Fault> {
+        self.receive()?;
+        loop {
+            // Else anyone could have the connection broken off by a message that is too long.
+            if let Some(len) = wire::excess(&self.inbox) {
+                self.skip = len - self.inbox.len();
+                self.inbox.clear();
+            }
+            let parsed = wire::parse(&self.inbox).map_err(|_| Fault::Garbage)?;
+            let Some((_, len)) = parsed else { return Ok(()) };
+            let serial = self.next_serial();
+            let call = wire::call(&self.inbox[..len]).map(|call| answer(serial, &call));
+            self.inbox.drain(..len);
+            if let Some(answer) = call {
+                self.send(answer.as_bytes())?;
+            }
+        }
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
@@ -148,7 +204,9 @@ impl Bus {
             match socket::receive(self.socket.as_fd(), &mut buf[..room]) {
                 Ok(0) => return Err(Fault::HungUp),
                 Ok(len) => {
-                    self.inbox.extend_from_slice(&buf[..len]);
+                    let skipped = self.skip.min(len);
+                    self.skip -= skipped;
+                    self.inbox.extend_from_slice(&buf[skipped..len]);
                     return Ok(());
                 }
                 Err(error) => self.wait(error, Wish::Readable)?,

@@ -1,4 +1,4 @@
-//! Notices over D-Bus: a notification on the desktop of each user, and a signal on the system bus.
+//! What is said over D-Bus: a notification on the desktop of each user, and signals on the system bus.
 //!
 //! Speaks to a user's bus, and reads that user's processes, only as that user: for each user there is
 //! a process of its own, which becomes that user first. All of them work at the same time, so a bus
@@ -6,6 +6,7 @@
 
 pub mod address;
 mod bus;
+pub mod low_memory;
 pub mod text;
 mod visit;
 pub mod wire;
@@ -133,10 +134,13 @@ impl Messengers {
 
 const SYSTEM_BUS_VARIABLE: &[u8] = b"DBUS_SYSTEM_BUS_ADDRESS=";
 
-fn broadcast(news: &News<'_>) -> Result<(), Fault> {
+fn enter_system_bus(end: Moment) -> Result<Bus, Fault> {
     let set = process::environment().find_map(|text| text.strip_prefix(SYSTEM_BUS_VARIABLE));
-    let end = clock::now().after(ONE);
-    let mut bus = Bus::enter(set.unwrap_or(SYSTEM_BUS), None, end)?;
+    Bus::enter(set.unwrap_or(SYSTEM_BUS), None, end)
+}
+
+fn broadcast(news: &News<'_>) -> Result<(), Fault> {
+    let mut bus = enter_system_bus(clock::now().after(ONE))?;
     let mut body = Values::default();
     body.string(text::plain(news.summary).as_bytes());
     body.string(text::without_markup(news.body).as_bytes());

@@ -15,3 +15,29 @@ pub struct News<'a> {
 pub fn tell(_: &mut Proc, _: &News<'_>) -> u32 {
     0
 }
+
+/// No process is started for it: `--low-memory-signal` is refused.
+pub mod low_memory {
+    use std::fmt;
+    use std::os::fd::BorrowedFd;
+
+    pub enum News {}
+
+    impl News {
+        pub fn is_trouble(&self) -> bool {
+            match *self {}
+        }
+    }
+
+    impl fmt::Display for News {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match *self {}
+        }
+    }
+
+    pub fn serve(_: BorrowedFd<'_>, _: &mut dyn FnMut(News)) {}
+
+    pub fn try_system_bus() -> Result<(), &'static str> {
+        Ok(())
+    }
+}

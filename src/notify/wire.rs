@@ -27,8 +27,10 @@ const NO_REPLY_EXPECTED: u8 = 1;
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// Values one behind the other, each at a multiple of its own size.
@@ -82,39 +84,78 @@ impl Values {
     }
 
     /// A field of a header, of type `kind`.
-    fn field(&mut self, code: u8, kind: &str, value: &str) {
+    fn field(&mut self, code: u8, kind: &str, value: &[u8]) {
         self.align(8);
         self.byte(code);
         self.signature(kind);
-        match kind {
-            "g" => self.signature(value),
-            _ => self.string(value.as_bytes()),
+        self.string(value);
+    }
+
+    /// The one that says what types the body has; none without a body.
+    fn signature_field(&mut self, types: &str) {
+        if !types.is_empty() {
+            self.align(8);
+            self.byte(SIGNATURE);
+            self.signature("g");
+            self.signature(types);
         }
+    }
+
+    /// The one that says which call is answered.
+    fn reply_field(&mut self, serial: u32) {
+        self.align(8);
+        self.byte(REPLY_SERIAL);
+        self.signature("u");
+        self.number(serial);
     }
 }
 
 /// A whole message. `serial` is what the answer refers to, and never 0.
 pub fn message(serial: u32, member: &Member, body: &Values) -> Values {
     let mut fields = Values::default();
-    fields.field(PATH, "o", member.path);
+    fields.field(PATH, "o", member.path.as_bytes());
     if let Some(destination) = member.destination {
-        fields.field(DESTINATION, "s", destination);
+        fields.field(DESTINATION, "s", destination.as_bytes());
     }
-    fields.field(INTERFACE, "s", member.interface);
-    fields.field(MEMBER, "s", member.name);
-    if !member.signature.is_empty() {
-        fields.field(SIGNATURE, "g", member.signature);
+    fields.field(INTERFACE, "s", member.interface.as_bytes());
+    fields.field(MEMBER, "s", member.name.as_bytes());
+    fields.signature_field(member.signature);
+    match member.destination {
+        Some(_) => whole([CALL, 0], serial, &fields, body),
+        None => whole([SIGNAL, NO_REPLY_EXPECTED], serial, &fields, body),
     }
+}
+
+/// The answer to a call: what it returns, with the types of that, or the name of an error.
+pub fn answer(
+    serial: u32,
+    call: &Call<'_>,
+    result: Result<(&'static str, &Values), &'static str>,
+) -> Values {
+    let mut fields = Values::default();
+    fields.reply_field(call.serial);
+    fields.field(DESTINATION, "s", call.sender);
+    match result {
+        Ok((types, body)) => {
+            fields.signature_field(types);
+            whole([RETURN, NO_REPLY_EXPECTED], serial, &fields, body)
+        }
+        Err(name) => {
+            fields.field(ERROR_NAME, "s", name.as_bytes());
+            whole([ERROR, NO_REPLY_EXPECTED], serial, &fields, &Values::default())
+        }
+    }
+}
+
+/// `head` is the kind and the flags.
+fn whole(head: [u8; 2], serial: u32, fields: &Values, body: &Values) -> Values {
     let mut whole = Values::default();
     whole.byte(b'l');
-    match member.destination {
-        Some(_) => whole.push(&[CALL, 0]),
-        None => whole.push(&[SIGNAL, NO_REPLY_EXPECTED]),
-    }
+    whole.push(&head);
     whole.byte(1);
     whole.number(body.as_bytes().len() as u32);
     whole.number(serial);
-    whole.structures(&fields);
+    whole.structures(fields);
     whole.align(8);
     whole.push(body.as_bytes());
     whole
@@ -128,6 +169,16 @@ pub struct Answer {
     pub is_error: bool,
 }
 
+/// A call of a method that waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Call<'a> {
+    pub serial: u32,
+    pub sender: &'a [u8],
+    /// Empty if the caller does not say.
+    pub interface: &'a [u8],
+    pub name: &'a [u8],
+}
+
 /// What no bus would say to a new client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Garbage;
@@ -135,34 +186,98 @@ pub struct Garbage;
 /// The message that `bytes` begin with, if it is an answer, and its length; `None` while a part is
 /// missing.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
-    let Some(&order) = bytes.first() else { return Ok(None) };
-    let is_big = match order {
-        b'l' => false,
-        b'B' => true,
-        _ => return Err(Garbage),
-    };
-    let mut head = Reader { bytes, at: 1, is_big };
-    let Some([kind, body, fields]) = head.head() else { return Ok(None) };
-    let fields_end = HEAD as u64 + u64::from(fields);
-    let whole = fields_end.div_ceil(8) * 8 + u64::from(body);
-    if bytes[3] != 1 || whole > MESSAGE as u64 {
+    let Some(head) = head(bytes)? else { return Ok(None) };
+    let whole = head.whole();
+    if whole > MESSAGE as u64 {
         return Err(Garbage);
     }
     let whole = whole as usize;
     if bytes.len() < whole {
         return Ok(None);
     }
-    let mut fields = Reader { bytes: &bytes[..fields_end as usize], at: HEAD, is_big };
-    let to = fields.reply_serial().ok_or(Garbage)?;
-    let answer = match kind as u8 {
+    let to = head.fields(bytes).ok_or(Garbage)?.to;
+    let answer = match head.kind {
         kind @ (RETURN | ERROR) => Some(Answer { to: to.ok_or(Garbage)?, is_error: kind == ERROR }),
         _ => None,
     };
     Ok(Some((answer, whole)))
 }
 
+/// How long the message is that `bytes` begin with, if that is longer than is taken.
+pub fn excess(bytes: &[u8]) -> Option<usize> {
+    // "The maximum length of a message, including header, header alignment padding, and body is
+    // 2 to the 27th power" (D-Bus Specification, "Message Format").
+    const LONGEST: u64 = 1 << 27;
+    let whole = head(bytes).ok()??.whole();
+    (whole > MESSAGE as u64 && whole <= LONGEST).then_some(whole as usize)
+}
+
+/// The call that a message is, which `parse` has found to be whole. `None` for what waits for no
+/// answer.
+pub fn call(whole: &[u8]) -> Option<Call<'_>> {
+    let head = head(whole).ok()??;
+    let fields = head.fields(whole)?;
+    let is_call = head.kind == CALL && head.flags & NO_REPLY_EXPECTED == 0;
+    is_call.then_some(())?;
+    let (sender, name) = (fields.sender?, fields.member?);
+    Some(Call { serial: head.serial, sender, interface: fields.interface.unwrap_or(b""), name })
+}
+
+/// The number that the body of a message begins with, which `parse` has found to be whole.
+pub fn first_number(whole: &[u8]) -> Option<u32> {
+    let Head { fields_end, is_big, .. } = head(whole).ok()??;
+    Reader { bytes: whole, at: fields_end.div_ceil(8) as usize * 8, is_big }.number()
+}
+
 /// The fields begin here: behind byte order, kind, flags and version, and three numbers.
 const HEAD: usize = 16;
+
+/// What stands before the fields.
+struct Head {
+    is_big: bool,
+    kind: u8,
+    flags: u8,
+    body: u32,
+    serial: u32,
+    fields_end: u64,
+}
+
+impl Head {
+    /// The length of the message.
+    fn whole(&self) -> u64 {
+        self.fields_end.div_ceil(8) * 8 + u64::from(self.body)
+    }
+
+    /// `None` if they make no sense. The message must be there up to their end.
+    fn fields<'a>(&self, bytes: &'a [u8]) -> Option<Fields<'a>> {
+        let bytes = bytes.get(..self.fields_end as usize)?;
+        Reader { bytes, at: HEAD, is_big: self.is_big }.fields()
+    }
+}
+
+/// Those fields that matter here.
+#[derive(Default)]
+struct Fields<'a> {
+    to: Option<u32>,
+    sender: Option<&'a [u8]>,
+    interface: Option<&'a [u8]>,
+    member: Option<&'a [u8]>,
+}
+
+/// `None` while a part is missing.
+fn head(bytes: &[u8]) -> Result<Option<Head>, Garbage> {
+    let Some(&order) = bytes.first() else { return Ok(None) };
+    let is_big = match order {
+        b'l' => false,
+        b'B' => true,
+        _ => return Err(Garbage),
+    };
+    let head = Reader { bytes, at: 1, is_big }.head();
+    match head {
+        Some(_) if bytes[3] != 1 => Err(Garbage),
+        head => Ok(head),
+    }
+}
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -191,11 +306,12 @@ impl<'a> Reader<'a> {
         Some(if self.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
-    /// Kind, length of the body and length of the fields, from behind the byte order on.
-    fn head(&mut self) -> Option<[u32; 3]> {
-        let kind = self.byte()?;
-        let (body, _serial, fields) = (self.number()?, self.number()?, self.number()?);
-        Some([kind.into(), body, fields])
+    /// From behind the byte order on.
+    fn head(&mut self) -> Option<Head> {
+        let (kind, flags, is_big) = (self.byte()?, self.byte()?, self.is_big);
+        let (body, serial, fields) = (self.number()?, self.number()?, self.number()?);
+        let fields_end = HEAD as u64 + u64::from(fields);
+        Some(Head { is_big, kind, flags, body, serial, fields_end })
     }
 
     /// Text of that length, and its NUL.
@@ -211,24 +327,30 @@ impl<'a> Reader<'a> {
 
     /// Reads all fields of a header: each is a code and a value with its type. `None` if they make
     /// no sense.
-    fn reply_serial(&mut self) -> Option<Option<u32>> {
-        let mut to = None;
+    fn fields(&mut self) -> Option<Fields<'a>> {
+        let mut found = Fields::default();
         while self.at < self.bytes.len() {
             self.align(8)?;
             let code = self.byte()?;
             match (code, self.signature()?) {
-                (REPLY_SERIAL, b"u") => to = Some(self.number()?),
+                (REPLY_SERIAL, b"u") => found.to = Some(self.number()?),
                 (_, b"u") => drop(self.number()?),
                 (_, b"s" | b"o") => {
                     let len = self.number()?;
-                    self.text(len as usize)?;
+                    let text = self.text(len as usize)?;
+                    match code {
+                        SENDER => found.sender = Some(text),
+                        INTERFACE => found.interface = Some(text),
+                        MEMBER => found.member = Some(text),
+                        _ => {}
+                    }
                 }
                 (_, b"g") => drop(self.signature()?),
                 // No field of a header has another type.
                 _ => return None,
             }
         }
-        Some(to)
+        Some(found)
     }
 }
 

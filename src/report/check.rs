@@ -9,6 +9,7 @@ use super::rivals;
 use crate::bytes::Escaped;
 use crate::log;
 use crate::memory::Memory;
+use crate::notify::low_memory;
 use crate::observe::Bounds;
 use crate::pattern::Field;
 use crate::procfs::cgroup::Cgroup;
@@ -19,7 +20,7 @@ use crate::settings::{doubt, Config, Given, Outputs, Sources, Tell};
 use crate::sys::io;
 use crate::sys::{fd, machine, memory, process, socket};
 use crate::units::{KiB, Path};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::os::fd::AsFd;
 
 /// All that `--check` prints; warnings are told.
@@ -45,6 +46,9 @@ pub fn text(
     try_patterns(proc, config, &family, tell)?;
     let mut text = sources.shown(in_force);
     write_machine(&mut text, proc, memory, Bounds::of(cgroup, memory));
+    if config.outputs.low_memory_signal {
+        say(&mut text, "system bus", low_memory::try_system_bus());
+    }
     Ok(text)
 }
 
@@ -83,7 +87,7 @@ fn write_machine(text: &mut String, proc: &mut Proc, memory: &Memory, bounds: Op
     let _ = writeln!(text, "  processes that can be ended: {}", Reach::of_guard(proc));
 }
 
-fn say(text: &mut String, what: &str, result: io::Result<()>) {
+fn say(text: &mut String, what: &str, result: Result<(), impl fmt::Display>) {
     let _ = match result {
         Ok(()) => writeln!(text, "  {what}: yes"),
         Err(error) => writeln!(text, "  {what}: no, {error}"),

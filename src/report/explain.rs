@@ -9,7 +9,7 @@ use crate::bytes::Escaped;
 use crate::log::{self, LeftAlone, State, Whole};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
-use crate::policy::{Level, Limits, StallLimits};
+use crate::policy::{Level, Limits, Short, StallLimits};
 use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
@@ -109,8 +109,8 @@ pub fn text(
 
 fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
     let _ = writeln!(text, "{}", State(memory));
-    if limits.warn.is_some() {
-        write_level(text, "warning", memory, limits.warn, limits.swap.term);
+    if let Some(Short { mem, swap }) = limits.warn {
+        write_level(text, "warning", memory, Some(mem), Some(swap));
     }
     write_level(text, "SIGTERM", memory, limits.mem.term, limits.swap.term);
     write_level(text, "SIGKILL", memory, limits.mem.kill, limits.swap.kill);

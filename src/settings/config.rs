@@ -127,6 +127,8 @@ pub struct Outputs {
     pub stats_file: Option<Path>,
     /// A newline is written there once memory is watched.
     pub ready_fd: Option<i32>,
+    /// Programs are told on the system bus how low memory is.
+    pub low_memory_signal: bool,
 }
 
 /// Programs that run beside a kill, or a warning.
@@ -278,8 +280,12 @@ impl Config {
                 "--watch: there is no limit to watch; give one by --process-limit or --threshold",
             ));
         }
-        if self.notify && !cfg!(feature = "dbus-notify") {
-            return Err(String::from("--notify: this build knows no D-Bus"));
+        for (option, is_on) in
+            &[("notify", self.notify), ("low-memory-signal", self.outputs.low_memory_signal)]
+        {
+            if *is_on && !cfg!(feature = "dbus-notify") {
+                return Err(format!("--{option}: this build knows no D-Bus"));
+            }
         }
         if let Some(option) = self.unknown_to_kernel().filter(|_| self.kernel_oom) {
             return Err(format!(
@@ -384,6 +390,11 @@ impl Config {
             }
         }
         self.patterns.doubts(tell);
+        if self.outputs.low_memory_signal && !self.watches_memory() {
+            tell(format_args!(
+                "--low-memory-signal: does nothing, since --watch limit was asked for"
+            ));
+        }
         if warn.is_none() && self.hooks.warn.is_some() {
             tell(format_args!("--warn-hook: does nothing without --warn"));
         }

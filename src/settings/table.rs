@@ -28,7 +28,7 @@ const PROGRAM: &Form = &Form("SCRIPT", "the absolute path of a program");
 /// Options under this title are only understood, and not shown in the help.
 pub const OLD: &str = "Old spellings";
 
-pub static OPTIONS: [Spec; 45] = [
+pub static OPTIONS: [Spec; 46] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .begins("Thresholds")
         .effect(Value(
@@ -195,6 +195,13 @@ pub static OPTIONS: [Spec; 45] = [
     Spec::new("-n --notify", "NOTIFY")
         .effect(Switch(|config, on| config.notify = on))
         .help("desktop notification over D-Bus to everyone who is logged in, also of --warn"),
+    Spec::new("--low-memory-signal", "LOW_MEMORY_SIGNAL")
+        .effect(Switch(|config, on| config.outputs.low_memory_signal = on))
+        .help(
+            "tell programs on the system bus when to drop caches, as low-memory-monitor does: at \
+                 --warn (1.5 times the level of SIGTERM without it) and at the levels of SIGTERM and \
+                 SIGKILL",
+        ),
     Spec::new("-r --report", "REPORT_INTERVAL")
         .begins("Messages")
         .effect(Value(SECONDS, |config, text| put(&mut config.report, seconds_or_never(text))))

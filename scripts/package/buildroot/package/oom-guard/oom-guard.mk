@@ -47,6 +47,14 @@ define OOM_GUARD_INSTALL_SETTINGS
 endef
 OOM_GUARD_POST_INSTALL_TARGET_HOOKS += OOM_GUARD_INSTALL_SETTINGS
 
+# For --low-memory-signal.
+define OOM_GUARD_INSTALL_POLICY
+	$(call OOM_GUARD_INSTALL_FITTED,0644,dbus/oom_guard.conf,/usr/share/dbus-1/system.d/oom_guard.conf)
+endef
+ifeq ($(BR2_PACKAGE_OOM_GUARD_NOTIFY),y)
+OOM_GUARD_POST_INSTALL_TARGET_HOOKS += OOM_GUARD_INSTALL_POLICY
+endif
+
 # After the system's log (S01), before the services that it is to guard the machine from. The script starts the guard
 # again when it dies.
 define OOM_GUARD_INSTALL_INIT_SYSV
