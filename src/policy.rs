@@ -489,6 +489,53 @@ mod tests {
         assert!(!Scene::of(Moment(0), memory, Limits::of(&plain, &memory)).is_short());
     }
 
+    #[test]
+    fn programs_are_asked_to_drop_caches_at_the_warning_or_half_above_the_first_signal() {
+        let with = |thresholds, watching| {
+            let mut config = Config { thresholds, watching, ..Config::default() };
+            config.outputs.low_memory_signal = true;
+            config.resolve(false).unwrap()
+        };
+        let plain = || with(Config::default().thresholds, Watching::default());
+        let told = |config: &Config, memory: Memory| {
+            let scene = Scene::of(Moment(0), memory, Limits::of(config, &memory));
+            (scene.urgency(), scene.urgency_left())
+        };
+        for (available, swap_free, swap_total, expected) in [
+            (151, 0, 0, (0, 50)),
+            (150, 0, 0, (50, 50)),
+            (171, 0, 0, (0, 0)),
+            (100, 0, 0, (100, 100)),
+            (50, 0, 0, (255, 255)),
+            // Of swap half more as well, since that mostly comes last.
+            (60, 151, 1000, (0, 50)),
+            (60, 150, 1000, (50, 50)),
+            (60, 100, 1000, (100, 100)),
+        ] {
+            let memory = memory(available, swap_free, swap_total);
+            assert_eq!(told(&plain(), memory), expected, "{memory:?}");
+        }
+        let stalls = stalled(60, memory(200, 900, 1000));
+        assert_eq!(told(&plain(), stalls).0, 100);
+        let warn = Some(Percent::whole(30));
+        let warned = with(Thresholds { warn, ..Config::default().thresholds }, Watching::default());
+        assert_eq!(told(&warned, memory(300, 100, 1000)), (50, 50));
+        assert_eq!(told(&warned, memory(300, 101, 1000)), (0, 50));
+        // A look comes when the level can be reached.
+        let scene =
+            |config: &Config, memory| Scene::of(Moment(0), memory, Limits::of(config, &memory));
+        let quiet = scene(&plain(), memory(250, 0, 0)).quiet_for(KiB(1000), true);
+        assert_eq!(quiet, Some(Duration::from_millis(100)));
+        let limit = Watching {
+            what: Some(Watch::Limit),
+            process_limit: Some(KiB(1)),
+            ..Watching::default()
+        };
+        assert_eq!(told(&with(Config::default().thresholds, limit), memory(1, 0, 0)), (0, 0));
+        let off = config(Config::default().thresholds);
+        assert_eq!(told(&off, memory(150, 0, 0)), (0, 0));
+    }
+
     fn memory(available: u64, swap_free: u64, swap_total: u64) -> Memory {
         Memory {
             total: KiB(1000),

@@ -109,3 +109,51 @@ fn holders(cx: &mut Context) -> Option<Holders> {
     });
     holders.ok().filter(|_| is_fine)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::policy::Limits;
+    use crate::settings::Config;
+    use crate::units::KiB;
+
+    /// One of 1000 KiB without swap, and the option.
+    fn scene(seconds: u64, available: u64) -> Scene {
+        let mut config = Config::default();
+        config.outputs.low_memory_signal = true;
+        let memory = Memory {
+            total: KiB(1000),
+            available: KiB(available),
+            user: KiB(1000),
+            ..Memory::default()
+        };
+        let limits = Limits::of(&config.resolve(false).unwrap(), &memory);
+        Scene::of(Moment(seconds * 1_000_000_000), memory, limits)
+    }
+
+    fn told(looks: &[(u64, u64)]) -> Vec<Option<u8>> {
+        let mut told = Told::default();
+        looks.iter().map(|&(seconds, available)| told.next(&scene(seconds, available))).collect()
+    }
+
+    #[test]
+    fn each_level_is_told_when_it_is_reached_and_not_while_memory_stays() {
+        let falls = [(100, 151), (101, 150), (200, 140), (201, 100), (202, 60), (203, 50)];
+        assert_eq!(told(&falls), [None, Some(50), None, Some(100), None, Some(255)]);
+        // One step down all of them: the worst alone.
+        assert_eq!(told(&[(100, 600), (101, 40), (102, 40)]), [None, Some(255), None]);
+    }
+
+    #[test]
+    fn a_level_is_told_again_only_after_it_was_left_and_not_too_often() {
+        // Less than two points above is not left.
+        assert_eq!(told(&[(100, 150), (200, 165), (201, 150)]), [Some(50), None, None]);
+        assert_eq!(told(&[(100, 150), (200, 175), (201, 150)]), [Some(50), None, Some(50)]);
+        let soon = [(100, 100), (105, 500), (110, 100), (114, 100), (115, 100), (116, 100)];
+        assert_eq!(told(&soon), [Some(100), None, None, None, Some(100), None]);
+        // Worse is told at once, and less bad only once that is over.
+        let worse = [(100, 100), (101, 500), (102, 40), (103, 500), (104, 140), (117, 140)];
+        assert_eq!(told(&worse), [Some(100), None, Some(255), None, None, Some(50)]);
+    }
+}

@@ -156,3 +156,29 @@ fn memory_is_read_once_in_a_look_and_once_more_before_the_signal() {
         guard.stop();
     });
 }
+
+#[cfg(feature = "dbus-notify")]
+#[test]
+fn programs_are_told_before_a_process_is_signalled() {
+    if skip_where_emulated("an emulator has system calls of its own") {
+        return;
+    }
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let guard = sandbox.guard(&["--psi", "0", "--low-memory-signal"]);
+        let mut hog = sandbox.hog(&["--size", "60M"]);
+        guard.make_look(1);
+        let traced = match Traced::begin(&guard) {
+            Ok(traced) => traced,
+            Err(error) => return skip(&format!("cannot trace the guard: {error}")),
+        };
+        memory.available(LOW);
+        let calls = calls_of_a_kill(&traced);
+        drop(traced);
+        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        // Whatever the bus does: a byte to the process that speaks to it, the level.
+        let is_level = |call: &&Call| call.number == libc::SYS_write && call.arguments[2] == 1;
+        assert_eq!(calls.iter().filter(is_level).count(), 1);
+        guard.stop();
+    });
+}

@@ -738,21 +738,23 @@ fn expect_emitted(monitor: &Running, levels: &[u64]) {
     assert_eq!(emitted(monitor), levels, "{}", monitor.said());
 }
 
-/// The process that holds the connection: of the guard's two children the one with a socket to the bus.
-fn emitter(guard: &Guard) -> u32 {
+fn children(guard: &Guard) -> Vec<u32> {
     let mut all = processes();
     all.retain(|process| process.parent == guard.pid() && process.state != b'Z');
-    let helpers: Vec<_> = all.iter().map(|process| process.pid).collect();
-    // The helper has a descriptor for the ends of its children.
-    let is_helper = |pid: &u32| {
+    all.iter().map(|process| process.pid).collect()
+}
+
+/// The process that holds the connection. The helper has a descriptor for the ends of its children,
+/// and this one has none.
+fn emitter(guard: &Guard) -> u32 {
+    let listens = |pid: &u32| {
         let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        links
-            .filter_map(|link| fs::read_link(link.path()).ok())
-            .any(|to| to.ends_with("anon_inode:[signalfd]"))
+        let mut targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+        targets.any(|to| to.ends_with("anon_inode:[signalfd]"))
     };
-    let emitters: Vec<_> = helpers.iter().copied().filter(|pid| !is_helper(pid)).collect();
-    assert_eq!(emitters.len(), 1, "{helpers:?}");
-    emitters[0]
+    let found: Vec<_> = children(guard).into_iter().filter(|pid| !listens(pid)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
 }
 
 /// A program as it is meant to be: it holds a cache, and drops it when it is told.
@@ -936,21 +938,24 @@ fn the_connection_outlives_a_reload_and_a_helper_and_comes_back_after_its_end() 
         let bus = system_bus(&world);
         let memory = FakeMemory::new(sandbox);
         let file = sandbox.path("settings");
-        fs::write(&file, "OOM_GUARD_DRY_RUN=true\n").expect("settings");
-        let guard = emitting_guard(sandbox, &["-c", file.to_str().unwrap()]);
+        let set = |settings: &str| {
+            let settings = format!("OOM_GUARD_DRY_RUN=true\n{settings}");
+            fs::write(&file, settings).expect("settings");
+        };
+        let on = "OOM_GUARD_LOW_MEMORY_SIGNAL=true\n";
+        set(on);
+        let options = ["-c", file.to_str().unwrap()];
+        let guard = sandbox.start_guard(on_system_bus(sandbox.guard_command(&options)));
         guard.wait_for(OWNED);
-        let (connected, helper) = (emitter(&guard), guard.helper());
-        let stats = sandbox.path("stats");
+        let (connected, helpers) = (emitter(&guard), children(&guard));
         // With that the helper is another one.
-        let changed = format!("OOM_GUARD_DRY_RUN=true\nOOM_GUARD_STATS_FILE={}\n", stats.display());
-        fs::write(&file, changed).expect("settings");
+        let stats = sandbox.path("stats");
+        set(&format!("{on}OOM_GUARD_STATS_FILE={}\n", stats.display()));
         guard.signal(libc::SIGHUP);
         guard.wait_for("settings were read again");
         wait_for("the numbers", || stats.exists());
-        wait_for("the old helper's end", || {
-            helper.is_none()
-                || processes().iter().filter(|it| it.parent == guard.pid()).count() == 2
-        });
+        wait_for("the old helper's end", || children(&guard).len() == 2);
+        assert_ne!(children(&guard), helpers);
         assert_eq!(emitter(&guard), connected);
         assert_eq!(guard.count(OWNED), 1);
         // The bus is started anew, as in an upgrade.
@@ -966,8 +971,11 @@ fn the_connection_outlives_a_reload_and_a_helper_and_comes_back_after_its_end() 
         signal_to(connected, libc::SIGKILL);
         guard.wait_for_many(OWNED, 3);
         assert_ne!(emitter(&guard), connected);
-        // And without the option there is none.
-        fs::write(&file, "OOM_GUARD_DRY_RUN=true\n").expect("settings");
+        // Without the option there is none.
+        set("");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for_many("settings were read again", 2);
+        wait_for("the emitter's end", || children(&guard).len() == 1);
         guard.stop();
         wait_for("the end of all", || living("oom_guard").is_empty());
     });

@@ -217,3 +217,6 @@ fn answer(serial: u32, call: &Call<'_>) -> Values {
     };
     wire::answer(serial, call, result)
 }
+
+#[cfg(test)]
+mod tests;

@@ -559,6 +559,17 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_dbus_is_refused_by_a_build_without_it() {
+        for key in ["NOTIFY", "LOW_MEMORY_SIGNAL"] {
+            let mut config = Config::default();
+            by_key(key.as_bytes()).unwrap().set(&mut config, b"true").unwrap();
+            let said = config.resolve(false).map_or_else(|said| said, |_| String::new());
+            let is_refused = said.ends_with(": this build knows no D-Bus");
+            assert_eq!(is_refused, !cfg!(feature = "dbus-notify"), "{said}");
+        }
+    }
+
+    #[test]
     fn messages_go_where_they_were_asked_to() {
         let path = path(b"/x").ok();
         for (syslog, log_file, on_terminal, stderr) in [

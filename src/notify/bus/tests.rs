@@ -133,6 +133,50 @@ fn a_bus_that_refuses_is_asked_no_further() {
     assert_eq!(fault, Some(Fault::Refused));
 }
 
+/// A call of ours, as a bus hands it on: with its sender.
+const PING: &[u8] = b"l\x01\0\x01\0\0\0\0\x2a\0\0\0\x1d\0\0\0\x07\x01s\0\x04\0\0\0:1.2\0\0\0\0\
+    \x03\x01s\0\x04\0\0\0Ping\0\0\0\0";
+
+#[test]
+fn calls_are_answered_behind_whatever_is_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bus");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buf = [0; 1000];
+        let _ = stream.read(&mut buf);
+        stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
+        let _ = stream.read(&mut buf);
+        stream.write_all(RETURN).unwrap();
+        let mut answers = 0;
+        for body in [MESSAGE as u32, 3 * MESSAGE as u32 + 1, 100_000] {
+            let mut long = b"l\x01\0\x01".to_vec();
+            [body, 9, 0].into_iter().for_each(|number| long.extend(number.to_le_bytes()));
+            long.extend(vec![b'l'; body as usize]);
+            stream.write_all(&[&long[..], PING, SIGNAL].concat()).unwrap();
+            let mut head = [0; 16];
+            stream.read_exact(&mut head).unwrap();
+            let mut rest = vec![0; 4096];
+            let len = stream.read(&mut rest).unwrap();
+            // What it answers: 42.
+            assert_eq!((head[1], &rest[..8]), (2, &b"\x05\x01u\0\x2a\0\0\0"[..]), "{len}");
+            answers += 1;
+        }
+        answers
+    });
+    let address = format!("unix:path={}", path.display());
+    let end = clock::now().after(100 * TIME);
+    let mut bus = Bus::enter(address.as_bytes(), Some(process::own_user()), end).unwrap();
+    let pong = |serial, call: &Call<'_>| wire::answer(serial, call, Ok(("", &Values::default())));
+    let mut served = Ok(());
+    while served.is_ok() {
+        served = bus.serve(pong);
+    }
+    assert_eq!(served, Err(Fault::HungUp));
+    assert_eq!(server.join().unwrap(), 3);
+}
+
 #[test]
 fn a_socket_without_a_listener_is_no_bus() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn call(name: &'static str) -> Member {
+fn of_bus(name: &'static str) -> Member {
     Member {
         destination: Some("org.freedesktop.DBus"),
         path: "/org/freedesktop/DBus",
@@ -26,7 +26,7 @@ fn call(name: &'static str) -> Member {
 
 #[test]
 fn a_call_is_what_dbus_send_sends() {
-    let whole = message(1, &call("Hello"), &Values::default());
+    let whole = message(1, &of_bus("Hello"), &Values::default());
     assert_eq!(hex(whole.as_bytes()), HELLO);
 }
 
@@ -101,9 +101,73 @@ fn of_a_part_nothing_is_said() {
 
 #[test]
 fn what_we_send_is_no_answer() {
-    let whole = message(1, &call("Hello"), &Values::default());
+    let whole = message(1, &of_bus("Hello"), &Values::default());
     let bytes = whole.as_bytes();
     assert_eq!(parse(bytes), Ok(Some((None, bytes.len()))));
+}
+
+/// A call, as a bus hands it on.
+fn forged_call(is_big: bool, flags: u8, with_interface: bool) -> Vec<u8> {
+    let texts: &[(u8, &[u8])] = &[(SENDER, b":1.42"), (MEMBER, b"Ping"), (INTERFACE, b"a.b")];
+    let mut fields = Forged { bytes: Vec::new(), is_big };
+    for (code, text) in &texts[..if with_interface { 3 } else { 2 }] {
+        fields.align();
+        fields.bytes.extend([*code, 1, b's', 0]);
+        fields.number(text.len() as u32);
+        fields.bytes.extend(*text);
+        fields.bytes.push(0);
+    }
+    let mut forged = Forged::head(is_big, CALL, 4, fields.bytes.len() as u32);
+    forged.bytes[2] = flags;
+    forged.bytes.extend(fields.bytes);
+    forged.align();
+    forged.number(0x0102_0304);
+    forged.bytes
+}
+
+#[test]
+fn a_call_is_understood_and_its_answer_is_one() {
+    for is_big in [false, true] {
+        let bytes = forged_call(is_big, 0, true);
+        assert_eq!(parse(&bytes), Ok(Some((None, bytes.len()))));
+        let expected = Call { serial: 7, sender: b":1.42", interface: b"a.b", name: b"Ping" };
+        assert_eq!(call(&bytes), Some(expected));
+        assert_eq!(first_number(&bytes), Some(0x0102_0304));
+        let mut body = Values::default();
+        body.number(4);
+        for (result, is_error, number) in
+            [(Ok(("u", &body)), false, Some(4)), (Err("org.example.No"), true, None)]
+        {
+            let answer = answer(3, &expected, result);
+            let bytes = answer.as_bytes();
+            let told = Some(Answer { to: 7, is_error });
+            assert_eq!(parse(bytes), Ok(Some((told, bytes.len()))));
+            assert_eq!(first_number(bytes), number);
+            assert!(bytes.windows(6).any(|part| part == b":1.42\0"));
+            // Nothing answers an answer.
+            assert_eq!(call(bytes), None);
+        }
+    }
+    assert_eq!(call(&forged_call(false, 0, false)).unwrap().interface, b"");
+    assert_eq!(call(&forged_call(false, NO_REPLY_EXPECTED, true)), None);
+    // One that no bus has handed on has no sender.
+    assert_eq!(call(message(1, &of_bus("Hello"), &Values::default()).as_bytes()), None);
+    let bytes = forged_call(false, 0, true);
+    for len in 0..bytes.len() {
+        let _ = (call(&bytes[..len]), first_number(&bytes[..len]));
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_tells_how_long() {
+    let head = |body| Forged::head(false, CALL, body, 0).bytes;
+    assert_eq!(excess(&head(MESSAGE as u32)), Some(MESSAGE + HEAD));
+    assert_eq!(excess(&head((1 << 27) - 16)), Some(1 << 27));
+    for other in [head(0), head((MESSAGE - HEAD) as u32), head(1 << 27), head(u32::MAX)] {
+        assert_eq!(excess(&other), None, "{other:?}");
+    }
+    assert_eq!(excess(&head(5000)[..15]), None);
+    assert_eq!(excess(b"HTTP/1.1 400 Bad Request\r\n"), None);
 }
 
 #[test]
@@ -146,6 +210,7 @@ fn whatever_comes_the_length_that_is_named_is_there() {
     let check = |bytes: &[u8]| {
         if let Ok(Some((_, len))) = parse(bytes) {
             assert!((HEAD..=bytes.len()).contains(&len), "{len} of {bytes:?}");
+            let _ = (call(&bytes[..len]), first_number(&bytes[..len]));
         }
     };
     let mut understood = 0;
@@ -153,6 +218,7 @@ fn whatever_comes_the_length_that_is_named_is_there() {
         let mut bytes = match round % 3 {
             0 => (0..dice.below(100)).map(|_| dice.roll() as u8).collect(),
             1 => Forged::error(true),
+            _ if dice.roll() % 2 == 0 => forged_call(false, 0, true),
             _ => Forged::error(false),
         };
         if round % 3 == 0 && bytes.len() > 3 {

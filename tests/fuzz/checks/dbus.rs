@@ -3,7 +3,8 @@
 //! called counts.
 
 use super::cuts;
-use crate::notify::wire::{message, parse, Member, Values, MESSAGE};
+use crate::notify::wire::{answer, call, first_number, message, parse};
+use crate::notify::wire::{Answer, Member, Values, MESSAGE};
 use crate::notify::{address, text};
 
 /// Which call a message answers, if it does, and its length; nothing while a part is missing.
@@ -58,12 +59,28 @@ fn plainly(bytes: &[u8]) -> Option<(Option<u32>, usize)> {
 pub fn check(input: &[u8]) {
     check_incoming(input);
     for is_big in [false, true] {
-        let answer = answer(is_big, input);
+        let answer = error(is_big, input);
         assert_eq!(read(&answer), Ok(Some((Some(7), answer.len()))));
         check_incoming(&answer);
     }
     check_said(input);
     check_addresses(input);
+}
+
+/// A call is no answer, and what it gets is one, whatever the caller is called.
+fn check_call(whole: &[u8]) {
+    assert!(first_number(whole).is_none() || whole.len() >= 20);
+    let Some(call) = call(whole) else { return };
+    assert!(whole[1] == 1 && whole[2] & 1 == 0);
+    let body = Values::default();
+    for result in [Ok(("", &body)), Err("org.example.Error")] {
+        let (is_error, said) = (result.is_err(), answer(7, &call, result));
+        let expected = Some(Answer { to: call.serial, is_error });
+        let len = said.as_bytes().len();
+        if len <= MESSAGE {
+            assert_eq!(parse(said.as_bytes()), Ok(Some((expected, len))));
+        }
+    }
 }
 
 fn check_incoming(bytes: &[u8]) {
@@ -73,6 +90,7 @@ fn check_incoming(bytes: &[u8]) {
         assert_eq!(plainly(rest), Some((answers, len)));
         // What comes behind it changes nothing, and without its end it is not there.
         assert_eq!(read(&rest[..len]), Ok(Some((answers, len))));
+        check_call(&rest[..len]);
         for end in cuts(&rest[..len]) {
             assert_eq!(read(&rest[..end]), Ok(None), "cut at {end}");
         }
@@ -87,7 +105,7 @@ fn check_incoming(bytes: &[u8]) {
 }
 
 /// An error in answer to message 7, with a text of the server's own.
-fn answer(is_big: bool, text: &[u8]) -> Vec<u8> {
+fn error(is_big: bool, text: &[u8]) -> Vec<u8> {
     let number = |number: usize| match is_big {
         true => (number as u32).to_be_bytes(),
         false => (number as u32).to_le_bytes(),
