@@ -5,8 +5,8 @@
 #
 # The guard tells what it does in variables: OOM_GUARD_PID, _NAME, _UID, _RSS and _SWAP (KiB), _SCORE, _ADJ, _CMDLINE,
 # _CGROUP and _SERVICE (see hook-restart.sh), _SIGNAL (SIGTERM, SIGKILL), _REASON (memory, stall, limit, warn) and
-# _ACTION (kill, dryrun, warn). Name and command line were chosen by the process: always in double quotes, never through
-# eval, and only as an argument of printf.
+# _ACTION (kill, dryrun, warn). Name, command line and cgroup were chosen by the process or its user: always in double
+# quotes, never through eval, and only as an argument of printf.
 set -eu
 
 # A warning may be about no process.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# An example of a hook: restarts the service of a victim, at most once in ten minutes.
+# An example of a hook: restarts the service of a victim if it is in a list, at most once in ten minutes.
 #
 #   oom_guard --post-kill /usr/local/lib/oom_guard/hook-restart --hook-timeout 60
 #
@@ -11,6 +11,9 @@
 # later gets no more rights than a hook has (no_new_privs of the guard's service under OpenRC).
 set -eu
 
+# Services that are restarted, by the names that OOM_GUARD_SERVICE has, with blanks between them: "web.service mail". Leave out
+# those in which users start processes (cron, sshd, the display manager): a restart ends what all of them do.
+RESTART=${RESTART:-}
 # How many seconds from one restart to the next, and where it is kept until the machine is started again.
 EVERY=${EVERY:-600}
 STATE=${STATE:-/run/oom_guard-restarts}
@@ -24,11 +27,9 @@ case $service in
 '' | [-.]* | *[!A-Za-z0-9@:._\\-]*) exit 0 ;;
 esac
 
-# Services in which users start processes, or that end what users do. Change that as you like, or name those that are to
-# be restarted, and leave at any other.
-case $service in
-*cron* | atd* | ssh* | dropbear* | *getty* | *dm | *dm.service) exit 0 ;;
-dbus* | systemd-* | elogind* | seatd* | runsvdir* | docker* | containerd* | libvirtd* | oom_guard* | oom-guard*) exit 0 ;;
+case " $RESTART " in
+*" $service "*) ;;
+*) exit 0 ;;
 esac
 
 tell() {
@@ -58,7 +59,9 @@ if last=$(readlink "$STATE/$service"); then
         tell "service $service is not restarted: it was $((now - last)) seconds ago"
         exit 0
     fi
-    rm -f "$STATE/$service"
+    # By one alone, too.
+    mv "$STATE/$service" "$STATE/$service.$$" 2>/dev/null || exit 0
+    rm -f "$STATE/$service.$$"
 fi
 ln -s "$now" "$STATE/$service" 2>/dev/null || exit 0
 

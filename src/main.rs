@@ -126,10 +126,10 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     notices.extend(request.notices.into_iter().map(String::from));
     // Before anything else is open.
     let ready = config.outputs.ready_fd.filter(|_| request.task.is_none());
-    let ready = ready.map(|number| {
-        fd::inherited(number).unwrap_or_else(|error| {
-            misused(&[format!("--ready-fd: {number}: {error}; it is to be open at the start")])
-        })
+    let ready = ready.and_then(|number| {
+        let warns =
+            |error| warn(format_args!("--ready-fd: {number}: {error}; going on without it"));
+        fd::inherited(number).map_err(warns).ok()
     });
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.

@@ -80,7 +80,7 @@ impl Scene {
 
     /// What is left of an urgency that was reached: as memory moves by itself, it is not left yet.
     pub fn urgency_left(&self) -> u8 {
-        self.urgency_of(self.worst_level, AGAIN)
+        self.urgency_of(self.worst_level, HYSTERESIS)
     }
 
     fn urgency_of(&self, level: Level, less: Percent) -> u8 {
@@ -126,7 +126,7 @@ impl Scene {
     fn quiet_before(&self, short: Option<Short>, rate: KiB) -> Option<Duration> {
         let Short { mem, swap } = short?;
         let missing = self.memory.available.less(mem).max(self.memory.swap_free.less(swap));
-        (missing > KiB::ZERO).then(|| time_to_fill(missing, rate))
+        (missing > KiB::ZERO).then(|| time_to_fill(missing, rate).max(SHORT_LOOK))
     }
 
     fn quiet_by_amounts(&self, rate: KiB) -> Option<Duration> {
@@ -258,6 +258,9 @@ const HYSTERESIS: Percent = Percent::whole(2);
 fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
     Duration::from_micros(mul_div(amount.0, 1_000_000, rate.0.max(1)))
 }
+
+/// Nothing is ended there, so a tenth of a second is no loss, also where memory rests just above.
+const SHORT_LOOK: Duration = Duration::from_millis(100);
 
 /// Looks at a stall that are closer tell nothing new: it is measured over seconds.
 const STALL_LOOK: Duration = Duration::from_millis(20);

@@ -1,7 +1,8 @@
 //! What the service manager is told: that memory is watched, that settings are read, how memory is,
 //! and that the guard lives (`NOTIFY_SOCKET` and `WATCHDOG_USEC`, sd_notify(3); `--ready-fd`).
 //!
-//! Sends without ever waiting. If the socket is full, READY is sent again; other messages are dropped.
+//! Sends without ever waiting. What could not be sent is sent again a second later, if it is READY or a sign of life; other
+//! messages are dropped.
 
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};
@@ -15,15 +16,18 @@ use std::time::Duration;
 const ADDRESS: usize = 108;
 /// The state, and a line that says how memory is or what is wrong with settings.
 type Text = Buf<512>;
+/// After what could not be sent.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct Supervisor {
-    /// As the kernel takes it: a path with its NUL, or an abstract name behind one.
-    address: Option<Buf<ADDRESS>>,
+    /// What to send from, and where to, as the kernel takes it: a path with its NUL, or an abstract
+    /// name behind one.
+    manager: Option<(OwnedFd, Buf<ADDRESS>)>,
     /// Half of the time after which the manager ends a guard that gives no sign of life.
     every: Option<Duration>,
     next: Moment,
-    /// READY found the socket full.
+    /// READY could not be sent.
     owes_ready: bool,
     /// Of `--ready-fd`; closed once it was written to.
     ready: Option<OwnedFd>,
@@ -44,7 +48,7 @@ impl Supervisor {
             let number = || bytes::parse_u64(value);
             match key {
                 b"NOTIFY_SOCKET" => match address(value) {
-                    Some(address) => it.address = Some(address),
+                    Some(address) => it.manager = socket::sender().ok().zip(Some(address)),
                     None => told = Err("is neither an absolute path nor @ and a name"),
                 },
                 b"WATCHDOG_USEC" => {
@@ -55,7 +59,7 @@ impl Supervisor {
                 _ => {}
             }
         }
-        if watched != Some(own) || it.address.is_none() {
+        if watched != Some(own) || it.manager.is_none() {
             it.every = None;
         }
         (it, told)
@@ -70,11 +74,8 @@ impl Supervisor {
             }
         }
         let sent = self.send(format_args!("READY=1\nSTATUS={about}"));
-        self.owes_ready = sent.is_err_and(io::Error::is_for_later);
-        match self.owes_ready {
-            true => Ok(()),
-            false => sent,
-        }
+        self.owes_ready = sent.is_err();
+        sent.or_else(|error| if error.is_for_later() { Ok(()) } else { Err(error) })
     }
 
     /// Settings are being read, since `now`. Both in one message: else the second could be lost.
@@ -94,28 +95,31 @@ impl Supervisor {
 
     /// Gives a sign of life if one is due.
     pub fn live(&mut self, now: Moment) {
-        if self.owes_ready {
-            let sent = self.send(format_args!("READY=1"));
-            self.owes_ready = sent.is_err_and(io::Error::is_for_later);
+        if now < self.next {
+            return;
         }
-        if let Some(every) = self.every.filter(|_| now >= self.next) {
-            let _ = self.send(format_args!("WATCHDOG=1"));
-            self.next = now.after(every);
+        self.next = now.after(AGAIN);
+        if self.owes_ready {
+            self.owes_ready = self.send(format_args!("READY=1")).is_err();
+        }
+        if let Some(every) = self.every {
+            if self.send(format_args!("WATCHDOG=1")).is_ok() {
+                self.next = now.after(if self.owes_ready { every.min(AGAIN) } else { every });
+            }
         }
     }
 
     /// When one is due.
     pub fn deadline(&self) -> Option<Moment> {
-        self.every.map(|_| self.next)
+        (self.every.is_some() || self.owes_ready).then_some(self.next)
     }
 
-    /// Connects anew each time: the one that listens may have been replaced.
+    /// By its address each time: the one that listens may have been replaced.
     fn send(&self, text: fmt::Arguments<'_>) -> io::Result<()> {
-        let Some(address) = &self.address else { return Ok(()) };
+        let Some((socket, address)) = &self.manager else { return Ok(()) };
         let mut message = Text::new();
         let _ = message.write_fmt(text);
-        let socket = socket::connect(address.as_bytes())?;
-        fd::write(socket.as_fd(), message.as_bytes()).map(drop)
+        socket::send_to(socket.as_fd(), address.as_bytes(), message.as_bytes())
     }
 }
 
@@ -148,8 +152,8 @@ mod tests {
     fn an_address_is_a_path_or_an_abstract_name() {
         let address = |text: &'static str| {
             let (it, told) = of(&[text]);
-            assert_eq!(it.address.is_some(), told.is_ok());
-            it.address.map(|address| address.as_bytes().to_vec())
+            assert_eq!(it.manager.is_some(), told.is_ok());
+            it.manager.map(|(_, address)| address.as_bytes().to_vec())
         };
         assert_eq!(address("NOTIFY_SOCKET=/run/notify"), Some(b"/run/notify\0".to_vec()));
         assert_eq!(address("NOTIFY_SOCKET=@name"), Some(b"\0name".to_vec()));
@@ -158,7 +162,7 @@ mod tests {
             assert_eq!(address(wrong.leak()), None);
         }
         assert_eq!(address(format!("NOTIFY_SOCKET=/{}", "x".repeat(107)).leak()), None);
-        assert!(of(&["NOTIFY=1"]).0.address.is_none());
+        assert!(of(&["NOTIFY=1"]).0.manager.is_none());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// A hook before the kill that its helper did not get to is no use after it.
+/// A hook before the kill, or of a warning, that its helper did not get to is no use later.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
@@ -186,7 +186,7 @@ impl Serving<'_> {
         };
         let Some(script) = script else { return false };
         let hook = Hook(when, id.pid);
-        if when == When::Before && clock::now().since(Moment(number)) > LATE {
+        if when != When::After && clock::now().since(Moment(number)) > LATE {
             hook.say(&mut self.out, format_args!("not run: it comes too late"));
             return false;
         }

@@ -14,10 +14,6 @@ pub type Variables = Buf<384>;
 /// What does not fit or cannot be told is left out: a cut path is that of another cgroup.
 pub fn read(proc: &mut Proc, id: Identity) -> io::Result<Variables> {
     let stat = proc.stat(id.pid)?;
-    // In version 1 it is shown at the root then (`proc_cgroup_show` in kernel/cgroup/cgroup.c).
-    if stat.is_gone() {
-        return Err(io::Error::GONE);
-    }
     let (mut cgroup, mut service) = (LongPath::new(), Service::new());
     proc.cgroup_and_service(&stat, &mut cgroup, &mut service)?;
     let mut all = Variables::new();
@@ -61,8 +57,14 @@ mod tests {
         assert_eq!(told(&fixture, 7), None);
         fixture.write("20/cgroup", "0::/gone (deleted)\n");
         assert_eq!(told(&fixture, 200).as_deref(), Some(""));
+        // One that has ended is in its cgroup of version 2 still; of version 1 the kernel shows the root.
+        let lines = "4:memory:/\n1:name=systemd:/\n0::/system.slice/web.service\n";
+        fixture.write("20/cgroup", lines);
         fixture.write("20/stat", stat_line(20, b"hog", b'Z', 0, 1, 0));
-        assert_eq!(told(&fixture, 200), None);
+        let start = fixture.open().stat(Pid::new(20).unwrap()).unwrap().id.start;
+        assert_eq!(told(&fixture, start).as_deref(), Some(both));
+        fixture.write("20/cgroup", "4:memory:/\n1:name=systemd:/system.slice/web.service\n");
+        assert_eq!(told(&fixture, start).as_deref(), Some(""));
     }
 
     #[test]

@@ -39,7 +39,12 @@ impl Proc {
         cgroup: &mut AnyBuf,
         service: &mut AnyBuf,
     ) -> io::Result<()> {
+        // In version 1 it is shown at the root then (`proc_cgroup_show` in kernel/cgroup/cgroup.c).
+        let is_ending = stat.is_gone() || stat.is_leaving();
         self.for_each_cgroup(stat.id.pid, &mut |line| {
+            if is_ending && !line.unified {
+                return;
+            }
             // A controller of version 1 that is not in use leaves everything at the root.
             if matches!(cgroup.as_bytes(), b"" | b"/") || (line.unified && line.path != b"/") {
                 cgroup.clear();

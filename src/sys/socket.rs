@@ -26,7 +26,23 @@ pub fn connect_stream(name: &[u8]) -> io::Result<OwnedFd> {
     connect_as(libc::SOCK_STREAM, name)
 }
 
-fn connect_as(kind: libc::c_int, name: &[u8]) -> io::Result<OwnedFd> {
+/// A socket to send datagrams from.
+pub fn sender() -> io::Result<OwnedFd> {
+    create(libc::SOCK_DGRAM)
+}
+
+/// Sends one datagram to a name, as `connect_stream` takes it.
+pub fn send_to(fd: BorrowedFd<'_>, name: &[u8], bytes: &[u8]) -> io::Result<()> {
+    let (address, len) = address_of(name)?;
+    let at = &address as *const libc::sockaddr_un;
+    let (text, size) = (bytes.as_ptr().cast(), bytes.len());
+    // SAFETY: `bytes` and `address` are readable for their lengths.
+    retry(|| unsafe { libc::sendto(fd.as_raw_fd(), text, size, 0, at.cast(), len) } as libc::c_long)
+        .map(drop)
+}
+
+/// The address for a name, and how much of it counts.
+fn address_of(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: all zero is a valid `sockaddr_un`.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
@@ -37,16 +53,23 @@ fn connect_as(kind: libc::c_int, name: &[u8]) -> io::Result<OwnedFd> {
     for (to, &from) in address.sun_path.iter_mut().zip(name) {
         *to = from as libc::c_char;
     }
+    // To the byte: all that the length covers belongs to an abstract name.
+    Ok((address, (before_name + name.len()) as libc::socklen_t))
+}
+
+fn create(kind: libc::c_int) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: takes no pointer.
     let fd = check(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
     // SAFETY: the kernel has just handed out `fd`.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let at = &address as *const libc::sockaddr_un;
-    // To the byte: all that the length covers belongs to an abstract name.
-    let len = (before_name + name.len()) as libc::socklen_t;
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn connect_as(kind: libc::c_int, name: &[u8]) -> io::Result<OwnedFd> {
+    let (address, len) = address_of(name)?;
+    let (socket, at) = (create(kind)?, &address as *const libc::sockaddr_un);
     // SAFETY: `address` is readable for its length, of which `len` is no more than all.
-    check(unsafe { libc::connect(fd as i32, at.cast(), len) }.into())?;
+    check(unsafe { libc::connect(socket.as_raw_fd(), at.cast(), len) }.into())?;
     Ok(socket)
 }
 
