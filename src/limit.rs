@@ -133,7 +133,7 @@ impl LimitCheck {
             None => {
                 let (signal, hook_until) = (KillSignal::Term, queue.hook_until);
                 let limit = Some(limit.rss);
-                let proposal = Proposal { stat, signal, limit, hook_until };
+                let proposal = Proposal { stat, signal, limit, writer: None, hook_until };
                 // One that vanishes meanwhile, or may not be ended, is none.
                 let _ = kills.begin(cx, proposal, scene);
             }

@@ -16,6 +16,7 @@ use crate::settings::{Config, Patterns};
 use crate::sys::io;
 use crate::sys::process::KillSignal;
 use crate::units::{KiB, Percent, Pid};
+use crate::writer::Writer;
 use std::fmt;
 use std::time::Duration;
 
@@ -426,6 +427,28 @@ pub fn stuck(helper: &mut Helper, pid: Pid, is_frozen: bool) {
 /// A process that may not be signalled would be chosen again and again.
 pub fn not_permitted(helper: &mut Helper, pid: Pid, error: io::Error) {
     say!(helper, Warning, "cannot signal process {pid}: {error}: left alone");
+}
+
+/// Before the signal to a process that may hold next to nothing itself.
+pub fn writer(helper: &mut Helper, writer: &Writer) {
+    let Writer { id, grows, fell } = writer;
+    say!(
+        helper,
+        Warning,
+        "process {} writes to a tmpfs: its file has grown by {} of the {} MiB that memory fell",
+        id.pid,
+        grows.mib(),
+        fell.mib()
+    );
+}
+
+pub fn files_stay(helper: &mut Helper, memory: &Memory) {
+    let files = memory.files.mib();
+    say!(
+        helper,
+        Warning,
+        "files in tmpfs hold {files} MiB: delete some; no kill unless they grow or processes take more"
+    );
 }
 
 /// What was refused of `-p`: niceness and `oom_score_adj`.

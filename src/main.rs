@@ -34,6 +34,8 @@ mod select;
 
 mod forkbomb;
 
+mod writer;
+
 mod stats;
 
 mod event;

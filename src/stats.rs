@@ -16,12 +16,14 @@ pub enum Reason {
     Stall,
     /// The process was above `--process-limit`.
     Limit,
+    /// The process filled memory with files in a tmpfs.
+    Tmpfs,
 }
 
 impl Reason {
     /// As hooks and statistics call it.
     pub fn word(self) -> &'static str {
-        ["memory", "stall", "limit"][self as usize]
+        ["memory", "stall", "limit", "tmpfs"][self as usize]
     }
 }
 
@@ -39,11 +41,11 @@ pub enum Number {
     Stall = Number::Levels as isize + 4,
     Looks,
     Warnings,
-    /// The first of six: SIGTERM and SIGKILL, for each reason in its order.
+    /// The first of eight: SIGTERM and SIGKILL, for each reason in its order.
     Signals,
     /// What the last victim held, and when it was first signalled, in seconds since 1970;
     /// 0 before there was one.
-    LastVictim = Number::Signals as isize + 6,
+    LastVictim = Number::Signals as isize + 8,
     LastVictimAt,
 }
 
@@ -144,6 +146,8 @@ static SAMPLES: [(&str, &str); 1 + NUMBERS + 4] = [
     ("kills_total{signal=\"SIGKILL\",reason=\"stall\"}", ""),
     ("kills_total{signal=\"SIGTERM\",reason=\"limit\"}", ""),
     ("kills_total{signal=\"SIGKILL\",reason=\"limit\"}", ""),
+    ("kills_total{signal=\"SIGTERM\",reason=\"tmpfs\"}", ""),
+    ("kills_total{signal=\"SIGKILL\",reason=\"tmpfs\"}", ""),
     ("last_victim_bytes", "RSS and swap of the last victim, when it was signalled."),
     ("last_victim_timestamp_seconds", "When the last victim was first signalled."),
     (

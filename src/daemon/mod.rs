@@ -134,6 +134,9 @@ impl Daemon {
         let mut plain = true;
         for _ in 0..STEPS {
             self.observe();
+            if let Some(scene) = &self.scene {
+                self.kills.follow_writers(&mut self.cx, scene);
+            }
             if self.kills.advance(&mut self.cx, self.scene.as_ref()) {
                 plain = false;
                 self.observe();

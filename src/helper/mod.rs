@@ -24,12 +24,13 @@ use crate::event::Event;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::settings::{Hooks, Outputs};
-use crate::stats::Stats;
+use crate::stats::{unpack, Stats};
 use crate::sys::fd::{self, Wish};
 use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{clock, memory, process, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
+use crate::writer::Growth;
 use emitter::Emitter;
 use message::{kind, Message, LOST, NO_PROCESS};
 pub use message::{line, Priority, When};
@@ -101,9 +102,13 @@ struct Asked {
     hook: Option<Moment>,
     /// For what all tmpfs hold.
     tmpfs: Option<Moment>,
-    /// A helper had to be replaced for that: none is asked again.
+    /// For the writer of a tmpfs.
+    writer: Option<Moment>,
+    /// A helper had to be replaced for one of these: none is asked again.
     tmpfs_hangs: bool,
     tmpfs_hold: Option<KiB>,
+    /// To which question, and the answer.
+    growth: Option<(Moment, Option<Growth>)>,
 }
 
 impl Helper {
@@ -139,7 +144,7 @@ impl Helper {
         if let Some((id, _)) = self.asked.command.take() {
             self.pass_over(id, now.after(HANGING_FOR));
         }
-        if let Some(since) = self.asked.tmpfs.take() {
+        for since in [self.asked.tmpfs.take(), self.asked.writer.take()].into_iter().flatten() {
             self.asked.tmpfs_hangs |= now.since(since) >= HUNG_AFTER;
         }
         self.full_since = None;
@@ -218,6 +223,22 @@ impl Helper {
             self.drain();
         }
         self.asked.tmpfs_hold.take()
+    }
+
+    /// Asks for the writer of a tmpfs among files that hold `least` or more. Nothing if an answer is owed
+    /// already, or never comes.
+    pub fn ask_for_writer(&mut self, least: KiB) {
+        if self.asked.writer.is_none() && !self.asked.tmpfs_hangs {
+            self.asked.writer = self.ask(kind::WRITER, NO_PROCESS, &least.0.to_ne_bytes());
+        }
+    }
+
+    /// The answer, once, and when it was asked for; `None` in it if there is nothing to compare.
+    pub fn take_growth(&mut self) -> Option<(Moment, Option<Growth>)> {
+        if self.asked.writer.is_some() {
+            self.drain();
+        }
+        self.asked.growth.take()
     }
 
     /// Frees the memory of `id`, which was sent a deadly signal, and of its whole `group`.
@@ -322,10 +343,10 @@ impl Helper {
         let mut line = None;
         let mut buf = message::BUFFER;
         while let Ok(len @ 1..) = socket::receive(self.ours.as_fd(), &mut buf) {
-            let Some(Message { kind, number, text, .. }) = Message::parse(&buf[..len]) else {
+            let Some(Message { kind, id, number, text }) = Message::parse(&buf[..len]) else {
                 continue;
             };
-            let Asked { command, hook, tmpfs, .. } = &mut self.asked;
+            let Asked { command, hook, tmpfs, writer, .. } = &mut self.asked;
             let it = Some(Moment(number));
             match kind {
                 kind::COMMAND | kind::NO_COMMAND if command.map(|(_, since)| since) == it => {
@@ -338,6 +359,10 @@ impl Helper {
                     // Nothing, if it could not be told.
                     let held = text.try_into().ok().map(u64::from_ne_bytes);
                     self.asked.tmpfs_hold = held.map(KiB);
+                }
+                kind::WRITER if *writer == it => {
+                    *writer = None;
+                    self.asked.growth = Some((Moment(number), growth(id, text)));
                 }
                 _ => {}
             }
@@ -508,6 +533,15 @@ impl Helper {
             clock::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// What an answer of that kind tells.
+fn growth(id: Identity, text: &[u8]) -> Option<Growth> {
+    let mut numbers = [0; 2];
+    unpack(text, &mut numbers);
+    let [since, grown] = numbers;
+    let most = (id != NO_PROCESS).then_some((id, KiB(grown)));
+    (text.len() == 16).then_some(Growth { since: Moment(since), most })
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub fn text(notice: Notice, event: &Event) -> Text {
                 Reason::Memory => "Memory is low.",
                 Reason::Stall => "Memory is short, and everything waited for it.",
                 Reason::Limit => "It was too large.",
+                Reason::Tmpfs => "It filled memory with files. Delete some.",
             },
         ),
         Notice::NoCandidate => (

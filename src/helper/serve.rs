@@ -10,10 +10,11 @@ use super::statistics::StatsFile;
 use super::Setup;
 use crate::bytes::Escaped;
 use crate::procfs::Proc;
-use crate::stats::Stats;
+use crate::stats::{unpack, Stats};
 use crate::sys::fd::{Waiter, Wish};
 use crate::sys::{arena, clock, memory, process, signal, socket};
-use crate::units::{least, Identity, Moment, Pid};
+use crate::units::{least, Identity, KiB, Moment, Pid};
+use crate::writer::{Growth, Samples};
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
         commands: Commands::new(&mut recent),
         jobs: Jobs::default(),
+        samples: Samples::default(),
         child_ends,
     };
     // The watch has said already what is refused.
@@ -66,6 +68,7 @@ struct Serving<'a> {
     stats_file: Option<StatsFile<'a>>,
     commands: Commands<'a>,
     jobs: Jobs,
+    samples: Samples,
     /// Becomes readable when a child ends.
     child_ends: OwnedFd,
 }
@@ -147,6 +150,12 @@ impl Serving<'_> {
                 Ok(held) => answer(self.watch, kind::TMPFS, number, &held.0.to_ne_bytes()),
                 Err(_) => answer(self.watch, kind::TMPFS, number, b""),
             },
+            kind::WRITER => {
+                let mut least = [0];
+                unpack(text, &mut least);
+                let growth = self.samples.take(self.proc, Moment(number), KiB(least[0]));
+                answer_writer(self.watch, number, growth);
+            }
             kind::RELEASE => self.release(id, number as i32),
             kind::HOOK_BEFORE | kind::HOOK_AFTER | kind::HOOK_SHORT => {
                 let runs = self.run_hook(message);
@@ -250,4 +259,15 @@ impl Serving<'_> {
 /// If the watch does not listen any more, it did not wait.
 fn answer(watch: BorrowedFd<'_>, kind: u8, number: u64, text: &[u8]) {
     let _ = Message { kind, id: NO_PROCESS, number, text }.send(watch);
+}
+
+fn answer_writer(watch: BorrowedFd<'_>, number: u64, growth: Option<Growth>) {
+    let Some(Growth { since, most }) = growth else {
+        return answer(watch, kind::WRITER, number, b"");
+    };
+    let (id, grown) = most.unwrap_or((NO_PROCESS, KiB::ZERO));
+    let mut text = [0; 16];
+    text[..8].copy_from_slice(&since.0.to_ne_bytes());
+    text[8..].copy_from_slice(&grown.0.to_ne_bytes());
+    let _ = Message { kind: kind::WRITER, id, number, text: &text }.send(watch);
 }

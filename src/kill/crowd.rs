@@ -56,7 +56,7 @@ impl Kills {
         let (signal, hook_until) = (KillSignal::Kill, clock::now());
         // Hooks and notices are for the largest member, which stands for all.
         let stat = bomb.largest.clone();
-        let proposal = Proposal { stat, signal, limit: None, hook_until };
+        let proposal = Proposal { stat, signal, limit: None, writer: None, hook_until };
         let acquired = self.acquire(cx, &proposal, Some(before));
         let Ok((mut target, with_hooks)) = acquired else { return false };
         // All that takes time is done: look again.

@@ -9,6 +9,7 @@
 //! | killing | the kill is over (`progress`) | settling, or watching |
 //! | settling | done (`aftermath`) | watching |
 //! | settling | useless (`aftermath`) | pausing |
+//! | settling | done, still low, and the victim wrote to a tmpfs | pausing until that grows |
 //! | pausing | memory taken anew, or a worse level than at its start | watching |
 //! | pausing | the time over, but files in tmpfs hold as much as before | pausing on |
 //! | pausing | the time over | watching |
@@ -54,6 +55,8 @@ pub enum Step {
     /// The last kill gave back `gained` of the `expected` memory, or more, and tmpfs has taken
     /// `taken` of it: pausing.
     Useless { gained: KiB, expected: KiB, taken: KiB, pause: Duration },
+    /// The writer of a tmpfs has ended, and what it wrote is there: pausing.
+    FilesStay,
 }
 
 /// What the time to the next look goes by.
@@ -88,10 +91,14 @@ struct Since {
     level: Level,
     /// What was available, if the pause follows a useless kill.
     useless_at: Option<KiB>,
+    /// The least that `Shmem` was, if it follows the end of a writer of a tmpfs.
+    shmem: Option<KiB>,
 }
 
 pub struct LowMemory {
     state: State,
+    /// The kill in the table is of the writer of a tmpfs.
+    for_tmpfs: bool,
     cooldown: Duration,
     /// No SIGTERM before this. Above the level, nothing is left of it.
     cool_at: Moment,
@@ -111,6 +118,7 @@ impl LowMemory {
     pub fn new(config: &Config) -> LowMemory {
         LowMemory {
             state: State::Watching,
+            for_tmpfs: false,
             cooldown: config.cooldown,
             cool_at: Moment::default(),
             alone: ALONE,
@@ -129,7 +137,8 @@ impl LowMemory {
 
     /// The next step; call again until it is `Wait`, each time with a fresh scene.
     pub fn step(&mut self, scene: &Scene) -> Step {
-        if scene.worst_level == Level::Fine {
+        let is_low = scene.worst_level != Level::Fine;
+        if !is_low {
             // The event is over.
             (self.cool_at, self.has_awaited, self.eligible) = (Moment::default(), false, None);
         }
@@ -138,6 +147,8 @@ impl LowMemory {
             State::Killing => return Step::Wait,
             State::Settling(aftermath) => match aftermath.verdict(scene) {
                 Verdict::Wait => return Step::Wait,
+                // Its end gives back nothing, and that of another process would not, either.
+                _ if self.for_tmpfs && is_low => return self.files_stay(scene),
                 Verdict::Done if aftermath.expected() == KiB::ZERO => {}
                 Verdict::Done => self.last = Some((*aftermath, scene.now.after(FLOWS_ON))),
                 Verdict::Useless { gained } => {
@@ -146,7 +157,7 @@ impl LowMemory {
                 }
             },
             State::Pausing(pause) => {
-                if !pause.is_broken(scene) {
+                if !pause.is_broken(scene) && !pause.is_over(scene) {
                     if scene.now < pause.until {
                         return Step::Wait;
                     }
@@ -178,13 +189,28 @@ impl LowMemory {
             baseline: Baseline::of(&scene.memory),
             level: scene.worst_level,
             useless_at: Some(scene.memory.available),
+            shmem: None,
         };
         self.state = State::Pausing(Pause { until: scene.now.after(pause), since: Some(since) });
         Step::Useless { gained, expected, taken, pause }
     }
 
-    /// A kill is in progress that is for memory.
-    pub fn begins(&mut self) {
+    /// Until memory is enough, more is written, or processes take some.
+    fn files_stay(&mut self, scene: &Scene) -> Step {
+        let Scene { memory, worst_level, .. } = scene;
+        let since = Since {
+            baseline: Baseline::of(memory),
+            level: *worst_level,
+            useless_at: None,
+            shmem: Some(memory.shmem),
+        };
+        self.state = State::Pausing(Pause { until: Moment(u64::MAX), since: Some(since) });
+        Step::FilesStay
+    }
+
+    /// A kill is in progress that is for memory, perhaps of the writer of a tmpfs.
+    pub fn begins(&mut self, for_tmpfs: bool) {
+        self.for_tmpfs = for_tmpfs;
         (self.last, self.has_awaited, self.eligible) = (None, false, None);
         self.state = State::Killing;
     }
@@ -226,7 +252,7 @@ impl LowMemory {
     /// A process exits by itself, and its memory may be what is missing: none is signalled as long
     /// as memory comes back.
     pub fn await_exit(&mut self, memory: &Memory, now: Moment) {
-        self.has_awaited = true;
+        (self.has_awaited, self.for_tmpfs) = (true, false);
         self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
     }
 
@@ -244,7 +270,7 @@ impl LowMemory {
         let said = (left == Duration::ZERO).then(|| self.alone.next(now));
         // At a worse level there is no candidate either.
         let (baseline, level) = (Baseline::of(memory), Level::Kill);
-        let since = Some(Since { baseline, level, useless_at: None });
+        let since = Some(Since { baseline, level, useless_at: None, shmem: None });
         self.state = State::Pausing(Pause { until: self.alone.until, since });
         said
     }
@@ -258,6 +284,7 @@ impl LowMemory {
     pub fn delegated(&mut self, expected: Held, memory: &Memory, now: Moment) {
         self.cool_at = now.after(self.cooldown);
         let aftermath = Aftermath::of(expected, memory);
+        self.for_tmpfs = false;
         self.state = State::Settling(aftermath.begin(now.after(DELEGATED)));
     }
 
@@ -289,6 +316,11 @@ impl LowMemory {
         matches!(self.state, State::Pausing(_))
     }
 
+    /// The writer of a tmpfs may be ended all the same: that is no useless kill.
+    pub fn may_end_writer(&self) -> bool {
+        matches!(self.state, State::Pausing(Pause { since: Some(_), .. }))
+    }
+
     /// Nothing is going on, and the machine has time for other things.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Watching)
@@ -315,9 +347,18 @@ impl Pause {
         if returned > KiB::ZERO {
             since.baseline = now;
         }
+        let shmem = scene.memory.shmem;
+        let written = since.shmem.map_or(KiB::ZERO, |before| shmem.less(before));
+        since.shmem = since.shmem.map(|before| before.min(shmem));
         // What starts and ends all the time on any machine is not that.
         let most = scene.memory.noise().max(scene.memory.step());
-        taken > most || scene.level > since.level
+        taken.max(written) > most || scene.level > since.level
+    }
+
+    /// After the end of a writer: memory is enough again.
+    fn is_over(&self, scene: &Scene) -> bool {
+        let follows_writer = self.since.as_ref().is_some_and(|since| since.shmem.is_some());
+        follows_writer && scene.worst_level == Level::Fine
     }
 
     /// After a useless kill files in tmpfs hold most of what is in use, and there is no less

@@ -26,6 +26,7 @@ use crate::sys::fd::{Waiter, Wish};
 use crate::sys::process::KillSignal;
 use crate::sys::{clock, fd, io};
 use crate::units::{least, Identity, KiB, Moment};
+use crate::writer::{Writer, Writers};
 use aftermath::Aftermath;
 use crowd::Crowd;
 pub use low_memory::{Attention, DRY};
@@ -72,6 +73,8 @@ pub struct Proposal {
     pub signal: KillSignal,
     /// For being above this limit; else for memory.
     pub limit: Option<KiB>,
+    /// For what it writes to a tmpfs.
+    pub writer: Option<Writer>,
     /// SIGTERM waits for the hook before it until then.
     pub hook_until: Moment,
 }
@@ -113,6 +116,7 @@ pub struct Kills {
     table: [Option<Kill>; KILLS],
     low: LowMemory,
     bombs: Bombs,
+    writers: Writers,
     /// The next one to be looked at first.
     turn: usize,
     /// No walk for a group before these: for the limit, and for memory.
@@ -130,6 +134,7 @@ impl Kills {
             table: [NONE; KILLS],
             low: LowMemory::new(config),
             bombs: Bombs::default(),
+            writers: Writers::default(),
             turn: 0,
             next_walk: Default::default(),
             next_dry_hooks: Moment::default(),
@@ -306,7 +311,8 @@ impl Kills {
     /// something was done, and memory is to be looked at again.
     pub fn act(&mut self, cx: &mut Context, scene: &Scene) -> bool {
         match self.low.step(scene) {
-            Step::Wait => return false,
+            Step::Wait => return self.end_writer_in_pause(cx, scene),
+            Step::Choose(_) if self.writers.is_awaited(scene) => return false,
             Step::Choose(signal) if cx.config.kernel_oom => self.delegate(cx, signal, scene),
             Step::Choose(signal) => {
                 if !self.adopt(cx, signal, scene) {
@@ -317,6 +323,7 @@ impl Kills {
                 let amounts = [gained, expected, taken];
                 log::useless(&mut cx.output.helper, &scene.memory, amounts, pause);
             }
+            Step::FilesStay => log::files_stay(&mut cx.output.helper, &scene.memory),
         }
         true
     }
@@ -339,7 +346,7 @@ impl Kills {
         let Some(kill) = largest else { return false };
         kill.progress.for_memory = true;
         let Identity { pid, .. } = kill.target.id;
-        self.low.begins();
+        self.low.begins(false);
         log::low(&mut cx.output.helper, scene, signal);
         log::adopted(&mut cx.output.helper, pid);
         true
@@ -348,7 +355,7 @@ impl Kills {
     fn choose(&mut self, cx: &mut Context, signal: KillSignal, scene: &Scene) {
         for _ in 0..ATTEMPTS {
             // Before the search, which reads a file of each process while a bomb goes on.
-            if self.end_bomb(cx, scene) {
+            if self.end_bomb(cx, scene) || self.end_writer(cx, scene) {
                 return;
             }
             let found = match cx.find() {
@@ -373,7 +380,7 @@ impl Kills {
             }
             let (pid, stat) = (candidate.id().pid, candidate.stat);
             let hook_until = clock::now().after(HOOK);
-            let proposal = Proposal { stat, signal, limit: None, hook_until };
+            let proposal = Proposal { stat, signal, limit: None, writer: None, hook_until };
             let (why, again) = match self.begin(cx, proposal, Some(scene)) {
                 Ok(()) | Err(Miss::Refused) => return,
                 Err(Miss::Gone) => ("is gone already", true),
@@ -386,6 +393,37 @@ impl Kills {
                 return;
             }
         }
+    }
+
+    /// Takes note of a look, and has the helper look for the writer of a tmpfs if there may be one.
+    pub fn follow_writers(&mut self, cx: &mut Context, scene: &Scene) {
+        if cx.config.kernel_oom {
+            return;
+        }
+        let helper = &mut cx.output.helper;
+        if let Some((asked, growth)) = helper.take_growth() {
+            self.writers.answered(asked, growth, scene.now);
+        }
+        if let Some(least) = self.writers.observe(scene) {
+            self.writers.asked(scene.now);
+            helper.ask_for_writer(least);
+        }
+    }
+
+    /// Ends the writer of a tmpfs, if it is known and may be ended. True if that is all that is to be
+    /// done now.
+    fn end_writer(&mut self, cx: &mut Context, scene: &Scene) -> bool {
+        let Some(writer) = self.writers.take(scene) else { return false };
+        let Some(stat) = cx.look_again(writer.id) else { return false };
+        let signal = if scene.level == Level::Kill { KillSignal::Kill } else { KillSignal::Term };
+        let hook_until = clock::now().after(HOOK);
+        let proposal = Proposal { stat, signal, limit: None, writer: Some(writer), hook_until };
+        !matches!(self.begin(cx, proposal, Some(scene)), Err(Miss::Gone | Miss::Refused))
+    }
+
+    fn end_writer_in_pause(&mut self, cx: &mut Context, scene: &Scene) -> bool {
+        let may_be = scene.level != Level::Fine && self.low.may_end_writer();
+        may_be && self.end_writer(cx, scene)
     }
 
     /// What holds the memory, if ending the candidates would be no help: each of them is small, and
@@ -543,7 +581,7 @@ impl Kills {
     /// In place of what was known of the same process.
     fn add(&mut self, kill: Kill) {
         if kill.progress.for_memory {
-            self.low.begins();
+            self.low.begins(kill.event.reason == Reason::Tmpfs);
         }
         let id = kill.target.id;
         let is_same =
@@ -640,6 +678,7 @@ impl Proposal {
     fn reason(&self, scene: Option<&Scene>) -> Reason {
         match (self.limit, scene) {
             (Some(_), _) => Reason::Limit,
+            _ if self.writer.is_some() => Reason::Tmpfs,
             (None, Some(scene)) if scene.is_stall => Reason::Stall,
             (None, _) => Reason::Memory,
         }
@@ -666,7 +705,7 @@ fn send(
     proposal: &Proposal,
     scene: Option<&Scene>,
 ) -> Result<Kill, Miss> {
-    let Proposal { stat, signal, limit, .. } = proposal;
+    let Proposal { stat, signal, limit, writer, .. } = proposal;
     let mut event = cx.event(stat, *signal, proposal.reason(scene));
     // What is in its group is looked at last: others may have joined it a moment ago.
     let Company { members, spared } = cx.company(stat, limit.is_none());
@@ -683,6 +722,9 @@ fn send(
     match (limit, scene) {
         (None, Some(scene)) => log::low(helper, scene, *signal),
         _ => log::above_limit(helper, &event, limit.unwrap_or_default()),
+    }
+    if let Some(writer) = writer {
+        log::writer(helper, writer);
     }
     log::sending(helper, &event);
     for (group, why) in spared.iter().flatten() {

@@ -17,6 +17,7 @@ enum Step {
     Wait,
     Choose(KillSignal),
     Useless { gained: KiB, expected: KiB, taken: KiB, pause: Duration },
+    FilesStay,
     Escalate(Urgency),
     Ended { after: Duration },
     LetOff { id: Identity },
@@ -73,6 +74,7 @@ impl World {
         self.memory.available = KiB::from_mib(available);
         self.memory.anon = KiB::from_mib(1000 - available - tmpfs);
         self.memory.files = KiB::from_mib(tmpfs);
+        self.memory.shmem = self.memory.files;
     }
 
     fn scene(&self) -> Scene {
@@ -107,6 +109,7 @@ impl World {
             low_memory::Step::Useless { gained, expected, taken, pause } => {
                 Step::Useless { gained, expected, taken, pause }
             }
+            low_memory::Step::FilesStay => Step::FilesStay,
         }
     }
 
@@ -130,7 +133,7 @@ impl World {
         let aftermath = Aftermath::of(held, &self.memory);
         let progress = Progress::begin(signal, true, self.config.grace, aftermath, self.now);
         self.kill = Some((id(pid), progress));
-        self.low.begins();
+        self.low.begins(false);
     }
 
     /// A victim of `mib` is asked, and is gone 10 ms later.
@@ -777,4 +780,67 @@ fn candidates_that_hold_too_little_are_ended_once_they_grow() {
     let mut is_in_vain = |mib| world.low.is_in_vain(&scene, KiB::from_mib(mib));
     assert_eq!([50, 50, 49, 51, 51].map(&mut is_in_vain), [true, true, true, false, true]);
     assert_eq!([109, 110].map(is_in_vain), [false, false]);
+}
+
+// ---- the writer of a tmpfs ----
+
+/// One that held next to nothing is gone, and 600 MiB stay in tmpfs.
+fn after_the_end_of_a_writer() -> World {
+    let mut world = World::new();
+    world.set(90, 600);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+    world.signal(9, KillSignal::Term, 1);
+    world.low.begins(true);
+    world.pass(10);
+    assert!(matches!(world.step(true), Step::Ended { .. }));
+    world.settle(100);
+    assert_eq!(world.step(false), Step::FilesStay);
+    world
+}
+
+#[test]
+fn after_the_end_of_a_writer_none_is_ended_as_long_as_nothing_is_taken() {
+    let mut world = after_the_end_of_a_writer();
+    for _ in 0..100 {
+        world.pass(60_000);
+        assert_eq!(world.step(false), Step::Wait);
+    }
+    // What a kill would be called useless for is said of none.
+    assert!(world.low.may_end_writer());
+}
+
+#[test]
+fn after_the_end_of_a_writer_each_thing_that_is_taken_counts() {
+    for (available, tmpfs) in [(85, 605), (85, 600)] {
+        let mut world = after_the_end_of_a_writer();
+        world.pass(2000);
+        world.set(available, tmpfs);
+        assert_eq!(world.step(false), Step::Choose(KillSignal::Term), "{tmpfs}");
+    }
+    // Also what is written after something was deleted.
+    let mut world = after_the_end_of_a_writer();
+    world.set(95, 595);
+    world.pass(2000);
+    assert_eq!(world.step(false), Step::Wait);
+    world.set(90, 600);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+}
+
+#[test]
+fn once_memory_is_enough_the_end_of_a_writer_says_nothing_more() {
+    let mut world = after_the_end_of_a_writer();
+    world.set(400, 290);
+    assert_eq!(world.step(false), Step::Wait);
+    assert!(!world.low.may_end_writer());
+    world.set(90, 290);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Term));
+}
+
+#[test]
+fn a_writer_may_be_ended_while_a_useless_kill_is_waited_out_but_not_in_a_dry_run() {
+    assert!(World::after_a_useless_kill().low.may_end_writer());
+    let mut world = World::new();
+    assert!(!world.low.may_end_writer());
+    world.low.rehearsed(world.now);
+    assert!(!world.low.may_end_writer());
 }

@@ -5,6 +5,7 @@
 //! nothing.
 
 pub mod cgroup;
+pub mod descriptors;
 pub mod meminfo;
 pub mod mountinfo;
 pub mod pressure;

@@ -8,6 +8,8 @@ pub type LongPath = Buf<1024>;
 
 /// What is used of a line.
 pub struct Mount<'a> {
+    /// Which mount of all it is, as long as it is mounted.
+    pub id: &'a [u8],
     /// Major and minor number, with a colon between them.
     pub device: &'a [u8],
     /// What of the file system is mounted, and where; both are `unescaped` before use.
@@ -19,14 +21,23 @@ pub struct Mount<'a> {
     pub options: &'a [u8],
 }
 
+impl Mount<'_> {
+    /// devtmpfs and a root that was unpacked into memory are such, too (`shmem_fs_type` in
+    /// mm/shmem.c).
+    pub fn is_tmpfs(&self) -> bool {
+        matches!(self.kind, b"tmpfs" | b"devtmpfs" | b"rootfs")
+    }
+}
+
 pub fn parse(line: &[u8]) -> Option<Mount<'_>> {
     // Blanks alone: a path may hold other white space as it is, and users of FUSE choose theirs.
-    let mut fields = line.split(|&byte| byte == b' ').skip(2);
+    let mut fields = line.split(|&byte| byte == b' ');
+    let (id, _parent) = (fields.next()?, fields.next()?);
     let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
     // Behind options comes any number of tags, and then a dash.
     fields.find(|&field| field == b"-")?;
     let kind = fields.next()?;
-    Some(Mount { device, root, point, kind, options: fields.last().unwrap_or_default() })
+    Some(Mount { id, device, root, point, kind, options: fields.next_back().unwrap_or_default() })
 }
 
 /// A path of mountinfo (proc(5)), in which blanks, newlines and backslashes are written as three
@@ -65,5 +76,6 @@ mod tests {
     fn a_source_may_be_empty() {
         let mount = parse(b"36 35 0:51 / /x rw - tmpfs  rw,size=4k").unwrap();
         assert_eq!((mount.kind, mount.options), (&b"tmpfs"[..], &b"rw,size=4k"[..]));
+        assert_eq!((mount.id, mount.is_tmpfs()), (&b"36"[..], true));
     }
 }

@@ -37,11 +37,10 @@ impl Proc {
     }
 }
 
-/// Device and path, which ends with its NUL, if a line of mountinfo is of a tmpfs. devtmpfs and a
-/// root that was unpacked into memory are such, too (`shmem_fs_type` in mm/shmem.c).
+/// Device and path, which ends with its NUL, if a line of mountinfo is of a tmpfs.
 fn tmpfs(line: &[u8]) -> Option<((u32, u32), LongPath)> {
     let mount = mountinfo::parse(line)?;
-    if !matches!(mount.kind, b"tmpfs" | b"devtmpfs" | b"rootfs") {
+    if !mount.is_tmpfs() {
         return None;
     }
     let (major, minor) = bytes::cut_at(mount.device, b':');

@@ -1,8 +1,8 @@
-//! The walk over the numbers of all processes.
+//! The walk over the numbers of all processes, and of all descriptors of one.
 
-use super::Proc;
+use super::{process_path, Proc};
 use crate::bytes::{self, Parts};
-use crate::sys::fd;
+use crate::sys::fd::{self, Access};
 use crate::sys::io;
 use crate::units::Pid;
 use std::os::fd::AsFd;
@@ -10,6 +10,8 @@ use std::os::fd::AsFd;
 /// Room for about 340 entries of `/proc` (24 bytes each) in one call; a larger buffer
 /// saves too little to measure, since the kernel's work is by entry.
 const ENTRIES: usize = 8192;
+/// The same for the descriptors of one process: about 80, more than most have.
+const DESCRIPTORS: usize = 2048;
 
 /// Where the name begins in `struct linux_dirent64`, behind inode, offset, length and
 /// type (getdents64(2)), and where its length stands.
@@ -31,7 +33,7 @@ impl Proc {
             if len == 0 {
                 return Ok(());
             }
-            for pid in Pids(&buf[..len]) {
+            for pid in pids(&buf[..len]) {
                 visit(self, pid);
             }
         }
@@ -39,29 +41,55 @@ impl Proc {
 
     /// The number of one living thread of `pid` besides its leader, if there is any.
     pub fn other_thread(&self, pid: Pid) -> Option<Pid> {
-        let tasks = self.open_at(super::process_path(pid, "task"), fd::Access::Directory).ok()?;
+        let tasks = self.open_at(process_path(pid, "task"), Access::Directory).ok()?;
         // The leader comes first, so the first buffer always holds another, if any.
         let mut buf = [0; 256];
         let len = fd::read_entries(tasks.as_fd(), &mut buf).ok()?;
-        Pids(&buf[..len]).find(|&tid| tid != pid)
+        let mut threads = pids(&buf[..len]);
+        threads.find(|&tid| tid != pid)
+    }
+
+    /// Calls `visit` with the number of each descriptor of a process. EACCES without the right to
+    /// trace it (ptrace(2)).
+    pub(super) fn for_each_descriptor(
+        &mut self,
+        pid: Pid,
+        visit: &mut dyn FnMut(&mut Proc, u32),
+    ) -> io::Result<()> {
+        let files = self.open_at(process_path(pid, "fd"), Access::Directory)?;
+        let mut buf = [0; DESCRIPTORS];
+        loop {
+            let len = fd::read_entries(files.as_fd(), &mut buf)?;
+            if len == 0 {
+                return Ok(());
+            }
+            for number in Numbers(&buf[..len]).filter_map(|number| u32::try_from(number).ok()) {
+                visit(self, number);
+            }
+        }
     }
 }
 
+/// The processes among the entries.
+fn pids(entries: &[u8]) -> impl Iterator<Item = Pid> + '_ {
+    Numbers(entries).filter_map(Pid::new)
+}
+
 /// The entries of which the whole name is a number.
-struct Pids<'a>(&'a [u8]);
+struct Numbers<'a>(&'a [u8]);
 
-impl Iterator for Pids<'_> {
-    type Item = Pid;
+impl Iterator for Numbers<'_> {
+    type Item = i64;
 
-    fn next(&mut self) -> Option<Pid> {
+    fn next(&mut self) -> Option<i64> {
         loop {
             let length = self.0.get(LENGTH)?;
             let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
             let name = Parts { rest: self.0.get(NAME..length)?, last: 0 }.next();
             self.0 = &self.0[length..];
-            let pid = name.and_then(bytes::parse_i64).and_then(Pid::new);
-            if pid.is_some() {
-                return pid;
+            let number = name.and_then(bytes::parse_i64);
+            if number.is_some() {
+                return number;
             }
         }
     }
@@ -98,9 +126,9 @@ mod tests {
 
     #[test]
     fn broken_entries_end_the_list_instead_of_crashing() {
-        assert_eq!(Pids(&[]).count(), 0);
-        assert_eq!(Pids(&[0; 17]).count(), 0);
-        assert_eq!(Pids(&[0; 64]).count(), 0);
-        assert_eq!(Pids(&[255; 64]).count(), 0);
+        assert_eq!(pids(&[]).count(), 0);
+        assert_eq!(pids(&[0; 17]).count(), 0);
+        assert_eq!(pids(&[0; 64]).count(), 0);
+        assert_eq!(pids(&[255; 64]).count(), 0);
     }
 }

@@ -97,6 +97,8 @@ pub struct Found {
     /// Device and inode, which one file has alone.
     pub file: (u64, u64),
     pub owner: Owner,
+    /// What it takes, in KiB; on a tmpfs, of memory and swap.
+    pub held: u64,
     /// Kind and permissions (inode(7)).
     pub mode: u32,
 }
@@ -132,7 +134,10 @@ pub fn look_up_at(directory: BorrowedFd<'_>, path: &[u8]) -> io::Result<Found> {
     // SAFETY: `path` ends with NUL, `stat` is writable, both live for the call.
     check(unsafe { libc::fstatat(directory, path.as_ptr(), &mut stat, 0) }.into())?;
     let owner = Owner { user: stat.st_uid, group: stat.st_gid };
-    Ok(Found { file: (stat.st_dev as u64, stat.st_ino as u64), owner, mode: stat.st_mode })
+    let file = (stat.st_dev as u64, stat.st_ino as u64);
+    // `st_blocks` is in units of 512 bytes (inode(7)).
+    let held = stat.st_blocks.max(0) as u64 / 2;
+    Ok(Found { file, owner, held, mode: stat.st_mode })
 }
 
 /// What the tmpfs mounted at `path` holds, in KiB; `None` if another file system than `device`
