@@ -41,6 +41,7 @@ memfd               256 1 a1   1000  30 gone -
 respawn             256 1 a1    500  40 each -
 tmpfs-live          256 1 a1   1000  50 once -
 tmpfs-dead          256 1 a1   1000  50 once -
+tmpfs-writer        256 1 a1   1000  30 gone -
 small-400           256 1 a1   1000  30 gone -
 zombie-leader       256 1 a1   1000  30 gone -
 twenty              256 1 a1   1000  40 rest -
@@ -74,6 +75,9 @@ healthy-build       256 1 a1   2000 240 work -
 healthy-restore     256 1 slow 2000 240 work -
 healthy-browser     256 1 a1   2000 180 work -
 healthy-browser-pi 1024 2 a1   2000 180 work -
+healthy-tmpfs-copy  256 1 a1   2000 180 work -
+healthy-tmpfs-browser 256 1 a1 2000 180 work -
+healthy-tmpfs-build 256 1 a1   2000 180 work -
 EOT
 }
 # Those in which another guard fails, or nothing is as fast as it must be, in least time.
@@ -261,7 +265,7 @@ judge() {
 
 tables() {
     heading "what the machine was like"
-    tables_format='%-18s %-8s %6s %6s %6s %7s %7s %4s %5s %6s %6s %8s %7s\n'
+    tables_format='%-21s %-8s %6s %6s %6s %7s %7s %4s %5s %6s %6s %8s %7s\n'
     # shellcheck disable=SC2059 # one format for all lines
     printf "$tables_format" scenario guard "gone s" "slow s" "low s" "gap ms" "idle ms" oom lost guard killed useless "host %"
     each_measured | while read -r name guard gone low gap idle oom lost lives victims useless _ waited slow _; do
@@ -272,7 +276,7 @@ tables() {
     echo "low: available memory and free swap were below the threshold; idle: the longest heartbeat before; host: it waited for a"
     echo "processor here, which makes everything late"
     heading "the most of a window in which all waited for memory (the lesser of that and of what some waited for a disk), %"
-    tables_format='%-18s %-8s %5s %7s %-16s %-16s %-16s %-16s\n'
+    tables_format='%-21s %-8s %5s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
     printf "$tables_format" scenario guard "ran" "least %" "any 6 s" "any 12 s" "6 s, low" "12 s, low"
     each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least ran full6 full12 both6 both12 low6 low12 slow6 slow12; do

@@ -2,11 +2,12 @@
 //!
 //! Its end does not give back what it has written, but ends the fall; the end of any other process is for
 //! nothing. What memory did in the last second is known to the watch (`Writers`). What files hold is seen by
-//! the helper, since that may hang: at two moments, which it compares (`Samples`). `wchar` of
-//! `/proc/PID/io` does not tell it: that counts pipes as well, and no mappings.
+//! the helper, since that may hang: at two moments, which it compares (`Samples`). What
+//! `/proc/PID/io` tells counts pipes as well, and no mappings: it only tells apart processes that have the
+//! same file open.
 //!
 //! Not found, and left to the ordinary choice: a copy of many small files, none of which holds much; two
-//! processes that write as much to one file; and memory without a mount (memfd, System V), which goes
+//! processes that write as much to one file, or map it; and memory without a mount (memfd, System V), which goes
 //! with its processes anyway.
 
 use crate::memory::Memory;
@@ -16,7 +17,7 @@ use crate::sys::io;
 use crate::units::{mul_div, Identity, KiB, Moment};
 use std::time::Duration;
 
-/// Between two questions. Processor time is counted in hundredths of a second.
+/// Between two questions.
 const BETWEEN: Duration = Duration::from_millis(50);
 /// What a walk over all descriptors takes is at most a fifth of the helper's time.
 const REST: u32 = 4;
@@ -174,8 +175,8 @@ impl Writers {
 #[derive(Clone, Copy)]
 struct Open {
     id: Identity,
-    /// Processor time of the process.
-    ticks: u64,
+    /// Bytes that the process has written to whatever it is; 0 if that is not told.
+    written: u64,
     file: (u64, u64),
     held: KiB,
 }
@@ -195,8 +196,8 @@ impl Sample {
                 return;
             }
             let Ok(stat) = proc.stat(pid) else { return };
-            let (id, ticks) = (stat.id, stat.ticks);
-            sample.add(Open { id, ticks, file: found.file, held: found.held });
+            let written = proc.written(pid).unwrap_or(0);
+            sample.add(Open { id: stat.id, written, file: found.file, held: found.held });
         })?;
         Ok(sample)
     }
@@ -241,8 +242,8 @@ impl Sample {
         growth
     }
 
-    /// A shell has what it redirects open, too. Of several processes the one that has worked more than
-    /// all others together.
+    /// A shell has what it redirects open, too. Of several processes the one that has written more
+    /// than all others together.
     fn is_writer(&self, before: &Sample, one: &Open) -> bool {
         let is_other = |open: &&Open| open.file == one.file && open.id != one.id;
         if self.files().find(is_other).is_none() {
@@ -250,9 +251,9 @@ impl Sample {
         }
         let (mut own, mut others) = (0, 0);
         for now in self.files().filter(|open| open.file == one.file) {
-            let then = before.files().find(|then| then.id == now.id).map_or(0, |then| then.ticks);
-            let worked = now.ticks.saturating_sub(then);
-            *(if now.id == one.id { &mut own } else { &mut others }) += worked;
+            let then = before.files().find(|then| then.id == now.id).map_or(0, |then| then.written);
+            let written = now.written.saturating_sub(then);
+            *(if now.id == one.id { &mut own } else { &mut others }) += written;
         }
         own > others
     }
@@ -415,12 +416,12 @@ mod tests {
 
     // ---- samples ----
 
-    /// Process, its ticks, inode, MiB.
+    /// Process, bytes that it has written, inode, MiB.
     fn sample(asked: u64, all: &[(i64, u64, u64, u64)]) -> Sample {
         let mut sample = Sample { asked: at(asked), open: [None; OPEN], count: 0 };
-        for &(number, ticks, inode, mib) in all {
+        for &(number, written, inode, mib) in all {
             let (id, file) = (process(number), (1, inode));
-            sample.add(Open { id, ticks, file, held: KiB::from_mib(mib) });
+            sample.add(Open { id, written, file, held: KiB::from_mib(mib) });
         }
         sample
     }
@@ -448,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_processes_with_the_file_open_the_one_that_works_is_told() {
+    fn of_several_processes_with_the_file_open_the_one_that_writes_is_told() {
         let of = |shell: u64, program: u64, third: u64| {
             let before = [(5, 10, 1, 100), (7, 10, 1, 100), (8, 10, 1, 100)];
             let now = [(5, 10 + shell, 1, 120), (7, 10 + program, 1, 120), (8, 10 + third, 1, 120)];

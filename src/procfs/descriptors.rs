@@ -70,6 +70,14 @@ impl Proc {
         })
     }
 
+    /// Bytes that a process has written by system calls, to pipes as well (`wchar`, proc(5)). Waits
+    /// while the process becomes another program (`do_io_accounting` in fs/proc/base.c).
+    pub fn written(&mut self, pid: Pid) -> io::Result<u64> {
+        let mut lines = bytes::whole_lines(self.read(process_path(pid, "io"))?);
+        let written = lines.find_map(|line| bytes::parse_u64(line.strip_prefix(b"wchar: ")?));
+        written.ok_or(io::Error::GONE)
+    }
+
     fn file_on_tmpfs(&mut self, pid: Pid, number: u32, mounts: &mut Mounts) -> Option<OpenFile> {
         // The cheapest first: most descriptors are sockets and pipes.
         let (mut link, mut target) = (descriptor_path(pid, "fd/", number), [0; 16]);
@@ -195,6 +203,15 @@ mod tests {
         assert!(!mounts.has_tmpfs(&mut proc, pid, 30));
         mounts.count = 0;
         assert!(mounts.has_tmpfs(&mut proc, pid, 30));
+    }
+
+    #[test]
+    fn what_a_process_has_written_is_told() {
+        let fixture = Fixture::new();
+        fixture.write("42/io", "rchar: 5\nwchar: 4711\nsyscr: 6\nwrite_bytes: 8\n");
+        fixture.write("43/io", "rchar: 5\nwchar: 47");
+        let written = |number| fixture.open().written(Pid::new(number).unwrap()).ok();
+        assert_eq!([written(42), written(43), written(44)], [Some(4711), None, None]);
     }
 
     #[test]

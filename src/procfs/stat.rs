@@ -20,8 +20,6 @@ pub struct Stat {
     pub pgid: i32,
     /// Field 9: `PF_KTHREAD` and others (include/linux/sched.h).
     pub flags: u64,
-    /// Fields 14 and 15: processor time of the process, in ticks.
-    pub ticks: u64,
     /// Field 20, this thread included.
     pub threads: u64,
     /// Field 24, in pages.
@@ -66,7 +64,7 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
     let (mut number, mut field) = ([0; 25], 4);
     while field < number.len() {
         let text = rest.next()?;
-        if matches!(field, 4 | 5 | 9 | 14 | 15 | 20 | 22 | 24) {
+        if matches!(field, 4 | 5 | 9 | 20 | 22 | 24) {
             number[field] = bytes::parse_i64(text)?;
         }
         field += 1;
@@ -84,7 +82,6 @@ pub fn parse(text: &[u8]) -> Option<Stat> {
         ppid: id(4)?,
         pgid: id(5)?,
         flags: amount(9),
-        ticks: amount(14).saturating_add(amount(15)),
         threads: amount(20),
         rss_pages: amount(24),
     })
@@ -97,13 +94,13 @@ mod tests {
 
     #[test]
     fn a_real_line_parses() {
-        let line = b"1689 (cat) R 1685 1685 1063 0 -1 4194304 85 0 0 0 3 4 0 0 20 0 1 0 \
+        let line = b"1689 (cat) R 1685 1685 1063 0 -1 4194304 85 0 0 0 0 0 0 0 20 0 1 0 \
             11843 3133440 424 18446744073709551615 94 95 14 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n";
         let stat = parse(line).unwrap();
         assert_eq!(stat.id, Identity { pid: Pid::new(1689).unwrap(), start: 11843 });
         assert_eq!((stat.comm.as_bytes(), stat.state), (&b"cat"[..], b'R'));
         assert_eq!((stat.ppid, stat.pgid), (1685, 1685));
-        assert_eq!((stat.ticks, stat.threads, stat.rss_pages), (7, 1, 424));
+        assert_eq!((stat.threads, stat.rss_pages), (1, 424));
         assert!(!stat.is_kernel_thread() && !stat.is_ended());
     }
 

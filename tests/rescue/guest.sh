@@ -220,6 +220,14 @@ scenario_tmpfs_dead() {
     full_tmpfs --exit 0
 }
 
+# As some distributions mount it, and one that holds next to nothing itself fills it.
+scenario_tmpfs_writer() {
+    must mount -o remount,size=85% /tmp
+    innocent "$hog" --name server --size 40M --noise
+    begin
+    run /rig/busybox dd if=/dev/zero of=/tmp/file bs=64k
+}
+
 scenario_small_400() {
     innocent "$hog" --name small --size 4M --adj 400
     begin
@@ -547,6 +555,57 @@ scenario_healthy_browser_pi() {
     zram_swap 1024
     begin
     browse 35M
+}
+
+# For a shell of a scenario: what is available, of that and of anonymous memory together, %.
+# shellcheck disable=SC2016
+left='left() { awk "/^MemAvailable/ { a = \$2 } /^AnonPages/ { b = \$2 } END { print int(100 * a / (a + b)) }" /proc/meminfo; }'
+
+# Many small files are copied to a tmpfs until memory is nearly low, and deleted, three times. Nearly, since at the level
+# a process would be ended in any case, whatever fills memory.
+scenario_healthy_tmpfs_copy() {
+    must mount -o remount,size=100% /tmp
+    must dd if=/dev/zero of=/root/piece bs=1k count=1024 2>/dev/null
+    begin
+    run /bin/sh -c "$left"'
+        for round in 1 2 3; do
+            mkdir /tmp/copy
+            number=0
+            while [ "$(left)" -gt 16 ]; do
+                number=$((number + 1))
+                cp /root/piece "/tmp/copy/$number" || exit 1
+            done
+            rm -r /tmp/copy
+        done'
+}
+
+# A browser whose processes share what they show, in files on a tmpfs that all have open, until memory is nearly low.
+scenario_healthy_tmpfs_browser() {
+    must mkdir -p /dev/shm
+    must mount -t tmpfs -o size=100% tmpfs /dev/shm
+    begin
+    # shellcheck disable=SC2016
+    run /bin/sh -c "$left"'
+        number=0
+        while [ "$(left)" -gt 18 ]; do
+            number=$((number + 1))
+            "$0" --name "tab$number" --size 4M --map "/dev/shm/tab$number" --touch 20 --exit 40 & all="$all $!"
+            "$0" --name "page$number" --size 2M --noise --exit 40 & all="$all $!"
+            sleep 1
+        done
+        for one in $all; do wait "$one" || exit 1; done' "$hog"
+}
+
+# A build in a tmpfs that links what it has made to one large file, until memory is nearly low.
+scenario_healthy_tmpfs_build() {
+    must mount -o remount,size=100% /tmp
+    write_source 100
+    begin
+    run /bin/sh -c "$left"'
+        cd /tmp || exit 1
+        for number in 1 2 3; do TMPDIR=/tmp gcc -O1 -c /root/a.c -o "$number.o" || exit 1; done
+        while [ "$(left)" -gt 18 ]; do cat 1.o 2.o 3.o 1.o 2.o 3.o; done >program
+        rm program'
 }
 
 # Larger than memory, smaller than memory and swap, all of it used at random, on a slow card.
