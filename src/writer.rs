@@ -135,7 +135,9 @@ impl Writers {
 
     /// What was asked at a moment is answered `now`: `None`, if there was no sample before.
     pub fn answered(&mut self, asked: Moment, growth: Option<Growth>, now: Moment) {
-        self.next = asked.after(BETWEEN).max(now.after(now.since(asked) * REST));
+        // The first one tells nothing yet.
+        let rest = if growth.is_some() { now.since(asked) * REST } else { Duration::ZERO };
+        self.next = asked.after(BETWEEN).max(now.after(rest));
         self.answer = Some((asked, growth));
     }
 
@@ -389,8 +391,9 @@ mod tests {
         assert_eq!(next(&mut writers, 0), Some(KiB::from_mib(1000).scaled(KiB(1), KiB(16))));
         writers.asked(last.now);
         assert_eq!((next(&mut writers, 49), next(&mut writers, 50).is_some()), (None, true));
-        // It took 30 ms.
-        writers.answered(last.now, None, at(3030));
+        // It took 30 ms, and told something.
+        let growth = Growth { since: at(2950), most: None };
+        writers.answered(last.now, Some(growth), at(3030));
         assert_eq!((next(&mut writers, 149), next(&mut writers, 150).is_some()), (None, true));
     }
 

@@ -9,7 +9,7 @@
 //! | killing | the kill is over (`progress`) | settling, or watching |
 //! | settling | done (`aftermath`) | watching |
 //! | settling | useless (`aftermath`) | pausing |
-//! | settling | done, still low, and the victim wrote to a tmpfs | pausing until that grows |
+//! | settling | done, still short, and the victim wrote to a tmpfs | pausing until that grows |
 //! | pausing | memory taken anew, or a worse level than at its start | watching |
 //! | pausing | the time over, but files in tmpfs hold as much as before | pausing on |
 //! | pausing | the time over | watching |
@@ -137,8 +137,8 @@ impl LowMemory {
 
     /// The next step; call again until it is `Wait`, each time with a fresh scene.
     pub fn step(&mut self, scene: &Scene) -> Step {
-        let is_low = scene.worst_level != Level::Fine;
-        if !is_low {
+        let is_short = scene.missing() > KiB::ZERO;
+        if scene.worst_level == Level::Fine {
             // The event is over.
             (self.cool_at, self.has_awaited, self.eligible) = (Moment::default(), false, None);
         }
@@ -148,7 +148,7 @@ impl LowMemory {
             State::Settling(aftermath) => match aftermath.verdict(scene) {
                 Verdict::Wait => return Step::Wait,
                 // Its end gives back nothing, and that of another process would not, either.
-                _ if self.for_tmpfs && is_low => return self.files_stay(scene),
+                _ if self.for_tmpfs && is_short => return self.files_stay(scene),
                 Verdict::Done if aftermath.expected() == KiB::ZERO => {}
                 Verdict::Done => self.last = Some((*aftermath, scene.now.after(FLOWS_ON))),
                 Verdict::Useless { gained } => {
@@ -197,10 +197,11 @@ impl LowMemory {
 
     /// Until memory is enough, more is written, or processes take some.
     fn files_stay(&mut self, scene: &Scene) -> Step {
-        let Scene { memory, worst_level, .. } = scene;
+        let memory = &scene.memory;
+        // What is left may move about a level, of which little is left itself.
         let since = Since {
             baseline: Baseline::of(memory),
-            level: *worst_level,
+            level: Level::Kill,
             useless_at: None,
             shmem: Some(memory.shmem),
         };
@@ -358,7 +359,7 @@ impl Pause {
     /// After the end of a writer: memory is enough again.
     fn is_over(&self, scene: &Scene) -> bool {
         let follows_writer = self.since.as_ref().is_some_and(|since| since.shmem.is_some());
-        follows_writer && scene.worst_level == Level::Fine
+        follows_writer && scene.missing() == KiB::ZERO
     }
 
     /// After a useless kill files in tmpfs hold most of what is in use, and there is no less

@@ -829,6 +829,12 @@ fn after_the_end_of_a_writer_each_thing_that_is_taken_counts() {
 #[test]
 fn once_memory_is_enough_the_end_of_a_writer_says_nothing_more() {
     let mut world = after_the_end_of_a_writer();
+    // About the level, it is not.
+    for available in [101, 99, 199, 40] {
+        world.memory.available = KiB::from_mib(available);
+        assert_eq!(world.step(false), Step::Wait);
+        assert!(world.low.may_end_writer());
+    }
     world.set(400, 290);
     assert_eq!(world.step(false), Step::Wait);
     assert!(!world.low.may_end_writer());
