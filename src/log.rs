@@ -16,7 +16,7 @@ use crate::settings::{Config, Patterns};
 use crate::sys::io;
 use crate::sys::process::KillSignal;
 use crate::units::{KiB, Percent, Pid};
-use crate::writer::Writer;
+use crate::writer::{Growth, Writer};
 use std::fmt;
 use std::time::Duration;
 
@@ -440,6 +440,22 @@ pub fn writer(helper: &mut Helper, writer: &Writer) {
         grows.mib(),
         fell.mib()
     );
+}
+
+/// With `-d`: what the helper has seen of files in tmpfs, which took so long.
+pub fn growth(helper: &mut Helper, growth: Option<Growth>, time: Duration) {
+    let micros = time.as_micros();
+    match growth.and_then(|growth| growth.most) {
+        None => say!(helper, Debug, "files open on tmpfs: {micros} microseconds"),
+        Some((id, grown)) => {
+            let (pid, kib) = (id.pid, grown.0);
+            say!(
+                helper,
+                Debug,
+                "files open on tmpfs: that of process {pid} has grown by {kib} KiB, {micros} microseconds"
+            );
+        }
+    }
 }
 
 pub fn files_stay(helper: &mut Helper, memory: &Memory) {

@@ -148,3 +148,33 @@ fn what_tmpfs_hold_is_asked_again_only_once_it_was_taken() {
     assert_eq!(helper.take_tmpfs(), None);
     assert!(helper.ask_for_tmpfs());
 }
+
+#[test]
+fn the_writer_of_a_tmpfs_is_told_as_it_was_answered() {
+    let mut helper = Helper::new(Setup::default()).unwrap();
+    let answer = |helper: &Helper, id: Identity, text: &[u8]| {
+        let number = helper.asked.writer.unwrap().0;
+        Message { kind: kind::WRITER, id, number, text }.send(helper.theirs.as_fd()).unwrap();
+        Moment(number)
+    };
+    let text = [7u64.to_ne_bytes(), 9u64.to_ne_bytes()].concat();
+    let growth = |most| Some(Growth { since: Moment(7), most });
+    for (id, text, told) in [
+        (process(42), &text[..], growth(Some((process(42), KiB(9))))),
+        (NO_PROCESS, &text[..], growth(None)),
+        (NO_PROCESS, b"", None),
+    ] {
+        helper.ask_for_writer(KiB(5));
+        let asked = answer(&helper, id, text);
+        assert_eq!(helper.take_growth(), Some((asked, told)));
+        assert_eq!(helper.take_growth(), None);
+    }
+    // One that is owed is not asked for again; one for which a helper had to be replaced never is.
+    helper.ask_for_writer(KiB(5));
+    let asked = helper.asked.writer;
+    helper.ask_for_writer(KiB(5));
+    assert_eq!(helper.asked.writer, asked);
+    (helper.asked.writer, helper.asked.tmpfs_hangs) = (None, true);
+    helper.ask_for_writer(KiB(5));
+    assert_eq!(helper.asked.writer, None);
+}

@@ -402,6 +402,9 @@ impl Kills {
         }
         let helper = &mut cx.output.helper;
         if let Some((asked, growth)) = helper.take_growth() {
+            if cx.config.debug {
+                log::growth(helper, growth, scene.now.since(asked));
+            }
             self.writers.answered(asked, growth, scene.now);
         }
         if let Some(least) = self.writers.observe(scene) {

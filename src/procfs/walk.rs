@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 /// Room for about 340 entries of `/proc` (24 bytes each) in one call; a larger buffer
 /// saves too little to measure, since the kernel's work is by entry.
 const ENTRIES: usize = 8192;
-/// The same for the descriptors of one process: about 80, more than most have.
-const DESCRIPTORS: usize = 2048;
+/// The same for the descriptors of one process: about 40, as many as most have.
+const DESCRIPTORS: usize = 1024;
 
 /// Where the name begins in `struct linux_dirent64`, behind inode, offset, length and
 /// type (getdents64(2)), and where its length stands.
