@@ -846,7 +846,7 @@ fn a_reader_finds_whole_numbers_always_and_counters_never_fall() {
         assert!(!log.contains("warning: "), "{log}");
         let all = parsed(python, &pages);
         let counters: Vec<_> = all[0].keys().filter(|name| name.contains("_total{")).collect();
-        assert_eq!(counters.len(), 8, "{counters:?}");
+        assert_eq!(counters.len(), 10, "{counters:?}");
         for two in all.windows(2) {
             assert!(counters.iter().all(|&name| two[0][name] <= two[1][name]), "{two:#?}");
         }
