@@ -204,10 +204,14 @@ scenario_respawn() {
 
 # A server of 40 MiB, too: the level, a share of what processes hold and could have, is to be above what the kernel keeps for
 # itself.
-full_tmpfs() {
-    must mount -o remount,size=100% /tmp
+large_tmpfs() {
+    must mount -o "remount,size=$1" /tmp
     innocent "$hog" --name server --size 40M --noise
     begin
+}
+
+full_tmpfs() {
+    large_tmpfs 100%
     run "$hog" --size 1G --rate 50M --map /tmp/file --until 8 "$@"
 }
 
@@ -222,9 +226,7 @@ scenario_tmpfs_dead() {
 
 # As some distributions mount it, and one that holds next to nothing itself fills it.
 scenario_tmpfs_writer() {
-    must mount -o remount,size=85% /tmp
-    innocent "$hog" --name server --size 40M --noise
-    begin
+    large_tmpfs 85%
     run /rig/busybox dd if=/dev/zero of=/tmp/file bs=64k
 }
 
@@ -564,16 +566,17 @@ left='left() { awk "/^MemAvailable/ { a = \$2 } /^AnonPages/ { b = \$2 } END { p
 # Many small files are copied to a tmpfs until memory is nearly low, and deleted, three times. Nearly, since at the level
 # a process would be ended in any case, whatever fills memory.
 scenario_healthy_tmpfs_copy() {
-    must mount -o remount,size=100% /tmp
-    must dd if=/dev/zero of=/root/piece bs=1k count=1024 2>/dev/null
-    begin
+    must dd if=/dev/zero of=/root/piece bs=1k count=256 2>/dev/null
+    large_tmpfs 100%
     run /bin/sh -c "$left"'
         for round in 1 2 3; do
             mkdir /tmp/copy
             number=0
-            while [ "$(left)" -gt 16 ]; do
-                number=$((number + 1))
-                cp /root/piece "/tmp/copy/$number" || exit 1
+            while [ "$(left)" -gt 25 ]; do
+                for piece in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+                    number=$((number + 1))
+                    cp /root/piece "/tmp/copy/$number" || exit 1
+                done
             done
             rm -r /tmp/copy
         done'
@@ -587,7 +590,7 @@ scenario_healthy_tmpfs_browser() {
     # shellcheck disable=SC2016
     run /bin/sh -c "$left"'
         number=0
-        while [ "$(left)" -gt 18 ]; do
+        while [ "$(left)" -gt 25 ]; do
             number=$((number + 1))
             "$0" --name "tab$number" --size 4M --map "/dev/shm/tab$number" --touch 20 --exit 40 & all="$all $!"
             "$0" --name "page$number" --size 2M --noise --exit 40 & all="$all $!"
@@ -598,13 +601,12 @@ scenario_healthy_tmpfs_browser() {
 
 # A build in a tmpfs that links what it has made to one large file, until memory is nearly low.
 scenario_healthy_tmpfs_build() {
-    must mount -o remount,size=100% /tmp
     write_source 100
-    begin
+    large_tmpfs 100%
     run /bin/sh -c "$left"'
         cd /tmp || exit 1
         for number in 1 2 3; do TMPDIR=/tmp gcc -O1 -c /root/a.c -o "$number.o" || exit 1; done
-        while [ "$(left)" -gt 18 ]; do cat 1.o 2.o 3.o 1.o 2.o 3.o; done >program
+        while [ "$(left)" -gt 25 ]; do cat 1.o 2.o 3.o 1.o 2.o 3.o; done >program
         rm program'
 }
 
