@@ -1,14 +1,14 @@
 //! The writer of a tmpfs: the process whose file there grows while memory falls. Never signals.
 //!
-//! Its end does not give back what it has written, but ends the fall; the end of any other process is for
-//! nothing. What memory did in the last second is known to the watch (`Writers`). What files hold is seen by
-//! the helper, since that may hang: at two moments, which it compares (`Samples`). What
-//! `/proc/PID/io` tells counts pipes as well, and no mappings: it only tells apart processes that have the
-//! same file open.
+//! Its end does not give back what it has written, but ends the fall; the end of any other process
+//! is for nothing. What memory did in the last second is known to the watch (`Writers`). What files
+//! hold is seen by the helper, since that may hang: at two moments, which it compares (`Samples`).
+//! What `/proc/PID/io` tells counts pipes as well, and no mappings: it only tells apart processes
+//! that have the same file open.
 //!
-//! Not found, and left to the ordinary choice: a copy of many small files, none of which holds much; two
-//! processes that write as much to one file, or map it; and memory without a mount (memfd, System V), which goes
-//! with its processes anyway.
+//! Not found, and left to the ordinary choice: a copy of many small files, none of which holds
+//! much; two processes that write as much to one file, or map it; and memory without a mount
+//! (memfd, System V), which goes with its processes anyway.
 
 use crate::memory::Memory;
 use crate::policy::{Level, Scene};
@@ -22,18 +22,20 @@ const BETWEEN: Duration = Duration::from_millis(25);
 /// What a walk over all descriptors takes is at most a fifth of the helper's time.
 const REST: u32 = 4;
 /// An answer says nothing about later moments.
-const FRESH: Duration = Duration::from_millis(300);
-/// How long a signal waits for the first answer in a time of low memory. At the level of SIGKILL there is
-/// no time for more than an answer that is on its way.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long a signal waits for the first answer in a time of low memory. At the level of SIGKILL
+/// there is no time for more than an answer that is on its way.
 const fn patience(level: Level) -> Duration {
     match level {
         Level::Kill => Duration::from_millis(10),
         Level::Fine | Level::Term => Duration::from_millis(150),
     }
 }
-/// If memory falls on for so many seconds, it is low: time for two answers, and for a machine that is busy.
+/// If memory falls on for so many seconds, it is low: time for two answers, and for a machine that
+/// is busy.
 const AHEAD: u64 = 8;
-/// A file that holds less than this part of all memory is not what fills it: logs, and what programs share.
+/// A file that holds less than this part of all memory is not what fills it: logs, and what
+/// programs share.
 const FILE: u64 = 16;
 /// No more files of that size fit, so there are so few unless many processes have the same open.
 const OPEN: usize = 32;
@@ -166,8 +168,8 @@ impl Writers {
         growth.filter(|_| now.since(asked) < FRESH)
     }
 
-    /// Files may be what memory falls for, and the answer is not there yet: any other process might be
-    /// ended for nothing. Once in a time of low memory.
+    /// Files may be what memory falls for, and the answer is not there yet: any other process might
+    /// be ended for nothing. Once in a time of low memory.
     pub fn is_awaited(&mut self, scene: &Scene) -> bool {
         let is_by_shmem = self.fall.is_some_and(|fall| fall.is_by_shmem(&scene.memory));
         if !is_by_shmem || self.fresh(scene.now).is_some() {
@@ -276,8 +278,8 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Looks at all files of which each holds `least`, and what has grown since the last look; `None` if
-    /// that was too long ago. May hang.
+    /// Looks at all files of which each holds `least`, and what has grown since the last look;
+    /// `None` if that was too long ago. May hang.
     pub fn take(&mut self, proc: &mut Proc, asked: Moment, least: KiB) -> Option<Growth> {
         let Samples { last, next } = self;
         next.read(proc, asked, least).ok()?;
@@ -372,8 +374,8 @@ mod tests {
     fn an_answer_counts_only_for_a_while_and_says_nothing_without_a_writer() {
         let (mut writers, scene) = after(3000, 30, 30);
         let most = Some((process(7), KiB::from_mib(15)));
-        let growth = Growth { since: Moment(scene.now.0 - 350_000_000), most };
-        let asked = Moment(scene.now.0 - 300_000_000);
+        let growth = Growth { since: Moment(scene.now.0 - 550_000_000), most };
+        let asked = Moment(scene.now.0 - 500_000_000);
         writers.answered(asked, Some(growth), scene.now);
         assert_eq!(writers.take(&scene), None);
         writers.answered(scene.now, Some(Growth { most: None, ..growth }), scene.now);

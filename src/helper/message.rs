@@ -95,9 +95,9 @@ pub mod kind {
     pub const LOOK_UP: u8 = b'P';
     /// A question for what all tmpfs hold, and the answer: 8 bytes, the KiB.
     pub const TMPFS: u8 = b'T';
-    /// A question for the writer of a tmpfs; the text is what a file must hold to count, 8 bytes of KiB. The
-    /// answer: that process, if it is known, with two such numbers: since when, and what its file
-    /// has grown by. Nothing, if that cannot be told.
+    /// A question for the writer of a tmpfs; the text is what a file must hold to count, 8 bytes of
+    /// KiB. The answer: that process, if it is known, with two such numbers: since when, and what
+    /// its file has grown by. Nothing, if that cannot be told.
     pub const WRITER: u8 = b'F';
     /// A question for the end of a hook, which is run for `id` with the variables of the text.
     pub const HOOK_BEFORE: u8 = b'B';

@@ -225,8 +225,8 @@ impl Helper {
         self.asked.tmpfs_hold.take()
     }
 
-    /// Asks for the writer of a tmpfs among files that hold `least` or more. Nothing if an answer is owed
-    /// already, or never comes.
+    /// Asks for the writer of a tmpfs among files that hold `least` or more. Nothing if an answer is
+    /// owed already, or never comes.
     pub fn ask_for_writer(&mut self, least: KiB) {
         if self.asked.writer.is_none() && !self.asked.tmpfs_hangs {
             self.asked.writer = self.ask(kind::WRITER, NO_PROCESS, &least.0.to_ne_bytes());

@@ -1,7 +1,7 @@
 //! Files that processes have open for writing on a tmpfs.
 //!
-//! For the helper: a list of mounts may wait for what is mounted. A file is looked at only if it lies on
-//! a tmpfs, which its descriptor tells without it: others may hang.
+//! For the helper: a list of mounts may wait for what is mounted. A file is looked at only if it
+//! lies on a tmpfs, which its descriptor tells without it: others may hang.
 
 use super::{mountinfo, process_path, terminated, Path, Proc};
 use crate::bytes;
@@ -21,7 +21,8 @@ pub struct OpenFile {
     pub held: KiB,
 }
 
-/// Which mounts are of a tmpfs, as far as was asked. Known for one walk only: numbers are used again.
+/// Which mounts are of a tmpfs, as far as was asked. Known for one walk only: numbers are used
+/// again.
 struct Mounts {
     known: [(u64, bool); MOUNTS],
     count: usize,
@@ -29,8 +30,8 @@ struct Mounts {
 
 impl Mounts {
     /// A process may have a mount namespace of its own, so its own list tells; no two mounts of all
-    /// have the same number (`mnt_alloc_id` in fs/namespace.c). What is in no list is no candidate: memfd
-    /// and System V lie on a mount of the kernel's own, others on one that was taken away.
+    /// have the same number (`mnt_alloc_id` in fs/namespace.c). What is in no list is no candidate:
+    /// memfd and System V lie on a mount of the kernel's own, others on one that was taken away.
     fn has_tmpfs(&mut self, proc: &mut Proc, pid: Pid, id: u64) -> bool {
         let known = self.known[..self.count].iter().find(|&&(known, _)| known == id);
         if let Some(&(_, is_tmpfs)) = known {
@@ -54,8 +55,8 @@ impl Mounts {
 }
 
 impl Proc {
-    /// Calls `visit` with each file on a tmpfs that any process has open for writing. Passed over are
-    /// processes that the guard may not trace.
+    /// Calls `visit` with each file on a tmpfs that any process has open for writing. Passed over
+    /// are processes that the guard may not trace.
     pub fn for_each_file_on_tmpfs(
         &mut self,
         visit: &mut dyn FnMut(&mut Proc, Pid, OpenFile),
@@ -103,14 +104,15 @@ fn descriptor_path(pid: Pid, folder: &str, number: u32) -> Path {
     path
 }
 
-/// By the path that a link in `fd` shows, of which the beginning will do. Of some devices even `fdinfo`
-/// takes locks.
+/// By the path that a link in `fd` shows, of which the beginning will do. Of some devices even
+/// `fdinfo` takes locks.
 fn may_be_file(target: &[u8]) -> bool {
     let is_device = target.starts_with(b"/dev/") && !target.starts_with(b"/dev/shm/");
     target.starts_with(b"/") && !is_device
 }
 
-/// What is used of `/proc/PID/fdinfo/N` (proc(5)), which is told of the descriptor, not of the file.
+/// What is used of `/proc/PID/fdinfo/N` (proc(5)), which is told of the descriptor, not of the
+/// file.
 #[derive(PartialEq, Eq, Debug)]
 struct Info {
     may_write: bool,

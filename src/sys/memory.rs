@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// How deep the stack of the watch goes in its loop, and that of the helper while it serves:
 /// from where they prepare their memory downwards. Read from `[stack]` in smaps around a kill
-/// of a group with all messages and files, and of a walk over all descriptors. The frames of a debug
-/// build are larger.
+/// of a group with all messages and files, and of a walk over all descriptors. The frames of
+/// a debug build are larger.
 pub const WATCH: usize = 8 * FRAMES;
 pub const HELPER: usize = 4 * FRAMES;
 const FRAMES: usize = if cfg!(debug_assertions) { 2 } else { 1 };
