@@ -477,8 +477,9 @@ put_service() {
         for service in $(services); do
             put 644 "systemd/$service.service" "$units/$service.service"
         done
-        put 644 systemd/hooks.conf "$share/systemd/hooks.conf"
-        put 644 systemd/kernel-oom.conf "$share/systemd/kernel-oom.conf"
+        for file in hooks kernel-oom reboot; do
+            put 644 "systemd/$file.conf" "$share/systemd/$file.conf"
+        done
         ;;
     openrc)
         for service in $(services); do

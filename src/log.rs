@@ -106,6 +106,10 @@ pub fn levels(helper: &mut Helper, config: &Config, limits: &Limits, memory: &Me
         say!(helper, Info, "        SIGKILL {}", threshold(mem.kill, swap.kill));
         stall_levels(helper, limits, memory);
     }
+    if let Some(after) = config.thresholds.reboot_after {
+        let seconds = Seconds(after);
+        say!(helper, Info, "rebooting       after {seconds} s at or below the level of SIGKILL");
+    }
     if let Some(limit) = config.limit() {
         let (mib, seconds) = (limit.rss.mib(), Seconds(limit.every));
         say!(
@@ -133,6 +137,24 @@ fn stall_levels(helper: &mut Helper, limits: &Limits, memory: &Memory) {
                 Seconds(window)
             );
         }
+    }
+}
+
+/// `--reboot-after`.
+pub fn reboots(helper: &mut Helper, after: Duration, dryrun: bool) {
+    let seconds = Seconds(after);
+    match dryrun {
+        true => say!(
+            helper,
+            Notice,
+            "would reboot: memory was at or below the level of SIGKILL for {seconds} s"
+        ),
+        false => say!(
+            helper,
+            Error,
+            "memory is gone and nothing can be ended: rebooting after {seconds} s at or below the level \
+             of SIGKILL"
+        ),
     }
 }
 

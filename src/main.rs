@@ -66,6 +66,8 @@ mod limit;
 
 mod warning;
 
+mod reboot;
+
 mod daemon;
 
 // What fuzzing has saved is read by the unit tests, too.

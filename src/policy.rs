@@ -63,6 +63,11 @@ impl Scene {
         self.limits.level(available, &self.memory)
     }
 
+    /// Memory is at or below the level of SIGKILL, and not by a stall alone.
+    pub fn is_gone(&self) -> bool {
+        self.limits.by_amounts(self.memory.available, &self.memory) == Level::Kill
+    }
+
     /// What is missing to twice the level, at which memory is short no more: half of user memory
     /// never is. If the level is above that, to the level itself.
     pub fn missing(&self) -> KiB {
@@ -194,7 +199,7 @@ const STALL_MOST: Percent = Percent::whole(50);
 
 impl Limits {
     pub fn of(config: &Config, memory: &Memory) -> Limits {
-        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window, warn } =
+        let Thresholds { mem, swap, mut mem_size, swap_size, psi, psi_window, warn, .. } =
             config.thresholds;
         let mut swap_size = swap_size.map(|size| size.levels(memory.swap_total));
         let (mut mem, mut swap) = (mem, swap);
@@ -714,6 +719,21 @@ mod tests {
         assert_eq!(quiet(memory(600, 1000, 1000)), Some(Duration::from_secs(9)));
         assert_eq!(quiet(memory(100, 0, 0)), Some(Duration::from_millis(500)));
         assert_eq!(quiet(memory(50, 0, 0)), None);
+    }
+
+    #[test]
+    fn memory_is_gone_by_amounts_and_not_by_a_stall() {
+        let psi = shares(b"10,40").unwrap();
+        let settings = Thresholds { psi, ..Config::default().thresholds };
+        let is_gone = |memory: Memory| {
+            let scene = Scene::of(Moment(0), memory, Limits::of(&config(settings), &memory));
+            (scene.level, scene.is_gone())
+        };
+        assert_eq!(is_gone(memory(50, 0, 0)), (Level::Kill, true));
+        assert_eq!(is_gone(memory(51, 0, 0)), (Level::Term, false));
+        assert_eq!(is_gone(memory(50, 51, 1000)), (Level::Term, false));
+        assert_eq!(is_gone(memory(50, 50, 1000)), (Level::Kill, true));
+        assert_eq!(is_gone(stalled(90, memory(60, 900, 1000))), (Level::Kill, false));
     }
 
     fn stalled(stall: u32, memory: Memory) -> Memory {

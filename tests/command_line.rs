@@ -48,6 +48,7 @@ const VALUED: &[(&str, &str)] = &[
     ("-w", "a percentage from 0 to below 100"),
     ("--warn", "a percentage from 0 to below 100"),
     ("--ready-fd", "the number of a descriptor from 3 on that is open"),
+    ("--reboot-after", "seconds from 10 to 31536000, decimals allowed, or 0"),
     ("--set-priority", "a niceness from -20 to 19"),
 ];
 
@@ -139,7 +140,11 @@ const FAULTY: &[(&str, &str)] = &[
     ("-M 0.5", "-M: \"0.5\" is out of range"),
     ("-S 0,5", "-S: \"0,5\" is out of range"),
     ("--set-priority -21", "--set-priority: \"-21\" is out of range (expected: a niceness"),
+    ("--reboot-after 9.999999", "--reboot-after: \"9.999999\" is out of range (expected: seconds from 10"),
+    ("--reboot-after 0.000001", "--reboot-after: \"0.000001\" is out of range"),
+    ("--reboot-after -15", "--reboot-after: \"-15\" is negative"),
     // Above.
+    ("--reboot-after 31536001", "--reboot-after: \"31536001\" is out of range"),
     ("-m 100", "-m: \"100\" is out of range (expected: a percentage above 0 and below 100"),
     ("-m 99.999999,100", "-m: \"99.999999,100\" is out of range"),
     ("-m 5000", "-m: \"5000\" is out of range"),
@@ -322,6 +327,16 @@ const CONTRADICTORY: &[(&str, &str)] = &[
     ("--kernel-oom --only x", "--kernel-oom: cannot go with --only"),
     ("--kernel-oom -g", "--kernel-oom: cannot go with --kill-group"),
     ("-dg --kernel-oom", "--kernel-oom: cannot go with --kill-group"),
+    ("--reboot-after 15 -m 10,0", "--reboot-after: cannot go with a KILL of 0 in -m"),
+    ("-M 7M,0 --reboot-after 15", "--reboot-after: cannot go with a KILL of 0 in -M"),
+    ("--reboot-after 15 -s 10,0", "--reboot-after: cannot go with a KILL of 0 in -s"),
+    ("--reboot-after 15 -S 1M,0", "--reboot-after: cannot go with a KILL of 0 in -S"),
+    (
+        "--reboot-after 15 --watch limit --threshold 1",
+        "--reboot-after: cannot go with --watch limit: memory is not watched",
+    ),
+    ("--reboot-after 15 --cgroup /x", "--reboot-after: cannot go with --cgroup"),
+    ("--dryrun --reboot-after 15 -m 10,0", "--reboot-after: cannot go with a KILL of 0 in -m"),
     (
         "-M 8000000T",
         "-M: 8589934592000000 KiB is more than 16 times what this machine has (MemTotal ",
@@ -389,6 +404,8 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("--sort-by-rss --sort-by-rss", "(--sort-by-rss)"),
     ("--ignore-root-user --ignore-positive-adj", "rank"),
     ("--kernel-oom", "rank"),
+    ("--reboot-after 0 -m 10,0", "rank"),
+    ("--reboot-after 10 --dryrun", "rank"),
     ("--explain", "rank"),
     // Of several tasks the first one counts.
     ("--version --help", "rank"),

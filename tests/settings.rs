@@ -63,6 +63,8 @@ const SETTINGS: &[Setting] = &[
     row("--grace", "GRACE", "0", "2.5"),
     row("--cooldown", "COOLDOWN", "3", "0"),
     row("--kernel-oom", "KERNEL_OOM", "true", "false"),
+    // More is refused in a container.
+    row("--reboot-after", "REBOOT_AFTER", "0", "0.0"),
     row("--pre-kill", "PRE_KILL_SCRIPT", "/bin/sh", "/bin/true"),
     row("--post-kill", "POST_KILL_SCRIPT", "/bin/sh", "/bin/true"),
     row("--warn-hook", "WARN_HOOK", "/bin/sh", "/bin/true"),

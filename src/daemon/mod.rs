@@ -13,6 +13,7 @@ use crate::limit::LimitCheck;
 use crate::log;
 use crate::observe::Reminder;
 use crate::policy::{Budget, FillRate, Level, Scene};
+use crate::reboot::Reboot;
 use crate::say;
 use crate::settings::Sources;
 use crate::supervisor::Supervisor;
@@ -45,6 +46,7 @@ pub struct Daemon {
     limit: LimitCheck,
     warning: Warning,
     supervisor: Supervisor,
+    reboot: Reboot,
     /// Where settings come from, and what the guard was started with.
     sources: Sources,
     inherited: Inherited,
@@ -153,6 +155,7 @@ impl Daemon {
         self.hurried = !plain
             || self.limit.step(&mut self.cx, &mut self.kills, scene)
             || self.warning.step(&mut self.cx, scene);
+        self.reboot.step(&mut self.cx, scene);
         self.after_look();
         plain && !self.hurried && self.scene.is_some()
     }
@@ -229,7 +232,10 @@ impl Daemon {
     /// How long nothing can happen that needs a look.
     fn timeout(&self) -> Duration {
         let now = clock::now();
-        let Some(scene) = &self.scene else { return BLIND };
+        let reboot = self.reboot.deadline(&self.cx.config, now);
+        let Some(scene) = &self.scene else {
+            return reboot.map_or(BLIND, |at| at.since(now).min(BLIND));
+        };
         let memory = &scene.memory;
         let closest = now.after(self.budget.least_wait(self.rate.falls(memory.noise())));
         if self.hurried {
@@ -252,6 +258,7 @@ impl Daemon {
             self.supervisor.deadline(),
             self.limit.deadline(),
             self.reload.deadline(),
+            reboot,
         ];
         let next = due.into_iter().flatten().fold(now.after(FURTHEST), Moment::min);
         let next = next.max(closest);

@@ -174,6 +174,7 @@ impl Daemon {
         (cx.config, cx.sysrq) = (config, sysrq);
         self.kills.reset(&cx.config);
         self.limit = LimitCheck::new(cx.config.limit(), now);
+        self.reboot.reset(&cx.config);
         cx.output.reset(&cx.config, now);
         self.scene = cx.observe_again().or(self.scene);
         true
@@ -193,6 +194,9 @@ fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mis
     }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
+        replies.say(Priority::Warning, format_args!("warning: {doubt}"));
+    });
+    doubts::of_reboot(&config, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
     texts.iter().for_each(|text| replies.put(TEXT, text));

@@ -15,6 +15,7 @@ use crate::output::Output;
 use crate::policy::{Budget, FillRate, Scene};
 use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::Proc;
+use crate::reboot::Reboot;
 use crate::report::doubts;
 use crate::say;
 use crate::select::{Family, Filter, Scale, Unkillable};
@@ -96,6 +97,7 @@ impl Daemon {
             limit: LimitCheck::new(config.limit(), now),
             warning: Warning::default(),
             supervisor: parts.supervisor,
+            reboot: Reboot::new(&config),
             reload: Reload::default(),
             sources,
             inherited,

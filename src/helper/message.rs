@@ -99,6 +99,9 @@ pub mod kind {
     /// KiB. The answer: that process, if it is known, with two such numbers: since when, and what
     /// its file has grown by. Nothing, if that cannot be told.
     pub const WRITER: u8 = b'F';
+    /// A question for the end of a sync of all disks, and the answer.
+    pub const SYNC: u8 = b'Y';
+    pub const SYNCED: u8 = b'D';
     /// A question for the end of a hook, which is run for `id` with the variables of the text.
     pub const HOOK_BEFORE: u8 = b'B';
     pub const HOOK_AFTER: u8 = b'E';

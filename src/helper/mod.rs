@@ -109,6 +109,9 @@ struct Asked {
     tmpfs_hold: Option<KiB>,
     /// To which question, and the answer.
     growth: Option<(Moment, Option<Growth>)>,
+    /// For the end of a sync, which has come.
+    sync: Option<Moment>,
+    is_synced: bool,
 }
 
 impl Helper {
@@ -147,6 +150,8 @@ impl Helper {
         for since in [self.asked.tmpfs.take(), self.asked.writer.take()].into_iter().flatten() {
             self.asked.tmpfs_hangs |= now.since(since) >= HUNG_AFTER;
         }
+        // What the last one was told to sync is to be told again.
+        self.asked.sync = None;
         self.full_since = None;
         let theirs = self.theirs.as_fd();
         let (setup, watch) = (&self.setup, process::own_pid());
@@ -239,6 +244,21 @@ impl Helper {
             self.drain();
         }
         self.asked.growth.take()
+    }
+
+    /// Has all that was written and said so far brought to the disks.
+    pub fn begin_sync(&mut self) {
+        (self.asked.sync, self.asked.is_synced) = (None, false);
+        self.is_synced();
+    }
+
+    /// Whether that is done. Asks for it again if that found no room, or another helper has begun.
+    pub fn is_synced(&mut self) -> bool {
+        self.drain();
+        if self.asked.sync.is_none() && !self.asked.is_synced {
+            self.asked.sync = self.ask(kind::SYNC, NO_PROCESS, b"");
+        }
+        self.asked.is_synced
     }
 
     /// Frees the memory of `id`, which was sent a deadly signal, and of its whole `group`.
@@ -346,7 +366,7 @@ impl Helper {
             let Some(Message { kind, id, number, text }) = Message::parse(&buf[..len]) else {
                 continue;
             };
-            let Asked { command, hook, tmpfs, writer, .. } = &mut self.asked;
+            let Asked { command, hook, tmpfs, writer, sync, .. } = &mut self.asked;
             let it = Some(Moment(number));
             match kind {
                 kind::COMMAND | kind::NO_COMMAND if command.map(|(_, since)| since) == it => {
@@ -354,6 +374,10 @@ impl Helper {
                     line = (kind == kind::COMMAND).then(|| CommandLine::from_bytes(text));
                 }
                 kind::HOOK_ENDED if *hook == it => *hook = None,
+                kind::SYNCED if *sync == it => {
+                    *sync = None;
+                    self.asked.is_synced = true;
+                }
                 kind::TMPFS if *tmpfs == it => {
                     *tmpfs = None;
                     // Nothing, if it could not be told.
@@ -456,7 +480,7 @@ impl Helper {
     }
 
     fn needs_restart(&mut self, now: Moment) -> bool {
-        if self.asked.command.is_some() {
+        if self.asked.command.is_some() || self.asked.sync.is_some() {
             self.drain();
         }
         // Nothing else may be said for long.
@@ -473,6 +497,7 @@ impl Helper {
             return Some(restart);
         }
         let asked = self.asked.command.map(|(_, since)| since);
+        let asked = least(asked, self.asked.sync);
         least(asked, self.full_since).map(|since| since.after(HUNG_AFTER).max(restart))
     }
 

@@ -12,7 +12,7 @@ use crate::bytes::Escaped;
 use crate::procfs::Proc;
 use crate::stats::{unpack, Stats};
 use crate::sys::fd::{Waiter, Wish};
-use crate::sys::{arena, clock, memory, process, signal, socket};
+use crate::sys::{arena, clock, machine, memory, process, signal, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use crate::writer::{Growth, Samples};
 use std::fmt::Write;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// A hook before the kill, or of a warning, that its helper did not get to is no use later.
 const LATE: Duration = Duration::from_secs(1);
+
+/// What takes the last lines needs its time to write them: the journal, or syslogd.
+const TAKEN: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
 pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
@@ -169,6 +172,10 @@ impl Serving<'_> {
                     file.waiting = Stats::unpack(text);
                 }
             }
+            kind::SYNC => {
+                self.sync();
+                answer(self.watch, kind::SYNCED, number, b"");
+            }
             kind::NOTIFY => self.notify(message),
             _ => {}
         }
@@ -241,6 +248,15 @@ impl Serving<'_> {
                 );
             }
         }
+    }
+
+    /// Twice: once at once, and once with what was said last.
+    fn sync(&mut self) {
+        self.out.flush();
+        machine::sync();
+        clock::sleep(TAKEN);
+        self.out.flush();
+        machine::sync();
     }
 
     fn release(&mut self, id: Identity, group: i32) {

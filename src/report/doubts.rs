@@ -8,7 +8,7 @@ use crate::procfs::Proc;
 use crate::select::{Family, Filter};
 use crate::settings::{Config, Sources, Tell};
 use crate::sys::fd::Access;
-use crate::sys::{io, process};
+use crate::sys::{io, machine, process};
 use crate::units::Pid;
 use std::fmt;
 
@@ -40,6 +40,22 @@ pub fn of_rights(proc: &Proc, config: &Config, tell: Tell<'_>) {
     // With `--kernel-oom` the kernel kills, and needs no right of the guard's.
     if reach != Reach::All && !config.needs_sysrq() {
         tell(format_args!("not all processes can be ended, only {reach}"));
+    }
+    of_reboot(config, tell);
+}
+
+/// What `--reboot-after` lacks.
+pub fn of_reboot(config: &Config, tell: Tell<'_>) {
+    if !config.may_reboot() {
+        return;
+    }
+    match machine::may_reboot() {
+        Ok(()) => {}
+        Err(io::Error::REFUSED) => tell(format_args!("--reboot-after: CAP_SYS_BOOT is missing")),
+        Err(error) => tell(format_args!("--reboot-after: reboot(2) is kept away: {error}")),
+    }
+    if let Err(error) = machine::console() {
+        tell(format_args!("--reboot-after: /dev/console: {error}; it is said in the log alone"));
     }
 }
 

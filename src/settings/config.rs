@@ -7,7 +7,7 @@ use super::find;
 use super::value::Mistake;
 use crate::bytes::{self, Escaped};
 use crate::pattern::{Field, Pattern};
-use crate::sys::fd;
+use crate::sys::{fd, machine};
 use crate::units::{KiB, Levels, Path, Percent};
 use std::fmt;
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct Thresholds {
     pub psi_window: Duration,
     /// Of user memory, as `mem`: from there on it is said that memory gets short.
     pub warn: Option<Percent>,
+    /// So long at or below the levels of SIGKILL, and the machine is rebooted.
+    pub reboot_after: Option<Duration>,
 }
 
 /// What `-S` says.
@@ -292,7 +294,24 @@ impl Config {
                 "--kernel-oom: cannot go with --{option}: the kernel chooses by its own rules"
             ));
         }
-        Ok(self)
+        match self.what_forbids_reboot().filter(|_| self.thresholds.reboot_after.is_some()) {
+            Some(what) => Err(format!("--reboot-after: cannot go with {what}")),
+            None => Ok(self),
+        }
+    }
+
+    /// What cannot go with `--reboot-after`.
+    fn what_forbids_reboot(&self) -> Option<&'static str> {
+        let Thresholds { mem, mem_size, swap, swap_size, .. } = &self.thresholds;
+        Some(match () {
+            () if !self.watches_memory() => "--watch limit: memory is not watched",
+            () if self.choice.cgroup.is_some() => "--cgroup: it is the whole machine that reboots",
+            () if mem.is_some_and(|at| at.kill == Percent::default()) => "a KILL of 0 in -m",
+            () if mem_size.is_some_and(|at| at.kill == KiB::ZERO) => "a KILL of 0 in -M",
+            () if swap.is_some_and(|at| at.kill == Percent::default()) => "a KILL of 0 in -s",
+            () if swap_size.is_some_and(|at| at.kill == Some(KiB::ZERO)) => "a KILL of 0 in -S",
+            () => return None,
+        })
     }
 
     /// What cannot go with `--kernel-oom`, if it is asked for.
@@ -339,6 +358,11 @@ impl Config {
         self.kernel_oom && !self.dryrun
     }
 
+    /// The machine is to be rebooted if nothing helps.
+    pub fn may_reboot(&self) -> bool {
+        self.thresholds.reboot_after.is_some() && !self.dryrun
+    }
+
     /// A process smaller than this is spared while a larger one could go. 25 MiB, since no process
     /// below that ever froze a machine of today; 1% if the machine is so small that 25 MiB are a
     /// lot.
@@ -356,6 +380,12 @@ impl Config {
             )]);
         }
         let mut mistakes = Vec::new();
+        if self.may_reboot() && !machine::is_in_first_pid_namespace() {
+            mistakes.push(String::from(
+                "--reboot-after: not in a container: outside the initial PID namespace reboot(2) ends \
+                 the container's init alone",
+            ));
+        }
         let Hooks { pre_kill, post_kill, warn, .. } = &self.hooks;
         for (option, path) in
             &[("--pre-kill", pre_kill), ("--post-kill", post_kill), ("--warn-hook", warn)]

@@ -5,7 +5,7 @@ use super::option::{put, Form, Spec, Task};
 use super::value::{
     cgroup, gib, niceness, path, percent_or_never, percents, shares, size, sizes, swap_size,
 };
-use super::value::{descriptor, seconds, seconds_or_never, watch};
+use super::value::{descriptor, seconds, seconds_from_or_never, seconds_or_never, watch};
 use crate::units::{KiB, Percent};
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ const HIGHEST: i32 = -20;
 const TENTH: Duration = Duration::from_millis(100);
 /// The kernel's own least, for what it watches itself (Documentation/accounting/psi.rst).
 const LEAST_WINDOW: Duration = Duration::from_millis(500);
+/// So long a victim of SIGKILL is waited for while its memory comes back; one that is stuck and the
+/// next one take less. In less time a reboot would come before what may help.
+const LEAST_REBOOT: Duration = Duration::from_secs(10);
 
 const SIZES: &Form = &Form(
     "SIZE[,KILL]",
@@ -28,7 +31,7 @@ const PROGRAM: &Form = &Form("SCRIPT", "the absolute path of a program");
 /// Options under this title are only understood, and not shown in the help.
 pub const OLD: &str = "Old spellings";
 
-pub static OPTIONS: [Spec; 46] = [
+pub static OPTIONS: [Spec; 47] = [
     Spec::new("-m --mem", "MEM_THRESHOLD")
         .begins("Thresholds")
         .effect(Value(
@@ -176,6 +179,20 @@ pub static OPTIONS: [Spec; 46] = [
     Spec::new("--kernel-oom", "KERNEL_OOM")
         .effect(Switch(|config, on| config.kernel_oom = on))
         .help("let the kernel choose and kill (/proc/sysrq-trigger; root, Linux 5.17+)"),
+    Spec::new("--reboot-after", "REBOOT_AFTER")
+        .effect(Value(
+            &Form("SECONDS", "seconds from 10 to 31536000, decimals allowed, or 0"),
+            |config, text| {
+                let wait = seconds_from_or_never(text, LEAST_REBOOT);
+                put(&mut config.thresholds.reboot_after, wait)
+            },
+        ))
+        .default("0")
+        .help(
+            "reboot, after a sync of at most 5 seconds, when memory was at or below the level of \
+                 SIGKILL all that time, whatever was killed; 0: never (CAP_SYS_BOOT; not in a \
+                 container)",
+        ),
     Spec::new("-P --pre-kill --pre-kill-script", "PRE_KILL_SCRIPT")
         .begins("Hooks and notifications")
         .effect(Value(PROGRAM, |config, text| put(&mut config.hooks.pre_kill, path(text))))

@@ -171,6 +171,12 @@ pub fn seconds_or_never(text: &[u8]) -> Result<Option<Duration>, Fault> {
     seconds(text, Duration::ZERO).map(|wait| Some(wait).filter(|wait| !wait.is_zero()))
 }
 
+/// The same, where there is a least that is not never.
+pub fn seconds_from_or_never(text: &[u8], least: Duration) -> Result<Option<Duration>, Fault> {
+    let wait = seconds_or_never(text)?;
+    within(wait, wait.map_or(true, |wait| wait >= least))
+}
+
 pub fn watch(text: &[u8]) -> Result<Watch, Fault> {
     match text {
         b"memory" => Ok(Watch::Memory),
@@ -333,6 +339,10 @@ mod tests {
         assert_eq!(sizes(b"0,5"), Err(OUT_OF_RANGE));
         assert_eq!(size(b"0", KiB(1)), Err(OUT_OF_RANGE));
         assert_eq!(seconds(b"0.05", Duration::from_millis(100)), Err(OUT_OF_RANGE));
+        let ten = Duration::from_secs(10);
+        assert_eq!(seconds_from_or_never(b"0", ten), Ok(None));
+        assert_eq!(seconds_from_or_never(b"10", ten), Ok(Some(ten)));
+        assert_eq!(seconds_from_or_never(b"9.999999", ten), Err(OUT_OF_RANGE));
         assert_eq!((niceness(b"-20"), niceness(b"-21")), (Ok(-20), Err(OUT_OF_RANGE)));
     }
 

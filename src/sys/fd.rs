@@ -14,6 +14,8 @@ pub enum Access {
     /// Reading and writing without ever waiting, as PSI triggers are opened.
     Trigger,
     Directory,
+    /// Writing to a terminal without ever waiting, and without making it this session's own.
+    Terminal,
     /// At the end of a file, which is made if it is missing. Never waits for the reader of a FIFO,
     /// and never goes through a link, which others may have laid there.
     Append,
@@ -29,6 +31,7 @@ impl Access {
                 Access::Write => libc::O_WRONLY,
                 Access::Trigger => libc::O_RDWR | libc::O_NONBLOCK,
                 Access::Directory => libc::O_RDONLY | libc::O_DIRECTORY,
+                Access::Terminal => libc::O_WRONLY | libc::O_NOCTTY | libc::O_NONBLOCK,
                 Access::Append => {
                     libc::O_WRONLY
                         | libc::O_APPEND
@@ -215,6 +218,11 @@ pub fn read_link_at(directory: BorrowedFd<'_>, path: &[u8], buf: &mut [u8]) -> i
     // SAFETY: `path` ends with NUL; `at` points to `len` writable bytes.
     let got = unsafe { libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), at.cast(), len) };
     check(got as libc::c_long)
+}
+
+/// The same of an absolute path.
+pub fn read_link(path: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+    read_link_at(HERE, path, buf)
 }
 
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {

@@ -1,9 +1,11 @@
-//! What machine this is: kernel release, processors, page size.
+//! What machine this is: kernel release, processors, page size. And its end: sync and reboot.
 
+use super::check;
 use super::fd::{self, Access};
+use super::io;
 use crate::bytes;
 use crate::units::KiB;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Major and minor number of the running kernel, `(0, 0)` if they cannot be read.
@@ -69,9 +71,49 @@ pub fn page() -> KiB {
     KiB((bytes as u64).max(4096) / 1024)
 }
 
+/// Where the machine speaks to those who sit before it. Writing never waits.
+pub fn console() -> io::Result<OwnedFd> {
+    fd::open(b"/dev/console\0", Access::Terminal)
+}
+
+/// Whether this process is in the initial PID namespace: in any other reboot(2) ends its init instead
+/// (pid_namespaces(7)). Its number is fixed (`PROC_PID_INIT_INO` in include/linux/proc_ns.h). A kernel
+/// without PID namespaces has no other.
+pub fn is_in_first_pid_namespace() -> bool {
+    let mut name = [0; 32];
+    match fd::read_link(b"/proc/self/ns/pid\0", &mut name) {
+        Ok(len) => &name[..len] == b"pid:[4026531836]",
+        Err(error) => error.is_gone(),
+    }
+}
+
+/// Whether `reboot` would be refused. The kernel looks at the right before it looks at the magic
+/// numbers, and does nothing for wrong ones (kernel/reboot.c).
+pub fn may_reboot() -> io::Result<()> {
+    // SAFETY: without the magic numbers it does nothing, and takes no pointer but null.
+    let told = check(unsafe { libc::syscall(libc::SYS_reboot, 0, 0, 0, 0) });
+    match told.map(drop) {
+        Err(io::Error::INVALID) => Ok(()),
+        other => other,
+    }
+}
+
+/// Brings all that was written to the disks. May hang for ever.
+pub fn sync() {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::sync() };
+}
+
+/// Reboots at once, without any process being told. Returns only why not.
+pub fn reboot() -> io::Error {
+    // SAFETY: takes no pointer.
+    unsafe { libc::reboot(libc::RB_AUTOBOOT) };
+    io::Error::last()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{count_listed, parse_release};
+    use super::*;
 
     #[test]
     fn releases_of_all_vendors_parse() {
@@ -79,6 +121,28 @@ mod tests {
         assert_eq!(parse_release(b"3.10.0-1160.el7.x86_64"), (3, 10));
         assert_eq!(parse_release(b"5.4-rc1"), (5, 4));
         assert_eq!(parse_release(b""), (0, 0));
+    }
+
+    #[test]
+    fn a_reboot_is_refused_without_the_right() {
+        const VERSION_3: u32 = 0x2008_0522;
+        const CAP_SYS_BOOT: u32 = 1 << 22;
+        // The right is that of a thread (capabilities(7)).
+        let thread = std::thread::spawn(|| {
+            let (mut header, mut sets) = ([VERSION_3, 0], [0u32; 6]);
+            let at = header.as_mut_ptr();
+            // SAFETY: both are as large as this version wants them, and writable.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_capget, at, sets.as_mut_ptr()) }, 0);
+            let has_it = sets[0] & CAP_SYS_BOOT != 0;
+            let before = may_reboot();
+            sets[0] &= !CAP_SYS_BOOT;
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_capset, at, sets.as_ptr()) }, 0);
+            // A filter of calls may refuse it besides, with an error of its own.
+            assert!(has_it || before.is_err());
+            assert!(may_reboot().is_err());
+        });
+        thread.join().unwrap();
     }
 
     #[test]
