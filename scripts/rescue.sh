@@ -26,7 +26,7 @@ set -u
 # memory, and until that is low no guard may act: 2 to 3.5 s on an emulated processor. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and
-# is ended each time; work, it comes to a good end and nobody is killed.
+# is ended each time; work, it comes to a good end and nobody is killed; down, the machine reboots by itself, soon after it was said.
 table() {
     cat <<'EOT'
 fast-fill           256 1 a1   1000  30 gone -
@@ -56,6 +56,9 @@ stuck               256 1 a1   1000  30 once nvme_core.io_timeout=600
 smallest             96 1 a1   1000  30 gone -
 psi-off             256 1 a1   1000  30 gone psi=0
 container           256 1 a1   1000  30 gone -
+reboot              256 1 a1   1000  60 down -
+reboot-stuck        256 1 a1   1000 120 down nvme_core.io_timeout=600
+reboot-respawn      256 1 a1    500  40 each -
 healthy-compile     256 1 a1   2000 180 work -
 healthy-database    256 1 a1   2000 180 work -
 healthy-copy        256 1 a1   2000 180 work -
@@ -99,6 +102,10 @@ START_S=90
 BESIDE_S=120
 # So many percent of a processor may others here have taken from the machine before a late heartbeat says nothing about it.
 MOST_WAITED=10
+# As long as a sync may take before a reboot.
+SYNC_S=5
+# Until the kernel has stopped all devices.
+DOWN_S=30
 
 # ---- one machine ----
 
@@ -140,7 +147,15 @@ boot_once() {
         waited=$(waits)
         measured_from=$(date +%s)
         ended=end
-        wait_for $(((seconds + 15) * fills + seconds + BESIDE_S)) '^end$' || ended=stuck
+        wait_for $(((seconds + 15) * fills + seconds + BESIDE_S)) '^\(end\|up .* reboots\)$' || ended=stuck
+        if guest_lines | grep -q '^up .* reboots$'; then
+            # The kernel stops all devices before it reboots, and a driver waits for its disk.
+            ! guest_lines | grep -q '^stall$' || echo 'block_set_io_throttle root 0 0 0 0 0 0' >"$dir/monitor.in"
+            wait_for "$DOWN_S" '^end$'
+            ended=stuck
+        fi
+        # With -no-reboot it ends where it would begin again.
+        [ "$ended" != stuck ] || kill -0 "$emulator" 2>/dev/null || ended=down
         waited=$((($(waits) - waited) / 10 / ($(date +%s) - measured_from + 1)))
     fi
     stop_emulator
@@ -221,6 +236,7 @@ measured() {
 faults() {
     row "$1" | {
         read -r _ _ _ _ most_gap seconds asked _
+        [ "$asked" != down ] || { faults_of_reboot "$1" "$2" && exit; }
         measured "$1" "$2" | {
             read -r gone _ gap idle oom lost guard victims useless status waited _
             case $gone in
@@ -246,6 +262,27 @@ faults() {
             esac
         }
     }
+}
+
+# faults_of_reboot SCENARIO GUARD: the console tells what comes, and when: the guest ticks five times a second.
+faults_of_reboot() {
+    [ "$ended" = down ] || { echo "the machine is $ended, but not down" && return; }
+    tr -d '\r' <"$log" | awk -v most="$SYNC_S.5" '
+        $1 == "==" && $2 == "up" {
+            up = $3
+            if (said && !called && $4 == "reboots") called = up
+        }
+        /^oom_guard: memory is gone and nothing can be ended: rebooting$/ { said = up }
+        /^oom_guard: memory is back/ { print "it was called off" }
+        /Kernel panic|Out of memory/ { print "the kernel: " $0 }
+        /reboot: Restarting system/ { down = up }
+        END {
+            if (!said) print "the console does not say why"
+            if (!down) print "the kernel does not say that it reboots"
+            if (!called) called = down
+            if (said && called - said > most) printf "it was rebooted %.1f s after that was said\n", called - said
+        }'
+    [ "$1" != reboot ] || ! grep -q '^victim' "$dir/told" || echo "something was killed"
 }
 
 # judge SCENARIO GUARD: only ours can fail; of the others, what is not as it should be is told.

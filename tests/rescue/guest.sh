@@ -348,6 +348,57 @@ scenario_container() {
     run /usr/bin/nsenter -t "$init" --cgroup --mount --pid "$hog" --size 1G
 }
 
+# tick: tells five times a second how late it is, and whether the guard is in reboot(2). Starts nothing, since there is no memory for it.
+tick() {
+    while :; do
+        read -r up _ </proc/uptime
+        read -r call _ <"/proc/${guard_pid#--guard }/syscall"
+        case $call in
+        "$reboot_call") tell "up $up reboots" ;;
+        *) tell "up $up" ;;
+        esac
+        # shellcheck disable=SC3045 # BusyBox knows -t, and fractions
+        read -r -t 0.2 _ <>/run/nothing
+    done
+}
+# Its number on x86_64 (arch/x86/entry/syscalls/syscall_64.tbl).
+reboot_call=169
+
+# with_reboot: a guard that reboots after ten seconds. Others cannot.
+with_reboot() {
+    case $guard in
+    ours) start_guard --reboot-after 10 ;;
+    *) start_guard ;;
+    esac
+    [ "$guard" = none ] || tick &
+}
+
+# All that holds memory is exempt.
+scenario_reboot() {
+    with_reboot
+    run "$hog" --size 1G --adj -1000 --rate 20M --until 7
+}
+
+# As `stuck`, but what is killed has its memory in a file, which cannot be freed from outside, either; then something exempt takes the
+# rest. A sync hangs at the disk, for which something waits that was written.
+scenario_reboot_stuck() {
+    with_reboot
+    beats="--beat /rig/busybox"
+    /rig/hog --delay 25 --size 12M &
+    tidy
+    echo something >/unsynced
+    tell stall
+    sleep 3
+    measure /rig/hog --size 1G --memfd --stick /dev/nvme0n1
+}
+
+# What is ended comes back, and each end gives memory back: no reason for a reboot.
+scenario_reboot_respawn() {
+    ordinary_processes
+    with_reboot
+    run /bin/sh -c "while :; do $hog --size 1G; done"
+}
+
 # ---- work that is hard, but nothing to be ended for ----
 
 # write_source FUNCTIONS: something to compile.
