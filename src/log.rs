@@ -389,6 +389,16 @@ pub fn exited(helper: &mut Helper, pid: Pid, group: Option<Whole<'_>>, after: Du
     );
 }
 
+/// Others of its group are left.
+pub fn exited_alone(helper: &mut Helper, pid: Pid, group: Whole<'_>, after: Duration) {
+    let (seconds, millis) = (after.as_secs(), after.subsec_millis());
+    say!(
+        helper,
+        Notice,
+        "process {pid} exited after {seconds}.{millis:03} seconds; others of {group} are left"
+    );
+}
+
 struct AndGroup<'a>(Option<Whole<'a>>);
 
 impl fmt::Display for AndGroup<'_> {
@@ -416,6 +426,15 @@ pub fn above_limit(helper: &mut Helper, event: &Event, limit: KiB) {
 /// SIGKILL to a victim that was asked to end.
 pub fn escalated(helper: &mut Helper, pid: Pid, why: &str) {
     say!(helper, Warning, "sending SIGKILL to process {pid}: {why}");
+}
+
+/// The same to others of a group, of which the victim has ended.
+pub fn escalated_rest(helper: &mut Helper, pid: Pid, group: Whole<'_>) {
+    say!(
+        helper,
+        Warning,
+        "sending SIGKILL to the rest of {group}: process {pid} has exited, and others have not"
+    );
 }
 
 /// Memory has recovered before the victim's end.

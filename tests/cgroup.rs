@@ -766,6 +766,45 @@ fn a_cgroup_has_ended_only_when_its_last_member_has() {
 }
 
 #[test]
+fn what_is_left_of_a_group_goes_as_well_though_memory_is_fine_again() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let ended = sandbox.path("ended");
+            let hook = sandbox.script("hook", &format!("echo >> {}", ended.display()));
+            // In a cgroup, in a process group, and where SIGKILL never follows by time.
+            for (in_cgroup, grace) in [(true, "1"), (false, "1"), (true, "0")] {
+                let mut hog = sandbox.hog(&["--size", "60M", "--new-group"]);
+                let mut stubborn = sandbox.hog_command(&["--size", "2M", "--ignore-term"]);
+                stubborn.process_group(if in_cgroup { 0 } else { hog.pid() as i32 });
+                let mut stubborn = Hog::start(stubborn);
+                if in_cgroup {
+                    wholes.add("", &hog);
+                    wholes.add("", &stubborn);
+                }
+                let guard = sandbox.guard(&["-g", "--grace", grace, "--post-kill", &hook]);
+                memory.available(LOW);
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+                memory.available(PLENTY);
+                let (pid, path) = (hog.pid(), wholes.path(""));
+                if grace == "0" {
+                    guard.wait_for(&format!("; others of cgroup {path} are left"));
+                    assert!(stubborn.is_alive());
+                } else {
+                    assert_eq!(stubborn.wait_for_end().signal(), Some(libc::SIGKILL));
+                    guard.wait_for("sending SIGKILL to the rest of ");
+                    guard.wait_for(&format!("process {pid} and its "));
+                }
+                wait_for("the hook", || ended.exists());
+                fs::remove_file(&ended).expect("what the hook wrote");
+                assert_eq!(guard.count("did not exit"), 0, "{}", guard.log());
+                guard.stop();
+            }
+        });
+    });
+}
+
+#[test]
 fn members_that_fork_all_the_time_are_ended_as_well() {
     sandboxed(|sandbox| {
         with_wholes(sandbox, |wholes, memory| {

@@ -31,7 +31,7 @@ use aftermath::Aftermath;
 use crowd::Crowd;
 pub use low_memory::{Attention, DRY};
 use low_memory::{LowMemory, Step};
-use progress::{Next, Progress, Stage, Urgency};
+use progress::{Next, Progress, Seen, Stage, Urgency};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use target::Target;
@@ -158,13 +158,17 @@ impl Kills {
                 continue;
             }
             let walked = self.next_walk;
-            let gone = self.is_gone(cx, &mut kill, place, now);
-            let next = kill.progress.next(now, gone, scene, cx.config.grace);
+            let seen = match self.is_gone(cx, &mut kill, place, now) {
+                true => Seen::Gone,
+                false if kill.target.has_left_others() => Seen::OthersLeft,
+                false => Seen::Alive,
+            };
+            let next = kill.progress.next(now, seen, scene, cx.config.grace);
             acted |= next != Next::Wait || walked != self.next_walk;
             let goes_on = match next {
                 Next::Wait => true,
-                Next::Gone { after } => {
-                    self.ended(cx, &kill, after, now);
+                Next::Gone { after } | Next::OthersStay { after } => {
+                    self.ended(cx, &kill, seen, after, now);
                     continue;
                 }
                 Next::Escalate(urgency) => self.escalate(cx, &mut kill, urgency, scene),
@@ -217,14 +221,16 @@ impl Kills {
         signal_members(cx, target.id, again) == Some(0)
     }
 
-    fn ended(&mut self, cx: &mut Context, kill: &Kill, after: Duration, now: Moment) {
+    fn ended(&mut self, cx: &mut Context, kill: &Kill, seen: Seen, after: Duration, now: Moment) {
         let Kill { target, event, crowd, progress } = kill;
-        match crowd {
-            Some(crowd) => log::bomb_ended(&mut cx.output.helper, crowd.count, after),
-            None => {
-                let group = target.group.map(|group| Whole(group, &cx.oom_group));
-                log::exited(&mut cx.output.helper, target.id.pid, group, after);
+        let group = target.group.map(|group| Whole(group, &cx.oom_group));
+        let (helper, pid) = (&mut cx.output.helper, target.id.pid);
+        match (crowd, group) {
+            (Some(crowd), _) => log::bomb_ended(helper, crowd.count, after),
+            (None, Some(group)) if seen == Seen::OthersLeft => {
+                log::exited_alone(helper, pid, group, after);
             }
+            (None, group) => log::exited(helper, pid, group, after),
         }
         cx.tell_end(event);
         if progress.for_memory {
@@ -261,7 +267,9 @@ impl Kills {
         urgency: Urgency,
         scene: Option<&Scene>,
     ) -> bool {
-        let for_memory = scene.filter(|_| kill.progress.for_memory);
+        // Where memory is fine again, only what is left of a group is to end.
+        let is_low = |scene: &&Scene| scene.level != Level::Fine;
+        let for_memory = scene.filter(|_| kill.progress.for_memory).filter(is_low);
         // The victim may have been chosen before the bomb could be told.
         if for_memory.is_some_and(|scene| self.end_bomb(cx, scene)) {
             if self.for_memory().is_none() {
@@ -294,9 +302,14 @@ impl Kills {
         let Selection { proc, mut rules, .. } = cx.selection();
         target::signal_sharers(proc, &mut rules, kill.target.id, Some(KillSignal::Kill));
         kill.event.is_kill = true;
+        let left = kill.target.group.filter(|_| kill.target.has_left_others());
         match signal(cx, &kill.target, members.as_ref(), KillSignal::Kill) {
             Ok(()) => {
-                log::escalated(&mut cx.output.helper, pid, why);
+                let helper = &mut cx.output.helper;
+                match left {
+                    Some(group) => log::escalated_rest(helper, pid, Whole(group, &cx.oom_group)),
+                    None => log::escalated(helper, pid, why),
+                }
                 cx.tell_signal(&kill.event, kill.target.group);
                 true
             }
@@ -756,7 +769,7 @@ fn signal(
     signal: KillSignal,
 ) -> Result<(), Miss> {
     // The end of one that has left others behind was seen already.
-    let is_left = target.group == Some(Group::Cgroup) && target.takes_a_walk();
+    let is_left = target.group == Some(Group::Cgroup) && target.has_left_others();
     match target.signal(&mut cx.proc, signal) {
         Err(error) if error.is_not_permitted() => {
             cx.give_up(target.id);

@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | any | gone | over; for memory: settling (`low_memory`) |
 //! | asked, for memory | level SIGKILL, or the grace over and memory low | killed |
-//! | asked, for memory | the grace over, memory recovered | let off |
-//! | asked, for the limit | the grace over | killed; let off without a grace |
+//! | asked, for memory | the grace over, memory recovered | let off, unless others of its group are left |
+//! | asked | the grace over | killed |
+//! | asked, without a grace | 5 s over, memory recovered or for the limit | let off |
+//! | asked, without a grace | 5 s over, others of its group are left | over |
 //! | killed | 2 s without memory coming back, or 10 s over | unkillable |
 //!
 //! Pure: the table of kills (`mod`) looks, signals and says what happened.
@@ -31,6 +33,15 @@ pub enum Stage {
     Killed,
 }
 
+/// What is alive of a victim and of the group that went with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    Alive,
+    /// The victim itself has ended, and others of its group have not.
+    OthersLeft,
+    Gone,
+}
+
 /// What is to be done about the victim now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -42,6 +53,10 @@ pub enum Next {
     /// SIGKILL, since SIGTERM is not enough any more.
     Escalate(Urgency),
     LetOff,
+    /// The victim has ended, and no more is done about others of its group.
+    OthersStay {
+        after: Duration,
+    },
     Unkillable,
 }
 
@@ -85,7 +100,7 @@ impl Progress {
     pub fn next(
         &mut self,
         now: Moment,
-        gone: bool,
+        seen: Seen,
         scene: Option<&Scene>,
         grace: Option<Duration>,
     ) -> Next {
@@ -94,11 +109,21 @@ impl Progress {
             self.wait_on(now);
         }
         let late = now >= self.deadline;
-        let next = match self.stage {
-            _ if gone => Next::Gone { after: now.since(self.first) },
-            Stage::Asked => self.next_of_asked(late, scene, grace),
-            Stage::Killed if late => Next::Unkillable,
-            Stage::Killed => Next::Wait,
+        let after = now.since(self.first);
+        let next = match (self.stage, seen) {
+            (_, Seen::Gone) => Next::Gone { after },
+            // It was signalled as a whole, and a part of it is no use any more.
+            (Stage::Asked, Seen::OthersLeft) if late && grace.is_some() => {
+                Next::Escalate(Urgency::Grace)
+            }
+            (Stage::Asked, _) => match self.next_of_asked(late, scene, grace) {
+                Next::Wait | Next::LetOff if late && seen == Seen::OthersLeft => {
+                    Next::OthersStay { after }
+                }
+                next => next,
+            },
+            (Stage::Killed, _) if late => Next::Unkillable,
+            (Stage::Killed, _) => Next::Wait,
         };
         if let Next::Escalate(_) = next {
             (self.stage, self.killed) = (Stage::Killed, now);

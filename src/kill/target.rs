@@ -17,6 +17,8 @@ pub struct Target {
     pidfd: Option<OwnedFd>,
     /// Signal the whole group: the members of a cgroup each by itself (`signal_members`).
     pub group: Option<Group>,
+    /// Its own end was seen, if not that of its group.
+    ended: bool,
 }
 
 impl Target {
@@ -28,7 +30,7 @@ impl Target {
         if !proc.is_running(id)? {
             return Err(io::Error::GONE);
         }
-        Ok(Target { id, pidfd, group: None })
+        Ok(Target { id, pidfd, group: None, ended: false })
     }
 
     /// Takes hold of whichever process has that number, and tells what its `stat` says: read after
@@ -36,7 +38,7 @@ impl Target {
     pub fn hold(proc: &mut Proc, pid: Pid) -> io::Result<(Target, Stat)> {
         let pidfd = open_pidfd(pid)?;
         let stat = proc.stat(pid)?;
-        Ok((Target { id: stat.id, pidfd, group: None }, stat))
+        Ok((Target { id: stat.id, pidfd, group: None, ended: false }, stat))
     }
 
     /// The descriptor that becomes readable when the process is gone, where there is one.
@@ -87,9 +89,14 @@ impl Target {
         let ended = ended.is_some_and(|pidfd| fd::is_ready_now(pidfd.as_fd(), Wish::Readable));
         if ended && self.group.is_some() {
             // It has told all it can, and would end every wait at once from now on.
-            self.pidfd = None;
+            (self.pidfd, self.ended) = (None, true);
         }
         ended
+    }
+
+    /// It has ended by itself, and what goes on is about others of its group.
+    pub fn has_left_others(&self) -> bool {
+        self.ended && self.group.is_some()
     }
 
     /// Nothing of it is alive any more, but perhaps other members of its cgroup.
@@ -103,7 +110,7 @@ impl Target {
             return one_is_gone;
         };
         // It has told all it can, and would end every wait at once from now on.
-        self.pidfd = None;
+        (self.pidfd, self.ended) = (None, true);
         match group {
             Group::Processes(number) => !self.group_lives(proc, number).unwrap_or(true),
             Group::Cgroup => true,

@@ -2,7 +2,7 @@
 
 use super::aftermath::Aftermath;
 use super::low_memory::{self, LowMemory};
-use super::progress::{Next, Progress, Urgency};
+use super::progress::{Next, Progress, Seen, Urgency};
 use crate::memory::Memory;
 use crate::policy::{Limits, Scene};
 use crate::procfs::status::Held;
@@ -20,6 +20,7 @@ enum Step {
     FilesStay,
     Escalate(Urgency),
     Ended { after: Duration },
+    OthersStay { after: Duration },
     LetOff { id: Identity },
     Unkillable { id: Identity },
 }
@@ -82,14 +83,22 @@ impl World {
     }
 
     fn step(&mut self, gone: bool) -> Step {
+        self.look(if gone { Seen::Gone } else { Seen::Alive })
+    }
+
+    fn look(&mut self, seen: Seen) -> Step {
         let scene = self.scene();
         if let Some((id, mut progress)) = self.kill.take() {
-            let step = match progress.next(self.now, gone, Some(&scene), self.config.grace) {
+            let step = match progress.next(self.now, seen, Some(&scene), self.config.grace) {
                 Next::Wait => Step::Wait,
                 Next::Escalate(urgency) => Step::Escalate(urgency),
                 Next::Gone { after } => {
                     self.low.ends(progress.aftermath, self.now);
                     return Step::Ended { after };
+                }
+                Next::OthersStay { after } => {
+                    self.low.ends(progress.aftermath, self.now);
+                    return Step::OthersStay { after };
                 }
                 Next::LetOff => {
                     self.low.lets_off(id, self.now);
@@ -201,6 +210,28 @@ fn one_that_outlives_recovery_is_let_off_once() {
     // What it did an hour ago says nothing.
     world.pass(1);
     assert_eq!(signal(&world, 9), KillSignal::Term);
+}
+
+#[test]
+fn a_group_that_has_lost_its_victim_is_not_let_off() {
+    // SIGTERM is a level of 90 MiB, recovery one of 300.
+    for (grace, available) in [(Some(5), 90), (Some(5), 300), (None, 90), (None, 300)] {
+        let mut world = World::new();
+        world.config.grace = grace.map(Duration::from_secs);
+        world.set(90, 0);
+        world.step(false);
+        world.signal(9, KillSignal::Term, 300);
+        world.set(available, 0);
+        world.pass(4_999);
+        assert_eq!(world.look(Seen::OthersLeft), Step::Wait);
+        world.pass(1);
+        let expected = match grace {
+            Some(_) => Step::Escalate(Urgency::Grace),
+            // Time alone kills nothing then, and the victim's end is told.
+            None => Step::OthersStay { after: Duration::from_secs(5) },
+        };
+        assert_eq!(world.look(Seen::OthersLeft), expected, "{grace:?} {available}");
+    }
 }
 
 #[test]
@@ -753,7 +784,7 @@ fn for_the_limit_time_alone_decides() {
         let mut kill = for_limit(grace);
         let mut next = |millis| {
             let now = Moment::default().after(Duration::from_millis(millis));
-            kill.next(now, false, scene.as_ref(), grace)
+            kill.next(now, Seen::Alive, scene.as_ref(), grace)
         };
         assert_eq!(next(4_999), Next::Wait, "{available}");
         assert_eq!(next(5_000), Next::Escalate(Urgency::Grace));
@@ -766,8 +797,8 @@ fn for_the_limit_time_alone_decides() {
 fn for_the_limit_without_a_grace_one_is_let_off() {
     let mut kill = for_limit(None);
     let at = |millis| Moment::default().after(Duration::from_millis(millis));
-    assert_eq!(kill.next(at(4_999), false, None, None), Next::Wait);
-    assert_eq!(kill.next(at(5_000), false, None, None), Next::LetOff);
+    assert_eq!(kill.next(at(4_999), Seen::Alive, None, None), Next::Wait);
+    assert_eq!(kill.next(at(5_000), Seen::Alive, None, None), Next::LetOff);
 }
 
 #[test]
