@@ -457,12 +457,20 @@ pub fn spared_later(helper: &mut Helper, pid: Pid, why: Protection) {
     say!(helper, Notice, "process {pid} is not sent SIGKILL: {}", why.text());
 }
 
-pub fn stuck(helper: &mut Helper, pid: Pid, is_frozen: bool) {
+/// With so many `others` of its group.
+pub fn stuck(helper: &mut Helper, pid: Pid, others: u32, is_frozen: bool) {
     let why = match is_frozen {
         true => "its cgroup is frozen; it ends once that is thawed",
         false => "stuck in the kernel, or its cgroup is frozen",
     };
-    say!(helper, Warning, "process {pid} survives SIGKILL ({why}): left alone");
+    match others {
+        0 => say!(helper, Warning, "process {pid} survives SIGKILL ({why}): left alone"),
+        _ => say!(
+            helper,
+            Warning,
+            "process {pid} and {others} more of its group survive SIGKILL ({why}): left alone"
+        ),
+    }
 }
 
 /// A process that may not be signalled would be chosen again and again.

@@ -805,6 +805,49 @@ fn what_is_left_of_a_group_goes_as_well_though_memory_is_fine_again() {
 }
 
 #[test]
+fn what_survives_sigkill_of_a_group_does_not_keep_the_next_victim() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let ended = sandbox.path("ended");
+            let hook = sandbox.script("hook", &format!("echo >> {}", ended.display()));
+            for in_cgroup in [true, false] {
+                let mut hog = sandbox.hog(&["--size", "60M", "--new-group"]);
+                let mut stuck = sandbox.hog_command(&["--size", "40M"]);
+                stuck.process_group(if in_cgroup { 0 } else { hog.pid() as i32 });
+                let mut stuck = Hog::start(stuck);
+                if in_cgroup {
+                    wholes.add("", &hog);
+                    wholes.add("", &stuck);
+                }
+                if let Err(error) = hold_at_exit(stuck.pid()) {
+                    return skip(&format!("cannot trace: {error}"));
+                }
+                let mut next = sandbox.hog(&["--size", "20M", "--new-group"]);
+                let guard = sandbox.guard(&["-g", "--post-kill", &hook]);
+                memory.available(VERY_LOW);
+                assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+                next.wait_for_end();
+                memory.available(PLENTY);
+                let pid = hog.pid();
+                let said = guard.wait_for(&format!("process {pid} exited after "));
+                assert!(said.contains("; others of "), "{said}");
+                guard.wait_for(&format!("process {} survives SIGKILL", stuck.pid()));
+                // Not after the two seconds that a victim by itself is waited for.
+                assert!(number_after(&said, "exited after ") < 2, "{said}");
+                wait_for("the hook", || ended.exists());
+                fs::remove_file(&ended).expect("what the hook wrote");
+                guard.wait_for(&format!("process {0} and its group {0} exited ", next.pid()));
+                assert!(guard.signals_to(stuck.pid()).is_empty(), "{}", guard.log());
+                guard.stop();
+                let_go(stuck.pid());
+                stuck.wait_for_end();
+            }
+        });
+    });
+}
+
+#[test]
 fn members_that_fork_all_the_time_are_ended_as_well() {
     sandboxed(|sandbox| {
         with_wholes(sandbox, |wholes, memory| {

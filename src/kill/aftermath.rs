@@ -119,6 +119,11 @@ impl Aftermath {
         Aftermath { held, before, sample: before, taken: KiB::ZERO, ended, risen }
     }
 
+    /// Others of the group are alive, and nobody knows how much of it they keep.
+    pub fn of_a_part(self) -> Aftermath {
+        Aftermath { held: Held::default(), ..self }
+    }
+
     /// At the end, or when it will have ended at the latest. A victim's pages may come back before
     /// that is told.
     pub fn begin(mut self, now: Moment) -> Aftermath {

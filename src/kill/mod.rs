@@ -232,11 +232,18 @@ impl Kills {
             }
             (None, group) => log::exited(helper, pid, group, after),
         }
+        if seen == Seen::OthersLeft && progress.stage == Stage::Killed {
+            give_up_rest(cx, kill);
+        }
         cx.tell_end(event);
         if progress.for_memory {
             // What stalled for its sake is not to be laid at the next one's door.
             cx.observer.restart_stalls();
-            self.low.ends(progress.aftermath, now);
+            let aftermath = match seen {
+                Seen::OthersLeft => progress.aftermath.of_a_part(),
+                _ => progress.aftermath,
+            };
+            self.low.ends(aftermath, now);
         }
     }
 
@@ -254,7 +261,7 @@ impl Kills {
         if let Some(crowd) = &kill.crowd {
             self.bombs.is_unkillable(&crowd.kind);
         }
-        log::stuck(&mut cx.output.helper, id.pid, cx.proc.is_frozen(id.pid));
+        log::stuck(&mut cx.output.helper, id.pid, 0, cx.proc.is_frozen(id.pid));
         cx.notify(Notice::Stuck, &kill.event);
     }
 
@@ -786,6 +793,19 @@ fn signal(
         }
     }
     Ok(())
+}
+
+/// What is left of its group has survived SIGKILL.
+fn give_up_rest(cx: &mut Context, kill: &Kill) {
+    let Some(group) = kill.target.group else { return };
+    let Selection { proc, mut rules, oom_group, .. } = cx.selection();
+    let rest = target::rest_of(proc, &mut rules, oom_group, group);
+    let Some(stat) = &rest.first else { return };
+    rest.ids.iter().flatten().for_each(|&id| cx.give_up(id));
+    let is_frozen = cx.proc.is_frozen(stat.id.pid);
+    log::stuck(&mut cx.output.helper, stat.id.pid, rest.count - 1, is_frozen);
+    let event = cx.event(stat, KillSignal::Kill, kill.event.reason);
+    cx.notify(Notice::Stuck, &event);
 }
 
 fn signal_members(cx: &mut Context, id: Identity, signal: Option<KillSignal>) -> Option<u32> {

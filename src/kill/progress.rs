@@ -8,7 +8,8 @@
 //! | asked | the grace over | killed |
 //! | asked, without a grace | 5 s over, memory recovered or for the limit | let off |
 //! | asked, without a grace | 5 s over, others of its group are left | over |
-//! | killed | 2 s without memory coming back, or 10 s over | unkillable |
+//! | killed | 2 s without memory coming back, or 10 s over | unkillable; over if the victim has ended |
+//! | killed, memory low | the victim has ended, and no memory has come back for 200 ms | over |
 //!
 //! Pure: the table of kills (`mod`) looks, signals and says what happened.
 
@@ -24,6 +25,9 @@ use std::time::Duration;
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// By then other causes make memory come back.
 const STUCK_AT_LAST: Duration = Duration::from_secs(10);
+/// The victim, which held most, has ended: when memory is low, others of its group are waited for only
+/// as long as memory comes back. More than twice the time between two looks at who is left.
+const OTHERS_QUIET: Duration = Duration::from_millis(200);
 /// With `--grace 0`, by then SIGTERM has done what it will.
 const LET_OFF_AFTER: Duration = Duration::from_secs(5);
 
@@ -77,6 +81,8 @@ pub struct Progress {
     killed: Moment,
     /// What ends this stage by time: the grace, or the wait for SIGKILL to work.
     deadline: Moment,
+    /// The victim was alive then, or got SIGKILL, or memory came back.
+    moved: Moment,
 }
 
 impl Progress {
@@ -93,7 +99,8 @@ impl Progress {
             KillSignal::Kill => (Stage::Killed, STUCK_AFTER),
         };
         let deadline = now.after(wait);
-        Progress { for_memory, stage, aftermath, first: now, killed: now, deadline }
+        let (first, killed, moved) = (now, now, now);
+        Progress { for_memory, stage, aftermath, first, killed, deadline, moved }
     }
 
     /// `scene` is `None` while memory cannot be read. Without a `grace` SIGKILL never follows by time.
@@ -107,6 +114,9 @@ impl Progress {
         let change = scene.map_or(Change::None, |scene| self.aftermath.observe(&scene.memory));
         if self.stage == Stage::Killed && change == Change::Risen {
             self.wait_on(now);
+        }
+        if seen == Seen::Alive {
+            self.moved = now;
         }
         let late = now >= self.deadline;
         let after = now.since(self.first);
@@ -122,7 +132,10 @@ impl Progress {
                 }
                 next => next,
             },
-            (Stage::Killed, _) if late => Next::Unkillable,
+            (Stage::Killed, Seen::OthersLeft) if late || self.is_vain(now, scene) => {
+                Next::OthersStay { after }
+            }
+            (Stage::Killed, Seen::Alive) if late => Next::Unkillable,
             (Stage::Killed, _) => Next::Wait,
         };
         if let Next::Escalate(_) = next {
@@ -144,6 +157,12 @@ impl Progress {
         }
     }
 
+    /// Others have to go, since what is left of a group does not.
+    fn is_vain(&self, now: Moment, scene: Option<&Scene>) -> bool {
+        let is_low = scene.is_some_and(|scene| scene.level != Level::Fine);
+        self.for_memory && is_low && now.since(self.moved) >= OTHERS_QUIET
+    }
+
     /// SIGKILL was due and was not sent.
     pub fn is_not_killed(&mut self) {
         self.stage = Stage::Asked;
@@ -152,6 +171,7 @@ impl Progress {
     /// SIGKILL was sent, or memory of the victim comes back.
     pub fn wait_on(&mut self, now: Moment) {
         self.deadline = now.after(STUCK_AFTER).min(self.killed.after(STUCK_AT_LAST));
+        self.moved = now;
     }
 
     /// When the stage changes by time alone, if it does: without a `grace` memory decides about one

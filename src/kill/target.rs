@@ -190,6 +190,34 @@ pub fn signal_members(
     walked.is_ok().then_some(count)
 }
 
+/// How many of those that have survived SIGKILL are told from others. More of them cost a kill again.
+const REST: usize = 16;
+
+/// What is alive of a group.
+pub struct Rest {
+    pub count: u32,
+    pub first: Option<Stat>,
+    pub ids: [Option<Identity>; REST],
+}
+
+/// Looks at it. Protected ones do not count.
+pub fn rest_of(proc: &mut Proc, rules: &mut Rules<'_>, oom_group: &OomGroup, group: Group) -> Rest {
+    let mut rest = Rest { count: 0, first: None, ids: [None; REST] };
+    // If the walk fails, the others are candidates still.
+    let _ = proc.for_each(|proc, pid| {
+        let Some(stat) = group.member(proc, oom_group, pid) else { return };
+        if rules.protection(proc, &stat).is_some() {
+            return;
+        }
+        if let Some(place) = rest.ids.get_mut(rest.count as usize) {
+            *place = Some(stat.id);
+        }
+        rest.count += 1;
+        rest.first.get_or_insert(stat);
+    });
+    rest
+}
+
 /// `None` where descriptors of processes cannot be had.
 fn open_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
     match process::pidfd_open(pid) {

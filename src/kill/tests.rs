@@ -97,7 +97,7 @@ impl World {
                     return Step::Ended { after };
                 }
                 Next::OthersStay { after } => {
-                    self.low.ends(progress.aftermath, self.now);
+                    self.low.ends(progress.aftermath.of_a_part(), self.now);
                     return Step::OthersStay { after };
                 }
                 Next::LetOff => {
@@ -232,6 +232,37 @@ fn a_group_that_has_lost_its_victim_is_not_let_off() {
         };
         assert_eq!(world.look(Seen::OthersLeft), expected, "{grace:?} {available}");
     }
+}
+
+#[test]
+fn others_of_a_group_that_survive_sigkill_are_not_waited_for() {
+    let mut world = World::new();
+    world.set(40, 0);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    world.signal(9, KillSignal::Kill, 300);
+    // As long as the victim lives, or memory comes back.
+    world.pass(500);
+    assert_eq!(world.step(false), Step::Wait);
+    world.pass(199);
+    world.set(45, 0);
+    assert_eq!(world.look(Seen::OthersLeft), Step::Wait);
+    world.pass(199);
+    assert_eq!(world.look(Seen::OthersLeft), Step::Wait);
+    world.pass(1);
+    let after = Duration::from_millis(899);
+    assert_eq!(world.look(Seen::OthersLeft), Step::OthersStay { after });
+    // What they keep does not make it useless.
+    world.settle(30);
+    assert_eq!(world.step(false), Step::Choose(KillSignal::Kill));
+    // If memory is fine, there is time.
+    world.signal(10, KillSignal::Kill, 300);
+    world.set(300, 0);
+    assert_eq!(world.look(Seen::OthersLeft), Step::Wait);
+    world.pass(1_999);
+    assert_eq!(world.look(Seen::OthersLeft), Step::Wait);
+    world.pass(1);
+    let after = Duration::from_secs(2);
+    assert_eq!(world.look(Seen::OthersLeft), Step::OthersStay { after });
 }
 
 #[test]
