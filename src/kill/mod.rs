@@ -103,8 +103,11 @@ impl Kill {
     /// Is this process, or of the group that goes with it.
     fn includes(&self, cx: &mut Context, id: Identity) -> bool {
         let Context { proc, oom_group, .. } = cx;
-        let member = |group: Group| group.member(proc, oom_group, id.pid);
-        self.target.id == id || self.target.group.and_then(member).is_some()
+        // One that cannot be told is not signalled for something else.
+        let is_member = |group: Group| {
+            group.member(proc, oom_group, id.pid).map_or(true, |member| member.is_some())
+        };
+        self.target.id == id || self.target.group.is_some_and(is_member)
     }
 
     fn needs_looking(&self) -> bool {

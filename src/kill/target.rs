@@ -165,7 +165,7 @@ pub fn signal_sharers(
 }
 
 /// Signals the members of the cgroup of `id`, which was signalled by itself. Protected ones are left
-/// alone. Returns how many were, or without a `signal` are left; `None` if they cannot be told.
+/// alone. Returns how many may live still, the protected ones apart; `None` if they cannot be told.
 pub fn signal_members(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
@@ -175,19 +175,36 @@ pub fn signal_members(
 ) -> Option<u32> {
     let mut count = 0;
     let walked = proc.for_each(|proc, pid| {
-        if !oom_group.holds(proc, pid) {
-            return;
-        }
-        let Ok((member, stat)) = Target::hold(proc, pid) else { return };
-        // The number may have been another one's a moment ago.
-        let lives = stat.id != id && !stat.is_gone() && oom_group.holds(proc, pid);
-        if !lives || rules.protection(proc, &stat).is_some() {
-            return;
-        }
-        let done = |signal| member.signal(proc, signal).is_ok();
-        count += u32::from(signal.map_or(true, done));
+        let may_live = match signal_member(proc, rules, oom_group, (pid, id), signal) {
+            Ok(lives) => lives,
+            Err(error) => !error.is_gone(),
+        };
+        count += u32::from(may_live);
     });
     walked.is_ok().then_some(count)
+}
+
+/// Whether the process with that number is a living member other than `id`, and not protected for sure.
+fn signal_member(
+    proc: &mut Proc,
+    rules: &mut Rules<'_>,
+    oom_group: &OomGroup,
+    (pid, id): (Pid, Identity),
+    signal: Option<KillSignal>,
+) -> io::Result<bool> {
+    if !oom_group.holds(proc, pid)? {
+        return Ok(false);
+    }
+    let (member, stat) = Target::hold(proc, pid)?;
+    // The number may have been another one's a moment ago.
+    if stat.id == id || stat.is_gone() || !oom_group.holds(proc, pid)? {
+        return Ok(false);
+    }
+    match (rules.protection(proc, &stat), signal) {
+        (Some(why), _) => Ok(why.is_doubtful()),
+        (None, Some(signal)) => member.signal(proc, signal).map(|()| true),
+        (None, None) => Ok(true),
+    }
 }
 
 /// How many of those that have survived SIGKILL are told from others. More of them cost a kill again.
@@ -205,7 +222,7 @@ pub fn rest_of(proc: &mut Proc, rules: &mut Rules<'_>, oom_group: &OomGroup, gro
     let mut rest = Rest { count: 0, first: None, ids: [None; REST] };
     // If the walk fails, the others are candidates still.
     let _ = proc.for_each(|proc, pid| {
-        let Some(stat) = group.member(proc, oom_group, pid) else { return };
+        let Ok(Some(stat)) = group.member(proc, oom_group, pid) else { return };
         if rules.protection(proc, &stat).is_some() {
             return;
         }
@@ -224,5 +241,96 @@ fn open_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
         Ok(pidfd) => Ok(Some(pidfd)),
         Err(error) if error.is_gone() => Err(error),
         Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::pattern::Pattern;
+    use crate::procfs::fixture::Fixture;
+    use crate::procfs::process::CommandLine;
+    use crate::select::{Assistant, Family, Filter, Matcher, Scale, Unkillable};
+    use crate::settings::Config;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    /// A number that no process of the machine has on which the test runs.
+    const VICTIM: i32 = 4_150_000;
+
+    /// A helper that comes too late.
+    struct Late;
+
+    impl Assistant for Late {
+        fn command_line(&mut self, _: Identity, _: Duration) -> Option<CommandLine> {
+            None
+        }
+
+        fn is_in_place(&mut self, _: Identity, _: &[u8], _: Duration) -> Option<bool> {
+            None
+        }
+    }
+
+    /// How many are left of a cgroup that has lost its victim.
+    fn left(fixture: &Fixture, config: &Config) -> Option<u32> {
+        let proc = &mut fixture.open();
+        let patterns = &config.patterns;
+        let (filter, assistant) = (&mut Filter::new(patterns, b""), &mut Late);
+        let matcher = Matcher { patterns, filter, assistant, patience: Duration::ZERO };
+        let (family, unkillable) =
+            (Family::of_worker(proc, Pid::INIT, None), Unkillable::default());
+        let (memory, scale) = (Memory::default(), Scale::Shifted);
+        let rules = &mut Rules::new(config, (&memory, None), scale, family, &unkillable, matcher);
+        let mut oom_group = OomGroup::open(proc);
+        let id = Identity { pid: Pid::new(VICTIM.into()).unwrap(), start: 0 };
+        assert!(oom_group.find(proc, id.pid, None));
+        signal_members(proc, rules, &oom_group, id, None)
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_a_member_is_not_its_end() {
+        let mut child = Command::new("sh");
+        let mut child = child.args(["-c", "read forever"]).stdin(Stdio::piped()).spawn().unwrap();
+        let member = child.id() as i32;
+        let none: &[&str] = &[];
+        // A file with its text, or a directory, which cannot be read; and what is ignored.
+        let cases = [
+            ("stat", None, none, 1),
+            ("cgroup", None, none, 1),
+            ("oom_score_adj", None, none, 1),
+            ("oom_score_adj", Some("0\n"), none, 1),
+            ("oom_score_adj", Some("-1000\n"), none, 0),
+            ("cgroup", Some("0::/other\n"), none, 0),
+            ("x", Some(""), &["^x$"], 0),
+            ("x", Some(""), &["cmd:^other$"], 1),
+        ];
+        for (name, text, ignore, expected) in cases {
+            if cfg!(not(feature = "patterns")) && !ignore.is_empty() {
+                continue;
+            }
+            let fixture = Fixture::new();
+            let point = fixture.path("cg");
+            let mount = format!("30 22 0:26 / {point} rw - cgroup2 cgroup2 rw\n");
+            fixture.write("self/mountinfo", mount);
+            fixture.write("cg/web/memory.oom.group", "1\n");
+            for pid in [VICTIM, member] {
+                fixture.process(pid, b"x", 700, 100);
+                fixture.write(&format!("{pid}/cgroup"), "0::/web\n");
+            }
+            let file = format!("{member}/{name}");
+            match text {
+                Some(text) => fixture.write(&file, text),
+                None => {
+                    fixture.remove(&file);
+                    fixture.write(&format!("{file}/x"), "");
+                }
+            }
+            let mut config = Config::default().resolve(false).unwrap();
+            let patterns = ignore.iter().map(|text| Pattern::parse(text.as_bytes()).unwrap());
+            config.patterns.ignore.extend(patterns);
+            assert_eq!(left(&fixture, &config), Some(expected), "{name} {text:?} {ignore:?}");
+        }
+        child.kill().and_then(|()| child.wait()).unwrap();
     }
 }

@@ -20,6 +20,8 @@ pub enum Protection {
     Unkillable,
     /// The kernel would never kill it, usually because of an `oom_score_adj` of -1000.
     Exempt,
+    /// What tells whether it is exempt cannot be read.
+    Unreadable,
     /// `--ignore-root-user`.
     Root,
     /// The guard may not signal it.
@@ -33,6 +35,11 @@ pub enum Protection {
 }
 
 impl Protection {
+    /// Something of it could not be read, and it may be none.
+    pub const fn is_doubtful(self) -> bool {
+        matches!(self, Protection::Unreadable | Protection::Ignored(None) | Protection::NotOnly)
+    }
+
     pub const fn text(self) -> &'static str {
         match self {
             Protection::Init => "protected: init",
@@ -42,6 +49,7 @@ impl Protection {
             Protection::Gone => "has ended",
             Protection::Unkillable => "could not be ended",
             Protection::Exempt => "protected: exempt",
+            Protection::Unreadable => "protected: unreadable",
             Protection::Root => "protected: root's",
             Protection::NotPermitted => "not permitted",
             Protection::Outside => "protected: outside cgroup",

@@ -8,7 +8,7 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
-use crate::sys::process;
+use crate::sys::{io, process};
 use crate::units::Pid;
 
 /// Processes that are signalled together.
@@ -21,16 +21,28 @@ pub enum Group {
 }
 
 impl Group {
-    /// The process with that number, if it is a living member.
-    pub fn member(self, proc: &mut Proc, oom_group: &OomGroup, pid: Pid) -> Option<Stat> {
+    /// The process with that number, if it is a living member. Fails if that cannot be told.
+    pub fn member(
+        self,
+        proc: &mut Proc,
+        oom_group: &OomGroup,
+        pid: Pid,
+    ) -> io::Result<Option<Stat>> {
         // Most processes are elsewhere, which one file tells.
-        if self == Group::Cgroup && !oom_group.holds(proc, pid) {
-            return None;
+        if self == Group::Cgroup && !oom_group.holds(proc, pid)? {
+            return Ok(None);
         }
-        let stat = proc.stat(pid).ok().filter(|stat| !stat.is_gone())?;
-        match self {
-            Group::Processes(number) if number != stat.pgid => None,
-            _ => Some(stat),
+        match (proc.stat(pid), self) {
+            (Ok(stat), _) if stat.is_gone() => Ok(None),
+            (Ok(stat), Group::Processes(number)) if number != stat.pgid => Ok(None),
+            (Ok(stat), _) => Ok(Some(stat)),
+            (Err(error), _) if error.is_gone() => Ok(None),
+            // A call tells of one that is out of sight (`hidepid`).
+            (Err(error), Group::Processes(number)) => match process::group_of(pid) {
+                Some(group) if group != number => Ok(None),
+                _ => Err(error),
+            },
+            (Err(error), Group::Cgroup) => Err(error),
         }
     }
 }
@@ -109,9 +121,11 @@ pub fn members(
         _ => {}
     }
     let mut found = Members { group, living: 0, exempt: 0, held: Held::default() };
-    let mut protected = None;
+    let (mut protected, mut all_known) = (None, true);
     let walked = proc.for_each(|proc, pid| {
-        let Some(stat) = &group.member(proc, oom_group, pid) else { return };
+        let member = group.member(proc, oom_group, pid);
+        all_known &= member.is_ok();
+        let Ok(Some(stat)) = &member else { return };
         match rules.protection(proc, stat) {
             Some(Protection::Exempt) if group == Group::Cgroup => found.exempt += 1,
             Some(Protection::Gone) => {}
@@ -127,6 +141,7 @@ pub fn members(
     match (walked, protected) {
         (Err(_), _) => Err(Alone::Unknown),
         (_, Some((pid, why))) => Err(Alone::Holds(pid, why)),
+        (_, None) if !all_known => Err(Alone::Unknown),
         _ => Ok(found),
     }
 }

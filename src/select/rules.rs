@@ -92,7 +92,8 @@ impl<'a> Rules<'a> {
             Some(told) => told,
             None => match proc.oom_score_adj(pid) {
                 Err(error) if error.is_gone() => return Err(Protection::Gone),
-                adj => adj == Ok(-1000),
+                Err(_) => return Err(Protection::Unreadable),
+                Ok(adj) => adj == -1000,
             },
         };
         if is_exempt {

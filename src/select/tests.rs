@@ -527,6 +527,40 @@ fn a_group_with_a_protected_member_says_so() {
     }
 }
 
+#[test]
+fn what_cannot_be_read_of_a_member_spares_its_group() {
+    for (name, with_cgroup_file) in
+        [("stat", true), ("cgroup", true), ("oom_score_adj", true), ("stat", false)]
+    {
+        let world = World::new();
+        (1..=3).for_each(|number| world.add(number, 700, LARGE));
+        world.fixture.write("cg/web/memory.oom.group", "1\n");
+        with_cgroup(&world, &[1, 2], &mut |proc, rules| {
+            let pid = Pid::new((FIRST + 1).into()).unwrap();
+            let mut oom_group = OomGroup::open(proc);
+            let group = match with_cgroup_file {
+                true => Group::Cgroup,
+                false => Group::Processes(FIRST + 1),
+            };
+            assert!(oom_group.find(proc, pid, None));
+            assert!(members(proc, rules, &oom_group, group).is_ok());
+            // A directory cannot be read.
+            let file = format!("{}/{name}", FIRST + 2);
+            world.fixture.remove(&file);
+            world.fixture.write(&format!("{file}/x"), "");
+            let told = members(proc, rules, &oom_group, group);
+            let expected = match name {
+                "oom_score_adj" => matches!(told, Err(Alone::Holds(_, Protection::Unreadable))),
+                _ => matches!(told, Err(Alone::Unknown)),
+            };
+            assert!(expected, "{name}: {told:?}");
+            // It has ended.
+            world.fixture.remove(&(FIRST + 2).to_string());
+            assert!(members(proc, rules, &oom_group, group).is_ok());
+        });
+    }
+}
+
 /// A machine with a cgroup `web`, and the processes that are in it.
 fn with_cgroup(world: &World, within: &[i32], act: &mut dyn FnMut(&mut Proc, &mut Rules<'_>)) {
     let point = world.fixture.path("cg");

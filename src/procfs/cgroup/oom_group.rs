@@ -68,19 +68,19 @@ impl OomGroup {
         self.path.as_bytes()
     }
 
-    /// Whether a process is within, zombie or not.
-    pub fn holds(&self, proc: &mut Proc, pid: Pid) -> bool {
+    /// Whether a process is within, zombie or not. Fails if it is there and that cannot be told.
+    pub fn holds(&self, proc: &mut Proc, pid: Pid) -> io::Result<bool> {
+        let Some(directory) = &self.directory else { return Ok(false) };
         let mut is_within = false;
         let told = for_unified(proc, pid, &mut |path| {
             is_within = starts_with_path(path, self.path());
         });
-        told.is_ok() && is_within && self.is_there()
-    }
-
-    /// It was not removed. Looked at behind its path, for another one may have that by now.
-    fn is_there(&self) -> bool {
-        let Some(directory) = &self.directory else { return false };
-        !open_in(directory, FLAG, Access::Read).is_err_and(io::Error::is_gone)
+        // Behind its path, for another one may have that by now.
+        let is_there = || open_in(directory, FLAG, Access::Read).map(|_| true);
+        match told.and_then(|()| if is_within { is_there() } else { Ok(false) }) {
+            Err(error) if error.is_gone() => Ok(false),
+            told => told,
+        }
     }
 
     /// SIGKILL to each process within, of which none escapes by a fork (`cgroup.kill`, Linux 5.14).

@@ -555,15 +555,18 @@ fn members_are_those_within_as_long_as_the_cgroup_is_the_same() {
     world.fixture.write("70/cgroup", "0::/web\n");
     let pid = |number: i64| Pid::new(number).unwrap();
     let mut oom_group = OomGroup::open(&mut world.proc);
-    assert!(!oom_group.holds(&mut world.proc, pid(70)));
+    assert_eq!(oom_group.holds(&mut world.proc, pid(70)), Ok(false));
     assert!(oom_group.find(&mut world.proc, pid(70), None));
     for (path, expected) in
         [("/web", true), ("/web/a/b", true), ("/web2", false), ("/", false), ("/a/web", false)]
     {
         world.fixture.write("71/cgroup", format!("3:memory:/web\n0::{path}\n"));
-        assert_eq!(oom_group.holds(&mut world.proc, pid(71)), expected, "{path}");
+        assert_eq!(oom_group.holds(&mut world.proc, pid(71)), Ok(expected), "{path}");
     }
-    assert!(!oom_group.holds(&mut world.proc, pid(72)));
+    assert_eq!(oom_group.holds(&mut world.proc, pid(72)), Ok(false));
+    // It is there, and what it is in cannot be read.
+    world.fixture.write("73/cgroup/is/a/directory", "");
+    assert!(oom_group.holds(&mut world.proc, pid(73)).is_err());
     // No other can be killed by it than what is there.
     assert!(oom_group.kill_all().is_err());
     world.files("web", &[("cgroup.kill", "0")]);
@@ -572,6 +575,6 @@ fn members_are_those_within_as_long_as_the_cgroup_is_the_same() {
     // Removed, and made anew.
     fs::remove_dir_all(world.point().join("web")).unwrap();
     world.ask("web", "1");
-    assert!(!oom_group.holds(&mut world.proc, pid(70)));
+    assert_eq!(oom_group.holds(&mut world.proc, pid(70)), Ok(false));
     assert!(oom_group.kill_all().is_err());
 }
