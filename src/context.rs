@@ -13,6 +13,7 @@ use crate::policy::Scene;
 use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
+use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::say;
 use crate::select::{
@@ -168,16 +169,19 @@ impl Context {
         })
     }
 
-    /// What goes with a victim.
-    pub fn company(&mut self, stat: &Stat, for_memory: bool) -> Company {
+    /// What goes with a victim, which holds so much. Its cgroup goes only for memory.
+    pub fn company(&mut self, stat: &Stat, held: Held, for_memory: bool) -> Company {
+        let may_ask = for_memory && self.oom_group.is_mounted();
+        let path = may_ask.then(|| self.output.helper.cgroup_of(stat.id, CHOICE)).flatten();
         let Selection { proc, mut rules, oom_group, .. } = self.selection();
-        Company::of(proc, &mut rules, oom_group, stat, for_memory)
+        let path = path.as_ref().map(|path| path.as_bytes());
+        Company::of(proc, &mut rules, oom_group, (stat, held), path)
     }
 
     /// A group that goes with a victim, as it is now.
     pub fn members(&mut self, group: Group) -> Result<Members, Alone> {
         let Selection { proc, mut rules, oom_group, .. } = self.selection();
-        select::members(proc, &mut rules, oom_group, group)
+        select::members(proc, &mut rules, oom_group, group, None)
     }
 
     /// A signal to the process, as it is told.

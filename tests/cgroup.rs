@@ -848,6 +848,30 @@ fn what_survives_sigkill_of_a_group_does_not_keep_the_next_victim() {
 }
 
 #[test]
+fn a_helper_that_does_not_tell_the_cgroup_keeps_no_victim() {
+    sandboxed(|sandbox| {
+        with_wholes(sandbox, |wholes, memory| {
+            wholes.ask("", true);
+            let mut other = wholes.hog(sandbox, "", &["--size", "2M"]);
+            for (available, signal) in [(LOW, libc::SIGTERM), (VERY_LOW, libc::SIGKILL)] {
+                let mut hog = wholes.hog(sandbox, "", &["--size", "60M"]);
+                let guard = sandbox.guard(&[]);
+                let helper = guard.helper().expect("a helper");
+                signal_to(helper, libc::SIGSTOP);
+                memory.available(available);
+                assert_eq!(hog.wait_for_end().signal(), Some(signal));
+                memory.available(PLENTY);
+                signal_to(helper, libc::SIGCONT);
+                guard.wait_for(&format!("process {} exited after ", hog.pid()));
+                assert_eq!(guard.count("signalled with it"), 0, "{}", guard.log());
+                assert!(other.is_alive());
+                guard.stop();
+            }
+        });
+    });
+}
+
+#[test]
 fn members_that_fork_all_the_time_are_ended_as_well() {
     sandboxed(|sandbox| {
         with_wholes(sandbox, |wholes, memory| {

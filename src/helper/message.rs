@@ -88,7 +88,7 @@ pub mod kind {
     pub const COMMAND: u8 = b'A';
     pub const NO_COMMAND: u8 = b'U';
     /// The same of a victim that is about to be signalled, of which more is kept for hooks. The
-    /// answer has no text.
+    /// answer is of the same kind; with any text, that of it is the path in `/proc/PID/cgroup`.
     pub const REMEMBER: u8 = b'M';
     /// A question whether the executable of `id` is what init sees at the path of the text. The
     /// answer is as to that for a command line; its text is empty for no.

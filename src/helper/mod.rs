@@ -21,6 +21,7 @@ mod service;
 mod statistics;
 
 use crate::event::Event;
+use crate::procfs::cgroup::oom_group;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::settings::{Hooks, Outputs};
@@ -112,6 +113,8 @@ struct Asked {
     /// For the end of a sync, which has come.
     sync: Option<Moment>,
     is_synced: bool,
+    /// Of the victim that was to be remembered last.
+    cgroup: Option<(Identity, oom_group::Path)>,
 }
 
 impl Helper {
@@ -274,9 +277,28 @@ impl Helper {
     }
 
     /// Has the helper keep what messages and hooks tell of a victim, which has none of that once it
-    /// has ended. Waits as for a command line.
-    pub fn remember(&mut self, id: Identity, limit: Duration) {
-        self.question(kind::REMEMBER, id, b"", limit);
+    /// has ended, and tell its cgroup if it is asked to. Waits as for a command line.
+    pub fn remember(&mut self, id: Identity, with_cgroup: bool, limit: Duration) {
+        self.asked.cgroup = None;
+        let text: &[u8] = if with_cgroup { b"with cgroup" } else { b"" };
+        self.question(kind::REMEMBER, id, text, limit);
+    }
+
+    /// The cgroup of a victim that was remembered. Waits at most for `limit` if that is late.
+    pub fn cgroup_of(&mut self, id: Identity, limit: Duration) -> Option<oom_group::Path> {
+        let end = clock::now().after(limit);
+        loop {
+            self.drain();
+            if let Some((_, path)) = self.asked.cgroup.as_ref().filter(|(known, _)| *known == id) {
+                return Some(path.clone()).filter(|path| !path.is_empty());
+            }
+            let is_owed = self.asked.command.is_some_and(|(asked, _)| asked == id);
+            let left = end.since(clock::now());
+            if !is_owed || left == Duration::ZERO {
+                return None;
+            }
+            self.wait(Wish::Readable, left);
+        }
     }
 
     /// Whether the executable of `id` is what init sees at `path` (`Proc::is_in_place`). Waits as
@@ -366,9 +388,12 @@ impl Helper {
             let Some(Message { kind, id, number, text }) = Message::parse(&buf[..len]) else {
                 continue;
             };
-            let Asked { command, hook, tmpfs, writer, sync, .. } = &mut self.asked;
+            let Asked { command, hook, tmpfs, writer, sync, cgroup, .. } = &mut self.asked;
             let it = Some(Moment(number));
             match kind {
+                kind::REMEMBER if command.map(|(_, since)| since) == it => {
+                    *cgroup = command.take().map(|(id, _)| (id, oom_group::Path::from_bytes(text)));
+                }
                 kind::COMMAND | kind::NO_COMMAND if command.map(|(_, since)| since) == it => {
                     *command = None;
                     line = (kind == kind::COMMAND).then(|| CommandLine::from_bytes(text));

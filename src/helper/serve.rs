@@ -9,6 +9,7 @@ use super::outbox::Outboxes;
 use super::statistics::StatsFile;
 use super::Setup;
 use crate::bytes::Escaped;
+use crate::procfs::cgroup::oom_group;
 use crate::procfs::Proc;
 use crate::stats::{unpack, Stats};
 use crate::sys::fd::{Waiter, Wish};
@@ -142,7 +143,11 @@ impl Serving<'_> {
             },
             kind::REMEMBER => {
                 self.remember(id);
-                answer(self.watch, kind::COMMAND, number, b"");
+                let cgroup = match text {
+                    b"" => oom_group::Path::new(),
+                    _ => oom_group::path_of(self.proc, id).unwrap_or(oom_group::Path::new()),
+                };
+                answer(self.watch, kind::REMEMBER, number, cgroup.as_bytes());
             }
             kind::LOOK_UP => match command::is_in_place(self.proc, id, text) {
                 Ok(true) => answer(self.watch, kind::COMMAND, number, b"yes"),

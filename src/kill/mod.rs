@@ -301,22 +301,12 @@ impl Kills {
             log::spared_later(&mut cx.output.helper, pid, why);
             return false;
         }
-        // Others may have joined the group since it was asked.
-        let members = target.group.map(|group| (group, cx.members(group)));
-        if let Some((group, Err(why))) = &members {
-            target.group = None;
-            let group = Whole(*group, &cx.oom_group);
-            log::group_spared(&mut cx.output.helper, group, why, false);
-        }
-        let members = members.and_then(|(_, members)| members.ok());
-        let Selection { proc, mut rules, .. } = cx.selection();
-        target::signal_sharers(proc, &mut rules, kill.target.id, Some(KillSignal::Kill));
         kill.event.is_kill = true;
-        let left = kill.target.group.filter(|_| kill.target.has_left_others());
-        match signal(cx, &kill.target, members.as_ref(), KillSignal::Kill) {
+        let is_rest = kill.target.has_left_others();
+        match signal_again(cx, &mut kill.target) {
             Ok(()) => {
                 let helper = &mut cx.output.helper;
-                match left {
+                match kill.target.group.filter(|_| is_rest) {
                     Some(group) => log::escalated_rest(helper, pid, Whole(group, &cx.oom_group)),
                     None => log::escalated(helper, pid, why),
                 }
@@ -579,7 +569,8 @@ impl Kills {
         // What hangs here counts as unknown to the patterns: no less patience than theirs.
         let plain = cx.config.patterns.is_empty();
         let patience = if plain { patience(proposal.signal) } else { CHOICE };
-        cx.output.helper.remember(id, patience);
+        let with_cgroup = proposal.limit.is_none() && cx.oom_group.is_mounted();
+        cx.output.helper.remember(id, with_cgroup, patience);
         let now = clock::now();
         let with_hooks = !cx.config.dryrun || now >= self.next_dry_hooks;
         if with_hooks {
@@ -733,16 +724,29 @@ fn send(
 ) -> Result<Kill, Miss> {
     let Proposal { stat, signal, limit, writer, .. } = proposal;
     let mut event = cx.event(stat, *signal, proposal.reason(scene));
+    let to_send = (!event.dryrun).then_some(*signal);
+    // What follows reads a file of each process, and before Linux 6.8 that may wait. The victim of a
+    // group that goes with `-g` must not get SIGTERM twice.
+    let can_be_first = *signal == KillSignal::Kill || !cx.config.kill_group;
+    let first = to_send.filter(|_| can_be_first && limit.is_none() && cx.oom_group.is_mounted());
+    let mut sharers = 0;
+    if let Some(first) = first {
+        sharers = signal_sharers(cx, stat.id, to_send);
+        signal_victim(cx, &target, first)?;
+    }
     // What is in its group is looked at last: others may have joined it a moment ago.
-    let Company { members, spared } = cx.company(stat, limit.is_none());
+    let Company { members, spared } = cx.company(stat, event.held, limit.is_none());
     if let Some(members) = &members {
         (target.group, event.held) = (Some(members.group), members.held);
     }
-    let to_send = (!event.dryrun).then_some(*signal);
-    let Selection { proc, mut rules, .. } = cx.selection();
-    let sharers = target::signal_sharers(proc, &mut rules, stat.id, to_send);
-    if !event.dryrun {
-        self::signal(cx, &target, members.as_ref(), *signal)?;
+    if first.is_none() {
+        sharers = signal_sharers(cx, stat.id, to_send);
+    }
+    match (first, to_send, &members) {
+        (None, Some(signal), _) => signal_all(cx, &target, members.as_ref(), signal)?,
+        // The victim may have ended by now.
+        (Some(signal), _, Some(members)) => signal_others(cx, &target, members, signal),
+        _ => {}
     }
     let helper = &mut cx.output.helper;
     match (limit, scene) {
@@ -772,7 +776,7 @@ fn send(
 }
 
 /// The victim comes first: it holds most.
-fn signal(
+fn signal_all(
     cx: &mut Context,
     target: &Target,
     members: Option<&Members>,
@@ -780,22 +784,66 @@ fn signal(
 ) -> Result<(), Miss> {
     // The end of one that has left others behind was seen already.
     let is_left = target.group == Some(Group::Cgroup) && target.has_left_others();
-    match target.signal(&mut cx.proc, signal) {
-        Err(error) if error.is_not_permitted() => {
-            cx.give_up(target.id);
-            log::not_permitted(&mut cx.output.helper, target.id.pid, error);
-            return Err(Miss::Refused);
-        }
-        Err(_) if !is_left => return Err(Miss::Gone),
-        _ => {}
+    match signal_victim(cx, target, signal) {
+        Err(Miss::Gone) if is_left => {}
+        result => result?,
     }
-    if let Some(Members { group: Group::Cgroup, exempt, .. }) = members {
-        let kills_all = signal == KillSignal::Kill && *exempt == 0;
-        if !kills_all || cx.oom_group.kill_all().is_err() {
-            signal_members(cx, target.id, Some(signal));
-        }
+    if let Some(members @ Members { group: Group::Cgroup, .. }) = members {
+        signal_others(cx, target, members, signal);
     }
     Ok(())
+}
+
+fn signal_victim(cx: &mut Context, target: &Target, signal: KillSignal) -> Result<(), Miss> {
+    target.signal(&mut cx.proc, signal).map_err(|error| {
+        if !error.is_not_permitted() {
+            return Miss::Gone;
+        }
+        cx.give_up(target.id);
+        log::not_permitted(&mut cx.output.helper, target.id.pid, error);
+        Miss::Refused
+    })
+}
+
+/// After the victim, which may have ended by now.
+fn signal_others(cx: &mut Context, target: &Target, members: &Members, signal: KillSignal) {
+    if let Group::Processes(_) = members.group {
+        let _ = target.signal(&mut cx.proc, signal);
+        return;
+    }
+    let kills_all = signal == KillSignal::Kill && members.exempt == 0;
+    if !kills_all || cx.oom_group.kill_all().is_err() {
+        signal_members(cx, target.id, Some(signal));
+    }
+}
+
+/// SIGKILL to a victim that was asked, and to all that is in its group by now.
+fn signal_again(cx: &mut Context, target: &mut Target) -> Result<(), Miss> {
+    let kill = KillSignal::Kill;
+    signal_sharers(cx, target.id, Some(kill));
+    let is_first = target.group == Some(Group::Cgroup) && !target.has_left_others();
+    if is_first {
+        signal_victim(cx, target, kill)?;
+    }
+    // Others may have joined the group since it was asked.
+    let members = target.group.map(|group| (group, cx.members(group)));
+    if let Some((group, Err(why))) = &members {
+        target.group = None;
+        let group = Whole(*group, &cx.oom_group);
+        log::group_spared(&mut cx.output.helper, group, why, false);
+    }
+    let members = members.and_then(|(_, members)| members.ok());
+    match members {
+        Some(members) if is_first => signal_others(cx, target, &members, kill),
+        None if is_first => {}
+        members => signal_all(cx, target, members.as_ref(), kill)?,
+    }
+    Ok(())
+}
+
+fn signal_sharers(cx: &mut Context, id: Identity, signal: Option<KillSignal>) -> u32 {
+    let Selection { proc, mut rules, .. } = cx.selection();
+    target::signal_sharers(proc, &mut rules, id, signal)
 }
 
 /// What is left of its group has survived SIGKILL.

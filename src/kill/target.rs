@@ -284,7 +284,7 @@ mod tests {
         let rules = &mut Rules::new(config, (&memory, None), scale, family, &unkillable, matcher);
         let mut oom_group = OomGroup::open(proc);
         let id = Identity { pid: Pid::new(VICTIM.into()).unwrap(), start: 0 };
-        assert!(oom_group.find(proc, id.pid, None));
+        assert!(oom_group.find(b"/web", None));
         signal_members(proc, rules, &oom_group, id, None)
     }
 

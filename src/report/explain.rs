@@ -10,7 +10,7 @@ use crate::log::{self, LeftAlone, State, Whole};
 use crate::memory::Memory;
 use crate::pattern::Pattern;
 use crate::policy::{Level, Limits, Short, StallLimits};
-use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::procfs::cgroup::oom_group::{self, OomGroup};
 use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Company, Family, Filter, Group, Matcher, Members};
@@ -264,7 +264,10 @@ fn write_verdict(text: &mut String, config: &Config, level: Level, candidates: &
 fn write_company(text: &mut String, proc: &mut Proc, rules: &mut Rules<'_>, pid: Pid) {
     let Ok(stat) = proc.stat(pid) else { return };
     let mut oom_group = OomGroup::open(proc);
-    let Company { members, spared } = Company::of(proc, rules, &mut oom_group, &stat, true);
+    let held = proc.status(&stat).unwrap_or_default().held();
+    let path = oom_group::path_of(proc, stat.id).ok();
+    let path = path.as_ref().map(|path| path.as_bytes());
+    let Company { members, spared } = Company::of(proc, rules, &mut oom_group, (&stat, held), path);
     for (group, why) in spared.iter().flatten() {
         let _ = writeln!(text, "{} {why}: it would not go as a whole", Whole(*group, &oom_group));
     }

@@ -9,7 +9,7 @@ use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
 use crate::procfs::Proc;
 use crate::sys::{io, process};
-use crate::units::Pid;
+use crate::units::{Identity, Pid};
 
 /// Processes that are signalled together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,23 +79,22 @@ pub struct Company {
 }
 
 impl Company {
-    /// Its cgroup, if that asks for it and the victim goes for memory; else its process group, if
-    /// settings ask for that.
+    /// Its cgroup at `path`, if that asks for it; else its process group, if settings ask for that.
     pub fn of(
         proc: &mut Proc,
         rules: &mut Rules<'_>,
         oom_group: &mut OomGroup,
-        stat: &Stat,
-        for_memory: bool,
+        (stat, held): (&Stat, Held),
+        path: Option<&[u8]>,
     ) -> Company {
         let domain = rules.cgroup.map(Cgroup::path);
-        let asks = for_memory && oom_group.find(proc, stat.id.pid, domain);
+        let asks = path.is_some_and(|path| oom_group.find(path, domain));
         let cgroup = asks.then_some(Group::Cgroup);
         let group = rules.config.kill_group.then_some(Group::Processes(stat.pgid));
         let mut company = Company::default();
         for (place, group) in [cgroup, group].into_iter().enumerate() {
             let Some(group) = group else { continue };
-            match members(proc, rules, oom_group, group) {
+            match members(proc, rules, oom_group, group, Some((stat.id, held))) {
                 Ok(members) => {
                     company.members = Some(members);
                     break;
@@ -107,12 +106,14 @@ impl Company {
     }
 }
 
-/// Looks at every member of a group. Fails if it holds one that must not be signalled.
+/// Looks at every member of a group but the `victim`, which may have been signalled and counts with what
+/// it held. Fails if it holds one that must not be signalled.
 pub fn members(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
     oom_group: &OomGroup,
     group: Group,
+    victim: Option<(Identity, Held)>,
 ) -> Result<Members, Alone> {
     match group {
         // 0 lies outside the PID namespace, 1 would be "all" to kill(2).
@@ -120,12 +121,14 @@ pub fn members(
         Group::Processes(own) if own == process::own_group() => return Err(Alone::OwnGroup),
         _ => {}
     }
-    let mut found = Members { group, living: 0, exempt: 0, held: Held::default() };
+    let living = u32::from(victim.is_some());
+    let (id, held) = victim.unzip();
+    let mut found = Members { group, living, exempt: 0, held: held.unwrap_or_default() };
     let (mut protected, mut all_known) = (None, true);
     let walked = proc.for_each(|proc, pid| {
         let member = group.member(proc, oom_group, pid);
         all_known &= member.is_ok();
-        let Ok(Some(stat)) = &member else { return };
+        let Some(stat) = member.iter().flatten().find(|stat| id != Some(stat.id)) else { return };
         match rules.protection(proc, stat) {
             Some(Protection::Exempt) if group == Group::Cgroup => found.exempt += 1,
             Some(Protection::Gone) => {}

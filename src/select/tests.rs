@@ -512,7 +512,7 @@ fn a_group_with_a_protected_member_says_so() {
     let of = |world: &World, number| {
         world.with_rules(|proc, rules| {
             let oom_group = OomGroup::open(proc);
-            members(proc, rules, &oom_group, Group::Processes(number))
+            members(proc, rules, &oom_group, Group::Processes(number), None)
         })
     };
     let free = of(&world, FIRST + 1).unwrap();
@@ -536,19 +536,18 @@ fn what_cannot_be_read_of_a_member_spares_its_group() {
         (1..=3).for_each(|number| world.add(number, 700, LARGE));
         world.fixture.write("cg/web/memory.oom.group", "1\n");
         with_cgroup(&world, &[1, 2], &mut |proc, rules| {
-            let pid = Pid::new((FIRST + 1).into()).unwrap();
             let mut oom_group = OomGroup::open(proc);
             let group = match with_cgroup_file {
                 true => Group::Cgroup,
                 false => Group::Processes(FIRST + 1),
             };
-            assert!(oom_group.find(proc, pid, None));
-            assert!(members(proc, rules, &oom_group, group).is_ok());
+            assert!(oom_group.find(b"/web/worker", None));
+            assert!(members(proc, rules, &oom_group, group, None).is_ok());
             // A directory cannot be read.
             let file = format!("{}/{name}", FIRST + 2);
             world.fixture.remove(&file);
             world.fixture.write(&format!("{file}/x"), "");
-            let told = members(proc, rules, &oom_group, group);
+            let told = members(proc, rules, &oom_group, group, None);
             let expected = match name {
                 "oom_score_adj" => matches!(told, Err(Alone::Holds(_, Protection::Unreadable))),
                 _ => matches!(told, Err(Alone::Unknown)),
@@ -556,7 +555,7 @@ fn what_cannot_be_read_of_a_member_spares_its_group() {
             assert!(expected, "{name}: {told:?}");
             // It has ended.
             world.fixture.remove(&(FIRST + 2).to_string());
-            assert!(members(proc, rules, &oom_group, group).is_ok());
+            assert!(members(proc, rules, &oom_group, group, None).is_ok());
         });
     }
 }
@@ -586,12 +585,14 @@ fn the_cgroup_of_a_victim_goes_before_its_process_group_unless_it_holds_a_protec
     world.settings.kill_group = true;
     (1..=5).for_each(|number| world.add(number, 700, LARGE));
     world.fixture.write("cg/web/memory.oom.group", "1\n");
-    let company = |world: &World, within: &[i32], for_memory| {
+    let company = |world: &World, within: &[i32], for_memory: bool| {
         let mut company = Company::default();
         with_cgroup(world, within, &mut |proc, rules| {
             let stat = proc.stat(Pid::new((FIRST + 1).into()).unwrap()).unwrap();
             let mut oom_group = OomGroup::open(proc);
-            company = Company::of(proc, rules, &mut oom_group, &stat, for_memory);
+            let held = proc.status(&stat).unwrap().held();
+            let path = for_memory.then_some(&b"/web/worker"[..]);
+            company = Company::of(proc, rules, &mut oom_group, (&stat, held), path);
         });
         company
     };

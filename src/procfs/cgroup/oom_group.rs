@@ -5,14 +5,19 @@
 //!
 //! A file of cgroupfs waits for no other (`memory_oom_group_show` in mm/memcontrol.c reads one field;
 //! kernfs holds a lock for each open file). Before Linux 6.8 `/proc/PID/cgroup` waits as long as a
-//! cgroup is being made or removed (`cgroup_mutex` in `proc_cgroup_show`, kernel/cgroup/cgroup.c).
+//! cgroup is being made or removed (`cgroup_mutex` in `proc_cgroup_show`, kernel/cgroup/cgroup.c). So
+//! the helper reads that of a victim (`path_of`), and the watch those of others (`holds`) once the
+//! victim has its signal; but before SIGTERM with `-g`, which must reach no process twice.
 
 use super::{behind, is_at_or_below, is_plain, open_in, starts_with_path, Mount, Text, Version};
 use crate::procfs::Proc;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
-use crate::units::Pid;
+use crate::units::{Identity, Pid};
 use std::os::fd::{AsFd, OwnedFd};
+
+/// As `/proc/PID/cgroup` has it.
+pub type Path = Text;
 
 const FLAG: &str = "memory.oom.group";
 
@@ -21,8 +26,7 @@ pub struct OomGroup {
     root: Text,
     /// `None` where it is not mounted.
     mount: Option<OwnedFd>,
-    /// As `/proc/PID/cgroup` has it.
-    path: Text,
+    path: Path,
     /// Its directory, which names it and no later one at the same path.
     directory: Option<OwnedFd>,
 }
@@ -35,23 +39,24 @@ impl OomGroup {
         OomGroup { root, mount, path: Text::new(), directory: None }
     }
 
-    /// Finds that of a process: the highest one below the root that is seen, as the kernel does
+    /// One may be found.
+    pub fn is_mounted(&self) -> bool {
+        self.mount.is_some()
+    }
+
+    /// Finds that of a process at `path`: the highest one below the root that is seen, as the kernel does
     /// (`mem_cgroup_get_oom_group` in mm/memcontrol.c), and at or below `domain`, if memory of that
     /// alone counts. False if there is none.
-    pub fn find(&mut self, proc: &mut Proc, pid: Pid, domain: Option<&[u8]>) -> bool {
+    pub fn find(&mut self, path: &[u8], domain: Option<&[u8]>) -> bool {
         self.directory = None;
-        let mut path = Text::new();
         let Some(mount) = &self.mount else { return false };
-        let told = for_unified(proc, pid, &mut |text| path.push(text));
-        let Some(below) = behind(self.root.as_bytes(), path.as_bytes()) else { return false };
-        // What was cut away is deeper than any that a manager makes, and the highest one counts.
-        let last = if path.is_cut() { None } else { Some(below.len()) };
+        let Some(below) = behind(self.root.as_bytes(), path) else { return false };
         let slashes = below.iter().enumerate().skip(1).filter(|(_, &byte)| byte == b'/');
-        let ends = slashes.map(|(place, _)| place).chain(last);
-        let above = path.as_bytes().len() - below.len();
+        let ends = slashes.map(|(place, _)| place).chain([below.len()]);
+        let above = path.len() - below.len();
         // A slash alone is the root.
-        for end in ends.filter(|&end| end > 1 && told.is_ok()) {
-            let whole = &path.as_bytes()[..above + end];
+        for end in ends.filter(|&end| end > 1) {
+            let whole = &path[..above + end];
             let is_within = domain.map_or(true, |domain| is_at_or_below(domain, whole));
             if is_within && is_plain(&below[..end]) {
                 self.directory = open_asking(mount, &below[1..end]);
@@ -89,6 +94,19 @@ impl OomGroup {
         let file = open_in(directory, "cgroup.kill", Access::Write)?;
         fd::write(file.as_fd(), b"1").map(drop)
     }
+}
+
+/// The path of a process. May have to wait.
+pub fn path_of(proc: &mut Proc, id: Identity) -> io::Result<Path> {
+    let mut path = Path::new();
+    for_unified(proc, id.pid, &mut |text| path.push(text))?;
+    if path.is_cut() {
+        // What was cut away is deeper than any that a manager makes, and the highest one counts.
+        let whole = path.as_bytes().iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        path = Path::from_bytes(&path.as_bytes()[..whole]);
+    }
+    // The number may have gone to another one meanwhile.
+    (proc.stat(id.pid)?.id == id).then_some(path).ok_or(io::Error::GONE)
 }
 
 /// Calls `visit` with the path of a process in the hierarchy of version 2. A newline, which would

@@ -1,11 +1,17 @@
-use super::oom_group::OomGroup;
+use super::oom_group::{path_of, OomGroup};
 use super::*;
 use crate::memory::low_watermark;
 use crate::procfs::fixture::{stat_line, Fixture};
+use crate::units::Identity;
 use std::fs;
 use std::path::{self, PathBuf};
 
 const MIB: u64 = 1024 * 1024;
+
+/// The process that is looked at.
+fn hog() -> Identity {
+    Identity { pid: Pid::new(70).unwrap(), start: 700 }
+}
 
 /// A `/proc` and a cgroup file system.
 struct World {
@@ -446,8 +452,8 @@ impl World {
         self.fixture.process(70, b"x", 700, 9);
         self.fixture.write("70/cgroup", format!("3:memory:/v1\n0::{path}\n"));
         let mut oom_group = OomGroup::open(&mut self.proc);
-        let (pid, domain) = (Pid::new(70).unwrap(), domain.map(str::as_bytes));
-        let found = oom_group.find(&mut self.proc, pid, domain);
+        let told = path_of(&mut self.proc, hog()).unwrap_or(Text::new());
+        let found = oom_group.find(told.as_bytes(), domain.map(str::as_bytes));
         found.then(|| String::from_utf8(oom_group.path().to_vec()).unwrap())
     }
 }
@@ -490,8 +496,10 @@ fn the_highest_cgroup_that_asks_for_it_goes_as_a_whole() {
     }
     world.fixture.write("70/cgroup", "3:memory:/a/b\n");
     let mut oom_group = OomGroup::open(&mut world.proc);
-    assert!(!oom_group.find(&mut world.proc, Pid::new(70).unwrap(), None));
-    assert!(!oom_group.find(&mut world.proc, Pid::INIT, None));
+    assert!(!oom_group.find(path_of(&mut world.proc, hog()).unwrap().as_bytes(), None));
+    assert!(!oom_group.find(b"/", None) && !oom_group.find(b"", None));
+    // Another process has its number.
+    assert!(path_of(&mut world.proc, Identity { start: 7, ..hog() }).is_err());
 }
 
 #[test]
@@ -556,7 +564,7 @@ fn members_are_those_within_as_long_as_the_cgroup_is_the_same() {
     let pid = |number: i64| Pid::new(number).unwrap();
     let mut oom_group = OomGroup::open(&mut world.proc);
     assert_eq!(oom_group.holds(&mut world.proc, pid(70)), Ok(false));
-    assert!(oom_group.find(&mut world.proc, pid(70), None));
+    assert!(oom_group.find(b"/web", None));
     for (path, expected) in
         [("/web", true), ("/web/a/b", true), ("/web2", false), ("/", false), ("/a/web", false)]
     {
