@@ -189,7 +189,7 @@ impl Daemon {
     fn after_look(&mut self) {
         let Some(scene) = &self.scene else { return };
         self.cx.tell_news();
-        let Context { observer, config, output, .. } = &mut self.cx;
+        let Context { observer, config, output, proc, oom_group, .. } = &mut self.cx;
         if output.look(config, scene) {
             self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
         }
@@ -198,6 +198,9 @@ impl Daemon {
         if calm {
             self.kills.end_event();
             output.revive_helper();
+            if oom_group.open_late(proc, scene.now) && config.debug {
+                say!(output.helper, Debug, "cgroups of version 2 are mounted by now");
+            }
         }
         let quiet = calm || self.kills.is_pausing();
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {

@@ -13,12 +13,15 @@ use super::{behind, is_at_or_below, is_plain, open_in, starts_with_path, Mount, 
 use crate::procfs::Proc;
 use crate::sys::fd::{self, Access};
 use crate::sys::io;
-use crate::units::{Identity, Pid};
+use crate::units::{Identity, Moment, Pid};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// As `/proc/PID/cgroup` has it.
 pub type Path = Text;
 
+/// Containers and small init systems may mount it late, or never.
+const SEARCH_EVERY: Duration = Duration::from_secs(60);
 const FLAG: &str = "memory.oom.group";
 
 /// What is seen of the hierarchy of version 2, and the cgroup of it that was found last.
@@ -26,6 +29,7 @@ pub struct OomGroup {
     root: Text,
     /// `None` where it is not mounted.
     mount: Option<OwnedFd>,
+    next_search: Moment,
     path: Path,
     /// Its directory, which names it and no later one at the same path.
     directory: Option<OwnedFd>,
@@ -36,7 +40,18 @@ impl OomGroup {
         let Mount { root, mut point, .. } = Mount::find(proc, b"", Some(Version::Two));
         point.push(b"\0");
         let mount = fd::open(point.as_bytes(), Access::Directory).ok();
-        OomGroup { root, mount, path: Text::new(), directory: None }
+        let next_search = Moment::default();
+        OomGroup { root, mount, next_search, path: Text::new(), directory: None }
+    }
+
+    /// Looks again, once a minute, if it was not mounted yet. True if it is by now.
+    pub fn open_late(&mut self, proc: &mut Proc, now: Moment) -> bool {
+        if self.mount.is_some() || now < self.next_search {
+            return false;
+        }
+        *self = OomGroup::open(proc);
+        self.next_search = now.after(SEARCH_EVERY);
+        self.is_mounted()
     }
 
     /// One may be found.

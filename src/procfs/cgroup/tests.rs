@@ -2,7 +2,7 @@ use super::oom_group::{path_of, OomGroup};
 use super::*;
 use crate::memory::low_watermark;
 use crate::procfs::fixture::{stat_line, Fixture};
-use crate::units::Identity;
+use crate::units::{Identity, Moment};
 use std::fs;
 use std::path::{self, PathBuf};
 
@@ -552,6 +552,23 @@ fn whatever_a_user_calls_a_cgroup_and_however_deep_it_lies() {
     world.ask(&path[1..], "1");
     assert_eq!(world.whole(&path, None).as_ref(), Some(&path));
     assert_eq!(world.whole(&format!("{path}z"), None), None);
+}
+
+#[test]
+fn a_hierarchy_that_is_mounted_late_is_found_once_a_minute() {
+    let mut world = World::new("0::/\n");
+    world.mount("/", "cgroup memory rw");
+    world.ask("web", "1");
+    let mut oom_group = OomGroup::open(&mut world.proc);
+    let at = |seconds: u64| Moment(seconds * 1_000_000_000);
+    assert!(!oom_group.open_late(&mut world.proc, at(100)));
+    world.mount("/", "cgroup2 cgroup2 rw");
+    assert!(!oom_group.open_late(&mut world.proc, at(159)) && !oom_group.is_mounted());
+    assert!(oom_group.open_late(&mut world.proc, at(160)) && oom_group.is_mounted());
+    assert!(oom_group.find(b"/web", None));
+    // What was found stays.
+    assert!(!oom_group.open_late(&mut world.proc, at(9_000)));
+    assert_eq!(oom_group.path(), b"/web");
 }
 
 #[test]
