@@ -182,3 +182,38 @@ fn programs_are_told_before_a_process_is_signalled() {
         guard.stop();
     });
 }
+
+/// Before Linux 6.8 it waits for whatever makes a cgroup.
+#[test]
+fn the_watch_reads_the_cgroup_of_no_process_before_the_signal() {
+    if skip_where_emulated("an emulator has system calls of its own") {
+        return;
+    }
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        // What a victim's cgroup might ask for.
+        let point = sandbox.path("cgroup2");
+        std::fs::create_dir(&point).expect("a directory");
+        if let Err(error) = mount(None, &point, Some("cgroup2"), 0, None) {
+            return skip(&format!("no cgroups: {error}"));
+        }
+        for (available, signal) in [(LOW, libc::SIGTERM), (VERY_LOW, libc::SIGKILL)] {
+            let guard = sandbox.guard(&["--psi", "0"]);
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            guard.make_look(1);
+            let traced = match Traced::begin(&guard) {
+                Ok(traced) => traced,
+                Err(error) => return skip(&format!("cannot trace the guard: {error}")),
+            };
+            memory.available(available);
+            let calls = calls_of_a_kill(&traced);
+            drop(traced);
+            assert_eq!(hog.wait_for_end().signal(), Some(signal));
+            memory.available(PLENTY);
+            let paths: Vec<_> = calls.iter().map(|call| &call.path).collect();
+            assert!(paths.iter().any(|path| path.ends_with("/stat")), "{paths:?}");
+            assert!(!paths.iter().any(|path| path.ends_with("/cgroup")), "{paths:?}");
+            guard.stop();
+        }
+    });
+}
