@@ -84,6 +84,7 @@ use select::Scale;
 use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use supervisor::Supervisor;
 #[cfg(not(test))]
@@ -129,12 +130,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let Settled { config, in_force, mut notices } = settle(&sources);
     notices.extend(request.notices.into_iter().map(String::from));
     // Before anything else is open.
-    let ready = config.outputs.ready_fd.filter(|_| request.task.is_none());
-    let ready = ready.and_then(|number| {
-        let warns =
-            |error| warn(format_args!("--ready-fd: {number}: {error}; going on without it"));
-        fd::inherited(number).map_err(warns).ok()
-    });
+    let ready = config.outputs.ready_fd.filter(|_| request.task.is_none()).and_then(inherited);
     let mut proc = open_proc();
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
@@ -176,12 +172,23 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     }
     let sysrq =
         daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
+    let supervisor = own_supervisor(ready, &mut notices);
+    let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices, supervisor };
+    Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
+}
+
+/// What `--ready-fd` names. A guard is worth more than a word to its service manager.
+fn inherited(number: i32) -> Option<OwnedFd> {
+    let warns = |error| warn(format_args!("--ready-fd: {number}: {error}; going on without it"));
+    fd::inherited(number).map_err(warns).ok()
+}
+
+fn own_supervisor(ready: Option<OwnedFd>, notices: &mut Vec<String>) -> Supervisor {
     let (supervisor, told) = Supervisor::of(process::environment(), process::own_pid(), ready);
     if let Err(why) = told {
         notices.push(format!("NOTIFY_SOCKET: {why}; going on without it"));
     }
-    let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices, supervisor };
-    Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
+    supervisor
 }
 
 fn settle(sources: &Sources) -> Settled {

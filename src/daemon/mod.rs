@@ -51,8 +51,7 @@ pub struct Daemon {
     sources: Sources,
     inherited: Inherited,
     reload: Reload,
-    rate: FillRate,
-    budget: Budget,
+    pace: Pace,
     /// What was seen last; `None` while memory cannot be read.
     scene: Option<Scene>,
     /// That it cannot be read.
@@ -60,6 +59,12 @@ pub struct Daemon {
     signals: OwnedFd,
     /// A signal waits to be read.
     signalled: bool,
+}
+
+/// What the time to the next look goes by, besides memory.
+struct Pace {
+    rate: FillRate,
+    budget: Budget,
     /// What was done since memory was read took so long that it is to be read again.
     hurried: bool,
 }
@@ -86,7 +91,7 @@ impl Daemon {
             let plain = self.look();
             let now_used = clock::cpu_time();
             if plain {
-                self.budget.spent(now_used.saturating_sub(used));
+                self.pace.budget.spent(now_used.saturating_sub(used));
             }
             used = now_used;
             self.supervisor.live(clock::now());
@@ -152,12 +157,12 @@ impl Daemon {
         // Memory has its turn between any two things that take time: what the limit has left to do
         // waits for the next look, which comes soon.
         let scene = self.scene.as_ref();
-        self.hurried = !plain
+        self.pace.hurried = !plain
             || self.limit.step(&mut self.cx, &mut self.kills, scene)
             || self.warning.step(&mut self.cx, scene);
         self.reboot.step(&mut self.cx, scene);
         self.after_look();
-        plain && !self.hurried && self.scene.is_some()
+        plain && !self.pace.hurried && self.scene.is_some()
     }
 
     fn observe(&mut self) {
@@ -173,7 +178,7 @@ impl Daemon {
             (Some(scene), _) => {
                 // Before anything is signalled.
                 self.warning.tell_programs(helper, scene);
-                self.rate.observe(scene.memory.available, scene.now);
+                self.pace.rate.observe(scene.memory.available, scene.now);
                 if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
                 }
@@ -240,12 +245,12 @@ impl Daemon {
             return reboot.map_or(BLIND, |at| at.since(now).min(BLIND));
         };
         let memory = &scene.memory;
-        let closest = now.after(self.budget.least_wait(self.rate.falls(memory.noise())));
-        if self.hurried {
+        let closest = now.after(self.pace.budget.least_wait(self.pace.rate.falls(memory.noise())));
+        if self.pace.hurried {
             return closest.since(now);
         }
         let is_told = self.cx.observer.trigger().is_some();
-        let by_headroom = || scene.quiet_for(self.rate.at(now), is_told);
+        let by_headroom = || scene.quiet_for(self.pace.rate.at(now), is_told);
         let quiet = match self.kills.attention(scene, now) {
             Attention::Closest => Some(Duration::ZERO),
             Attention::NowAndThen => {

@@ -2,7 +2,7 @@
 //! how fast memory fills here, and what a user should know from the start.
 
 use super::reload::{setup, Reload};
-use super::Daemon;
+use super::{Daemon, Pace};
 use crate::bytes::Buf;
 use crate::context::{Context, Selector};
 use crate::helper::Helper;
@@ -101,8 +101,7 @@ impl Daemon {
             reload: Reload::default(),
             sources,
             inherited,
-            rate: FillRate::new(rate),
-            budget: Budget::default(),
+            pace: Pace { rate: FillRate::new(rate), budget: Budget::default(), hurried: false },
             cx: Context {
                 output: Output::new(helper, &config, now),
                 config,
@@ -119,7 +118,6 @@ impl Daemon {
             blindness: Reminder::default(),
             signals,
             signalled: false,
-            hurried: false,
         });
         say!(daemon.cx.output.helper, Info, "oom_guard {}", env!("CARGO_PKG_VERSION"));
         daemon.say_hello(&scene, rate, refused, &parts.notices);

@@ -86,13 +86,7 @@ pub fn text(
         write_rows(&mut text, protected, most(PROTECTED_SHOWN), "more that are protected");
         write_more(&mut text, kernel_threads, &"kernel threads, protected");
         write_more(&mut text, hidden, &"processes that may not be read");
-        text += "RSS and swap in MiB; points: thousandths of memory ";
-        text += match config.choice.sort_by_rss {
-            true => "resident (--sort-by-rss)",
-            false if memory.is_limited() => "of the machine held, plus oom_score_adj",
-            false => "held, plus oom_score_adj",
-        };
-        text += "\n\n";
+        write_units(&mut text, config, memory);
     } else {
         let first = &candidates[..candidates.len().min(IN_LOG)];
         write_rows(&mut text, first, IN_LOG, "");
@@ -105,6 +99,16 @@ pub fn text(
         write_company(&mut text, proc, &mut rules, first.rank.pid);
     }
     Ok(text)
+}
+
+fn write_units(text: &mut String, config: &Config, memory: &Memory) {
+    *text += "RSS and swap in MiB; points: thousandths of memory ";
+    *text += match config.choice.sort_by_rss {
+        true => "resident (--sort-by-rss)",
+        false if memory.is_limited() => "of the machine held, plus oom_score_adj",
+        false => "held, plus oom_score_adj",
+    };
+    *text += "\n\n";
 }
 
 fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
