@@ -78,10 +78,11 @@ mod checks;
 use daemon::{Daemon, Parts};
 use helper::Priority;
 use observe::{Bounds, Observer};
+use policy::Scene;
 use procfs::Proc;
 use report::{check, explain};
 use select::Scale;
-use settings::{Mistake, Settled, Sources, Task};
+use settings::{Config, Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -142,11 +143,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if request.task.is_some() {
         observer.look_at_tmpfs(&mut proc);
     }
-    let scene = match observer.observe(&mut proc, &config, clock::now()) {
-        Ok(Some(scene)) => scene,
-        Ok(None) => fail(format_args!("cannot run: {}", observer.lack())),
-        Err(error) => cannot("read /proc/meminfo", error),
-    };
+    let scene = look(&mut observer, &mut proc, &config);
     let memory = &scene.memory;
     config.check(memory.total).unwrap_or_else(|mistakes| misused(&mistakes));
     let scale =
@@ -202,6 +199,14 @@ fn settle(sources: &Sources) -> Settled {
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
 fn open_proc() -> Box<Proc> {
     Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", error)))
+}
+
+fn look(observer: &mut Observer, proc: &mut Proc, config: &Config) -> Scene {
+    match observer.observe(proc, config, clock::now()) {
+        Ok(Some(scene)) => scene,
+        Ok(None) => fail(format_args!("cannot run: {}", observer.lack())),
+        Err(error) => cannot("read /proc/meminfo", error),
+    }
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {
