@@ -477,7 +477,7 @@ put_service() {
         for service in $(services); do
             put 644 "systemd/$service.service" "$units/$service.service"
         done
-        for file in hooks kernel-oom reboot; do
+        for file in hooks kernel-oom 10-reboot; do
             put 644 "systemd/$file.conf" "$share/systemd/$file.conf"
         done
         ;;

@@ -24,9 +24,9 @@ const CALLED_OFF: &[u8] = b"oom_guard: memory is back: not rebooting\n";
 const SYNC: Duration = Duration::from_millis(4500);
 /// Whether it is done shows only by looking.
 const LOOK: Duration = Duration::from_millis(20);
-/// The loop looks at least so often. If it did not, the guard was stopped or had no turn, and what
-/// memory was like in between is unknown.
-const SEEN: Duration = Duration::from_secs(10);
+/// While the clock runs, the loop looks at least so often. If it did not, the guard was stopped or had
+/// no turn, and what memory was like in between is unknown.
+const SEEN: Duration = Duration::from_secs(2);
 
 pub struct Reboot {
     clock: Clock,
@@ -41,8 +41,9 @@ impl Reboot {
         reboot
     }
 
-    /// New settings are in force. The clock runs on: memory is what it was.
+    /// New settings are in force, for which the clock begins anew.
     pub fn reset(&mut self, config: &Config) {
+        self.clock = Clock::default();
         self.console = match config.may_reboot() {
             true => machine::console().ok(),
             false => None,
@@ -141,7 +142,7 @@ impl Clock {
                 self.stage = Stage::Syncing(now.after(SYNC));
                 Step::Begin
             }
-            Stage::Syncing(until) if is_synced || now >= until => {
+            Stage::Syncing(until) if is_gone.is_some() && (is_synced || now >= until) => {
                 self.stage = Stage::Over;
                 Step::Reboot
             }
@@ -155,7 +156,9 @@ impl Clock {
 
     fn deadline(&self, after: Duration, now: Moment) -> Option<Moment> {
         match self.stage {
-            Stage::Running => self.last.map(|last| last.after(after.saturating_sub(self.ran))),
+            Stage::Running => {
+                self.last.map(|last| last.after(after.saturating_sub(self.ran).min(SEEN)))
+            }
             Stage::Syncing(until) => Some(until.min(now.after(LOOK))),
             Stage::Over => None,
         }
@@ -180,10 +183,16 @@ mod tests {
         looks.iter().map(|&(millis, seen)| clock.step(at(millis), seen, AFTER, false)).collect()
     }
 
+    /// Each second memory is gone from the first millisecond up to the last one.
+    fn stay_gone(clock: &mut Clock, from: u64, to: u64) {
+        for millis in (from..to).step_by(1000).chain([to]) {
+            assert_eq!(steps(clock, &[(millis, GONE)]), [Step::Wait], "{millis}");
+        }
+    }
+
     fn gone_since_start() -> Clock {
         let mut clock = Clock::default();
-        let looks = [(0, GONE), (8_000, GONE), (14_999, GONE)];
-        assert_eq!(steps(&mut clock, &looks), [Step::Wait; 3]);
+        stay_gone(&mut clock, 0, 14_999);
         clock
     }
 
@@ -197,10 +206,9 @@ mod tests {
     #[test]
     fn one_look_above_the_level_sets_it_back() {
         let mut clock = gone_since_start();
-        let looks = [(15_000, BACK), (15_001, GONE), (25_000, GONE), (30_000, GONE)];
-        assert_eq!(steps(&mut clock, &looks[..1]), [Step::Wait]);
+        assert_eq!(steps(&mut clock, &[(15_000, BACK)]), [Step::Wait]);
         assert_eq!(clock.deadline(AFTER, at(15_000)), None);
-        assert_eq!(steps(&mut clock, &looks[1..]), [Step::Wait; 3]);
+        stay_gone(&mut clock, 15_001, 30_000);
         assert_eq!(steps(&mut clock, &[(30_001, GONE)]), [Step::Begin]);
     }
 
@@ -217,9 +225,10 @@ mod tests {
     #[test]
     fn time_in_which_the_guard_had_no_turn_counts_for_one_look() {
         let mut clock = Clock::default();
-        let looks = [(0, GONE), (3_600_000, GONE), (3_604_999, GONE), (3_605_000, GONE)];
-        let found = steps(&mut clock, &looks);
-        assert_eq!(found, [Step::Wait, Step::Wait, Step::Wait, Step::Begin]);
+        assert_eq!(steps(&mut clock, &[(0, GONE), (3_600_000, GONE)]), [Step::Wait; 2]);
+        assert_eq!(clock.deadline(AFTER, at(3_600_000)), Some(at(3_602_000)));
+        stay_gone(&mut clock, 3_601_000, 3_612_999);
+        assert_eq!(steps(&mut clock, &[(3_613_000, GONE)]), [Step::Begin]);
     }
 
     #[test]
@@ -243,18 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_is_waited_for_ends_in_time_while_memory_cannot_be_read() {
+    fn after_a_sync_memory_must_be_seen_to_be_gone_still() {
         let mut clock = gone_since_start();
-        let looks = [(15_000, GONE), (16_000, BLIND), (19_500, BLIND)];
-        assert_eq!(steps(&mut clock, &looks), [Step::Begin, Step::Wait, Step::Reboot]);
+        let looks = [(15_000, GONE), (16_000, BLIND), (19_500, BLIND), (20_000, GONE)];
+        let found = steps(&mut clock, &looks);
+        assert_eq!(found, [Step::Begin, Step::Wait, Step::Wait, Step::Reboot]);
     }
 
     #[test]
     fn memory_that_is_back_during_the_sync_calls_it_off() {
         let mut clock = gone_since_start();
-        let looks = [(15_000, GONE), (15_020, BACK), (15_040, GONE), (25_040, GONE)];
-        let found = steps(&mut clock, &looks);
-        assert_eq!(found, [Step::Begin, Step::CallOff, Step::Wait, Step::Wait]);
+        let looks = [(15_000, GONE), (15_020, BACK)];
+        assert_eq!(steps(&mut clock, &looks), [Step::Begin, Step::CallOff]);
+        stay_gone(&mut clock, 15_040, 30_039);
         assert_eq!(steps(&mut clock, &[(30_040, GONE)]), [Step::Begin]);
     }
 }

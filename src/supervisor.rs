@@ -74,7 +74,8 @@ impl Supervisor {
             }
         }
         let sent = self.send(format_args!("READY=1\nSTATUS={about}"));
-        self.owes_ready = sent.is_err();
+        // Where there is no such socket, none will come.
+        self.owes_ready = sent.is_err_and(|error| !error.is_gone());
         sent.or_else(|error| if error.is_for_later() { Ok(()) } else { Err(error) })
     }
 

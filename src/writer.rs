@@ -13,7 +13,7 @@
 use crate::memory::Memory;
 use crate::policy::{Level, Scene};
 use crate::procfs::Proc;
-use crate::sys::io;
+use crate::sys::{clock, io};
 use crate::units::{mul_div, Identity, KiB, Moment};
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ pub struct Writer {
 /// What two samples have shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Growth {
-    /// When the first of them was asked for.
-    pub since: Moment,
+    /// The time between them.
+    pub over: Duration,
     /// What grew most, if it is known which process has written it.
     pub most: Option<(Identity, KiB)>,
 }
@@ -152,12 +152,12 @@ impl Writers {
     /// The writer, if there is one and it is known now. Told once an answer.
     pub fn take(&mut self, scene: &Scene) -> Option<Writer> {
         let growth = self.fresh(scene.now)?;
-        let (asked, _) = self.answer.take()?;
+        self.answer = None;
         let fall = self.fall.filter(|fall| fall.is_by_shmem(&scene.memory))?;
         let (id, grown) = growth.most?;
         // At that pace, in the same time.
         let nanos = |time: Duration| time.as_nanos() as u64;
-        let time = nanos(asked.since(growth.since)).max(1);
+        let time = nanos(growth.over).max(1);
         let grows = KiB(mul_div(grown.0, nanos(fall.time), time));
         let fell = fall.available;
         (grows >= fall.shmem.half()).then_some(Writer { id, grows: grows.min(fell), fell })
@@ -195,15 +195,21 @@ struct Open {
 /// All that are large enough.
 #[derive(Default)]
 struct Sample {
-    asked: Moment,
+    /// When it was read; 0 for none.
+    at: Moment,
     open: [Option<Open>; OPEN],
     count: usize,
 }
 
 impl Sample {
-    fn read(&mut self, proc: &mut Proc, asked: Moment, least: KiB) -> io::Result<()> {
-        (self.asked, self.count, self.open) = (asked, 0, [None; OPEN]);
-        proc.for_each_file_on_tmpfs(&mut |proc, pid, found| {
+    fn read(
+        &mut self,
+        proc: &mut Proc,
+        least: KiB,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()> {
+        (self.at, self.count, self.open) = (clock::now(), 0, [None; OPEN]);
+        proc.for_each_file_on_tmpfs(goes_on, &mut |proc, pid, found| {
             if found.held < least {
                 return;
             }
@@ -238,7 +244,7 @@ impl Sample {
     }
 
     fn growth_since(&self, before: &Sample) -> Growth {
-        let mut growth = Growth { since: before.asked, most: None };
+        let mut growth = Growth { over: self.at.since(before.at), most: None };
         if self.count > OPEN {
             // Some other process may have the same file open.
             return growth;
@@ -279,11 +285,21 @@ pub struct Samples {
 
 impl Samples {
     /// Looks at all files of which each holds `least`, and what has grown since the last look;
-    /// `None` if that was too long ago. May hang.
-    pub fn take(&mut self, proc: &mut Proc, asked: Moment, least: KiB) -> Option<Growth> {
+    /// `None` if that was too long ago, or if it does not go on to the end. May hang.
+    pub fn take(
+        &mut self,
+        proc: &mut Proc,
+        least: KiB,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Growth> {
         let Samples { last, next } = self;
-        next.read(proc, asked, least).ok()?;
-        let is_recent = asked.since(last.asked) <= SECOND;
+        let mut is_whole = true;
+        let goes_on = &mut || {
+            is_whole = is_whole && goes_on();
+            is_whole
+        };
+        next.read(proc, least, goes_on).ok().filter(|()| is_whole)?;
+        let is_recent = next.at.since(last.at) <= SECOND;
         let growth = is_recent.then(|| next.growth_since(last));
         std::mem::swap(last, next);
         growth
@@ -334,9 +350,9 @@ mod tests {
 
     /// The file of a process has grown by so many MiB in the 50 ms before the look.
     fn told(writers: &mut Writers, scene: &Scene, mib: u64) -> Option<Writer> {
-        let since = Moment(scene.now.0 - 50_000_000);
+        let over = Duration::from_millis(50);
         let most = Some((process(7), KiB::from_mib(mib)));
-        writers.answered(scene.now, Some(Growth { since, most }), scene.now);
+        writers.answered(scene.now, Some(Growth { over, most }), scene.now);
         writers.take(scene)
     }
 
@@ -374,7 +390,7 @@ mod tests {
     fn an_answer_counts_only_for_a_while_and_says_nothing_without_a_writer() {
         let (mut writers, scene) = after(3000, 30, 30);
         let most = Some((process(7), KiB::from_mib(15)));
-        let growth = Growth { since: Moment(scene.now.0 - 550_000_000), most };
+        let growth = Growth { over: Duration::from_millis(50), most };
         let asked = Moment(scene.now.0 - 500_000_000);
         writers.answered(asked, Some(growth), scene.now);
         assert_eq!(writers.take(&scene), None);
@@ -405,7 +421,7 @@ mod tests {
         writers.asked(last.now);
         assert_eq!((next(&mut writers, 24), next(&mut writers, 25).is_some()), (None, true));
         // It took 30 ms, and told something.
-        let growth = Growth { since: at(2950), most: None };
+        let growth = Growth { over: Duration::from_millis(50), most: None };
         writers.answered(last.now, Some(growth), at(3030));
         assert_eq!((next(&mut writers, 149), next(&mut writers, 150).is_some()), (None, true));
     }
@@ -421,7 +437,11 @@ mod tests {
         writers.observe(&scene(3200, 500, 900));
         writers.observe(&later(210));
         assert!(writers.is_awaited(&later(210)));
-        writers.answered(at(3210), Some(Growth { since: at(3160), most: None }), at(3210));
+        writers.answered(
+            at(3210),
+            Some(Growth { over: Duration::from_millis(50), most: None }),
+            at(3210),
+        );
         assert!(!writers.is_awaited(&later(211)));
         let (mut writers, last) = after(3100, 31, 31);
         assert_eq!(last.level, Level::Kill);
@@ -436,7 +456,7 @@ mod tests {
 
     /// Process, bytes that it has written, inode, MiB.
     fn sample(asked: u64, all: &[(i64, u64, u64, u64)]) -> Sample {
-        let mut sample = Sample { asked: at(asked), ..Sample::default() };
+        let mut sample = Sample { at: at(asked), ..Sample::default() };
         for &(number, written, inode, mib) in all {
             let (id, file) = (process(number), (1, inode));
             sample.add(Open { id, written, file, held: KiB::from_mib(mib) });
@@ -448,7 +468,7 @@ mod tests {
 
     fn grown(before: All<'_>, now: All<'_>) -> Option<(i32, u64)> {
         let growth = sample(50, now).growth_since(&sample(0, before));
-        assert_eq!(growth.since, at(0));
+        assert_eq!(growth.over, Duration::from_millis(50));
         growth.most.map(|(id, grown)| (id.pid.number(), grown.mib()))
     }
 

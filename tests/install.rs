@@ -217,7 +217,7 @@ fn expected(init: &str) -> &'static [&'static str] {
             "/etc/systemd/system/memory-monitor.service",
             "/usr/local/share/oom_guard/systemd/hooks.conf",
             "/usr/local/share/oom_guard/systemd/kernel-oom.conf",
-            "/usr/local/share/oom_guard/systemd/reboot.conf",
+            "/usr/local/share/oom_guard/systemd/10-reboot.conf",
         ],
         "openrc" => &[
             "/etc/init.d/oom_guard",
@@ -575,7 +575,7 @@ fn systemd_has_nothing_to_complain_of_and_finds_the_units_safe() {
         let ours: Vec<_> = said.lines().filter(|line| line.contains(name)).collect();
         assert!(ours.is_empty(), "{ours:#?}");
     }
-    for drop_in in ["hooks.conf", "kernel-oom.conf", "reboot.conf"] {
+    for drop_in in ["10-reboot.conf", "hooks.conf", "kernel-oom.conf"] {
         let place = dir.path().join("oom_guard.service.d");
         fs::create_dir_all(&place).unwrap();
         fs::copy(init_file(&format!("systemd/{drop_in}")), place.join(drop_in)).unwrap();

@@ -199,7 +199,7 @@ impl Daemon {
             self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
         }
         observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
-        let calm = scene.level == Level::Fine && self.kills.is_idle();
+        let calm = scene.level == Level::Fine && (self.kills.is_idle() || self.kills.is_pausing());
         if calm {
             self.kills.end_event();
             output.revive_helper();

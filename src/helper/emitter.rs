@@ -88,6 +88,8 @@ impl Emitter {
 
 /// The other side. It allocates, little, and never in the watch's place.
 fn serve(watch: BorrowedFd<'_>) -> i32 {
+    // Anyone on the bus may ask it things: beside the watch, not before it.
+    let _ = process::set_niceness(0);
     // When memory is low it is to be there.
     let _ = memory::lock();
     low_memory::serve(watch, &mut |news| {

@@ -96,8 +96,8 @@ pub mod kind {
     /// A question for what all tmpfs hold, and the answer: 8 bytes, the KiB.
     pub const TMPFS: u8 = b'T';
     /// A question for the writer of a tmpfs; the text is what a file must hold to count, 8 bytes of
-    /// KiB. The answer: that process, if it is known, with two such numbers: since when, and what
-    /// its file has grown by. Nothing, if that cannot be told.
+    /// KiB. The answer: that process, if it is known, with two such numbers: in which time, in
+    /// nanoseconds, and what its file has grown by. Nothing, if that cannot be told.
     pub const WRITER: u8 = b'F';
     /// A question for the end of a sync of all disks, and the answer.
     pub const SYNC: u8 = b'Y';

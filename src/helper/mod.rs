@@ -241,6 +241,11 @@ impl Helper {
         }
     }
 
+    /// It is at work on an answer.
+    pub fn owes_writer(&self) -> bool {
+        self.asked.writer.is_some() && self.pid.is_some()
+    }
+
     /// The answer, once, and when it was asked for; `None` in it if there is nothing to compare.
     pub fn take_growth(&mut self) -> Option<(Moment, Option<Growth>)> {
         if self.asked.writer.is_some() {
@@ -251,6 +256,10 @@ impl Helper {
 
     /// Has all that was written and said so far brought to the disks.
     pub fn begin_sync(&mut self) {
+        // The kernel may have ended it. A fork may fail now, and then nothing is synced.
+        if self.pid.is_none() {
+            let _ = self.spawn();
+        }
         (self.asked.sync, self.asked.is_synced) = (None, false);
         self.is_synced();
     }
@@ -589,9 +598,9 @@ impl Helper {
 fn growth(id: Identity, text: &[u8]) -> Option<Growth> {
     let mut numbers = [0; 2];
     unpack(text, &mut numbers);
-    let [since, grown] = numbers;
+    let [nanos, grown] = numbers;
     let most = (id != NO_PROCESS).then_some((id, KiB(grown)));
-    (text.len() == 16).then_some(Growth { since: Moment(since), most })
+    (text.len() == 16).then_some(Growth { over: Duration::from_nanos(nanos), most })
 }
 
 #[cfg(test)]

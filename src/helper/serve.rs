@@ -12,7 +12,7 @@ use crate::bytes::Escaped;
 use crate::procfs::cgroup::oom_group;
 use crate::procfs::Proc;
 use crate::stats::{unpack, Stats};
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{self, Waiter, Wish};
 use crate::sys::{arena, clock, machine, memory, process, signal, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use crate::writer::{Growth, Samples};
@@ -161,7 +161,10 @@ impl Serving<'_> {
             kind::WRITER => {
                 let mut least = [0];
                 unpack(text, &mut least);
-                let growth = self.samples.take(self.proc, Moment(number), KiB(least[0]));
+                // Command lines that the watch waits for come first.
+                let watch = self.watch;
+                let goes_on = &mut || !fd::is_ready_now(watch, Wish::Readable);
+                let growth = self.samples.take(self.proc, KiB(least[0]), goes_on);
                 answer_writer(self.watch, number, growth);
             }
             kind::RELEASE => self.release(id, number as i32),
@@ -283,12 +286,12 @@ fn answer(watch: BorrowedFd<'_>, kind: u8, number: u64, text: &[u8]) {
 }
 
 fn answer_writer(watch: BorrowedFd<'_>, number: u64, growth: Option<Growth>) {
-    let Some(Growth { since, most }) = growth else {
+    let Some(Growth { over, most }) = growth else {
         return answer(watch, kind::WRITER, number, b"");
     };
     let (id, grown) = most.unwrap_or((NO_PROCESS, KiB::ZERO));
     let mut text = [0; 16];
-    text[..8].copy_from_slice(&since.0.to_ne_bytes());
+    text[..8].copy_from_slice(&(over.as_nanos() as u64).to_ne_bytes());
     text[8..].copy_from_slice(&grown.0.to_ne_bytes());
     let _ = Message { kind: kind::WRITER, id, number, text: &text }.send(watch);
 }

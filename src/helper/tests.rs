@@ -158,7 +158,7 @@ fn the_writer_of_a_tmpfs_is_told_as_it_was_answered() {
         Moment(number)
     };
     let text = [7u64.to_ne_bytes(), 9u64.to_ne_bytes()].concat();
-    let growth = |most| Some(Growth { since: Moment(7), most });
+    let growth = |most| Some(Growth { over: Duration::from_nanos(7), most });
     for (id, text, told) in [
         (process(42), &text[..], growth(Some((process(42), KiB(9))))),
         (NO_PROCESS, &text[..], growth(None)),

@@ -124,6 +124,11 @@ impl Aftermath {
         Aftermath { held: Held::default(), ..self }
     }
 
+    /// How memory was before the signal.
+    pub fn before(&self) -> Baseline {
+        self.before
+    }
+
     /// At the end, or when it will have ended at the latest. A victim's pages may come back before
     /// that is told.
     pub fn begin(mut self, now: Moment) -> Aftermath {

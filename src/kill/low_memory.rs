@@ -148,7 +148,10 @@ impl LowMemory {
             State::Settling(aftermath) => match aftermath.verdict(scene) {
                 Verdict::Wait => return Step::Wait,
                 // Its end gives back nothing, and that of another process would not, either.
-                _ if self.for_tmpfs && is_short => return self.files_stay(scene),
+                _ if self.for_tmpfs && is_short => {
+                    let before = aftermath.before();
+                    return self.files_stay(scene, before);
+                }
                 Verdict::Done if aftermath.expected() == KiB::ZERO => {}
                 Verdict::Done => self.last = Some((*aftermath, scene.now.after(FLOWS_ON))),
                 Verdict::Useless { gained } => {
@@ -195,12 +198,12 @@ impl LowMemory {
         Step::Useless { gained, expected, taken, pause }
     }
 
-    /// Until memory is enough, more is written, or processes take some.
-    fn files_stay(&mut self, scene: &Scene) -> Step {
+    /// Until memory is enough, more is written, or processes have taken some since `before`.
+    fn files_stay(&mut self, scene: &Scene, before: Baseline) -> Step {
         let memory = &scene.memory;
         // What is left may move about a level, of which little is left itself.
         let since = Since {
-            baseline: Baseline::of(memory),
+            baseline: before,
             level: Level::Kill,
             useless_at: None,
             shmem: Some(memory.shmem),

@@ -325,7 +325,9 @@ impl Kills {
     pub fn act(&mut self, cx: &mut Context, scene: &Scene) -> bool {
         match self.low.step(scene) {
             Step::Wait => return self.end_writer_in_pause(cx, scene),
-            Step::Choose(_) if self.writers.is_awaited(scene) => return false,
+            Step::Choose(_) if cx.output.helper.owes_writer() && self.writers.is_awaited(scene) => {
+                return false;
+            }
             Step::Choose(signal) if cx.config.kernel_oom => self.delegate(cx, signal, scene),
             Step::Choose(signal) => {
                 if !self.adopt(cx, signal, scene) {

@@ -55,14 +55,18 @@ impl Mounts {
 }
 
 impl Proc {
-    /// Calls `visit` with each file on a tmpfs that any process has open for writing. Passed over
-    /// are processes that the guard may not trace.
+    /// Calls `visit` with each file on a tmpfs that any process has open for writing, as long as that
+    /// `goes_on`. Passed over are processes that the guard may not trace.
     pub fn for_each_file_on_tmpfs(
         &mut self,
+        goes_on: &mut dyn FnMut() -> bool,
         visit: &mut dyn FnMut(&mut Proc, Pid, OpenFile),
     ) -> io::Result<()> {
         let mut mounts = Mounts { known: [(0, false); MOUNTS], count: 0 };
         self.for_each(|proc, pid| {
+            if !goes_on() {
+                return;
+            }
             let _ = proc.for_each_descriptor(pid, &mut |proc, number| {
                 if let Some(file) = proc.file_on_tmpfs(pid, number, &mut mounts) {
                     visit(proc, pid, file);
@@ -164,7 +168,14 @@ mod tests {
     fn met(descriptors: &[(u32, &str, u64)], mountinfo: &str) -> Vec<(i32, KiB)> {
         let fixture = Fixture::new();
         let path = fixture.path("file");
-        fixture.write("file", [1; 64 << 10]);
+        // What a file system cannot make smaller.
+        let mut random = 1u32;
+        let bytes = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 24) as u8
+        });
+        let bytes: Vec<_> = bytes.take(64 << 10).collect();
+        fixture.write("file", bytes);
         // Else it may have no place on its disk yet.
         File::open(&path).unwrap().sync_all().unwrap();
         fixture.write("42/fd/x", "");
@@ -179,7 +190,7 @@ mod tests {
         let mut all = Vec::new();
         let mut visit =
             |_: &mut Proc, pid: Pid, file: OpenFile| all.push((pid.number(), file.held));
-        fixture.open().for_each_file_on_tmpfs(&mut visit).unwrap();
+        fixture.open().for_each_file_on_tmpfs(&mut || true, &mut visit).unwrap();
         all
     }
 
