@@ -263,7 +263,11 @@ thrash() {
 never_waits_for_the_disk() {
     never_guard=$(waits_of_guard)
     never_all=$(waits_of_all)
-    thrash
+    # A slow machine may have thrown out little by then.
+    for _ in 1 2 3; do
+        thrash
+        [ "$(waits_of_all)" -le $((never_all + 10)) ] || break
+    done
     hog_is_ended || return 1
     kill "$bystander"
     echo "waits for the disk: all $(($(waits_of_all) - never_all)), the guard $(($(waits_of_guard) - never_guard))"
