@@ -6,7 +6,7 @@ use crate::procfs::stat::Comm;
 use crate::procfs::status::Held;
 use crate::stats::Reason;
 use crate::sys::process::KillSignal;
-use crate::units::{Identity, KiB, Pid};
+use crate::units::{Identity, KiB};
 
 /// A signal that was, will be or would be sent. What could not be read of the process is 0.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ impl Event {
     /// Memory is low, and there is no victim, or only the kernel knows it.
     pub fn without_victim(dryrun: bool) -> Event {
         Event {
-            id: Identity { pid: Pid::INIT, start: 0 },
+            id: Identity::NONE,
             comm: Comm::new(),
             uid: 0,
             adj: 0,

@@ -5,6 +5,7 @@
 
 use crate::context::{Context, Selection};
 use crate::kill::{Kills, Proposal, DRY, HOOK};
+use crate::observe::Glances;
 use crate::policy::Scene;
 use crate::say;
 use crate::select::{self, Shortlist};
@@ -19,8 +20,6 @@ const SOON: Duration = Duration::from_secs(1);
 /// A helper that owes an answer for so long is replaced, and the process that it is about is passed
 /// over for a minute. Less, and a new one that waits for its turn on a busy machine would be.
 const HANGS: Duration = Duration::from_secs(3);
-/// Processes between two looks at memory: a fraction of a millisecond.
-const BETWEEN_LOOKS: u32 = 256;
 
 /// The check of the limit, and what it found.
 pub struct LimitCheck {
@@ -70,11 +69,10 @@ impl LimitCheck {
     /// early.
     fn check(&mut self, cx: &mut Context, kills: &Kills, limit: Limit, now: Moment) {
         let acts_at = kills.acts_at(now);
-        let (mut seen, mut give_way) = (0, false);
+        let (mut glances, mut give_way) = (Glances::default(), false);
         let Selection { proc, mut rules, observer, config, .. } = cx.selection();
         let found = select::above(proc, &mut rules, limit.rss, self.last, &mut |proc| {
-            seen += 1;
-            if seen % BETWEEN_LOOKS == 0 && !give_way {
+            if glances.is_due() && !give_way {
                 let level = observer.glance(proc, config);
                 give_way = acts_at.is_some_and(|acts_at| level >= Some(acts_at));
             }

@@ -1,4 +1,4 @@
-//! `--reboot-after`: reboots a machine whose memory is gone, where nothing that was ended has helped.
+//! `--reboot-after`: reboots a machine when its memory is gone and no kill has helped.
 //!
 //! The clock runs while each look sees memory at or below the level of SIGKILL, by amounts and not by a
 //! stall; a look above it sets it back. A kill that helps thus does so, and one that is waited for does

@@ -1,8 +1,8 @@
 //! What the service manager is told: that memory is watched, that settings are read, how memory is,
 //! and that the guard lives (`NOTIFY_SOCKET` and `WATCHDOG_USEC`, sd_notify(3); `--ready-fd`).
 //!
-//! Sends without ever waiting. What could not be sent is sent again a second later, if it is READY or a sign of life; other
-//! messages are dropped.
+//! Sends without ever waiting. READY and signs of life that could not be sent are sent again a second
+//! later; other messages are dropped.
 
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Wish};

@@ -172,6 +172,11 @@ pub struct Identity {
     pub start: u64,
 }
 
+impl Identity {
+    /// No process: init is never meant.
+    pub const NONE: Identity = Identity { pid: Pid::INIT, start: 0 };
+}
+
 /// A moment of `CLOCK_MONOTONIC`, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Moment(pub u64);

@@ -8,15 +8,13 @@ use crate::context::{Context, Selection};
 use crate::event::Event;
 use crate::helper::{Helper, When};
 use crate::log;
+use crate::observe::Glances;
 use crate::policy::{Level, Scene};
 use crate::select::{self, Holders};
 use crate::stats::Reason;
 use crate::sys::process::KillSignal;
 use crate::units::Moment;
 use std::time::Duration;
-
-/// Processes between two looks at memory: a fraction of a millisecond.
-const BETWEEN_LOOKS: u32 = 256;
 
 #[derive(Default)]
 pub struct Warning {
@@ -98,11 +96,10 @@ fn give(cx: &mut Context, scene: &Scene) {
 
 /// The largest candidates, unless memory gets low meanwhile.
 fn holders(cx: &mut Context) -> Option<Holders> {
-    let (mut seen, mut is_fine) = (0, true);
+    let (mut glances, mut is_fine) = (Glances::default(), true);
     let Selection { proc, mut rules, observer, config, .. } = cx.selection();
     let holders = select::holders(proc, &mut rules, &mut |proc| {
-        seen += 1;
-        if seen % BETWEEN_LOOKS == 0 && is_fine {
+        if glances.is_due() && is_fine {
             is_fine = observer.glance(proc, config) == Some(Level::Fine);
         }
         is_fine

@@ -129,6 +129,31 @@ fn calls_of_a_kill(traced: &Traced) -> Vec<Call> {
     }
 }
 
+/// The calls of a kill at so much memory, which ends a hog by that signal; and the guard. `None` if it cannot be traced.
+fn traced_kill(
+    sandbox: &Sandbox,
+    memory: &FakeMemory,
+    options: &[&str],
+    (available, signal): (u64, libc::c_int),
+) -> Option<(Guard, Vec<Call>)> {
+    // One file tells of memory.
+    let guard = sandbox.guard(&[&["--psi", "0"], options].concat());
+    let mut hog = sandbox.hog(&["--size", "60M"]);
+    guard.make_look(1);
+    let traced = match Traced::begin(&guard) {
+        Ok(traced) => traced,
+        Err(error) => {
+            skip(&format!("cannot trace the guard: {error}"));
+            return None;
+        }
+    };
+    memory.available(available);
+    let calls = calls_of_a_kill(&traced);
+    drop(traced);
+    assert_eq!(hog.wait_for_end().signal(), Some(signal));
+    Some((guard, calls))
+}
+
 #[test]
 fn memory_is_read_once_in_a_look_and_once_more_before_the_signal() {
     if skip_where_emulated("an emulator has system calls of its own") {
@@ -136,18 +161,8 @@ fn memory_is_read_once_in_a_look_and_once_more_before_the_signal() {
     }
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        // One file tells of memory.
-        let guard = sandbox.guard(&["--psi", "0"]);
-        let mut hog = sandbox.hog(&["--size", "60M"]);
-        guard.make_look(1);
-        let traced = match Traced::begin(&guard) {
-            Ok(traced) => traced,
-            Err(error) => return skip(&format!("cannot trace the guard: {error}")),
-        };
-        memory.available(LOW);
-        let calls = calls_of_a_kill(&traced);
-        drop(traced);
-        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        let kill = traced_kill(sandbox, &memory, &[], (LOW, libc::SIGTERM));
+        let Some((guard, calls)) = kill else { return };
         let own = format!("{}/stat", guard.pid());
         let reads = calls.iter().filter(|call| call.number == libc::SYS_pread64).count();
         let traces = calls.iter().filter(|call| call.path == own).count();
@@ -165,17 +180,9 @@ fn programs_are_told_before_a_process_is_signalled() {
     }
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
-        let guard = sandbox.guard(&["--psi", "0", "--low-memory-signal"]);
-        let mut hog = sandbox.hog(&["--size", "60M"]);
-        guard.make_look(1);
-        let traced = match Traced::begin(&guard) {
-            Ok(traced) => traced,
-            Err(error) => return skip(&format!("cannot trace the guard: {error}")),
-        };
-        memory.available(LOW);
-        let calls = calls_of_a_kill(&traced);
-        drop(traced);
-        assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
+        let options = ["--low-memory-signal"];
+        let kill = traced_kill(sandbox, &memory, &options, (LOW, libc::SIGTERM));
+        let Some((guard, calls)) = kill else { return };
         // Whatever the bus does: a byte to the process that speaks to it, the level.
         let is_level = |call: &&Call| call.number == libc::SYS_write && call.arguments[2] == 1;
         assert_eq!(calls.iter().filter(is_level).count(), 1);
@@ -198,17 +205,8 @@ fn the_watch_reads_the_cgroup_of_no_process_before_the_signal() {
             return skip(&format!("no cgroups: {error}"));
         }
         for (available, signal) in [(LOW, libc::SIGTERM), (VERY_LOW, libc::SIGKILL)] {
-            let guard = sandbox.guard(&["--psi", "0"]);
-            let mut hog = sandbox.hog(&["--size", "60M"]);
-            guard.make_look(1);
-            let traced = match Traced::begin(&guard) {
-                Ok(traced) => traced,
-                Err(error) => return skip(&format!("cannot trace the guard: {error}")),
-            };
-            memory.available(available);
-            let calls = calls_of_a_kill(&traced);
-            drop(traced);
-            assert_eq!(hog.wait_for_end().signal(), Some(signal));
+            let kill = traced_kill(sandbox, &memory, &[], (available, signal));
+            let Some((guard, calls)) = kill else { return };
             memory.available(PLENTY);
             let paths: Vec<_> = calls.iter().map(|call| &call.path).collect();
             assert!(paths.iter().any(|path| path.ends_with("/stat")), "{paths:?}");

@@ -722,6 +722,17 @@ fn monitor(world: &World<'_>) -> Running {
     world.start(on_system_bus(command), "NameLost")
 }
 
+/// On a system bus of the test's own, with a monitor of it, and memory of the test's making.
+fn with_monitor(sandbox: &Sandbox, body: impl FnOnce(&Running, &FakeMemory)) {
+    if are_missing(&["dbus-daemon", "dbus-monitor"]) {
+        return;
+    }
+    let world = World::new(sandbox);
+    let _bus = system_bus(&world);
+    let monitor = monitor(&world);
+    body(&monitor, &FakeMemory::new(sandbox));
+}
+
 /// The levels that were emitted, as `dbus-monitor` shows them.
 fn emitted(monitor: &Running) -> Vec<u64> {
     let said = monitor.said();
@@ -839,87 +850,76 @@ fn a_program_of_glib_drops_its_cache_before_anything_is_ended() {
 #[test]
 fn each_level_is_emitted_once_and_not_again_while_memory_stays() {
     sandboxed(|sandbox| {
-        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
-            return;
-        }
-        let world = World::new(sandbox);
-        let _bus = system_bus(&world);
-        let monitor = monitor(&world);
-        let memory = FakeMemory::new(sandbox);
-        let guard = emitting_guard(sandbox, &["--warn", "20", "--dryrun"]);
-        guard.wait_for(OWNED);
-        memory.available(205);
-        guard.make_look(3);
-        for (available, levels) in [
-            (200, &[50][..]),
-            (SHORT, &[50]),
-            (VERY_LOW, &[50, 255]),
-            // Neither repeated as memory comes back nor within 15 s.
-            (LOW, &[50, 255]),
-            (PLENTY, &[50, 255]),
-            (SHORT, &[50, 255]),
-            (VERY_LOW, &[50, 255]),
-        ] {
-            memory.available(available);
+        with_monitor(sandbox, |monitor, memory| {
+            let guard = emitting_guard(sandbox, &["--warn", "20", "--dryrun"]);
+            guard.wait_for(OWNED);
+            memory.available(205);
             guard.make_look(3);
-            expect_emitted(&monitor, levels);
-        }
-        guard.stop();
+            let begun = Instant::now();
+            for (available, levels) in [
+                (200, &[50][..]),
+                (SHORT, &[50]),
+                (VERY_LOW, &[50, 255]),
+                // Neither repeated as memory comes back nor within 15 s.
+                (LOW, &[50, 255]),
+                (PLENTY, &[50, 255]),
+                (SHORT, &[50, 255]),
+                (VERY_LOW, &[50, 255]),
+            ] {
+                memory.available(available);
+                guard.make_look(3);
+                if levels.len() > 1 && begun.elapsed() >= Duration::from_secs(15) {
+                    return skip("this machine is too slow to show what comes within 15 s");
+                }
+                expect_emitted(monitor, levels);
+            }
+            guard.stop();
+        });
     });
 }
 
 #[test]
 fn the_signal_comes_before_the_end_of_a_process() {
     sandboxed(|sandbox| {
-        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
-            return;
-        }
-        let world = World::new(sandbox);
-        let _bus = system_bus(&world);
-        let monitor = monitor(&world);
-        let memory = FakeMemory::new(sandbox);
-        let mut hog = sandbox.hog(&["--size", "60M"]);
-        let guard = emitting_guard(sandbox, &[]);
-        guard.wait_for(OWNED);
-        expect_kill_on_time(&memory, &guard, &mut hog);
-        expect_emitted(&monitor, &[255]);
-        guard.wait_for("low-memory signal: LowMemoryWarning 255");
-        guard.stop();
+        with_monitor(sandbox, |monitor, memory| {
+            let mut hog = sandbox.hog(&["--size", "60M"]);
+            let guard = emitting_guard(sandbox, &[]);
+            guard.wait_for(OWNED);
+            expect_kill_on_time(memory, &guard, &mut hog);
+            expect_emitted(monitor, &[255]);
+            guard.wait_for("low-memory signal: LowMemoryWarning 255");
+            guard.stop();
+        });
     });
 }
 
 #[test]
 fn a_name_that_another_process_owns_is_left_to_it_and_that_is_said_once() {
     sandboxed(|sandbox| {
-        if are_missing(&["dbus-daemon", "dbus-monitor"]) {
-            return;
-        }
-        let world = World::new(sandbox);
-        let _bus = system_bus(&world);
-        let monitor = monitor(&world);
-        let memory = FakeMemory::new(sandbox);
-        let first = emitting_guard(sandbox, &["--dryrun"]);
-        first.wait_for(OWNED);
-        let command = sandbox.guard_command(&["--low-memory-signal", "--dryrun"]);
-        let mut command = on_system_bus(command);
-        let log = sandbox.path("second");
-        command.stderr(File::create(&log).expect("a log"));
-        let second = sandbox.start_guard_with_log(command, log);
-        let said = "another process owns org.freedesktop.LowMemoryMonitor; trying on";
-        second.wait_for(said);
-        memory.available(SHORT);
-        expect_emitted(&monitor, &[50]);
-        first.make_look(3);
-        second.make_look(3);
-        assert_eq!(emitted(&monitor), [50]);
-        assert_eq!(second.count(said), 1);
-        second.stop();
-        first.stop();
+        with_monitor(sandbox, |monitor, memory| {
+            let first = emitting_guard(sandbox, &["--dryrun"]);
+            first.wait_for(OWNED);
+            let command = sandbox.guard_command(&["--low-memory-signal", "--dryrun"]);
+            let mut command = on_system_bus(command);
+            let log = sandbox.path("second");
+            command.stderr(File::create(&log).expect("a log"));
+            let second = sandbox.start_guard_with_log(command, log);
+            let said = "another process owns org.freedesktop.LowMemoryMonitor; trying on";
+            second.wait_for(said);
+            memory.available(SHORT);
+            expect_emitted(monitor, &[50]);
+            first.make_look(3);
+            second.make_look(3);
+            assert_eq!(emitted(monitor), [50]);
+            assert_eq!(second.count(said), 1);
+            second.stop();
+            first.stop();
+        });
     });
 }
 
 #[test]
-fn who_may_not_own_the_name_is_told_so() {
+fn a_guard_that_may_not_own_the_name_is_told_so() {
     sandboxed(|sandbox| {
         if are_missing(&["dbus-daemon"]) {
             return;

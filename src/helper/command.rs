@@ -1,7 +1,6 @@
 //! What is read of processes and can hang: command lines, whole ones for the watch, short ones for
 //! messages, notices and hooks; and whether a program is where it seems to be.
 
-use super::message::NO_PROCESS;
 use super::service::{self, Variables};
 use crate::bytes::Buf;
 use crate::procfs::process::{CommandLine, CONTAINER};
@@ -36,7 +35,7 @@ pub struct Known {
 }
 
 pub const NONE_KNOWN: Known =
-    Known { id: NO_PROCESS, command: ShortCommand::new(), service: Variables::new() };
+    Known { id: Identity::NONE, command: ShortCommand::new(), service: Variables::new() };
 
 pub struct Commands<'a> {
     /// The one read last, and of which process; of none, if it could not be read.

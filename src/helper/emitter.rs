@@ -5,12 +5,12 @@
 //! Here are both sides. The watch sends a byte for each level and never waits; what there is to say
 //! comes back as lines.
 
-use super::message::{self, kind, line, Message, Priority, NO_PROCESS};
+use super::message::{self, kind, line, Message, Priority};
 use crate::notify::low_memory;
 use crate::sys::fd;
 use crate::sys::io;
 use crate::sys::{memory, process, socket};
-use crate::units::{Moment, Pid};
+use crate::units::{Identity, Moment, Pid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ fn serve(watch: BorrowedFd<'_>) -> i32 {
         let priority = if news.is_trouble() { Priority::Notice } else { Priority::Info };
         let (number, line) = (priority as u64, line(format_args!("{news}")));
         let text = line.as_bytes();
-        let _ = Message { kind: kind::LINE, id: NO_PROCESS, number, text }.send(watch);
+        let _ = Message { kind: kind::LINE, id: Identity::NONE, number, text }.send(watch);
     });
     0
 }

@@ -6,7 +6,7 @@ use super::outbox::Outboxes;
 use super::service::Variables;
 use crate::bytes::{AnyBuf, Buf};
 use crate::event::Event;
-use crate::units::Pid;
+use crate::units::{Identity, Pid};
 use std::fmt::{self, Write};
 
 /// All variables together: of the longest, the command line, there are two.
@@ -42,7 +42,7 @@ pub fn environment(when: When, event: &Event) -> Buf<1024> {
     let mut all = Buf::new();
     all.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0");
     let _ = write!(all, "OOM_GUARD_ACTION={action}\0OOM_GUARD_REASON={reason}\0");
-    if id.pid == Pid::INIT {
+    if *id == Identity::NONE {
         return all;
     }
     let _ = write!(all, "OOM_GUARD_RSS={}\0OOM_GUARD_SWAP={}\0", rss.0, swap.0);

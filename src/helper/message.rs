@@ -117,9 +117,6 @@ pub struct Message<'a> {
     pub text: &'a [u8],
 }
 
-/// In a message that is about none.
-pub const NO_PROCESS: Identity = Identity { pid: Pid::INIT, start: 0 };
-
 /// Kind, pid, start and number, 8 bytes each, before the text.
 const FIELDS: usize = 4 * 8;
 /// Room for a message as it is sent.
@@ -160,7 +157,12 @@ mod tests {
         let (ours, theirs) = socket::pair().unwrap();
         let id = Identity { pid: Pid::new(42).unwrap(), start: u64::MAX };
         for message in [
-            Message { kind: kind::LINE, id: NO_PROCESS, number: Priority::Info as u64, text: b"" },
+            Message {
+                kind: kind::LINE,
+                id: Identity::NONE,
+                number: Priority::Info as u64,
+                text: b"",
+            },
             Message { kind: kind::LINE_WITH_COMMAND, id, number: u64::MAX, text: b"hello" },
             Message { kind: kind::COMMAND, id, number: 1, text: &[b'x'; TEXT] },
         ] {
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn pieces_are_no_message() {
-        let fields = Message { kind: kind::REOPEN, id: NO_PROCESS, number: 0, text: b"" }.fields();
+        let fields =
+            Message { kind: kind::REOPEN, id: Identity::NONE, number: 0, text: b"" }.fields();
         assert!((0..FIELDS).all(|len| Message::parse(&fields[..len]).is_none()));
         assert!(Message::parse(&fields).is_some());
         assert_eq!(Message::parse(&[0; FIELDS]), None);

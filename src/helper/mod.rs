@@ -33,7 +33,7 @@ use crate::sys::{clock, memory, process, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use crate::writer::Growth;
 use emitter::Emitter;
-use message::{kind, Message, LOST, NO_PROCESS};
+use message::{kind, Message, LOST};
 pub use message::{line, Priority, When};
 pub use notice::Notice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,7 +55,8 @@ const HANGING_FOR: Duration = Duration::from_secs(60);
 const LATE_FOR: Duration = Duration::from_secs(1);
 /// Processes that are passed over at a time; more of them are beyond what waiting can mend.
 const PASSED_OVER: usize = 16;
-const NONE_PASSED_OVER: [(Identity, Moment); PASSED_OVER] = [(NO_PROCESS, Moment(0)); PASSED_OVER];
+const NONE_PASSED_OVER: [(Identity, Moment); PASSED_OVER] =
+    [(Identity::NONE, Moment(0)); PASSED_OVER];
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -96,7 +97,7 @@ pub struct Helper {
 /// at which it was asked, which is its number.
 #[derive(Default)]
 struct Asked {
-    /// For the command line of a process that was waited for in vain; of `NO_PROCESS`, if the
+    /// For the command line of a process that was waited for in vain; of `Identity::NONE`, if the
     /// question found no room.
     command: Option<(Identity, Moment)>,
     /// For the end of the last hook.
@@ -167,7 +168,7 @@ impl Helper {
 
     /// Sends a finished line to be written.
     pub fn write_line(&mut self, priority: Priority, line: &[u8]) {
-        self.send(kind::LINE, NO_PROCESS, priority as u64, line);
+        self.send(kind::LINE, Identity::NONE, priority as u64, line);
     }
 
     /// Sends the beginning of a line that ends in the command line of `id`.
@@ -183,7 +184,7 @@ impl Helper {
 
     /// Writes the file of numbers anew.
     pub fn write_stats(&mut self, stats: Stats) {
-        self.send(kind::STATS, NO_PROCESS, 0, &stats.pack());
+        self.send(kind::STATS, Identity::NONE, 0, &stats.pack());
     }
 
     /// Runs the hook for that moment, if there is one.
@@ -213,7 +214,7 @@ impl Helper {
 
     /// Tells each user that memory gets short, and what is largest.
     pub fn notify_short(&mut self, largest: &[Option<(Stat, KiB)>]) {
-        self.send(kind::NOTIFY, NO_PROCESS, 0, notice::short(largest).as_bytes());
+        self.send(kind::NOTIFY, Identity::NONE, 0, notice::short(largest).as_bytes());
     }
 
     /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.
@@ -221,7 +222,7 @@ impl Helper {
         if self.asked.tmpfs.is_some() || self.asked.tmpfs_hangs {
             return false;
         }
-        self.asked.tmpfs = self.ask(kind::TMPFS, NO_PROCESS, b"");
+        self.asked.tmpfs = self.ask(kind::TMPFS, Identity::NONE, b"");
         self.asked.tmpfs.is_some()
     }
 
@@ -237,7 +238,7 @@ impl Helper {
     /// owed already, or never comes.
     pub fn ask_for_writer(&mut self, least: KiB) {
         if self.asked.writer.is_none() && !self.asked.tmpfs_hangs {
-            self.asked.writer = self.ask(kind::WRITER, NO_PROCESS, &least.0.to_ne_bytes());
+            self.asked.writer = self.ask(kind::WRITER, Identity::NONE, &least.0.to_ne_bytes());
         }
     }
 
@@ -268,7 +269,7 @@ impl Helper {
     pub fn is_synced(&mut self) -> bool {
         self.drain();
         if self.asked.sync.is_none() && !self.asked.is_synced {
-            self.asked.sync = self.ask(kind::SYNC, NO_PROCESS, b"");
+            self.asked.sync = self.ask(kind::SYNC, Identity::NONE, b"");
         }
         self.asked.is_synced
     }
@@ -331,7 +332,7 @@ impl Helper {
         let start = clock::now();
         self.wait(Wish::Writable, limit);
         let asked = self.ask(kind, id, text).map(|since| (id, since));
-        self.asked.command = asked.or(Some((NO_PROCESS, start)));
+        self.asked.command = asked.or(Some((Identity::NONE, start)));
         let end = start.after(limit);
         loop {
             let now = clock::now();
@@ -449,11 +450,11 @@ impl Helper {
         if self.lost > 0 {
             let line = line(format_args!("{}{LOST}", self.lost));
             let (number, text) = (Priority::Warning as u64, line.as_bytes());
-            if self.put(Message { kind: kind::LINE, id: NO_PROCESS, number, text }) {
+            if self.put(Message { kind: kind::LINE, id: Identity::NONE, number, text }) {
                 self.lost = 0;
             }
         }
-        let reopen = Message { kind: kind::REOPEN, id: NO_PROCESS, number: 0, text: b"" };
+        let reopen = Message { kind: kind::REOPEN, id: Identity::NONE, number: 0, text: b"" };
         self.reopens = self.reopens && !self.put(reopen);
     }
 
@@ -462,7 +463,7 @@ impl Helper {
         let sent = message.send(self.ours.as_fd()).is_ok();
         if sent {
             self.full_since = None;
-            self.asked.command = self.asked.command.filter(|&(id, _)| id != NO_PROCESS);
+            self.asked.command = self.asked.command.filter(|&(id, _)| id != Identity::NONE);
         } else {
             self.full_since.get_or_insert_with(clock::now);
         }
@@ -554,7 +555,7 @@ impl Helper {
         self.bring_back();
         let next = Helper::start(setup)?;
         // Numbers that wait to be written are older than those of the next one.
-        self.send(kind::STATS, NO_PROCESS, 0, b"");
+        self.send(kind::STATS, Identity::NONE, 0, b"");
         let emitter = std::mem::take(&mut self.emitter);
         *self = Helper { lost: self.lost, emitter, ..next };
         Ok(())
@@ -599,7 +600,7 @@ fn growth(id: Identity, text: &[u8]) -> Option<Growth> {
     let mut numbers = [0; 2];
     unpack(text, &mut numbers);
     let [nanos, grown] = numbers;
-    let most = (id != NO_PROCESS).then_some((id, KiB(grown)));
+    let most = (id != Identity::NONE).then_some((id, KiB(grown)));
     (text.len() == 16).then_some(Growth { over: Duration::from_nanos(nanos), most })
 }
 

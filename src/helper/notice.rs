@@ -9,7 +9,7 @@ use crate::procfs::Proc;
 use crate::stats::Reason;
 use crate::sys::io;
 use crate::sys::process;
-use crate::units::{KiB, Pid};
+use crate::units::{Identity, KiB, Pid};
 use std::fmt::Write;
 
 /// What users are told about.
@@ -62,7 +62,7 @@ pub fn text(notice: Notice, event: &Event) -> Text {
         ),
     };
     let _ = write!(text, "{what}\0{why}\0");
-    if event.id.pid != Pid::INIT {
+    if event.id != Identity::NONE {
         let (pid, mib) = (event.id.pid, event.rss.plus(event.swap).mib());
         let _ = write!(text, " Process {pid} held {mib} MiB: ");
     }

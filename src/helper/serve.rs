@@ -3,7 +3,7 @@
 use super::command::{self, Commands, ShortCommand, NONE_KNOWN, RECENT};
 use super::hook::{self, Hook};
 use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
-use super::message::{kind, Line, Message, Priority, When, BUFFER, NO_PROCESS};
+use super::message::{kind, Line, Message, Priority, When, BUFFER};
 use super::notice;
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
@@ -221,7 +221,7 @@ impl Serving<'_> {
             hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
-        let victim = Some((&service, &command)).filter(|_| id != NO_PROCESS);
+        let victim = Some((&service, &command)).filter(|_| id != Identity::NONE);
         let environment = hook::whole_environment(text, victim);
         let (path, inherited) = (script.terminated(), &self.setup.inherited);
         match process::run(path, environment.as_bytes(), inherited) {
@@ -240,7 +240,7 @@ impl Serving<'_> {
     fn notify(&mut self, message: &Message<'_>) {
         let Message { id, number, text, .. } = *message;
         let (mut command, mut owner) = (ShortCommand::new(), None);
-        if id != NO_PROCESS {
+        if id != Identity::NONE {
             (command, owner) = (self.commands.short(self.proc, id), Some(number as u32));
         }
         let Some(place) = self.jobs.place(NOTICES) else {
@@ -282,14 +282,14 @@ impl Serving<'_> {
 
 /// If the watch does not listen any more, it did not wait.
 fn answer(watch: BorrowedFd<'_>, kind: u8, number: u64, text: &[u8]) {
-    let _ = Message { kind, id: NO_PROCESS, number, text }.send(watch);
+    let _ = Message { kind, id: Identity::NONE, number, text }.send(watch);
 }
 
 fn answer_writer(watch: BorrowedFd<'_>, number: u64, growth: Option<Growth>) {
     let Some(Growth { over, most }) = growth else {
         return answer(watch, kind::WRITER, number, b"");
     };
-    let (id, grown) = most.unwrap_or((NO_PROCESS, KiB::ZERO));
+    let (id, grown) = most.unwrap_or((Identity::NONE, KiB::ZERO));
     let mut text = [0; 16];
     text[..8].copy_from_slice(&(over.as_nanos() as u64).to_ne_bytes());
     text[8..].copy_from_slice(&grown.0.to_ne_bytes());

@@ -124,7 +124,7 @@ fn a_helper_that_owes_an_answer_is_asked_nothing_else_and_whom_it_was_late_with_
     assert!(helper.command_line(process(8), Duration::from_millis(1)).is_none());
     assert_eq!(taken(&helper), [(kind::READ_COMMAND, String::new())]);
     let number = helper.asked.command.unwrap().1 .0;
-    let answer = Message { kind: kind::COMMAND, id: NO_PROCESS, number, text: b"late" };
+    let answer = Message { kind: kind::COMMAND, id: Identity::NONE, number, text: b"late" };
     answer.send(helper.theirs.as_fd()).unwrap();
     helper.drain();
     assert!(!helper.may_be_replaced(Duration::ZERO) && helper.is_behind());
@@ -136,7 +136,7 @@ fn what_tmpfs_hold_is_asked_again_only_once_it_was_taken() {
     assert!(helper.ask_for_tmpfs() && !helper.ask_for_tmpfs());
     let answer = |helper: &Helper, text: &[u8]| {
         let number = helper.asked.tmpfs.unwrap().0;
-        let message = Message { kind: kind::TMPFS, id: NO_PROCESS, number, text };
+        let message = Message { kind: kind::TMPFS, id: Identity::NONE, number, text };
         message.send(helper.theirs.as_fd()).unwrap();
     };
     assert_eq!(helper.take_tmpfs(), None);
@@ -161,8 +161,8 @@ fn the_writer_of_a_tmpfs_is_told_as_it_was_answered() {
     let growth = |most| Some(Growth { over: Duration::from_nanos(7), most });
     for (id, text, told) in [
         (process(42), &text[..], growth(Some((process(42), KiB(9))))),
-        (NO_PROCESS, &text[..], growth(None)),
-        (NO_PROCESS, b"", None),
+        (Identity::NONE, &text[..], growth(None)),
+        (Identity::NONE, b"", None),
     ] {
         helper.ask_for_writer(KiB(5));
         let asked = answer(&helper, id, text);

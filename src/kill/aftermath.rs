@@ -119,7 +119,7 @@ impl Aftermath {
         Aftermath { held, before, sample: before, taken: KiB::ZERO, ended, risen }
     }
 
-    /// Others of the group are alive, and nobody knows how much of it they keep.
+    /// Other members of the group are alive. How much of the memory they keep is unknown.
     pub fn of_a_part(self) -> Aftermath {
         Aftermath { held: Held::default(), ..self }
     }

@@ -161,7 +161,7 @@ impl Kills {
                 continue;
             }
             let walked = self.next_walk;
-            let seen = match self.is_gone(cx, &mut kill, place, now) {
+            let seen = match self.pursue(cx, &mut kill, place, now) {
                 true => Seen::Gone,
                 false if kill.target.has_left_others() => Seen::OthersLeft,
                 false => Seen::Alive,
@@ -197,7 +197,9 @@ impl Kills {
         acted
     }
 
-    fn is_gone(&mut self, cx: &mut Context, kill: &mut Kill, place: usize, now: Moment) -> bool {
+    /// True once nothing of it lives. A process that was started in its cgroup since SIGKILL gets that
+    /// as well, and so does each member of a fork bomb that is left.
+    fn pursue(&mut self, cx: &mut Context, kill: &mut Kill, place: usize, now: Moment) -> bool {
         if let Some(crowd) = &mut kill.crowd {
             let Some(left) = crowd.pass_again(cx, now) else { return false };
             if left.has_shrunk {
@@ -219,7 +221,6 @@ impl Kills {
         if !is_gone || target.group != Some(Group::Cgroup) {
             return is_gone;
         }
-        // A process that was started in the cgroup meanwhile gets SIGKILL as well.
         let again = (kill.progress.stage == Stage::Killed).then_some(KillSignal::Kill);
         signal_members(cx, target.id, again) == Some(0)
     }
@@ -784,7 +785,7 @@ fn signal_all(
     members: Option<&Members>,
     signal: KillSignal,
 ) -> Result<(), Miss> {
-    // The end of one that has left others behind was seen already.
+    // The victim itself may have ended: then only other members of its cgroup are left.
     let is_left = target.group == Some(Group::Cgroup) && target.has_left_others();
     match signal_victim(cx, target, signal) {
         Err(Miss::Gone) if is_left => {}

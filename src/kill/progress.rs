@@ -25,8 +25,8 @@ use std::time::Duration;
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// By then other causes make memory come back.
 const STUCK_AT_LAST: Duration = Duration::from_secs(10);
-/// The victim, which held most, has ended: when memory is low, others of its group are waited for only
-/// as long as memory comes back. More than twice the time between two looks at who is left.
+/// The victim, which held most, has ended. When memory is low, the guard waits for other members of its
+/// group only as long as memory comes back. This is twice the time between two walks over the group.
 const OTHERS_QUIET: Duration = Duration::from_millis(200);
 /// With `--grace 0`, by then SIGTERM has done what it will.
 const LET_OFF_AFTER: Duration = Duration::from_secs(5);

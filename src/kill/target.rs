@@ -207,7 +207,7 @@ fn signal_member(
     }
 }
 
-/// How many of those that have survived SIGKILL are told from others. More of them cost a kill again.
+/// So many members that survive SIGKILL are given up at once. Each further one costs another kill.
 const REST: usize = 16;
 
 /// What is alive of a group.
@@ -256,8 +256,8 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    /// A number that no process of the machine has on which the test runs.
-    const VICTIM: i32 = 4_150_000;
+    /// A number that no process can have (`PID_MAX_LIMIT` in include/linux/threads.h).
+    const VICTIM: i32 = 5_000_000;
 
     /// A helper that comes too late.
     struct Late;

@@ -138,7 +138,7 @@ impl Bus {
         self.call(&GET_ID, &Values::default()).map(drop)
     }
 
-    /// Sends a signal, or a call whose answer is not waited for.
+    /// Sends a signal, or a call, and does not wait for an answer.
     pub fn post(&mut self, member: &Member, body: &Values) -> Result<(), Fault> {
         let serial = self.next_serial();
         self.send(wire::message(serial, member, body).as_bytes())

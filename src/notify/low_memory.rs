@@ -188,7 +188,7 @@ impl Monitor<'_> {
     }
 }
 
-/// True if it is ours. Not queued for: whoever has it is to keep it.
+/// True if this process owns the name. It asks for no place in the queue: another owner keeps the name.
 fn request_name(bus: &mut Bus) -> Result<bool, Fault> {
     let mut body = Values::default();
     body.string(NAME.as_bytes());

@@ -255,7 +255,7 @@ impl Head {
     }
 }
 
-/// Those fields that matter here.
+/// The fields of a header that matter here.
 #[derive(Default)]
 struct Fields<'a> {
     to: Option<u32>,

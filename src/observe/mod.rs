@@ -31,6 +31,23 @@ const TMPFS_EVERY: Duration = Duration::from_millis(20);
 /// Some managers change a limit every few seconds.
 const BETWEEN_BOUNDS: Duration = Duration::from_secs(60);
 
+/// Says when a long walk over processes is to glance at memory.
+#[derive(Default)]
+pub struct Glances {
+    seen: u32,
+}
+
+/// Processes between two glances: a fraction of a millisecond.
+const BETWEEN_GLANCES: u32 = 256;
+
+impl Glances {
+    /// Called once a process.
+    pub fn is_due(&mut self) -> bool {
+        self.seen += 1;
+        self.seen % BETWEEN_GLANCES == 0
+    }
+}
+
 /// What is open and known of memory, from one look to the next.
 pub struct Observer {
     meminfo: MemInfo,

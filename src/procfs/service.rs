@@ -55,7 +55,7 @@ impl Proc {
             }
         })?;
         if service.is_empty() {
-            // One whose ancestors cannot be read is in no service.
+            // If its ancestors cannot be read, the process is in no service.
             let _ = self.service_of_runit(stat, service);
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::procfs::Proc;
 use crate::sys::io;
 use crate::units::KiB;
 
-/// A user who closes the largest seldom needs to close more.
+/// Closing one of the three largest is usually enough.
 const SHOWN: usize = 3;
 
 /// RSS plus swap.

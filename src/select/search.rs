@@ -94,18 +94,18 @@ pub fn leaving(proc: &mut Proc, rules: &Rules<'_>, empty: &Empty) -> Option<Iden
 
 /// Eligible processes with more than `limit` resident, marked by KiB: the largest first, and of
 /// equals the higher number. Only what comes behind `last` counts. Ends early, with what was
-/// found, once `go_on` says so; it is asked before each.
+/// found, once `goes_on` says so; it is asked before each.
 pub fn above(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
     limit: KiB,
     last: Option<(u64, Pid)>,
-    go_on: &mut dyn FnMut(&mut Proc) -> bool,
+    goes_on: &mut dyn FnMut(&mut Proc) -> bool,
 ) -> io::Result<Shortlist> {
     let mut list = Shortlist::new();
     let page = machine::page();
     proc.for_each(|proc, pid| {
-        if !go_on(proc) {
+        if !goes_on(proc) {
             return;
         }
         // The cheapest file that tells. Of a kernel thread it tells 0, and of a leader that has

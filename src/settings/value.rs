@@ -5,6 +5,7 @@
 use super::config::{SwapSize, Watch};
 use crate::bytes;
 use crate::units::{KiB, Levels, Path, Percent};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What is wrong with something given, in one line without the program's name: where it stands,
@@ -186,8 +187,19 @@ pub fn watch(text: &[u8]) -> Result<Watch, Fault> {
     }
 }
 
-/// A whole number with an optional minus sign: from -20 to 19 (setpriority(2)).
+/// From -20 to 19 (setpriority(2)).
 pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
+    whole(text, -20..=19)
+}
+
+/// The number of a descriptor that is not a standard one. More than a million are never open
+/// (`fs.nr_open`, Documentation/admin-guide/sysctl/fs.rst).
+pub fn descriptor(text: &[u8]) -> Result<i32, Fault> {
+    whole(text, 3..=1 << 20)
+}
+
+/// A whole number with an optional minus sign.
+fn whole(text: &[u8], range: RangeInclusive<i32>) -> Result<i32, Fault> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if text.is_empty() {
         return Err(EMPTY);
@@ -195,22 +207,12 @@ pub fn niceness(text: &[u8]) -> Result<i32, Fault> {
     if !is_digits(digits) {
         return Err(NOT_A_NUMBER);
     }
+    if digits.len() < text.len() && *range.start() >= 0 {
+        return Err(NEGATIVE);
+    }
     let number = bytes::parse_i32(text).filter(|_| digits.len() < 10);
     let number = number.ok_or(TOO_MANY_DIGITS)?;
-    within(number, (-20..20).contains(&number))
-}
-
-/// The number of a descriptor that is not a standard one. More than a million are never open
-/// (`fs.nr_open`, Documentation/admin-guide/sysctl/fs.rst).
-pub fn descriptor(text: &[u8]) -> Result<i32, Fault> {
-    if text.is_empty() {
-        return Err(EMPTY);
-    }
-    if !is_digits(text) {
-        return Err(if text[0] == b'-' && is_digits(&text[1..]) { NEGATIVE } else { NOT_A_NUMBER });
-    }
-    let number = bytes::parse_i32(text).filter(|_| text.len() < 10).ok_or(TOO_MANY_DIGITS)?;
-    within(number, (3..=1 << 20).contains(&number))
+    within(number, range.contains(&number))
 }
 
 /// `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`, in any case.

@@ -71,7 +71,7 @@ pub fn page() -> KiB {
     KiB((bytes as u64).max(4096) / 1024)
 }
 
-/// Where the machine speaks to those who sit before it. Writing never waits.
+/// The console of the machine. Writing to it never waits.
 pub fn console() -> io::Result<OwnedFd> {
     fd::open(b"/dev/console\0", Access::Terminal)
 }
