@@ -23,7 +23,8 @@
 //!
 //! Output: lines `result KEY VALUE...`, and `series ...`, one line for each 200 ms, of which any other rule can be tried
 //! out: ms since the start, available memory in percent of user memory, free swap in percent, ms in which
-//! all tasks waited for memory, and in which some waited for a disk.
+//! all tasks waited for memory, and in which some waited for a disk, and pages: those that came from swap, those that went
+//! there, those that came back to memory from anywhere, and major faults (`PAGES`).
 //! Exit status: 0 measured, 1 something was refused, 2 wrong usage.
 
 use std::ffi::{CString, OsString};
@@ -63,6 +64,15 @@ const SERIES_MOST: usize = 3000;
 const MOST_WARM_UP: i64 = 30 * SECOND;
 /// Both threads need little, and all of it is locked.
 const STACK_BYTES: usize = 64 << 10;
+
+/// What tells of pages on their way, in `/proc/vmstat`. The third has been split since 5.9, and both halves are counted then.
+const PAGES: [&[u8]; 5] = [
+    b"pswpin ",
+    b"pswpout ",
+    b"workingset_refault_anon ",
+    b"workingset_refault_file ",
+    b"pgmajfault ",
+];
 
 /// Copies of BusyBox are told what to be by an argument if their own name is this.
 const BUSYBOX: &[u8] = b"busybox\0";
@@ -256,6 +266,7 @@ struct Line {
     swap: u64,
     full_us: u64,
     disk_us: u64,
+    pages: [u64; PAGES.len()],
 }
 
 struct Known {
@@ -293,6 +304,7 @@ struct Watch {
     /// What stalled before the beginning is none of it.
     full_before: u64,
     disk_before: u64,
+    pages_before: [u64; PAGES.len()],
     /// Of the processor's time that the guard had.
     guard: Option<i32>,
     guard_before: Option<u64>,
@@ -346,6 +358,7 @@ impl Watch {
             guard_before: None,
             full_before: 0,
             disk_before: 0,
+            pages_before: [0; PAGES.len()],
         };
         watch.oom_kills = watch.oom_kills_now();
         watch
@@ -361,6 +374,7 @@ impl Watch {
         self.least = 1000;
         self.series.clear();
         (self.full_before, self.disk_before) = self.stalls();
+        self.pages_before = self.pages();
         self.guard_before = self.guard.and_then(ran);
     }
 
@@ -389,6 +403,7 @@ impl Watch {
                     swap,
                     full_us: full_us - self.full_before,
                     disk_us: disk_us - self.disk_before,
+                    pages: self.pages(),
                 });
             }
         }
@@ -444,6 +459,12 @@ impl Watch {
             find(text, key).map_or(0, |at| number_after(&text[at..], b"total="))
         };
         (total(&self.pressure, b"full "), total(&self.disk_pressure, b"some "))
+    }
+
+    fn pages(&self) -> [u64; PAGES.len()] {
+        let mut buffer = [0; 8192];
+        let got = read(&self.vmstat, &mut buffer);
+        PAGES.map(|key| number_after(&buffer[..got], key))
     }
 
     fn note_stalls(&mut self, at: i64, share: u64) {
@@ -545,13 +566,16 @@ impl Watch {
             say(format!("result {name} {full6} {full12} {both6} {both12}"));
         }
         for line in &self.series {
+            let [swapped_in, swapped_out, anon, file, faults] =
+                std::array::from_fn(|at| line.pages[at] - self.pages_before[at]);
             say(format!(
-                "series {} {} {} {} {}",
+                "series {} {} {} {} {} {swapped_in} {swapped_out} {} {faults}",
                 line.at / MS,
                 percent(line.share),
                 percent(line.swap),
                 line.full_us / 1000,
-                line.disk_us / 1000
+                line.disk_us / 1000,
+                anon + file
             ));
         }
     }
