@@ -17,15 +17,17 @@
 #        and -r 0, both programs at the same time: on this machine, and in an emulated one of 256 MiB and one processor.
 # size   Resident memory (Rss and Pss of smaps_rollup, guard and helper together) and size of the binary: of the static
 #        release, and of a plain build with the shared C library, also without patterns.
-# react  From the moment when available memory crosses the threshold (a hog that fills 1 GiB/s notes it) to the arrival
-#        of SIGTERM, with about 160 processes. The level lies 1 GiB below what is available at the start of each run.
+# react  From the moment when available memory crosses the threshold to the arrival of SIGTERM at a hog that fills
+#        1 GiB/s, with about 160 processes; a third program sees both (tests/tools/observer.rs). The level lies 1 GiB below
+#        what is available at the start of each run.
 #
 # Guard, earlyoom and hogs run in PID namespaces of their own: no other process can be hit. That takes root, or user
 # namespaces. Nothing needs the network, except that the emulated machine wants a kernel: where apt-get is, it is
 # downloaded once and kept below target/.
 #
 # Environment: ROUNDS (5) of the scan, REACT_ROUNDS (10), IDLE_SECONDS (60), EARLYOOM (path of earlyoom), GUARD_BIN
-# and GUARD_TOOLS (the guard, and the directory of hog and floor: nothing is built then).
+# and GUARD_TOOLS (the guard, and the directory of hog, floor and observer: nothing is built then), GUARD_BEFORE (path
+# of another guard, which stands beside this one as "before").
 set -u
 
 usage() {
@@ -204,6 +206,9 @@ scan_case() {
         # Shares that always hold: earlyoom takes no more than 99, of a total that holds more than processes do. What
         # the guard counts may be available to the last percent.
         time_scans "$case_measure" guard 1 5 "$BENCH_GUARD" --dryrun -r 0 -m 99.99,1 -s 100 "$@"
+        if [ -n "$BENCH_BEFORE" ]; then
+            time_scans "$case_measure" before 1 5 "$BENCH_BEFORE" --dryrun -r 0 -m 99.99,1 -s 100 "$@"
+        fi
         if [ -n "$BENCH_EARLYOOM" ] && { [ "${1-}" != --sort-by-rss ] || [ -n "$BENCH_EARLYOOM_SORTS" ]; }; then
             time_scans "$case_measure" earlyoom 1 5 "$BENCH_EARLYOOM" --dryrun -r 0 -m 99,1 -s 100 "$@"
         fi
@@ -232,30 +237,48 @@ inside_scan() {
     fi
 }
 
+# start_idle NAME COMMAND: starts it, and notes it for those below.
+start_idle() {
+    "$2" --dryrun -r 0 >/dev/null 2>&1 &
+    idle_names="$idle_names $1:$!"
+}
+
+# each_idle COMMAND...: calls that with the name, the process and its family, of each that was started.
+each_idle() {
+    for idle_entry in $idle_names; do
+        idle_pid=${idle_entry#*:}
+        # shellcheck disable=SC2046 # one word a process
+        "$@" "${idle_entry%:*}" $(family "$idle_pid")
+    done
+}
+
+# count_idle FILE NAME PID...
+count_idle() {
+    idle_file=$1
+    idle_name=$2
+    shift 2
+    echo "$idle_name $(context_switches "$@")" >>"$BENCH_DIR/$idle_file"
+}
+
 # inside_idle SECONDS MACHINE
 inside_idle() {
-    "$BENCH_GUARD" --dryrun -r 0 2>/dev/null &
-    idle_guard=$!
-    idle_earlyoom=
-    if [ -n "$BENCH_EARLYOOM" ]; then
-        "$BENCH_EARLYOOM" --dryrun -r 0 >/dev/null 2>&1 &
-        idle_earlyoom=$!
-    fi
+    idle_names=
+    start_idle guard "$BENCH_GUARD"
+    [ -z "$BENCH_BEFORE" ] || start_idle before "$BENCH_BEFORE"
+    [ -z "$BENCH_EARLYOOM" ] || start_idle earlyoom "$BENCH_EARLYOOM"
     # What a program does once, at its start, is not what is asked here.
     sleep 5
-    idle_family=$(family "$idle_guard")
-    # shellcheck disable=SC2086 # one word a process
-    idle_guard_start=$(context_switches $idle_family)
-    [ -z "$idle_earlyoom" ] || idle_earlyoom_start=$(context_switches "$idle_earlyoom")
+    each_idle count_idle idle.start
     sleep "$1"
-    # shellcheck disable=SC2086
-    result "wake-ups in $1 idle s, $2" guard $(($(context_switches $idle_family) - idle_guard_start))
-    if [ -n "$idle_earlyoom" ]; then
-        result "wake-ups in $1 idle s, $2" earlyoom \
-            $(($(context_switches "$idle_earlyoom") - idle_earlyoom_start))
-        stop "$idle_earlyoom"
-    fi
-    stop "$idle_guard"
+    each_idle count_idle idle.end
+    while read -r idle_name idle_end; do
+        idle_start=$(awk -v name="$idle_name" '$1 == name { print $2 }' "$BENCH_DIR/idle.start")
+        result "wake-ups in $1 idle s, $2" "$idle_name" $((idle_end - idle_start))
+    done <"$BENCH_DIR/idle.end"
+    rm -f "$BENCH_DIR"/idle.*
+    for idle_entry in $idle_names; do
+        stop "${idle_entry#*:}"
+    done
 }
 
 # size_of NAME COMMAND
@@ -287,12 +310,13 @@ time_matching() {
 inside_size() {
     size_of guard "$BENCH_RELEASE"
     [ "$BENCH_RELEASE" = "$BENCH_GUARD" ] || size_of plain "$BENCH_GUARD"
+    [ -z "$BENCH_BEFORE" ] || size_of before "$BENCH_BEFORE"
     [ -z "$BENCH_EARLYOOM" ] || size_of earlyoom "$BENCH_EARLYOOM"
 }
 
 # react_once NAME COMMAND BASE: BASE is what the program takes its share of, total (the level counts as it is), user
 # (earlyoom from 1.8 on makes a share of MemTotal of it, and applies that to MemAvailable + AnonPages) or said (the guard
-# says what the level counts as).
+# says what the level counts as, and does not count slabs as available, up to 8 MiB of them).
 react_once() {
     react_available=$(meminfo_kib MemAvailable)
     react_level=$((react_available - 1048576))
@@ -305,10 +329,11 @@ react_once() {
     react_pid=$!
     sleep 1
     if [ "$3" = said ]; then
-        react_crossing=$(awk '$1 == "sending" && $2 == "SIGTERM" && $3 == "when" { print $7 * 1024; exit }' \
-            "$BENCH_DIR/react.log")
+        react_slabs=$(meminfo_kib SReclaimable)
+        react_crossing=$(awk -v slabs=$((react_slabs < 8192 ? react_slabs : 8192)) \
+            '$1 == "sending" && $2 == "SIGTERM" && $3 == "when" { print $7 * 1024 + slabs; exit }' "$BENCH_DIR/react.log")
     fi
-    react_us=$("$BENCH_TOOLS/hog" --size 2G --note-crossing "$react_crossing" |
+    react_us=$("$BENCH_TOOLS/observer" --crossing "$react_crossing" -- "$BENCH_TOOLS/hog" --size 2G --rate 1G |
         awk '$1 == "reaction_us" { print $2 }')
     stop "$react_pid"
     case $react_us in
@@ -334,6 +359,7 @@ inside_react() {
         react_round=$((react_round + 1))
         say "reaction: round $react_round of $BENCH_REACT_ROUNDS"
         react_once guard "$BENCH_GUARD" said
+        [ -z "$BENCH_BEFORE" ] || react_once before "$BENCH_BEFORE" said
         [ -z "$BENCH_EARLYOOM" ] || react_once earlyoom "$BENCH_EARLYOOM" "$react_base"
     done
 }
@@ -361,9 +387,9 @@ vm_fetch_kernel() {
     vm_find_kernel "$1"
 }
 
-# vm_add_program PATH ROOT: copies a program and the libraries that it is linked with.
+# vm_add_program PATH ROOT NAME: copies a program and the libraries that it is linked with.
 vm_add_program() {
-    cp "$1" "$2/bin/$(basename "$1")" || return 1
+    cp "$1" "$2/bin/$3" || return 1
     # A static program makes ldd fail, and needs none.
     ldd "$1" 2>/dev/null | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) print $i }' |
         while read -r vm_library; do
@@ -403,9 +429,10 @@ idle_in_vm() {
 
     vm_root=$BENCH_DIR/vm
     mkdir -p "$vm_root/bin" "$vm_root/proc" "$vm_root/sys" "$vm_root/dev" "$vm_root/tmp"
-    vm_add_program "$vm_busybox" "$vm_root"
-    vm_add_program "$BENCH_GUARD" "$vm_root"
-    [ -z "$BENCH_EARLYOOM" ] || vm_add_program "$BENCH_EARLYOOM" "$vm_root"
+    vm_add_program "$vm_busybox" "$vm_root" busybox
+    vm_add_program "$BENCH_GUARD" "$vm_root" guard
+    [ -z "$BENCH_BEFORE" ] || vm_add_program "$BENCH_BEFORE" "$vm_root" before
+    [ -z "$BENCH_EARLYOOM" ] || vm_add_program "$BENCH_EARLYOOM" "$vm_root" earlyoom
     cp "$0" "$vm_root/bench.sh"
     cat >"$vm_root/init" <<EOF
 #!/bin/busybox sh
@@ -414,8 +441,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 echo "bench: guest runs"
-export BENCH_DIR=/tmp BENCH_GUARD=/bin/$(basename "$BENCH_GUARD")
-export BENCH_EARLYOOM=${BENCH_EARLYOOM:+/bin/$(basename "$BENCH_EARLYOOM")}
+export BENCH_DIR=/tmp BENCH_GUARD=/bin/guard BENCH_BEFORE=${BENCH_BEFORE:+/bin/before}
+export BENCH_EARLYOOM=${BENCH_EARLYOOM:+/bin/earlyoom}
 sh /bench.sh --inside idle "$IDLE_SECONDS" "256 MiB, emulated"
 sed 's/^/bench-result: /' /tmp/results
 echo "bench: guest done"
@@ -586,9 +613,10 @@ else
     *scan*) skip "earlyoom with --sort-by-rss" "this version has no such option" ;;
     esac
 fi
+BENCH_BEFORE=${GUARD_BEFORE-}
 BENCH_ROUNDS=${ROUNDS:-5}
 BENCH_REACT_ROUNDS=${REACT_ROUNDS:-10}
-export BENCH_DIR BENCH_GUARD BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
+export BENCH_DIR BENCH_GUARD BENCH_BEFORE BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
 
 for part in $parts; do
     case $part in

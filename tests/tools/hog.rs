@@ -6,7 +6,7 @@
 //! ```text
 //! hog [--name COMM] [--size SIZE] [--rate BYTES_PER_SECOND] [--huge] [--delay SECONDS] [--adj N] [--new-group]
 //!     [--children N] [--sleepers N] [--apart] [--threads N] [--zombie-leader] [--ignore-term] [--linger SECONDS]
-//!     [--note-crossing AVAIL_KIB] [--hold] [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
+//!     [--rename COMM] [--shrink] [--memfd] [--map FILE] [--lock] [--noise]
 //!     [--slow-from PERCENT] [--new-session] [--user N] [--workers N] [--sharer] [--until PERCENT] [--exit SECONDS] [--rest SECONDS] [--touch PAGES_PER_SECOND] [--read FILE] [--jobs N] [--stick FILE] [--bomb] [--spin] [--group PID]
 //! ```
 //!
@@ -31,8 +31,6 @@
 //! | `--zombie-leader` | the main thread ends; a second thread does all the rest, so that the leader is a zombie |
 //! | `--ignore-term` | ignores SIGTERM; so do the children |
 //! | `--linger SECONDS` | on SIGTERM, holds its memory that much longer, then exits |
-//! | `--note-crossing KIB` | while filling (at 1 GiB/s unless `--rate` says otherwise), notes when MemAvailable falls to KIB and when SIGTERM arrives; prints `reaction_us N` and exits |
-//! | `--hold` | after that report it keeps its memory instead of exiting |
 //! | `--rename COMM` | on SIGUSR1, takes this name, written as for `--name` |
 //! | `--shrink` | on SIGUSR1, gives back all that it has filled |
 //! | `--memfd` | the memory is a file in memory that has no name |
@@ -50,7 +48,6 @@
 //! | `--bomb` | forks for ever, and so does each child, when it has filled SIZE |
 //! | `--spin` | instead of sleeping at the end, never sleeps |
 //!
-//! `reaction_us` is negative when the signal came before the crossing was seen, and `none` when there was no crossing.
 //! Exit status: 0 fine, 1 something was refused, 2 wrong usage.
 
 use std::ffi::{CString, OsString};
@@ -58,29 +55,21 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
 use std::process::exit;
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 use std::{ptr, thread};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Between two looks at the clock and, with `--note-crossing`, at MemAvailable: a quarter of a millisecond at 1 GiB/s,
-/// which is how exact the crossing is. A look costs a few microseconds, about one in a hundred of the time.
+/// Between two looks at the clock: a quarter of a millisecond at 1 GiB/s.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// What `--note-crossing` fills at unless told otherwise, bytes a second.
-const DEFAULT_CROSSING_RATE: u64 = 1 << 30;
 
 /// A pace that has fallen behind further than this starts anew, so that a pause of the machine is not made up for by a
 /// burst that is faster than the rate.
 const MAX_LAG_NS: i64 = 10_000_000;
 
-/// How much more is taken after a signal that came before the crossing was seen. Without an end, a guard that signals
-/// far too early would have the hog fill the machine.
-const FILL_AFTER_SIGNAL_BYTES: usize = 64 << 20;
-
-/// `CLOCK_MONOTONIC` in ns when the first SIGTERM arrived; 0: not yet.
-static TERM_AT_NS: AtomicI64 = AtomicI64::new(0);
+/// Whether SIGTERM has arrived.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
 
 /// What SIGUSR1 asks for: the name to take, and the mapping whose pages are to be given back.
 static NEW_NAME: OnceLock<Vec<u8>> = OnceLock::new();
@@ -107,8 +96,6 @@ struct Options {
     zombie_leader: bool,
     ignore_term: bool,
     linger_ns: Option<i64>,
-    crossing_kib: Option<u64>,
-    hold: bool,
     rename: Option<Vec<u8>>,
     shrink: bool,
     memfd: bool,
@@ -162,7 +149,7 @@ fn main() {
     }
     if options.ignore_term {
         set_handler(libc::SIGTERM, libc::SIG_IGN);
-    } else if options.crossing_kib.is_some() || options.linger_ns.is_some() {
+    } else if options.linger_ns.is_some() {
         set_handler(
             libc::SIGTERM,
             note_sigterm as extern "C" fn(libc::c_int) as libc::sighandler_t,
@@ -205,11 +192,7 @@ fn misbehave(options: &Options) -> ! {
         let started = thread::Builder::new().stack_size(16 << 10).spawn(|| sleep_for_ever());
         check(started, "start a thread");
     }
-    let (mut memory, mut crossing_at_ns) = (None, None);
-    match options.crossing_kib {
-        Some(level_kib) => crossing_at_ns = fill_until_crossing(options, level_kib),
-        None => memory = fill(options),
-    }
+    let memory = fill(options);
     if let (1.., Some((memory, filled))) = (options.workers, &memory) {
         start_workers(options.workers, memory, *filled);
     }
@@ -218,17 +201,7 @@ fn misbehave(options: &Options) -> ! {
     }
     println!("ready");
     check(io::stdout().flush(), "write to stdout");
-    if options.crossing_kib.is_some() {
-        let term_at_ns = wait_for_term();
-        match crossing_at_ns {
-            Some(crossing) => println!("reaction_us {}", (term_at_ns - crossing) / 1000),
-            None => println!("reaction_us none"),
-        }
-        check(io::stdout().flush(), "write to stdout");
-        if !options.hold {
-            exit(0);
-        }
-    } else if let Some(linger_ns) = options.linger_ns {
+    if let Some(linger_ns) = options.linger_ns {
         wait_for_term();
         sleep_ns(linger_ns);
         exit(0);
@@ -284,8 +257,6 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             "--zombie-leader" => options.zombie_leader = true,
             "--ignore-term" => options.ignore_term = true,
             "--linger" => options.linger_ns = Some(parse_seconds(option, &value()?)?),
-            "--note-crossing" => options.crossing_kib = Some(parse_number(option, &value()?)?),
-            "--hold" => options.hold = true,
             "--rename" => options.rename = Some(parse_name(&value()?.into_vec())?),
             "--shrink" => options.shrink = true,
             "--memfd" => options.memfd = true,
@@ -308,8 +279,8 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Options, String> {
             _ => return Err(format!("{option:?} is no option")),
         }
     }
-    if options.ignore_term && (options.crossing_kib.is_some() || options.linger_ns.is_some()) {
-        return Err("--ignore-term with --note-crossing or --linger makes no sense".into());
+    if options.ignore_term && options.linger_ns.is_some() {
+        return Err("--ignore-term with --linger makes no sense".into());
     }
     Ok(options)
 }
@@ -553,39 +524,6 @@ fn fill(options: &Options) -> Option<(Mapping, usize)> {
     Some((memory, done))
 }
 
-/// Takes `--size` until SIGTERM arrives. Returns when available memory was first seen at or below the level.
-fn fill_until_crossing(options: &Options, level_kib: u64) -> Option<i64> {
-    if options.size_bytes == 0 {
-        eprintln!("hog: --note-crossing wants --size, which bounds what is taken");
-        exit(2);
-    }
-    // The default slack of 50 us on each sleep is more than the work of a chunk.
-    // SAFETY: PR_SET_TIMERSLACK takes a number and no pointer.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
-    let meminfo = Meminfo::open();
-    let mut memory = Mapping::new(options);
-    let mut pace = Pace::new(options.rate.or(Some(DEFAULT_CROSSING_RATE)));
-    let mut crossing_at_ns = None;
-    let mut done = 0;
-    let mut stop_at = memory.size_bytes;
-    let mut limit = None;
-    while done < stop_at {
-        let next = memory.touch_chunk(done);
-        if crossing_at_ns.is_none() && meminfo.kib(b"MemAvailable:") <= level_kib {
-            crossing_at_ns = Some(monotonic_ns());
-        }
-        pace.wait(next - done);
-        done = next;
-        if TERM_AT_NS.load(Ordering::Relaxed) != 0 {
-            if crossing_at_ns.is_some() {
-                break;
-            }
-            stop_at = stop_at.min(*limit.get_or_insert(done + FILL_AFTER_SIGNAL_BYTES));
-        }
-    }
-    crossing_at_ns
-}
-
 /// `/proc/meminfo`, opened once.
 struct Meminfo {
     fd: libc::c_int,
@@ -655,10 +593,9 @@ fn set_handler(signal: libc::c_int, handler: libc::sighandler_t) {
     }
 }
 
-/// Runs as a signal handler: reads the clock, stores a number, nothing else.
+/// Runs as a signal handler: stores a flag, nothing else.
 extern "C" fn note_sigterm(_signal: libc::c_int) {
-    let now_ns = monotonic_ns();
-    let _ = TERM_AT_NS.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+    TERMINATED.store(true, Ordering::Relaxed);
 }
 
 /// Runs as a signal handler, of which both calls may be made there: takes another name, gives memory back.
@@ -674,14 +611,10 @@ extern "C" fn change(_signal: libc::c_int) {
     }
 }
 
-/// Waits for SIGTERM; returns when it came. Looks every millisecond: simpler than closing the gap between a look and a
-/// `pause`, and nobody measures the idle hog.
-fn wait_for_term() -> i64 {
-    loop {
-        match TERM_AT_NS.load(Ordering::Relaxed) {
-            0 => sleep_ns(1_000_000),
-            at_ns => return at_ns,
-        }
+/// Looks every millisecond: simpler than closing the gap between a look and a `pause`, and nobody measures the idle hog.
+fn wait_for_term() {
+    while !TERMINATED.load(Ordering::Relaxed) {
+        sleep_ns(1_000_000);
     }
 }
 

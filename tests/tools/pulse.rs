@@ -24,7 +24,8 @@
 //! Output: lines `result KEY VALUE...`, and `series ...`, one line for each 200 ms, of which any other rule can be tried
 //! out: ms since the start, available memory in percent of user memory, free swap in percent, ms in which
 //! all tasks waited for memory, and in which some waited for a disk, and pages: those that came from swap, those that went
-//! there, those that came back to memory from anywhere, and major faults (`PAGES`).
+//! there, those that came back to memory from anywhere, major faults, and those of files that are in memory (`PAGES`); at last how
+//! many ms the last heartbeat took, or the one under way has taken so far.
 //! Exit status: 0 measured, 1 something was refused, 2 wrong usage.
 
 use std::ffi::{CString, OsString};
@@ -66,12 +67,14 @@ const MOST_WARM_UP: i64 = 30 * SECOND;
 const STACK_BYTES: usize = 64 << 10;
 
 /// What tells of pages on their way, in `/proc/vmstat`. The third has been split since 5.9, and both halves are counted then.
-const PAGES: [&[u8]; 5] = [
+const PAGES: [&[u8]; 7] = [
     b"pswpin ",
     b"pswpout ",
     b"workingset_refault_anon ",
     b"workingset_refault_file ",
     b"pgmajfault ",
+    b"nr_active_file ",
+    b"nr_inactive_file ",
 ];
 
 /// Copies of BusyBox are told what to be by an argument if their own name is this.
@@ -88,6 +91,8 @@ static LONGEST: AtomicI64 = AtomicI64::new(0);
 static LONGEST_DUE: AtomicI64 = AtomicI64::new(0);
 /// When a beat had first taken a second since this was last set to 0.
 static SLOW: AtomicI64 = AtomicI64::new(0);
+/// How long the last one took that has ended.
+static LAST: AtomicI64 = AtomicI64::new(0);
 static BEATS: AtomicI64 = AtomicI64::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
@@ -173,6 +178,7 @@ fn beat_on(programs: &[CString]) {
         // SAFETY: `status` may be written to.
         while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
         let ended = now();
+        LAST.store(ended - due, Ordering::Relaxed);
         if LONGEST.fetch_max(ended - due, Ordering::Relaxed) < ended - due {
             LONGEST_DUE.store(due, Ordering::Relaxed);
         }
@@ -267,6 +273,7 @@ struct Line {
     full_us: u64,
     disk_us: u64,
     pages: [u64; PAGES.len()],
+    beat: i64,
 }
 
 struct Known {
@@ -404,6 +411,10 @@ impl Watch {
                     full_us: full_us - self.full_before,
                     disk_us: disk_us - self.disk_before,
                     pages: self.pages(),
+                    beat: match DUE.load(Ordering::Relaxed) {
+                        0 => LAST.load(Ordering::Relaxed),
+                        due => (at - due).max(LAST.load(Ordering::Relaxed)),
+                    },
                 });
             }
         }
@@ -566,16 +577,21 @@ impl Watch {
             say(format!("result {name} {full6} {full12} {both6} {both12}"));
         }
         for line in &self.series {
-            let [swapped_in, swapped_out, anon, file, faults] =
-                std::array::from_fn(|at| line.pages[at] - self.pages_before[at]);
+            let [swapped_in, swapped_out, anon, file, faults, ..] =
+                std::array::from_fn::<_, { PAGES.len() }, _>(|at| {
+                    line.pages[at].saturating_sub(self.pages_before[at])
+                });
+            let [.., active, inactive] = line.pages;
             say(format!(
-                "series {} {} {} {} {} {swapped_in} {swapped_out} {} {faults}",
+                "series {} {} {} {} {} {swapped_in} {swapped_out} {} {faults} {} {}",
                 line.at / MS,
                 percent(line.share),
                 percent(line.swap),
                 line.full_us / 1000,
                 line.disk_us / 1000,
-                anon + file
+                anon + file,
+                active + inactive,
+                line.beat / MS
             ));
         }
     }
