@@ -70,15 +70,15 @@ pub static OPTIONS: [Spec; 47] = [
         .help(
             "stall rule: act, whatever the swap, when all tasks waited for memory, and some for a \
                  disk, for that share of the window while available memory is at or below twice the \
-                 level of -m; without swap two thirds of the share in half the window are enough, up \
-                 to four times the level; 0: off",
+                 level of -m; without swap two thirds of the share in a third of the window are enough, \
+                 up to four times the level; 0: off",
         ),
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
             &Form("SECONDS", "seconds from 0.5 to 31536000, decimals allowed"),
             |config, text| put(&mut config.thresholds.psi_window, seconds(text, LEAST_WINDOW)),
         ))
-        .default("12")
+        .default("18")
         .help("over how long the stall is measured"),
     Spec::new("-w --warn", "WARN")
         .effect(Value(

@@ -126,11 +126,11 @@ impl Stalls {
         }
         // Of the memory of a cgroup its own pressure tells.
         if memory.is_limited() || !limits.stall.may_act_at(memory.available) {
-            self.reclaim.forget_old(now);
+            self.reclaim.forget_old(now, window);
             return Ok(Stall::Counts(share));
         }
         if !limits.is_stall(&Memory { stall: share, ..*memory }) {
-            self.reclaim.forget_old(now);
+            self.reclaim.forget_old(now, window);
             self.reclaim.begin(proc, now);
             return Ok(Stall::Counts(share));
         }

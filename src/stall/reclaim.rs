@@ -12,8 +12,6 @@ use std::time::Duration;
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
 /// second was seen on an SD card).
 const LEAST: Duration = Duration::from_millis(100);
-/// What was before that says nothing of now: the default of `--psi-window`.
-const MOST: Duration = Duration::from_secs(12);
 /// Of what is scanned, one page in so many must be for the machine. If only a limit was
 /// exceeded it was none, and if memory was short all; but the kernel makes room for files
 /// that are read beside either, and more than one cgroup may be at its limit.
@@ -50,9 +48,9 @@ impl Reclaim {
         }
     }
 
-    /// What has been counted for too long does not count any more.
-    pub fn forget_old(&mut self, now: Moment) {
-        self.begun = self.begun.filter(|(at, _)| now.since(*at) < MOST);
+    /// What has been counted for longer than the stall is measured says nothing of now.
+    pub fn forget_old(&mut self, now: Moment, window: Duration) {
+        self.begun = self.begun.filter(|(at, _)| now.since(*at) < window);
     }
 
     /// What was, since it is counted. If nothing tells, the machine.
@@ -148,7 +146,7 @@ mod tests {
         let mut proc = fixture.open();
         let mut reclaim = Reclaim::default();
         let follow = |reclaim: &mut Reclaim, proc: &mut Proc, now| {
-            reclaim.forget_old(now);
+            reclaim.forget_old(now, Duration::from_secs(12));
             reclaim.begin(proc, now);
         };
         fixture.write("vmstat", vmstat(0, 0, 0, 0));
