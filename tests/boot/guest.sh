@@ -161,9 +161,22 @@ is_prioritized() {
     [ "$(cat /proc/"$(guard)"/oom_score_adj)" = -100 ]
 }
 
+# What README.md tells people with this init to type, so that settings are taken over.
+told_reload() {
+    case $machine in
+    alpine*) told_init=OpenRC ;;
+    busybox) told_init=BusyBox ;;
+    *) told_init=$machine ;;
+    esac
+    awk -F '|' -v init=" $told_init " '$2 == init { gsub(/^ *`|` *$/, "", $3); print $3; exit }' oom_guard-*/README.md
+}
+
 reads_settings_again() {
     reads_before=$(messages | grep -c 'settings were read again')
-    service reload || return 1
+    reads_command=$(told_reload)
+    echo "README.md: $reads_command"
+    # Not in this shell, which has a `service` of its own.
+    sh -c "$reads_command" || return 1
     within 10 reads_more "$reads_before"
 }
 
