@@ -24,7 +24,7 @@ sysvinit       x86_64  256 always sysvinit-core,busybox-syslogd
 alpine         x86_64  256 always -
 s6             x86_64  256 always s6,execline,busybox-static
 busybox        x86_64  256 always busybox-static
-walkthrough    x86_64  512 always systemd-sysv,stress-ng
+walkthrough    x86_64  512 always systemd-sysv
 alpine-aarch64 aarch64 256 asked  -
 EOF
 }

@@ -234,7 +234,7 @@ pack() {
     rm -rf "$pack_dir"
     mkdir -p "$pack_dir"
     cp "$built" "$pack_dir/oom_guard"
-    cp -R init scripts/install.sh scripts/hook-example.sh scripts/hook-restart.sh README.md LICENSE "$pack_dir/"
+    cp -R init scripts/install.sh scripts/hook-example.sh scripts/hook-restart.sh README.md CHANGELOG.md LICENSE "$pack_dir/"
     if tar --version 2>/dev/null | grep -q GNU; then
         set -- --sort=name --owner=0 --group=0 --numeric-owner "--mtime=@$epoch"
     else

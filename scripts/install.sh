@@ -768,7 +768,7 @@ hints() {
         ;;
     sysvinit) echo "reload: /etc/init.d/oom_guard reload   messages: the system's log" ;;
     s6) echo "reload: s6-svc -h $(s6_scandir)/oom_guard   messages: /var/log/oom_guard/current" ;;
-    inittab) echo "reload: pkill -HUP -x oom_guard   messages: the system's log" ;;
+    inittab) echo "reload: kill -HUP \$(pidof oom_guard)   messages: the system's log" ;;
     procd) echo "reload: /etc/init.d/oom_guard reload   messages: logread -e oom_guard" ;;
     none) echo "start it with: oom_guard -p" ;;
     esac

@@ -4,7 +4,7 @@
 #
 ################################################################################
 
-OOM_GUARD_VERSION = 0.2.0
+OOM_GUARD_VERSION = 0.3.0
 OOM_GUARD_SITE = $(realpath $(BR2_EXTERNAL_OOM_GUARD_PATH)/../../..)
 OOM_GUARD_SITE_METHOD = local
 OOM_GUARD_LICENSE = GPL-2.0
