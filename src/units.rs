@@ -117,8 +117,8 @@ impl Percent {
         Percent(self.0 / 2)
     }
 
-    pub const fn two_thirds(self) -> Percent {
-        Percent(self.0 / 3 * 2)
+    pub const fn four_fifths(self) -> Percent {
+        Percent(self.0 / 5 * 4)
     }
 
     pub const fn just_below(self) -> Percent {
