@@ -36,12 +36,21 @@ fn read_all(mut stream: UnixStream) -> Vec<u8> {
     all
 }
 
+/// Lets any client in, and takes its first message, in however many pieces it comes.
+fn let_in(stream: &mut UnixStream) -> std::io::Result<()> {
+    let _ = stream.read(&mut [0; 1000])?;
+    stream.write_all(b"OK 0123456789abcdef\r\n")?;
+    stream.read_exact(&mut [0; b"BEGIN\r\n".len()])?;
+    let mut head = [0; 16];
+    stream.read_exact(&mut head)?;
+    // It has no body: behind the head there are its fields, of the length that stands last there.
+    let fields = u32::from_le_bytes(head[12..].try_into().unwrap()) as usize;
+    stream.read_exact(&mut vec![0; fields.next_multiple_of(8)])
+}
+
 /// Lets any client in and answers its first message with `answers`.
 fn answer(mut stream: UnixStream, answers: &[&[u8]]) {
-    let mut buf = [0; 1000];
-    let _ = stream.read(&mut buf);
-    let _ = stream.write_all(b"OK 0123456789abcdef\r\n");
-    let _ = stream.read(&mut buf);
+    let _ = let_in(&mut stream);
     for answer in answers {
         // In pieces, as it may come.
         for piece in answer.chunks(7) {
@@ -144,10 +153,7 @@ fn calls_are_answered_behind_whatever_is_too_long() {
     let listener = UnixListener::bind(&path).unwrap();
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut buf = [0; 1000];
-        let _ = stream.read(&mut buf);
-        stream.write_all(b"OK 0123456789abcdef\r\n").unwrap();
-        let _ = stream.read(&mut buf);
+        let_in(&mut stream).unwrap();
         stream.write_all(RETURN).unwrap();
         let mut answers = 0;
         for body in [MESSAGE as u32, 3 * MESSAGE as u32 + 1, 100_000] {
