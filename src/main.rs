@@ -121,7 +121,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let arguments = arguments.map(|text| OsString::from_vec(text.to_vec()));
     let request = settings::parse(arguments).unwrap_or_else(|mistake| misused(&[mistake]));
     match request.task {
-        Some(Task::Help) => print(settings::help().as_bytes()),
+        Some(Task::Help) => print(settings::help(request.all).as_bytes()),
         Some(Task::Version) => {
             print(concat!("oom_guard ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
         }

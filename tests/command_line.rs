@@ -250,6 +250,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("--priority=-5", "--priority: takes no value, but got \"-5\""),
     ("--explain=all", "--explain: takes no value, but got \"all\""),
     ("--help=mem", "--help: takes no value, but got \"mem\""),
+    ("--help=all", "--help: takes no value, but got \"all\""),
     ("--version=", "--version: takes no value, but got \"\""),
     ("-k=1", "-k: takes no value, but got \"1\""),
     // Unknown options, and the one that was meant.
@@ -291,6 +292,10 @@ const FAULTY: &[(&str, &str)] = &[
     // A fault counts even where another option would end the program.
     ("--version --bad", "unknown option \"--bad\""),
     ("--help stray", "unexpected argument \"stray\""),
+    ("--help all all", "unexpected argument \"all\""),
+    ("--help -d all", "unexpected argument \"all\""),
+    ("all --help", "unexpected argument \"all\""),
+    ("--check all", "unexpected argument \"all\""),
     ("--explain -m abc", "-m: \"abc\" is not a number"),
     ("-vm", "-m: its value PERCENT[,KILL] is missing"),
     // The first fault is told, and a later right value does not mend it.
@@ -409,6 +414,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("--explain", "rank"),
     // Of several tasks the first one counts.
     ("--version --help", "rank"),
+    ("--version --help all", "rank"),
 ];
 
 /// Accepted, with a word about it on standard error.
@@ -706,8 +712,29 @@ fn the_watch_says_the_same_warnings_and_ends_on_sigterm() {
 }
 
 #[test]
+fn help_tells_the_common_options_on_one_screen() {
+    let whole = ask(&words("--help all")).stdout;
+    for spelling in ["--help", "-h", "-gh", "-h --version", "-h --help"] {
+        let answer = ask(&words(spelling));
+        assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{spelling}");
+        let lines: Vec<_> = answer.stdout.lines().collect();
+        assert!((16..=24).contains(&lines.len()), "{} lines:\n{}", lines.len(), answer.stdout);
+        for line in &lines {
+            assert!(line.chars().count() <= 80 && line.trim_end() == *line, "{line:?}");
+        }
+        assert!(lines.last().unwrap().ends_with("oom_guard --help all"), "{}", answer.stdout);
+        let options: Vec<_> = lines.iter().filter(|line| line.starts_with("  -")).collect();
+        assert!(options.len() > 12, "{}", answer.stdout);
+        for option in options.iter().map(|line| line.split_whitespace().next().unwrap()) {
+            let option = option.trim_end_matches(',');
+            assert!(whole.split([' ', ',', '\n']).any(|word| word == option), "{option}");
+        }
+    }
+}
+
+#[test]
 fn help_tells_every_option_on_stdout() {
-    for spelling in ["--help", "-h", "-gh", "-h --version"] {
+    for spelling in ["--help all", "-h all", "-gh all", "-h all --version", "--help -- all"] {
         let answer = ask(&words(spelling));
         assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""), "{spelling}");
         for (option, _) in VALUED.iter().filter(|(option, _)| *option != "--set-priority") {
@@ -794,7 +821,7 @@ fn a_victim_with_a_hostile_name_leaves_the_verdict_one_line_that_fits() {
 
 #[test]
 fn a_reader_that_goes_away_early_is_no_failure() {
-    for line in ["--help", "--version", "--explain", "--explain -d"] {
+    for line in ["--help", "--help all", "--version", "--explain", "--explain -d"] {
         let (theirs, ours) = UnixStream::pair().unwrap();
         drop(ours);
         let mut command = harmless(&guard(), &words(line));

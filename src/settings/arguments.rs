@@ -16,6 +16,8 @@ pub struct Request {
     pub given: Vec<Given>,
     /// `None`: watch.
     pub task: Option<Task>,
+    /// The whole help, not the common options.
+    pub all: bool,
     pub notices: Vec<&'static str>,
 }
 
@@ -23,17 +25,26 @@ pub struct Request {
 pub fn parse(arguments: impl Iterator<Item = OsString> + 'static) -> Result<Request, Mistake> {
     let mut request = Request::default();
     let mut parser = lexopt::Parser::from_args(arguments);
+    let mut after_help = false;
     while let Some(argument) = parser.next().map_err(refusal)? {
+        let may_be_all = std::mem::take(&mut after_help);
         let place = match argument {
             Arg::Short(letter) => format!("-{letter}"),
             Arg::Long(name) => format!("--{name}"),
+            Arg::Value(text) if may_be_all && text == "all" => {
+                request.all = true;
+                continue;
+            }
             Arg::Value(text) => {
                 return Err(format!("unexpected argument \"{}\"", escaped(&text)));
             }
         };
         let spec = find::option(&place)?;
         match spec.effect {
-            Effect::Task(task) => request.task = request.task.or(Some(task)),
+            Effect::Task(task) => {
+                after_help = task == Task::Help;
+                request.task = request.task.or(Some(task));
+            }
             Effect::Nothing => request.notices.push(spec.help),
             _ => {
                 let text = value(&mut parser, spec, &place)?;

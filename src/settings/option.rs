@@ -17,7 +17,10 @@ pub struct Spec {
     pub effect: Effect,
     /// In words; empty for "off" and "none".
     pub default: &'static str,
+    /// Up to the first semicolon it stands alone, as where there is little room.
     pub help: &'static str,
+    /// Shown on the one screen of `--help`.
+    pub common: bool,
     /// The title of the section of the help that begins with it; empty within a section.
     pub section: &'static str,
 }
@@ -56,7 +59,8 @@ pub enum Task {
 impl Spec {
     /// Spelled so, with that key; it does nothing yet.
     pub const fn new(spelled: &'static str, key: &'static str) -> Spec {
-        Spec { spelled, key, effect: Effect::Nothing, default: "", help: "", section: "" }
+        let effect = Effect::Nothing;
+        Spec { spelled, key, effect, default: "", help: "", common: false, section: "" }
     }
 
     pub const fn effect(self, effect: Effect) -> Spec {
@@ -71,6 +75,10 @@ impl Spec {
         Spec { help, ..self }
     }
 
+    pub const fn common(self) -> Spec {
+        Spec { common: true, ..self }
+    }
+
     /// The first of a section.
     pub const fn begins(self, section: &'static str) -> Spec {
         Spec { section, ..self }
@@ -78,6 +86,11 @@ impl Spec {
 
     pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
         self.spelled.split_ascii_whitespace()
+    }
+
+    /// The help as far as it stands alone.
+    pub fn brief(&self) -> &'static str {
+        self.help.split(';').next().unwrap_or_default()
     }
 
     pub fn form(&self) -> &'static Form {

@@ -39,9 +39,11 @@ pub static OPTIONS: [Spec; 47] = [
             |config, text| put(&mut config.thresholds.mem, percents(text, Percent::BELOW_HUNDRED)),
         ))
         .default("10,5")
+        .common()
         .help(
-            "SIGTERM when available memory is at or below PERCENT of user memory, SIGKILL at \
-                 or below KILL; KILL is half of PERCENT unless given, 0 is never",
+            "SIGTERM when available memory is at or below PERCENT, SIGKILL at or below KILL; of \
+                 user memory, which is what killing can give back; KILL is half of PERCENT unless \
+                 given, 0: never",
         ),
     Spec::new("-s --swap", "SWAP_THRESHOLD")
         .effect(Value(
@@ -49,18 +51,19 @@ pub static OPTIONS: [Spec; 47] = [
             |config, text| put(&mut config.thresholds.swap, percents(text, Percent::HUNDRED)),
         ))
         .default("10,5")
+        .common()
         .help(
-            "the same for free swap, of total swap; both memory and swap must be low; 100: \
+            "the same for free swap; of total swap; both memory and swap must be low; 100: \
                  whatever the swap, for SIGKILL too unless KILL is given",
         ),
     Spec::new("-M --mem-size", "MEM_SIZE")
         .effect(Value(SIZES, |config, text| put(&mut config.thresholds.mem_size, sizes(text))))
-        .help("absolute, in KiB or with suffix K, M, G, T; with -m the lower one counts; never above \
+        .help("as -m, in KiB or with suffix K, M, G, T; with -m the lower one counts; never above \
                  half of user memory, or its part of the largest MemTotal seen if that is more"),
     Spec::new("-S --swap-size", "SWAP_SIZE")
         .effect(Value(SIZES, |config, text| put(&mut config.thresholds.swap_size, swap_size(text))))
-        .help("absolute, for free swap; with -s the lower one counts; at or above all the swap there \
-                 is: as -s 100"),
+        .help("as -s, in KiB or with suffix K, M, G, T; with -s the lower one counts; at or \
+                 above all the swap there is: as -s 100"),
     Spec::new("--psi", "PSI")
         .effect(Value(
             &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 60 or 60,90"),
@@ -85,10 +88,10 @@ pub static OPTIONS: [Spec; 47] = [
             &Form("PERCENT", "a percentage from 0 to below 100, such as 20"),
             |config, text| put(&mut config.thresholds.warn, percent_or_never(text)),
         ))
+        .common()
         .help(
-            "say once that memory gets short when available memory is at or below PERCENT of user \
-                 memory, and free swap at or below the level of -s; again only after it was 2 points \
-                 above; 0: off",
+            "say once that memory gets short, at or below PERCENT; of user memory, with free swap at \
+                 or below the level of -s; again only after it was 2 points above; 0: off",
         ),
     Spec::new("--process-limit", "PROCESS_LIMIT")
         .begins("Limit for each process")
@@ -99,19 +102,20 @@ pub static OPTIONS: [Spec; 47] = [
             ),
             |config, text| put(&mut config.watching.process_limit, size(text, KiB(1))),
         ))
-        .help("end any process whose RSS exceeds SIZE, the largest first, whatever memory does"),
+        .common()
+        .help("end any process whose RSS exceeds SIZE; the largest first, whatever memory does"),
     Spec::new("--threshold", "THRESHOLD")
         .effect(Value(
             &Form("GB", "an amount above 0 in GiB, such as 20 or 1.5"),
             |config, text| put(&mut config.watching.process_limit, gib(text)),
         ))
-        .help("the same in GiB"),
+        .help("as --process-limit, in GiB"),
     Spec::new("--interval", "INTERVAL")
         .effect(Value(TENTH_OR_MORE, |config, text| {
             put(&mut config.watching.interval, seconds(text, TENTH))
         }))
         .default("60")
-        .help("how often that limit is checked"),
+        .help("how often the limit is checked"),
     Spec::new("--watch", "WATCH")
         .effect(Value(&Form("WHAT", "memory, limit or both"), |config, text| {
             put(&mut config.watching.what, watch(text))
@@ -121,16 +125,19 @@ pub static OPTIONS: [Spec; 47] = [
     Spec::new("--prefer", "PREFER")
         .begins("Choosing the victim")
         .effect(Pattern(|config| &mut config.patterns.prefer))
-        .help("raise a matching process by 300 points (3/10 of memory); may be repeated"),
+        .common()
+        .help("kill a matching process sooner; 300 points more, 3/10 of memory; may be repeated"),
     Spec::new("--avoid", "AVOID")
         .effect(Pattern(|config| &mut config.patterns.avoid))
-        .help("lower it by 300 points; may be repeated"),
+        .common()
+        .help("kill a matching process later; 300 points less; may be repeated"),
     Spec::new("--ignore", "IGNORE")
         .effect(Pattern(|config| &mut config.patterns.ignore))
-        .help("never kill it; may be repeated"),
+        .common()
+        .help("never kill a matching process; may be repeated"),
     Spec::new("--only", "ONLY")
         .effect(Pattern(|config| &mut config.patterns.only))
-        .help("kill nothing else; may be repeated"),
+        .help("kill nothing but matching processes; may be repeated"),
     Spec::new("--sort-by-rss", "SORT_BY_RSS")
         .effect(Switch(|config, on| config.choice.sort_by_rss = on))
         .help("rank by resident memory instead of the kernel's oom_score"),
@@ -140,7 +147,7 @@ pub static OPTIONS: [Spec; 47] = [
             |config, text| put(&mut config.choice.cgroup, cgroup(text)),
         ))
         .help(
-            "kill only within this cgroup, whose memory limit counts as the machine's memory; \
+            "kill only within this cgroup; its memory limit counts as the machine's memory; \
                  without it that of the container, if the guard is in one that has a limit",
         ),
     Spec::new("--ignore-root-user", "IGNORE_ROOT_USER")
@@ -162,13 +169,14 @@ pub static OPTIONS: [Spec; 47] = [
         .help("signal the victim's whole process group"),
     Spec::new("--dryrun --dry-run", "DRY_RUN")
         .effect(Switch(|config, on| config.dryrun = on))
+        .common()
         .help("say what would be killed, kill nothing"),
     Spec::new("--grace", "GRACE")
         .effect(Value(SECONDS, |config, text| put(&mut config.grace, seconds_or_never(text))))
         .default("5")
         .help(
-            "after SIGTERM, how long until SIGKILL if memory is still low, or at all by the \
-                 limit; 0: never by time",
+            "how long from SIGTERM to SIGKILL; if memory is still low, or at all by the limit; 0: \
+                 never by time",
         ),
     Spec::new("--cooldown", "COOLDOWN")
         .effect(Value(SECONDS, |config, text| {
@@ -178,7 +186,7 @@ pub static OPTIONS: [Spec; 47] = [
         .help("least time between one victim's end and the next SIGTERM"),
     Spec::new("--kernel-oom", "KERNEL_OOM")
         .effect(Switch(|config, on| config.kernel_oom = on))
-        .help("let the kernel choose and kill (/proc/sysrq-trigger; root, Linux 5.17+)"),
+        .help("let the kernel choose and kill; by /proc/sysrq-trigger, root, Linux 5.17+"),
     Spec::new("--reboot-after", "REBOOT_AFTER")
         .effect(Value(
             &Form("SECONDS", "seconds from 10 to 31536000, decimals allowed, or 0"),
@@ -189,9 +197,8 @@ pub static OPTIONS: [Spec; 47] = [
         ))
         .default("0")
         .help(
-            "reboot, after a sync of at most 5 seconds, when memory was at or below the level of \
-                 SIGKILL all that time, whatever was killed; 0: never (CAP_SYS_BOOT; not in a \
-                 container)",
+            "reboot if memory stays at the level of SIGKILL for so long; whatever was killed; after \
+                 a sync of at most 5 seconds; 0: never (CAP_SYS_BOOT, not in a container)",
         ),
     Spec::new("-P --pre-kill --pre-kill-script", "PRE_KILL_SCRIPT")
         .begins("Hooks and notifications")
@@ -199,6 +206,7 @@ pub static OPTIONS: [Spec; 47] = [
         .help("run before the signal; SIGTERM waits for it at most 200 ms, SIGKILL not at all"),
     Spec::new("-N --post-kill --post-kill-script", "POST_KILL_SCRIPT")
         .effect(Value(PROGRAM, |config, text| put(&mut config.hooks.post_kill, path(text))))
+        .common()
         .help("run after the end of the process"),
     Spec::new("--warn-hook", "WARN_HOOK")
         .effect(Value(PROGRAM, |config, text| put(&mut config.hooks.warn, path(text))))
@@ -211,11 +219,12 @@ pub static OPTIONS: [Spec; 47] = [
         .help("a hook still running by then is killed"),
     Spec::new("-n --notify", "NOTIFY")
         .effect(Switch(|config, on| config.notify = on))
-        .help("desktop notification over D-Bus to everyone who is logged in, also of --warn"),
+        .common()
+        .help("desktop notification to everyone who is logged in; over D-Bus, also of --warn"),
     Spec::new("--low-memory-signal", "LOW_MEMORY_SIGNAL")
         .effect(Switch(|config, on| config.outputs.low_memory_signal = on))
         .help(
-            "tell programs on the system bus when to drop caches, as low-memory-monitor does: at \
+            "tell programs on the system bus when to drop caches; as low-memory-monitor does, at \
                  --warn (1.5 times the level of SIGTERM without it) and at the levels of SIGTERM and \
                  SIGKILL",
         ),
@@ -223,6 +232,7 @@ pub static OPTIONS: [Spec; 47] = [
         .begins("Messages")
         .effect(Value(SECONDS, |config, text| put(&mut config.report, seconds_or_never(text))))
         .default("1 on a terminal, else 3600")
+        .common()
         .help("print the state of memory that often; 0: never"),
     Spec::new("-d --debug", "DEBUG")
         .effect(Switch(|config, on| config.debug = on))
@@ -236,7 +246,7 @@ pub static OPTIONS: [Spec; 47] = [
             |config, text| put(&mut config.outputs.log_file, path(text)),
         ))
         .help(
-            "append messages to a file with timestamps (UTC), instead of stderr unless that is \
+            "append messages to a file with timestamps (UTC); instead of stderr unless that is \
                  a terminal; opened anew on SIGHUP",
         ),
     Spec::new("--stats-file", "STATS_FILE")
@@ -244,10 +254,11 @@ pub static OPTIONS: [Spec; 47] = [
             &Form("PATH", "an absolute path, such as /var/lib/node_exporter/oom_guard.prom"),
             |config, text| put(&mut config.outputs.stats_file, path(text)),
         ))
-        .help("keep a file in Prometheus text format, replaced every 15 seconds, at every kill and warning"),
+        .help("keep a file in Prometheus text format; replaced every 15 seconds, at every kill and warning"),
     Spec::new("-p --priority", "PRIORITY")
         .begins("The guard itself")
         .effect(Switch(|config, on| config.priority = on.then_some(HIGHEST)))
+        .common()
         .help("niceness -20 and oom_score_adj -100 for the guard"),
     Spec::new("--ready-fd", "READY_FD")
         .effect(Value(
@@ -258,20 +269,21 @@ pub static OPTIONS: [Spec; 47] = [
     Spec::new("-c --config", "CONFIG")
         .effect(Effect::Config)
         .default("/etc/oom_guard.conf, if there is one")
+        .common()
         .help(
             "read settings from FILE; may be repeated, the later one counts; -FILE may be \
                  missing; none: no file",
         ),
-    Spec::new("--check", "").effect(Effect::Task(Task::Check)).help(
-        "check options, configuration, permissions and what the kernel offers; print the \
-                 settings in force; exit",
+    Spec::new("--check", "").effect(Effect::Task(Task::Check)).common().help(
+        "check the settings and print those in force; options, configuration, permissions and \
+                 what the kernel offers",
     ),
-    Spec::new("--explain", "").effect(Effect::Task(Task::Explain)).help(
-        "print the candidates in order, with all that went into the ranking, and who would \
-                 be killed now and why; with -d all of them",
+    Spec::new("--explain", "").effect(Effect::Task(Task::Explain)).common().help(
+        "print what would be killed now, and why; the candidates in order, with all that went \
+                 into the ranking; with -d all of them",
     ),
     Spec::new("-v -V --version", "").effect(Effect::Task(Task::Version)).help("print the version"),
-    Spec::new("-h --help", "").effect(Effect::Task(Task::Help)).help("print this help"),
+    Spec::new("-h --help", "").effect(Effect::Task(Task::Help)).help("print the common options; --help all: every option"),
     Spec::new("--set-priority", "SET_PRIORITY")
         .begins(OLD)
         .effect(Value(&Form("N", "a niceness from -20 to 19"), |config, text| {
