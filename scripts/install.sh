@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs oom_guard: the program, its settings, its man page, and a service for the init system that runs here, which is
+# Installs oom_guard: the program, its settings, its man pages, and a service for the init system that runs here, which is
 # enabled and started. Called again, it brings all of that up to date. See --help.
 #
 # It runs from an unpacked release and from a checkout, needs nothing but plain sh with the usual tools (BusyBox's will
@@ -948,7 +948,8 @@ install() {
     note file "$notes"
     unsaved=yes
     put_program
-    put 644 oom_guard.8 "$man/oom_guard.8"
+    put 644 oom_guard.8 "$man/man8/oom_guard.8"
+    put 644 oom_guard.conf.5 "$man/man5/oom_guard.conf.5"
     put_settings oom_guard.conf /etc/oom_guard.conf
     if [ -d "$root/etc/logrotate.d" ]; then
         for service in $(services); do
@@ -1009,7 +1010,7 @@ set_prefix() {
     prefix=${1%/}
     bin=$prefix/bin
     share=$prefix/share/oom_guard
-    man=$prefix/share/man/man8
+    man=$prefix/share/man
     notes=$share/installed
     # A package's units have a directory of their own.
     units=/etc/systemd/system

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes the man page, init/oom_guard.8, anew from the table of options. Call it from anywhere:
+# Writes anew what is made from the table of options: the man pages, init/oom_guard.8 and init/oom_guard.conf.5. Call it from
+# anywhere:
 #
 #   scripts/man.sh
 set -eu
@@ -8,7 +9,16 @@ top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 # shellcheck source=scripts/checkout.sh
 . "$top/scripts/checkout.sh"
 cd "$top"
-# Whole or not at all.
-trap 'rm -f init/oom_guard.8.new' EXIT
-cargo run --quiet --example manpage >init/oom_guard.8.new
-mv init/oom_guard.8.new init/oom_guard.8
+trap 'rm -f init/made.new' EXIT
+
+# make_file FILE EXAMPLE ARGUMENT...: what the example prints, whole or not at all.
+make_file() {
+    make_to=$1
+    make_example=$2
+    shift 2
+    cargo run --quiet --example "$make_example" -- "$@" >init/made.new
+    mv init/made.new "$make_to"
+}
+
+make_file init/oom_guard.8 manpage
+make_file init/oom_guard.conf.5 manpage --conf

@@ -1,5 +1,5 @@
-//! The man page and the default configuration file: made from the table of options, or held
-//! against it, and good for who reads them.
+//! The man pages and the default configuration file: made from the table of options,
+//! or held against it, and good for those programs that read them.
 //!
 //! `--check` is all that is asked of the guard here, which ends no process.
 //!
@@ -12,10 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const PAGE: &str = include_str!("../init/oom_guard.8");
+const CONF_PAGE: &str = include_str!("../init/oom_guard.conf.5");
 const CONF: &str = include_str!("../init/oom_guard.conf");
-/// What the page is made from.
-const SOURCES: &str =
-    concat!(include_str!("../src/settings/table.rs"), include_str!("tools/oom_guard.8.in"));
+const TABLE: &str = include_str!("../src/settings/table.rs");
+/// What the pages are made from.
+const SOURCES: [&str; 4] = [
+    TABLE,
+    include_str!("tools/oom_guard.8.in"),
+    include_str!("tools/oom_guard.conf.5.in"),
+    include_str!("tools/options.in"),
+];
 /// A setting that is commented out.
 const OFF: &str = "#OOM_GUARD_";
 
@@ -48,13 +54,16 @@ fn table() -> Vec<Row> {
 }
 
 fn manpage(arguments: &[&str]) -> String {
+    printed(tool("manpage").args(arguments).output().expect("manpage (cargo build --examples?)"))
+}
+
+fn tool(name: &str) -> Command {
     let beside = || {
         let own = std::env::current_exe().expect("own path");
         own.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("examples")
     };
     let tools = std::env::var_os("GUARD_TOOLS").map_or_else(beside, PathBuf::from);
-    let output = Command::new(tools.join("manpage")).args(arguments).output();
-    printed(output.expect("manpage (cargo build --examples?)"))
+    Command::new(tools.join(name))
 }
 
 fn printed(output: Output) -> String {
@@ -62,62 +71,127 @@ fn printed(output: Output) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-// ---- the man page ----
-
-#[test]
-fn the_man_page_is_what_is_made_of_the_table_now() {
-    // As happens where only one file of tests is built.
-    assert!(manpage(&["--sources"]) == SOURCES, "manpage is an old build: cargo build --examples");
-    let page = manpage(&[]);
-    // Whole, both are too long to be shown.
-    let differing = page.lines().zip(PAGE.lines()).find(|(now, then)| now != then);
-    assert!(page == PAGE, "init/oom_guard.8 is out of date; run scripts/man.sh: {differing:?}");
-}
-
-#[test]
-fn every_option_and_every_key_stands_in_the_man_page() {
-    let plain = PAGE.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "");
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let words: HashSet<_> = plain.split(|c| !is_part(c)).collect();
-    for row in table() {
-        for spelling in &row.spellings {
-            assert!(words.contains(&spelling[..]), "{spelling}");
-        }
-        let key = format!("OOM_GUARD_{}", row.key);
-        assert!(row.key.is_empty() || words.contains(&key[..]), "{key}");
-    }
-}
-
-#[test]
-fn mandoc_has_nothing_to_warn_of() {
-    let Some(said) = said_of_page("mandoc", &["-Tlint", "-Wwarning"]) else { return };
-    // A date would be that of nothing: the page changes with the table.
-    let faults: Vec<_> = said.lines().filter(|line| !line.contains("missing date")).collect();
-    assert!(faults.is_empty(), "{faults:#?}");
-}
-
-#[test]
-fn groff_has_nothing_to_warn_of() {
-    // What it sets goes to nowhere (-z), its warnings to standard error.
-    let Some(said) = said_of_page("groff", &["-man", "-ww", "-z"]) else { return };
-    assert_eq!(said, "");
-}
-
-/// All that a program says when it is given the page; `None` where there is no such program.
-fn said_of_page(program: &str, arguments: &[&str]) -> Option<String> {
+/// What a program that may not be here says of what it is given; `None` without the program.
+fn said_by(program: &str, arguments: &[&str], given: &str) -> Option<Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Not `eprintln`, which is kept back for tests that pass.
-            let _ = writeln!(io::stderr(), "skip: the man page by {program}: it is not installed");
+            let _ = writeln!(io::stderr(), "skip: a document by {program}: it is not installed");
             return None;
         }
         child => child.expect(program),
     };
-    child.stdin.take().expect("its input").write_all(PAGE.as_bytes()).expect("the page");
-    let output = child.wait_with_output().expect(program);
-    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    // It may have its own reasons not to read all.
+    let _ = child.stdin.take().expect("its input").write_all(given.as_bytes());
+    Some(child.wait_with_output().expect(program))
+}
+
+/// Whole, both are too long to be shown.
+fn assert_same(now: &str, then: &str, file: &str) {
+    let differing = now.lines().zip(then.lines()).find(|(now, then)| now != then);
+    assert!(now == then, "{file} is out of date; run scripts/man.sh: {differing:?}");
+}
+
+// ---- the man pages ----
+
+#[test]
+fn the_man_pages_are_what_is_made_of_the_table_now() {
+    // As happens where only one file of tests is built.
+    let is_new = manpage(&["--sources"]) == SOURCES.concat();
+    assert!(is_new, "manpage is an old build: cargo build --examples");
+    assert_same(&manpage(&[]), PAGE, "init/oom_guard.8");
+    assert_same(&manpage(&["--conf"]), CONF_PAGE, "init/oom_guard.conf.5");
+}
+
+fn words_of(page: &str) -> HashSet<String> {
+    let plain = page.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    plain.split(|c| !is_part(c)).map(String::from).collect()
+}
+
+#[test]
+fn every_option_and_every_key_stands_in_both_man_pages() {
+    let pages = [words_of(PAGE), words_of(CONF_PAGE)];
+    for row in table() {
+        let key = format!("OOM_GUARD_{}", row.key);
+        for (words, is_all) in pages.iter().zip([true, false]) {
+            if row.key.is_empty() && !is_all {
+                continue;
+            }
+            for spelling in &row.spellings {
+                assert!(words.contains(spelling), "{spelling}");
+            }
+            assert!(row.key.is_empty() || words.contains(&key), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_man_page_tells_why_a_default_is_what_it_is() {
+    let reasons = SOURCES[3].split("@ --").skip(1);
+    let told: HashSet<_> = reasons
+        .filter(|block| block.contains("@ because\n"))
+        .map(|block| block.lines().next().expect("a name"))
+        .collect();
+    for row in table().iter().filter(|row| !row.default.is_empty()) {
+        let has_reason = row.spellings.iter().any(|spelling| told.contains(&spelling[2..]));
+        assert!(has_reason, "{:?} has a default, and no reason in options.in", row.spellings);
+    }
+}
+
+#[test]
+fn the_man_page_has_every_metric_and_every_variable_of_hooks() {
+    let words = words_of(PAGE);
+    let stats = include_str!("../src/stats.rs");
+    let (_, samples) = stats.split_once("static SAMPLES").expect("SAMPLES");
+    let (samples, _) = samples.split_once("\n];").expect("its end");
+    // NAME or NAME{LABEL="...
+    let names = samples.split('"').map(|text| text.split('{').next().expect("one part"));
+    let is_name = |name: &&str| {
+        let ends = ["_total", "_bytes", "_ratio", "_seconds", "info"];
+        !name.contains(' ') && ends.iter().any(|end| name.ends_with(end))
+    };
+    let names: HashSet<_> = names.filter(is_name).collect();
+    assert!(names.len() > 12, "only {names:?}: the test has gone blind");
+    for name in names {
+        assert!(words.contains(&format!("oom_guard_{name}")), "{name}");
+    }
+    let hooks =
+        [include_str!("../src/helper/hook.rs"), include_str!("../src/helper/service.rs")].concat();
+    let is_part = |c: char| c.is_ascii_uppercase() || c == '_';
+    let whole = hooks.split(|c| !is_part(c)).filter(|word| word.starts_with("OOM_GUARD_"));
+    let mut variables: HashSet<_> = whole.map(String::from).collect();
+    for name in ["PID", "UID", "NAME", "CMDLINE"] {
+        variables.insert(format!("OOM_GUARD_{name}"));
+        variables.insert(format!("EARLYOOM_{name}"));
+    }
+    assert!(variables.len() > 12, "only {variables:?}: the test has gone blind");
+    for variable in variables {
+        assert!(words.contains(&variable), "{variable}");
+    }
+}
+
+#[test]
+fn mandoc_has_nothing_to_warn_of() {
+    for page in [PAGE, CONF_PAGE] {
+        let Some(output) = said_by("mandoc", &["-Tlint", "-Wwarning"], page) else { return };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // A date would be that of nothing: the page changes with the table.
+        let faults: Vec<_> = said.lines().filter(|line| !line.contains("missing date")).collect();
+        assert!(faults.is_empty() && output.stderr.is_empty(), "{faults:#?}");
+    }
+}
+
+#[test]
+fn groff_has_nothing_to_warn_of() {
+    for page in [PAGE, CONF_PAGE] {
+        // What it sets goes to nowhere (-z), its warnings to standard error.
+        let Some(output) = said_by("groff", &["-man", "-ww", "-z"], page) else { return };
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(String::from_utf8_lossy(&said), "");
+    }
 }
 
 // ---- the default configuration file ----

@@ -251,6 +251,10 @@ fn for_every_init_system_all_is_installed_once_and_removed_again() {
             let bin = if init == "procd" { "/usr/bin" } else { "/usr/local/bin" };
             let program = release.root(bin).join("oom_guard");
             assert_eq!(fs::metadata(&program).unwrap().mode() & 0o7777, 0o755);
+            for page in ["man8/oom_guard.8", "man5/oom_guard.conf.5"] {
+                let share = bin.replace("/bin", "/share");
+                assert!(release.has(&format!("{share}/man/{page}")), "{init}: no {page}");
+            }
             let policy = "/usr/share/dbus-1/system.d/oom_guard.conf";
             for name in expected(init).iter().chain(&[
                 "/etc/oom_guard.conf",

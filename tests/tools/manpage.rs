@@ -1,13 +1,15 @@
-//! The man page, from the same table of options as `--help`, for `scripts/man.sh`.
+//! The man pages, from the same table of options as `--help`, for `scripts/man.sh`.
 //!
 //! ```text
-//! manpage            the page: `oom_guard.8.in` with the options in it
+//! manpage            oom_guard(8): `oom_guard.8.in` with the options in it, and with what
+//!                    `options.in` adds to each
+//! manpage --conf     oom_guard.conf(5): `oom_guard.conf.5.in` with the keys in it
 //! manpage --table    for the tests, a line for each option: spellings, key, kind and default,
 //!                    with tabs between them
 //! manpage --sources  for the tests: what it was built from, since an old build makes an old page
 //! ```
 //!
-//! What is no option stands in `oom_guard.8.in`, in the macros of man(7).
+//! The templates are written in the macros of man(7).
 
 #[allow(dead_code)]
 #[path = "../../src/bytes.rs"]
@@ -28,24 +30,69 @@ mod units;
 use settings::option::{Effect, Form, Spec, PREFIX};
 use settings::table::{OLD, OPTIONS};
 
-const TEMPLATE: &str = include_str!("oom_guard.8.in");
-const SOURCES: &str =
-    concat!(include_str!("../../src/settings/table.rs"), include_str!("oom_guard.8.in"));
-/// How wide a line of the page's source may be, for who reads a diff of it.
+const PAGE: &str = include_str!("oom_guard.8.in");
+const CONF: &str = include_str!("oom_guard.conf.5.in");
+/// A block for each option: a line `@ SPELLING`, text for behind its help, and after a line
+/// `@ because` why its default is what it is.
+const NOTES: &str = include_str!("options.in");
+const SOURCES: &str = concat!(
+    include_str!("../../src/settings/table.rs"),
+    include_str!("oom_guard.8.in"),
+    include_str!("oom_guard.conf.5.in"),
+    include_str!("options.in")
+);
+/// How wide a line of the page's source may be, so that a diff of it is easy to read.
 const WIDTH: usize = 80;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
         None => print!("{}", page()),
+        Some("--conf") => print!("{}", conf()),
         Some("--table") => OPTIONS.iter().for_each(|spec| println!("{}", row(spec))),
         Some("--sources") => print!("{SOURCES}"),
-        Some(other) => panic!("{other}: there is only --table and --sources"),
+        Some(other) => panic!("{other}: there is only --conf, --table and --sources"),
     }
 }
 
 fn page() -> String {
-    let options: String = OPTIONS.iter().map(|spec| heading(spec.section) + &entry(spec)).collect();
-    TEMPLATE.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@OPTIONS@\n", &options)
+    let notes = notes();
+    for [name, ..] in &notes {
+        assert!(OPTIONS.iter().any(|spec| has_name(spec, name)), "options.in: --{name}");
+    }
+    let options: String =
+        OPTIONS.iter().map(|spec| heading(spec.section) + &entry(spec, &notes)).collect();
+    with_version(PAGE).replace("@OPTIONS@\n", &options)
+}
+
+fn conf() -> String {
+    let keyed = OPTIONS.iter().filter(|spec| !spec.key.is_empty());
+    let keys: String = keyed
+        .map(|spec| match spec.section {
+            "" => setting(spec),
+            section => format!(".SS {section}\n{}", setting(spec)),
+        })
+        .collect();
+    with_version(CONF).replace("@KEYS@\n", &keys)
+}
+
+fn with_version(template: &str) -> String {
+    template.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+}
+
+/// Name of the option, text, and the reason of its default.
+fn notes() -> Vec<[&'static str; 3]> {
+    let blocks = NOTES.split("@ --").skip(1);
+    blocks
+        .map(|block| {
+            let (name, body) = block.split_once('\n').expect("a line");
+            let (text, because) = body.split_once("@ because\n").unwrap_or((body, ""));
+            [name, text, because]
+        })
+        .collect()
+}
+
+fn has_name(spec: &Spec, name: &str) -> bool {
+    spec.spellings().any(|spelling| spelling.strip_prefix("--") == Some(name))
 }
 
 fn row(spec: &Spec) -> String {
@@ -68,28 +115,50 @@ fn heading(section: &str) -> String {
     }
 }
 
-fn entry(spec: &Spec) -> String {
-    let tag: Vec<_> = spec.spellings().map(bold).collect();
+fn entry(spec: &Spec, notes: &[[&str; 3]]) -> String {
+    let note = notes.iter().find(|[name, ..]| has_name(spec, name));
+    let [_, text, because] = note.copied().unwrap_or_default();
     let value = match spec.form() {
         Form("", _) => String::new(),
         Form(name, _) => format!(" {}", with_names(name)),
     };
-    let (tag, help) = (tag.join(", "), sentence(spec.help, spec));
-    format!(".TP\n{tag}{value}\n{help}{}", default_and_key(spec))
-}
-
-fn default_and_key(spec: &Spec) -> String {
-    let default = match spec.default {
-        "" => String::new(),
-        default => format!("Default: {}.\n", escaped(default)),
-    };
+    let (tag, help) = (spellings(spec), sentence(spec.help, spec));
+    let default = default(spec);
+    let default = if default.is_empty() { default } else { format!(".br\n{default}{because}") };
     let only = match spec.effect {
         Effect::Config => ", in the environment alone",
         _ => "",
     };
-    match spec.key {
+    let key = match spec.key {
         "" => String::new(),
-        key => format!(".br\n{default}Key: {}{only}.\n", bold(&format!("{PREFIX}{key}"))),
+        key => format!(".br\nKey: {}{only}.\n", bold(&format!("{PREFIX}{key}"))),
+    };
+    format!(".TP\n{tag}{value}\n{help}{text}{default}{key}")
+}
+
+/// What a file may say.
+fn setting(spec: &Spec) -> String {
+    let key = bold(&format!("{PREFIX}{}=", spec.key));
+    let value = match spec.form() {
+        Form("", _) => format!("{}|{}", bold("true"), bold("false")),
+        Form(name, _) => with_names(name),
+    };
+    let only = match spec.effect {
+        Effect::Config => "In the environment alone.\n",
+        _ => "",
+    };
+    let (tag, help, default) = (spellings(spec), sentence(spec.brief(), spec), default(spec));
+    format!(".TP\n{key}{value}\n{tag}.\n{help}{only}{default}")
+}
+
+fn spellings(spec: &Spec) -> String {
+    spec.spellings().map(bold).collect::<Vec<_>>().join(", ")
+}
+
+fn default(spec: &Spec) -> String {
+    match spec.default {
+        "" => String::new(),
+        default => format!("Default: {}.\n", escaped(default)),
     }
 }
 
