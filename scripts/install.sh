@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs oom_guard: the program, its settings, its man pages, and a service for the init system that runs here, which is
+# Installs oom_guard: the program, its settings, its man pages, completions for shells, and a service for the init system that runs here, which is
 # enabled and started. Called again, it brings all of that up to date. See --help.
 #
 # It runs from an unpacked release and from a checkout, needs nothing but plain sh with the usual tools (BusyBox's will
@@ -950,6 +950,9 @@ install() {
     put_program
     put 644 oom_guard.8 "$man/man8/oom_guard.8"
     put 644 oom_guard.conf.5 "$man/man5/oom_guard.conf.5"
+    put 644 completions/oom_guard.bash "$prefix/share/bash-completion/completions/oom_guard"
+    put 644 completions/_oom_guard "$prefix/share/zsh/site-functions/_oom_guard"
+    put 644 completions/oom_guard.fish "$prefix/share/fish/vendor_completions.d/oom_guard.fish"
     put_settings oom_guard.conf /etc/oom_guard.conf
     if [ -d "$root/etc/logrotate.d" ]; then
         for service in $(services); do

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes anew what is made from the table of options: the man pages, init/oom_guard.8 and init/oom_guard.conf.5. Call it from
-# anywhere:
+# Writes anew what is made from the table of options: the man pages, init/oom_guard.8 and init/oom_guard.conf.5, and the
+# completions for shells in init/completions. Call it from anywhere:
 #
 #   scripts/man.sh
 set -eu
@@ -20,5 +20,9 @@ make_file() {
     mv init/made.new "$make_to"
 }
 
+mkdir -p init/completions
 make_file init/oom_guard.8 manpage
 make_file init/oom_guard.conf.5 manpage --conf
+make_file init/completions/oom_guard.bash completions bash
+make_file init/completions/_oom_guard completions zsh
+make_file init/completions/oom_guard.fish completions fish

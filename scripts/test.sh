@@ -191,7 +191,7 @@ fi
 list_scripts() {
     find . \( -name target -o -name .git \) -prune -o -type f -print | while read -r list_file; do
         case $list_file in
-        *.sh | */APKBUILD) echo "$list_file" ;;
+        *.sh | *.bash | */APKBUILD) echo "$list_file" ;;
         ./.ci/* | ./init/* | ./scripts/* | ./tests/*)
             # Those of OpenRC and of OpenWrt (`#!/bin/sh /etc/rc.common`) are sh, too.
             case $(head -n 1 "$list_file" | tr -d '\0') in

@@ -1,9 +1,9 @@
-//! The man pages and the default configuration file: made from the table of options,
-//! or held against it, and good for those programs that read them.
+//! The man pages, the completions for shells and the default configuration file: made from the table
+//! of options, or held against it, and good for those programs that read them.
 //!
 //! `--check` is all that is asked of the guard here, which ends no process.
 //!
-//! `GUARD_BIN` names another guard to test, `GUARD_TOOLS` the directory of `manpage`.
+//! `GUARD_BIN` names another guard to test, `GUARD_TOOLS` the directory of `manpage` and `completions`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -55,6 +55,11 @@ fn table() -> Vec<Row> {
 
 fn manpage(arguments: &[&str]) -> String {
     printed(tool("manpage").args(arguments).output().expect("manpage (cargo build --examples?)"))
+}
+
+fn completions(argument: &str) -> String {
+    let output = tool("completions").arg(argument).output();
+    printed(output.expect("completions (cargo build --examples?)"))
 }
 
 fn tool(name: &str) -> Command {
@@ -192,6 +197,135 @@ fn groff_has_nothing_to_warn_of() {
         let said = [output.stdout, output.stderr].concat();
         assert_eq!(String::from_utf8_lossy(&said), "");
     }
+}
+
+// ---- completions ----
+
+const BASH: &str = include_str!("../init/completions/oom_guard.bash");
+const ZSH: &str = include_str!("../init/completions/_oom_guard");
+const FISH: &str = include_str!("../init/completions/oom_guard.fish");
+
+#[test]
+fn completions_are_what_is_made_of_the_table_now() {
+    let is_new = completions("--sources") == TABLE;
+    assert!(is_new, "completions is an old build: cargo build --examples");
+    for (shell, then, file) in [
+        ("bash", BASH, "oom_guard.bash"),
+        ("zsh", ZSH, "_oom_guard"),
+        ("fish", FISH, "oom_guard.fish"),
+    ] {
+        assert_same(&completions(shell), then, &format!("init/completions/{file}"));
+    }
+}
+
+/// All spellings that the help shows.
+fn shown_spellings() -> HashSet<String> {
+    let rows = table().into_iter().take_while(|row| row.spellings[0] != "--set-priority");
+    rows.flat_map(|row| row.spellings).collect()
+}
+
+/// What bash offers for the last of these words, for each line of them.
+fn offered_by_bash(lines: &[&[&str]]) -> Option<Vec<HashSet<String>>> {
+    // `compopt` is refused outside of a completion.
+    let mut script = format!("compopt() {{ :; }}\n{BASH}\nset -eu\n");
+    for words in lines {
+        let all = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        script += &format!(
+            "COMP_WORDS=(oom_guard {all})\nCOMP_CWORD={}\nCOMPREPLY=()\n_oom_guard\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\" =====\n",
+            words.len()
+        );
+    }
+    let text = printed(said_by("bash", &["--norc", "--noprofile"], &script)?);
+    let answers = text.split("=====\n").take(lines.len());
+    let lines_of =
+        |answer: &str| answer.lines().filter(|line| !line.is_empty()).map(String::from).collect();
+    Some(answers.map(lines_of).collect())
+}
+
+#[test]
+fn bash_offers_options_and_what_they_take() {
+    let Some(offered) = offered_by_bash(&[
+        &[""],
+        &["--pr"],
+        &["--watch", ""],
+        &["--watch", "=", "l"],
+        &["--watch", "="],
+        &["-m", ""],
+        &["--help", ""],
+        &["--prefer", ""],
+        &["--only", "us"],
+        &["-P", "/bin/s"],
+        &["-c", "no"],
+        &["--cgroup", "/pro"],
+        &["-m", "5", "--min"],
+    ]) else {
+        return;
+    };
+    let words = |text: &str| text.split_whitespace().map(String::from).collect::<HashSet<_>>();
+    assert_eq!(offered[0], shown_spellings());
+    let begun = "--prefer --process-limit --priority --pre-kill --pre-kill-script";
+    assert_eq!(offered[1], words(begun));
+    assert_eq!(offered[2], words("memory limit both"));
+    assert_eq!(offered[3], words("limit"));
+    assert_eq!(offered[4], words("memory limit both"));
+    assert_eq!(offered[5], words(""));
+    assert_eq!(offered[6], words("all"));
+    assert_eq!(offered[7], words("name: cmd: exe: user: cgroup:"));
+    assert_eq!(offered[8], words("user:"));
+    assert!(offered[9].contains("/bin/sh"), "{:?}", offered[9]);
+    assert!(offered[10].contains("none"), "{:?}", offered[10]);
+    assert_eq!(offered[11], words("/proc"));
+    assert_eq!(offered[12], words("--min-rss"));
+}
+
+#[test]
+fn zsh_reads_what_each_option_takes() {
+    // The words that the shell would go by, one a line.
+    let script = format!("_arguments() {{ print -rl -- \"$@\" }}\n{ZSH}");
+    let Some(output) = said_by("zsh", &["-f"], &script) else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = printed(output);
+    let specs: Vec<_> = text.lines().skip_while(|line| !line.contains('[')).collect();
+    for spelling in shown_spellings() {
+        // Behind what excludes it, and before its value and its description.
+        let is_it = |spec: &&str| {
+            let excluded = spec.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            let spec = excluded.map_or(*spec, |(_, rest)| rest);
+            let (option, _) = spec.split_once('[').expect("a description");
+            option.trim_start_matches('*').trim_end_matches(['+', '=']) == spelling
+        };
+        assert_eq!(specs.iter().filter(|spec| is_it(spec)).count(), 1, "{spelling}: {text}");
+    }
+    assert!(text.contains(":WHAT:(memory limit both)"), "{text}");
+}
+
+#[test]
+fn fish_offers_options_and_what_they_take() {
+    let lines = ["--", "-", "--watch ", "--help ", "-m ", "--prefer ", "-c no", "--min"];
+    let mut script = String::from(FISH);
+    for line in lines {
+        script += &format!("\ncomplete -C 'oom_guard {line}'\necho =====");
+    }
+    let Some(output) = said_by("fish", &["--no-config"], &script) else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = printed(output);
+    // A description follows behind a tab.
+    let offered: Vec<HashSet<String>> = text
+        .split("=====\n")
+        .map(|answer| answer.lines().map(|line| line.split('\t').next().unwrap().into()).collect())
+        .collect();
+    let words = |text: &str| text.split_whitespace().map(String::from).collect::<HashSet<_>>();
+    let (long, short): (HashSet<_>, _) =
+        shown_spellings().into_iter().partition(|spelling| spelling.starts_with("--"));
+    assert_eq!(offered[0], long);
+    assert!(offered[1].is_superset(&short), "{:?}", offered[1]);
+    assert_eq!(offered[2], words("memory limit both"));
+    assert!(offered[3].contains("all"), "{:?}", offered[3]);
+    assert_eq!(offered[4], words(""));
+    assert_eq!(offered[5], words("name: cmd: exe: user: cgroup:"));
+    assert!(offered[6].contains("none"), "{:?}", offered[6]);
+    assert_eq!(offered[7], words("--min-rss"));
 }
 
 // ---- the default configuration file ----

@@ -208,6 +208,13 @@ fn with_each_shell(test: &str, body: impl Fn(Shell, &Release)) {
 
 // ---- install.sh ----
 
+/// Where shells look for them.
+const COMPLETIONS: [&str; 3] = [
+    "bash-completion/completions/oom_guard",
+    "zsh/site-functions/_oom_guard",
+    "fish/vendor_completions.d/oom_guard.fish",
+];
+
 /// What there must be for each, beside the program and its settings.
 fn expected(init: &str) -> &'static [&'static str] {
     match init {
@@ -251,9 +258,11 @@ fn for_every_init_system_all_is_installed_once_and_removed_again() {
             let bin = if init == "procd" { "/usr/bin" } else { "/usr/local/bin" };
             let program = release.root(bin).join("oom_guard");
             assert_eq!(fs::metadata(&program).unwrap().mode() & 0o7777, 0o755);
-            for page in ["man8/oom_guard.8", "man5/oom_guard.conf.5"] {
+            for name in
+                ["man/man8/oom_guard.8", "man/man5/oom_guard.conf.5"].iter().chain(&COMPLETIONS)
+            {
                 let share = bin.replace("/bin", "/share");
-                assert!(release.has(&format!("{share}/man/{page}")), "{init}: no {page}");
+                assert!(release.has(&format!("{share}/{name}")), "{init}: no {name}");
             }
             let policy = "/usr/share/dbus-1/system.d/oom_guard.conf";
             for name in expected(init).iter().chain(&[

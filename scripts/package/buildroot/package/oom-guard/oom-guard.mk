@@ -47,6 +47,13 @@ define OOM_GUARD_INSTALL_SETTINGS
 endef
 OOM_GUARD_POST_INSTALL_TARGET_HOOKS += OOM_GUARD_INSTALL_SETTINGS
 
+define OOM_GUARD_INSTALL_COMPLETION
+	$(call OOM_GUARD_INSTALL_FITTED,0644,completions/oom_guard.bash,/usr/share/bash-completion/completions/oom_guard)
+endef
+ifeq ($(BR2_PACKAGE_BASH_COMPLETION),y)
+OOM_GUARD_POST_INSTALL_TARGET_HOOKS += OOM_GUARD_INSTALL_COMPLETION
+endif
+
 # For --low-memory-signal.
 define OOM_GUARD_INSTALL_POLICY
 	$(call OOM_GUARD_INSTALL_FITTED,0644,dbus/oom_guard.conf,/usr/share/dbus-1/system.d/oom_guard.conf)
