@@ -25,9 +25,9 @@
 # namespaces. Nothing needs the network, except that the emulated machine wants a kernel: where apt-get is, it is
 # downloaded once and kept below target/.
 #
-# Environment: ROUNDS (5) of the scan, REACT_ROUNDS (10), IDLE_SECONDS (60), EARLYOOM (path of earlyoom), GUARD_BIN
-# and GUARD_TOOLS (the guard, and the directory of hog, floor and observer: nothing is built then), GUARD_BEFORE (path
-# of another guard, which stands beside this one as "before").
+# Environment: ROUNDS (5) of the scan, PROCESSES ("1000 5000") of it, REACT_ROUNDS (10), IDLE_SECONDS (60), EARLYOOM (path of
+# earlyoom), GUARD_BIN and GUARD_TOOLS (the guard, and the directory of hog, floor and observer: nothing is built then),
+# GUARD_BEFORE (path of another guard, which stands beside this one as "before").
 set -u
 
 usage() {
@@ -621,8 +621,9 @@ export BENCH_DIR BENCH_GUARD BENCH_BEFORE BENCH_RELEASE BENCH_TOOLS BENCH_EARLYO
 for part in $parts; do
     case $part in
     scan)
-        in_namespace scan 1000
-        in_namespace scan 5000
+        for count in ${PROCESSES:-1000 5000}; do
+            in_namespace scan "$count"
+        done
         ;;
     idle)
         say "idle, this machine: $IDLE_SECONDS s"

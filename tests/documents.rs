@@ -1,5 +1,6 @@
 //! The man pages, the completions for shells and the default configuration file: made from the table
-//! of options, or held against it, and good for those programs that read them.
+//! of options, or held against it, and good for those programs that read them. And the pictures, which
+//! are drawn from the tables of figures.
 //!
 //! `--check` is all that is asked of the guard here, which ends no process.
 //!
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../init/oom_guard.8");
 const CONF_PAGE: &str = include_str!("../init/oom_guard.conf.5");
 const CONF: &str = include_str!("../init/oom_guard.conf");
@@ -326,6 +328,126 @@ fn fish_offers_options_and_what_they_take() {
     assert_eq!(offered[5], words("name: cmd: exe: user: cgroup:"));
     assert!(offered[6].contains("none"), "{:?}", offered[6]);
     assert_eq!(offered[7], words("--min-rss"));
+}
+
+// ---- pictures ----
+
+/// As scripts/rescue.sh leaves them.
+const SERIES: &str = "\r
+== start\r
+== result fill FILL 0 137 0\r
+== result gap_ms GAP\r
+== series 0 88.1 100.0 0 0 0 0 0 0\r
+== series 200 40.2 100.0 0 0 0 0 0 0\r
+== series 400 9.3 88.0 0 0 0 0 0 0\r
+== series 60000 7.5 20.1 9 9 9 9 9 9\r
+";
+/// As tests/rescue/README.md has them.
+const FIGURES: &str = "
+| scenario | ended after, s | gap, s | killed | earlyoom: ended after | gap | killed |
+|---|---|---|---|---|---|---|
+| slow: on the card | 16.6 | 2.8 | 1 | never | 9.2 | 0 |
+| bomb | 4.4 to 15 | **4.2 to 11.2** | all | never | | 2 |
+| quick | 0.7 | 0.06 | 1 | 1.7 | 0.10 | 1 |
+
+| scenario | gap | full |
+|---|---|---|
+| healthy-start | 2.6 | 47 |
+| slow | 10.0 | 63 |
+| bomb | 41.5 | 63 |
+
+| measure | guard | earlyoom | ratio | floor | ratio |
+|---|---|---|---|---|---|
+| a scan, 5,000 processes, one stands out, ms | 28.5 | 67.7 | 0.43 | 24.9 | 1.13 |
+| the same with `--prefer` | 31.1 | 99.8 | 0.32 | 29.5 | 1.04 |
+| a scan, 1,000 processes, one stands out | 6.52 | 13.5 | 0.49 | 5.78 | 1.10 |
+";
+
+fn plot() -> Command {
+    let mut command = Command::new("sh");
+    command.arg(Path::new(CHECKOUT).join("scripts/plot.sh"));
+    command
+}
+
+/// The values of an attribute of all elements of a class.
+fn values(svg: &str, class: &str, attribute: &str) -> Vec<f64> {
+    let lines = svg.lines().filter(|line| line.contains(&format!("class=\"{class}\"")));
+    let value = |line: &str| {
+        let (_, rest) = line.split_once(&format!(" {attribute}=\""))?;
+        rest.split_once('"')?.0.parse().ok()
+    };
+    lines.filter_map(value).collect()
+}
+
+#[test]
+fn pictures_show_the_figures_they_are_given() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("figures"), FIGURES).expect("figures");
+    for (guard, gap, fill) in [("none", "41500", "never"), ("ours", "2900", "12034")] {
+        let log = SERIES.replace("GAP", gap).replace("FILL", fill);
+        fs::write(path(&format!("thrash.{guard}.log")), log).expect("a log");
+    }
+    let mut command = plot();
+    command.arg("--out").arg(dir.path()).args(["gaps", "scan", "memory", "thrash"]);
+    command.env("FIGURES", path("figures")).env("LOGS", dir.path());
+    printed(command.output().expect("sh"));
+    let svg = |name: &str| fs::read_to_string(path(name)).expect(name);
+
+    let gaps = svg("gaps.svg");
+    // The square of the legend first, 11 wide.
+    let bars = |guard| values(&gaps, guard, "width").split_off(1);
+    let (none, earlyoom, ours) = (bars("none"), bars("earlyoom"), bars("ours"));
+    assert_eq!([none.len(), earlyoom.len(), ours.len()], [2, 1, 2], "{gaps}");
+    assert!((none[0] / none[1] - 10.0 / 41.5).abs() < 0.01, "{none:?}");
+    assert!((ours[0] / ours[1] - 2.8 / 11.2).abs() < 0.01, "{ours:?}");
+    assert!(gaps.contains(">earlyoom: not measured<"), "{gaps}");
+    assert!(!gaps.contains("quick") && !gaps.contains("healthy"), "{gaps}");
+
+    let scan = svg("scan.svg");
+    let heights = values(&scan, "ours", "cy");
+    let floors = values(&scan, "floor", "cy");
+    assert_eq!((heights.len(), floors.len()), (2, 2), "{scan}");
+    // From 1,000 to 5,000, upwards; and the floor is lower.
+    assert!(heights[1] < heights[0] && heights[1] < floors[1], "{scan}");
+
+    let memory = svg("memory.svg");
+    assert!(memory.contains("no guard, longest gap 41.5 s"), "{memory}");
+    assert!(memory.contains("oom_guard: ended after 12.0 s"), "{memory}");
+    assert_eq!(memory.matches("<polyline").count(), 2, "{memory}");
+
+    for svg in [gaps, scan, memory] {
+        // On light and on dark, on whatever ground.
+        assert!(svg.contains("prefers-color-scheme: dark"), "{svg}");
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+        assert!(!svg.contains("nan") && !svg.contains("inf"), "{svg}");
+    }
+}
+
+#[test]
+fn a_picture_without_figures_is_not_drawn() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output =
+        plot().arg("--out").arg(dir.path()).env("FIGURES", "/dev/null").env("LOGS", "/").output();
+    let output = output.expect("sh");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    for picture in ["gaps", "scan", "memory"] {
+        assert!(said.contains(&format!("plot.sh: {picture}: there ")), "{said}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 0);
+}
+
+#[test]
+fn the_pictures_are_drawn_from_the_tables_of_now() {
+    let dir = tempfile::tempdir().expect("a directory");
+    printed(plot().arg("--out").arg(dir.path()).args(["gaps", "scan"]).output().expect("sh"));
+    for name in ["gaps.svg", "scan.svg"] {
+        let now = fs::read_to_string(dir.path().join(name)).expect(name);
+        let kept = Path::new(CHECKOUT).join("tests/rescue").join(name);
+        let kept = fs::read_to_string(kept).expect(name);
+        assert!(now == kept, "tests/rescue/{name} is out of date: run scripts/plot.sh gaps scan");
+    }
 }
 
 // ---- the default configuration file ----
