@@ -806,13 +806,16 @@ find_program() {
         echo "$top/oom_guard"
         return
     fi
-    for find_one in "$find_built/dist/oom_guard-linux-$(machine)-musl" "$find_built/dist/oom_guard-linux-$(machine)"* \
-        "$find_built/release/oom_guard"; do
-        if runs_here "$find_one"; then
-            echo "$find_one"
-            return
-        fi
-    done
+    # The newest: somebody may have built anew, in one of both ways.
+    # shellcheck disable=SC2012 # names that cargo and build-static.sh make
+    find_newest=$(ls -t "$find_built/dist/oom_guard-linux-$(machine)"* "$find_built/release/oom_guard" 2>/dev/null |
+        while read -r find_one; do
+            runs_here "$find_one" && echo "$find_one" && break
+        done)
+    if [ -n "$find_newest" ]; then
+        echo "$find_newest"
+        return
+    fi
     if [ ! -f "$top/Cargo.toml" ]; then
         die "there is no program oom_guard beside this script: unpack a whole release, \
 oom_guard-VERSION-$(machine)-linux-musl.tar.gz"

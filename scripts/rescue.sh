@@ -315,10 +315,10 @@ tables() {
     heading "the most of a window in which all waited for memory (the lesser of that and of what some waited for a disk), %"
     tables_format='%-21s %-8s %5s %7s %-16s %-16s %-16s %-16s\n'
     # shellcheck disable=SC2059
-    printf "$tables_format" scenario guard "ran" "least %" "any 6 s" "any 30 s" "6 s, low" "30 s, low"
-    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least ran full6 full30 both6 both30 low6 low30 slow6 slow30; do
+    printf "$tables_format" scenario guard "ran" "least %" "any 6 s" "any 48 s" "6 s, low" "48 s, low"
+    each_measured | while read -r name guard _ _ _ _ _ _ _ _ _ _ _ _ least ran full6 full48 both6 both48 low6 low48 slow6 slow48; do
         # shellcheck disable=SC2059
-        printf "$tables_format" "$name" "$guard" "$ran" "$least" "$full6 ($both6)" "$full30 ($both30)" "$low6 ($slow6)" "$low30 ($slow30)"
+        printf "$tables_format" "$name" "$guard" "$ran" "$least" "$full6 ($both6)" "$full48 ($both48)" "$low6 ($slow6)" "$low48 ($slow48)"
     done
     echo "least: available memory, of that and anonymous memory together; low: at the end of the window it was at most 20%;"
     echo "ran: the share of a processor that the guard used"

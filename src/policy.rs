@@ -271,13 +271,11 @@ const SHORT_LOOK: Duration = Duration::from_millis(100);
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
-    /// Four fifths of the share in a fifth of the window are enough: without swap nothing can be moved out of
-    /// memory, so a stall does not end by itself. Files that are thrashed cost 55% of 6 s or more, a
-    /// server beside a reader of files up to 29% (tests/rescue/README.md).
+    /// The share of an eighth of the window is enough: without swap nothing can be moved out of memory,
+    /// so a stall does not end by itself. Files that are thrashed cost 55% of 6 s or more, a server
+    /// beside a reader of files up to 29% (tests/rescue/README.md).
     fn without_swap(&mut self) {
-        let less = |share: Percent| share.four_fifths().max(Percent::from_millionths(1));
-        self.share = Levels { term: self.share.term.map(less), kill: self.share.kill.map(less) };
-        self.window /= 5;
+        self.window /= 8;
     }
 
     /// Nothing is done for a stall, since none is measured.
@@ -764,15 +762,15 @@ mod tests {
             assert!(available > 200 || quiet == Some(STALL_LOOK));
         }
         for (available, stall, expected) in [
-            (401, 31, Level::Fine),
-            (400, 31, Level::Term),
-            (400, 8, Level::Term),
-            (400, 7, Level::Fine),
+            (401, 39, Level::Fine),
+            (400, 39, Level::Term),
+            (400, 10, Level::Term),
+            (400, 9, Level::Fine),
         ] {
             let without_swap = stalled(stall, memory(available, 0, 0));
             assert_eq!(level(&settings, without_swap), expected, "{available} {stall}");
             let window = Limits::of(&config(settings), &without_swap).stall.window;
-            assert_eq!(window, settings.psi_window / 5);
+            assert_eq!(window, settings.psi_window / 8);
         }
         let large = Memory { user: KiB::from_mib(4000), ..stalled(20, memory(0, 0, 0)) };
         let large = Limits::of(&config(settings), &large);

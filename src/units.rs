@@ -117,10 +117,6 @@ impl Percent {
         Percent(self.0 / 2)
     }
 
-    pub const fn four_fifths(self) -> Percent {
-        Percent(self.0 / 5 * 4)
-    }
-
     pub const fn just_below(self) -> Percent {
         Percent(self.0.saturating_sub(1))
     }

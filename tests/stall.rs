@@ -56,20 +56,20 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
         let guard = sandbox.guard(&["-d", "--stats-file", stats.to_str().unwrap()]);
         memory.set(short());
         guard.make_look(3);
-        pressure.stalled(14_700);
+        pressure.stalled(19_100);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
-        // 14.7 of 30 s.
-        guard.wait_for("swap free: 1900 of 2000 MiB (95.00%), stall: 49.00% of 30 s");
+        // 19.1 of 48 s.
+        guard.wait_for("swap free: 1900 of 2000 MiB (95.00%), stall: 39.79% of 48 s");
         memory.set(Amounts { available: 210, anon: 790, ..short() });
         guard.make_look(3);
-        pressure.stalled(15_100);
+        pressure.stalled(19_300);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
         memory.set(nearly_short());
         guard.make_look(1);
         assert_eq!(large.wait_for_end().signal(), Some(libc::SIGTERM));
-        guard.wait_for("low memory! everything has waited 15.1 of the last 30 seconds for it: mem 15.00%, swap 95.00%");
+        guard.wait_for("low memory! everything has waited 19.3 of the last 48 seconds for it: mem 15.00%, swap 95.00%");
         guard.wait_for("exited after");
         // Nothing new has stalled since: whatever memory is, the next one is left alone.
         memory.set(Amounts { available: 98, anon: 902, ..short() });
@@ -80,7 +80,7 @@ fn a_stall_is_acted_on_whatever_the_swap_and_counts_anew_for_the_next_victim() {
             fs::read_to_string(&stats).is_ok_and(|page| {
                 // As it was at the kill.
                 page.contains("oom_guard_kills_total{signal=\"SIGTERM\",reason=\"stall\"} 1\n")
-                    && page.contains("oom_guard_psi_ratio 0.503333\n")
+                    && page.contains("oom_guard_psi_ratio 0.402083\n")
             })
         });
         guard.stop();
@@ -123,10 +123,10 @@ fn a_stall_at_the_limit_of_a_cgroup_ends_nobody_while_the_machine_has_memory() {
         assert_eq!(guard.signals().len(), 0);
         // The machine's turn.
         thread::sleep(Duration::from_millis(200));
-        pressure.stalled_while_scanned(4400, 5100, 20_000);
+        pressure.stalled_while_scanned(4400, 5100, 21_500);
         guard.make_look(3);
         assert_eq!(guard.signals().len(), 0);
-        pressure.stalled_while_scanned(4600, 10_100, 30_000);
+        pressure.stalled_while_scanned(4600, 10_100, 48_000);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });
@@ -149,7 +149,7 @@ fn what_was_scanned_while_memory_was_there_tells_nothing_of_a_stall() {
         memory.set(short());
         guard.make_look(3);
         thread::sleep(Duration::from_millis(200));
-        pressure.stalled_while_scanned(5200, 1_000_000, 1_020_000);
+        pressure.stalled_while_scanned(5200, 1_000_000, 1_021_500);
         guard.wait_for("is that of a cgroup's limit");
         assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
@@ -163,19 +163,19 @@ fn what_waits_for_no_disk_ends_nothing() {
         let Some(scene) = Scene::new(sandbox, &[]) else { return };
         let Scene { pressure, mut hog, guard, .. } = scene;
         // As when zram compresses.
-        pressure.stalled(14_500);
-        pressure.waited_for_memory(30_000);
+        pressure.stalled(19_000);
+        pressure.waited_for_memory(48_000);
         guard.make_look(20);
         assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
-        pressure.waited_for_disks(15_100);
+        pressure.waited_for_disks(19_300);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });
 }
 
 #[test]
-fn without_swap_less_of_a_fifth_of_the_window_is_enough() {
+fn without_swap_the_share_of_an_eighth_of_the_window_is_enough() {
     sandboxed(|sandbox| {
         let Some(scene) = Scene::new(sandbox, &[]) else { return };
         let Scene { memory, pressure, mut hog, guard } = scene;
@@ -196,13 +196,13 @@ fn what_stalled_before_swap_went_does_not_count_after_it() {
     sandboxed(|sandbox| {
         let Some(scene) = Scene::new(sandbox, &[]) else { return };
         let Scene { memory, pressure, mut hog, guard } = scene;
-        pressure.stalled(14_500);
+        pressure.stalled(19_000);
         guard.make_look(3);
         memory.set(Amounts { swap_total: 0, swap_free: 0, ..Amounts::available(250) });
         guard.make_look(20);
         assert!(hog.is_alive());
         assert_eq!(guard.signals().len(), 0);
-        pressure.stalled(17_000);
+        pressure.stalled(21_500);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGTERM));
         guard.stop();
     });

@@ -69,19 +69,19 @@ pub static OPTIONS: [Spec; 47] = [
             &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 60 or 60,90"),
             |config, text| put(&mut config.thresholds.psi, shares(text)),
         ))
-        .default("50")
+        .default("40")
         .help(
             "stall rule: act, whatever the swap, when all tasks waited for memory, and some for a \
                  disk, for that share of the window while available memory is at or below twice the \
-                 level of -m; without swap four fifths of the share in a fifth of the window are enough, \
-                 up to four times the level; 0: off",
+                 level of -m; without swap an eighth of the window counts, up to four times the \
+                 level; 0: off",
         ),
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
             &Form("SECONDS", "seconds from 0.5 to 31536000, decimals allowed"),
             |config, text| put(&mut config.thresholds.psi_window, seconds(text, LEAST_WINDOW)),
         ))
-        .default("30")
+        .default("48")
         .help("over how long the stall is measured"),
     Spec::new("-w --warn", "WARN")
         .effect(Value(

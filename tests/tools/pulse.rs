@@ -54,9 +54,9 @@ const LOW: u64 = 100;
 /// Between two looks at stalls.
 const STALL_EVERY: i64 = 20 * MS;
 /// As many as lie within the longest window, and one more.
-const STALL_LOOKS: usize = 1501;
-/// The windows, in looks: 30 s is the default of `--psi-window`, and a fifth of it counts without swap.
-const WINDOWS: [usize; 2] = [300, 1500];
+const STALL_LOOKS: usize = 2401;
+/// The windows, in looks: 48 s is the default of `--psi-window`, and an eighth of it counts without swap.
+const WINDOWS: [usize; 2] = [300, 2400];
 /// Between two looks at processes, and between two lines of the series.
 const PROCESSES_EVERY: i64 = 200 * MS;
 /// Ten minutes of them.
@@ -572,9 +572,9 @@ impl Watch {
         say(format!("result least {}", percent(self.least)));
         say(format!("result crossings {}", self.crossings));
         for (name, most) in [("stall", &self.all), ("stall_near", &self.near)] {
-            let [full6, full30] = most.full.map(percent);
-            let [both6, both30] = most.both.map(percent);
-            say(format!("result {name} {full6} {full30} {both6} {both30}"));
+            let [full6, full48] = most.full.map(percent);
+            let [both6, both48] = most.both.map(percent);
+            say(format!("result {name} {full6} {full48} {both6} {both48}"));
         }
         for line in &self.series {
             let [swapped_in, swapped_out, anon, file, faults, ..] =
