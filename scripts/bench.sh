@@ -82,7 +82,7 @@ cpu_ns() {
 context_switches() {
     for switch_pid in "$@"; do
         cat /proc/"$switch_pid"/task/*/status
-    done | awk '/^(non)?voluntary_ctxt_switches:/ { sum += $2 } END { print sum }'
+    done | awk '/^(non)?voluntary_ctxt_switches:/ { sum += $2 } END { print sum + 0 }'
 }
 
 # rollup_kib KEY PID...
@@ -614,6 +614,7 @@ else
     esac
 fi
 BENCH_BEFORE=${GUARD_BEFORE-}
+[ -z "$BENCH_BEFORE" ] || [ -x "$BENCH_BEFORE" ] || die "GUARD_BEFORE: \"$BENCH_BEFORE\" is no program"
 BENCH_ROUNDS=${ROUNDS:-5}
 BENCH_REACT_ROUNDS=${REACT_ROUNDS:-10}
 export BENCH_DIR BENCH_GUARD BENCH_BEFORE BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS

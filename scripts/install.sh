@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs oom_guard: the program, its settings, its man pages, completions for shells, and a service for the init system that runs here, which is
-# enabled and started. Called again, it brings all of that up to date. See --help.
+# Installs oom_guard: the program, its settings, its man pages, completions for shells, and a service for the init system
+# that runs here, which is enabled and started. Called again, it brings all of that up to date. See --help.
 #
 # It runs from an unpacked release and from a checkout, needs nothing but plain sh with the usual tools (BusyBox's will
 # do), and fetches nothing from anywhere.
@@ -189,7 +189,7 @@ make_dir() {
     '') step "making $root/" mkdir -p "$root/" && return ;;
     esac
     make_dir "${1%/*}"
-    step "making $root$1" mkdir "$root$1"
+    step "making $root$1" mkdir -m 755 "$root$1"
     note dir "$1"
 }
 
@@ -806,7 +806,7 @@ find_program() {
         echo "$top/oom_guard"
         return
     fi
-    # The newest: somebody may have built anew, in one of both ways.
+    # The newest of the ways to build one.
     # shellcheck disable=SC2012 # names that cargo and build-static.sh make
     find_newest=$(ls -t "$find_built/dist/oom_guard-linux-$(machine)"* "$find_built/release/oom_guard" 2>/dev/null |
         while read -r find_one; do

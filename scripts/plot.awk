@@ -11,9 +11,9 @@ BEGIN {
 
 # ---- figures ----
 
-function trimmed(text) {
-    gsub(/^[ \t*]+|[ \t*]+$/, "", text)
-    return text
+function trimmed(cell) {
+    gsub(/^[ \t*]+|[ \t*]+$/, "", cell)
+    return cell
 }
 
 # The last number of a cell: of "4.2 to 11.2" the larger one. Empty for a cell without any.
@@ -80,11 +80,12 @@ picture == "memory" && $1 == "result" && $2 == "fill" { ended[now] = $3 }
 
 # ---- drawing ----
 
-# Colours of both schemes keep a contrast of 3 or more with white and with black (#0d1117) grounds.
+# The scheme is the system's, not the page's, so the picture brings its own ground.
 function begin(height, title) {
     printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", WIDTH, height, WIDTH, height
     printf "<title>%s</title>\n", title
     print "<style>"
+    print ".ground { fill: #ffffff }"
     print "text { font: 13px sans-serif; fill: #1f2328 }"
     print ".title { font-weight: bold; font-size: 15px }"
     print ".small { font-size: 11px; fill: #59636e }"
@@ -96,6 +97,7 @@ function begin(height, title) {
     print ".ours { fill: #0969da } .line.ours { stroke: #0969da; fill: none }"
     print ".floor { fill: #818b98 } .line.floor { stroke: #818b98; fill: none; stroke-dasharray: 3 3 }"
     print "@media (prefers-color-scheme: dark) {"
+    print ".ground { fill: #0d1117 }"
     print "text { fill: #e6edf3 }"
     print ".small { fill: #9198a1 }"
     print ".level { stroke: #ff7b72 }"
@@ -103,6 +105,7 @@ function begin(height, title) {
     print ".ours { fill: #58a6ff } .line.ours { stroke: #58a6ff; fill: none }"
     print "}"
     print "</style>"
+    printf "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", WIDTH, height
     text(10, 22, title, "title", "start")
 }
 
@@ -212,7 +215,7 @@ function draw_scan(    i, j, k, swap, guards, total, most, widest, x0, y0, w, h,
     if (rows < 2) missing("there is no table with scans of two numbers of processes")
     total = split("earlyoom ours floor", guards, " ")
     for (i = 1; i <= rows; i++) for (j = 1; j <= total; j++)
-        if (value[row_at[i], guards[j]] + 0 > most) most = value[row_at[i], guards[j]] + 0
+        if ((row_at[i], guards[j]) in value && value[row_at[i], guards[j]] + 0 > most) most = value[row_at[i], guards[j]] + 0
     widest = row_at[rows] + 0
     x0 = 60; y0 = 300; w = WIDTH - 110; h = 230
     begin(360, "Processor time of one scan, milliseconds, over the number of processes")

@@ -72,7 +72,7 @@ figures() {
 status=0
 for picture in ${pictures:-gaps scan memory}; do
     # Whole or not at all.
-    if figures "$picture" | awk -v picture="$picture" -v scenario="$scenario" -f "$top/scripts/plot.awk" >"$out/.$picture.$$"; then
+    if figures "$picture" | LC_ALL=C awk -v picture="$picture" -v scenario="$scenario" -f "$top/scripts/plot.awk" >"$out/.$picture.$$"; then
         mv "$out/.$picture.$$" "$out/$picture.svg"
         echo "$out/$picture.svg"
     else

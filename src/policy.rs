@@ -267,15 +267,17 @@ fn time_to_fill(amount: KiB, rate: KiB) -> Duration {
 /// Nothing is ended there, so a tenth of a second is no loss, also where memory rests just above.
 const SHORT_LOOK: Duration = Duration::from_millis(100);
 
+/// Files that are thrashed lose 65% of it, a server beside a reader of files up to 29%
+/// (tests/rescue/README.md).
+const WINDOW_WITHOUT_SWAP: Duration = Duration::from_secs(6);
+
 /// Looks at a stall that are closer tell nothing new: it is measured over seconds.
 const STALL_LOOK: Duration = Duration::from_millis(20);
 
 impl StallLimits {
-    /// The share of an eighth of the window is enough: without swap nothing can be moved out of memory,
-    /// so a stall does not end by itself. Files that are thrashed cost 55% of 6 s or more, a server
-    /// beside a reader of files up to 29% (tests/rescue/README.md).
+    /// Without swap nothing can be moved out of memory, so a stall does not end by itself.
     fn without_swap(&mut self) {
-        self.window /= 8;
+        self.window = self.window.min(WINDOW_WITHOUT_SWAP);
     }
 
     /// Nothing is done for a stall, since none is measured.
@@ -770,7 +772,10 @@ mod tests {
             let without_swap = stalled(stall, memory(available, 0, 0));
             assert_eq!(level(&settings, without_swap), expected, "{available} {stall}");
             let window = Limits::of(&config(settings), &without_swap).stall.window;
-            assert_eq!(window, settings.psi_window / 8);
+            assert_eq!(window, WINDOW_WITHOUT_SWAP);
+            let psi_window = WINDOW_WITHOUT_SWAP / 2;
+            let shorter = config(Thresholds { psi_window, ..settings });
+            assert_eq!(Limits::of(&shorter, &without_swap).stall.window, psi_window);
         }
         let large = Memory { user: KiB::from_mib(4000), ..stalled(20, memory(0, 0, 0)) };
         let large = Limits::of(&config(settings), &large);

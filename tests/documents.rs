@@ -81,7 +81,17 @@ fn printed(output: Output) -> String {
 /// What a program that may not be here says of what it is given; `None` without the program.
 fn said_by(program: &str, arguments: &[&str], given: &str) -> Option<Output> {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Neither the caller's settings nor the machine's language count.
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C");
+    command
+        .env("HOME", "/nonexistent")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Not `eprintln`, which is kept back for tests that pass.
@@ -259,7 +269,7 @@ fn bash_offers_options_and_what_they_take() {
         &["--only", "us"],
         &["-P", "/bin/s"],
         &["-c", "no"],
-        &["--cgroup", "/pro"],
+        &["--cgroup", "/proc/sel"],
         &["-m", "5", "--min"],
     ]) else {
         return;
@@ -277,7 +287,7 @@ fn bash_offers_options_and_what_they_take() {
     assert_eq!(offered[8], words("user:"));
     assert!(offered[9].contains("/bin/sh"), "{:?}", offered[9]);
     assert!(offered[10].contains("none"), "{:?}", offered[10]);
-    assert_eq!(offered[11], words("/proc"));
+    assert_eq!(offered[11], words("/proc/self"));
     assert_eq!(offered[12], words("--min-rss"));
 }
 
@@ -366,6 +376,7 @@ const FIGURES: &str = "
 fn plot() -> Command {
     let mut command = Command::new("sh");
     command.arg(Path::new(CHECKOUT).join("scripts/plot.sh"));
+    command.env_remove("FIGURES").env_remove("LOGS");
     command
 }
 

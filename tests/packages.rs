@@ -42,6 +42,22 @@ fn recipes_have_the_version_of_the_program() {
 }
 
 #[test]
+fn completions_are_taken_from_where_they_are_put() {
+    let install = include_str!("../scripts/install.sh");
+    for (shell, place) in [
+        ("bash", "share/bash-completion/completions"),
+        ("zsh", "share/zsh/site-functions"),
+        ("fish", "share/fish/vendor_completions.d"),
+    ] {
+        assert!(install.contains(place), "install.sh: no {place}");
+        let package = format!("$pkgname-{shell}-completion\n");
+        assert!(APKBUILD.contains(&package), "APKBUILD: no {package}");
+    }
+    // Debian's zsh looks elsewhere.
+    assert!(RULES.contains("$(package)/usr/share/zsh/site-functions "), "debian/rules");
+}
+
+#[test]
 fn all_ask_for_the_same_rust() {
     // scripts/oldest.sh builds with it.
     let oldest = after(MANIFEST, "rust-version = ").trim_matches('"');

@@ -150,8 +150,8 @@ const SWAP: Levels<Percent> = MEM;
 /// Thrashing lost 52 to 64% of 48 s on a machine of 256 MiB with swap on a slow card, nothing being
 /// ended, and healthy work at most 31 (tests/rescue/README.md).
 const PSI: Levels<Percent> = Levels { term: Percent::whole(40), kill: Percent::whole(0) };
-/// The kernel writes a program that rests to swap while another one starts, and all wait: there for 6 to
-/// 15 s, and no measure tells that from the first seconds of thrashing. So 19 s must be lost.
+/// The kernel writes a program that rests to swap while another one starts, and all wait: there for
+/// 6 to 15 s, and no measure tells that from the first seconds of thrashing. So 19 s must be lost.
 const PSI_WINDOW: Duration = Duration::from_secs(48);
 /// What sshd, databases and browsers need to close their files; longer, and a machine
 /// that is short of memory waits for a process that will not go.

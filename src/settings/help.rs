@@ -41,7 +41,7 @@ const WHOLE: (usize, usize) = (29, 90);
 fn push(text: &mut String, spec: &Spec, all: bool) {
     let ((left, width), help) = if all { (WHOLE, spec.help) } else { (SCREEN, spec.brief()) };
     let mut line = String::from(" ");
-    // The third is an old one.
+    // On one screen, without old spellings.
     for spelling in spec.spellings().take(if all { usize::MAX } else { 2 }) {
         line = line + " " + spelling + ",";
     }

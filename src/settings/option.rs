@@ -17,7 +17,7 @@ pub struct Spec {
     pub effect: Effect,
     /// In words; empty for "off" and "none".
     pub default: &'static str,
-    /// Up to the first semicolon it stands alone, as where there is little room.
+    /// The part before the first semicolon must make sense alone (`brief`).
     pub help: &'static str,
     /// Shown on the one screen of `--help`.
     pub common: bool,

@@ -66,15 +66,15 @@ pub static OPTIONS: [Spec; 47] = [
                  above all the swap there is: as -s 100"),
     Spec::new("--psi", "PSI")
         .effect(Value(
-            &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 60 or 60,90"),
+            &Form("PERCENT[,KILL]", "a percentage from 0 to 100, such as 40 or 40,80"),
             |config, text| put(&mut config.thresholds.psi, shares(text)),
         ))
         .default("40")
         .help(
             "stall rule: act, whatever the swap, when all tasks waited for memory, and some for a \
                  disk, for that share of the window while available memory is at or below twice the \
-                 level of -m; without swap an eighth of the window counts, up to four times the \
-                 level; 0: off",
+                 level of -m; without swap at most 6 seconds count, up to four times the level; \
+                 0: off",
         ),
     Spec::new("--psi-window", "PSI_WINDOW")
         .effect(Value(
@@ -254,7 +254,10 @@ pub static OPTIONS: [Spec; 47] = [
             &Form("PATH", "an absolute path, such as /var/lib/node_exporter/oom_guard.prom"),
             |config, text| put(&mut config.outputs.stats_file, path(text)),
         ))
-        .help("keep a file in Prometheus text format; replaced every 15 seconds, at every kill and warning"),
+        .help(
+            "keep a file in Prometheus text format; replaced every 15 seconds, at every kill and \
+                 warning",
+        ),
     Spec::new("-p --priority", "PRIORITY")
         .begins("The guard itself")
         .effect(Switch(|config, on| config.priority = on.then_some(HIGHEST)))
@@ -283,7 +286,9 @@ pub static OPTIONS: [Spec; 47] = [
                  into the ranking; with -d all of them",
     ),
     Spec::new("-v -V --version", "").effect(Effect::Task(Task::Version)).help("print the version"),
-    Spec::new("-h --help", "").effect(Effect::Task(Task::Help)).help("print the common options; --help all: every option"),
+    Spec::new("-h --help", "")
+        .effect(Effect::Task(Task::Help))
+        .help("print the common options; --help all: every option"),
     Spec::new("--set-priority", "SET_PRIORITY")
         .begins(OLD)
         .effect(Value(&Form("N", "a niceness from -20 to 19"), |config, text| {

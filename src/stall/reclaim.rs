@@ -12,6 +12,8 @@ use std::time::Duration;
 /// A shorter time says nothing: a machine whose disk is slow scans in bursts (none for up to a
 /// second was seen on an SD card).
 const LEAST: Duration = Duration::from_millis(100);
+/// A container that scanned half a minute ago says nothing of a machine that thrashes now.
+const MOST: Duration = Duration::from_secs(12);
 /// Of what is scanned, one page in so many must be for the machine. If only a limit was
 /// exceeded it was none, and if memory was short all; but the kernel makes room for files
 /// that are read beside either, and more than one cgroup may be at its limit.
@@ -48,9 +50,10 @@ impl Reclaim {
         }
     }
 
-    /// What has been counted for longer than the stall is measured says nothing of now.
+    /// What has been counted for longer than the stall is measured, or for too long, says nothing of
+    /// now.
     pub fn forget_old(&mut self, now: Moment, window: Duration) {
-        self.begun = self.begun.filter(|(at, _)| now.since(*at) < window);
+        self.begun = self.begun.filter(|(at, _)| now.since(*at) < window.min(MOST));
     }
 
     /// What was, since it is counted. If nothing tells, the machine.

@@ -3,7 +3,7 @@
 # before the first section want a compiler: scripts/fresh.sh runs those.
 
 # The lines of its ```sh blocks.
-commands() {
+blocks() {
     awk '
         /^## / { begun = 1 }
         /^```/ { inside = begun && $0 == "```sh"; next }
@@ -12,11 +12,11 @@ commands() {
 }
 
 tar -xzf dist.tar.gz
-commands >commands
+blocks >commands
 # Behind each command, what became of it.
 awk '{ print; print "echo \"status $? of command " NR "\"" }' commands >typed
 hog=$(awk '/^tail \/dev\/zero/ { print NR }' commands)
-# Where somebody has put a release.
+# As if a release was copied there.
 mkdir home
 cp dist.tar.gz home/oom_guard-release.tar.gz
 (cd home && sh ../typed) >terminal 2>&1

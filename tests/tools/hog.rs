@@ -611,7 +611,7 @@ extern "C" fn change(_signal: libc::c_int) {
     }
 }
 
-/// Looks every millisecond: simpler than closing the gap between a look and a `pause`, and nobody measures the idle hog.
+/// Looks every millisecond: simpler than closing the gap between a look and a `pause`, and the idle hog is not measured.
 fn wait_for_term() {
     while !TERMINATED.load(Ordering::Relaxed) {
         sleep_ns(1_000_000);

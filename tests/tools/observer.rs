@@ -9,7 +9,7 @@
 //!
 //! Output: one line. `reaction_us N` is the time from the look that first saw `MemAvailable` at or below `KIB` to the one
 //! that saw SIGTERM, below 0 if the signal was seen before; the error is a quarter of a millisecond. `reaction_us none`:
-//! the command ended without a signal, none came for ten seconds, or available memory never came to that.
+//! the command ended without a signal, none came for ten seconds, or available memory did not come to that within a minute.
 //! Exit status: 0 measured or none, 1 something was refused, 2 wrong usage.
 
 use std::fs::File;
@@ -23,6 +23,8 @@ use std::{io, ptr, thread};
 const LOOK: Duration = Duration::from_micros(250);
 /// After a signal that comes first, so long the crossing is waited for. At 1 GiB/s that is 200 MiB.
 const MOST_EARLY: Duration = Duration::from_millis(200);
+/// For all of it.
+const MOST: Duration = Duration::from_secs(60);
 /// And after a crossing that comes first, the signal.
 const MOST_LATE: Duration = Duration::from_secs(10);
 
@@ -50,10 +52,11 @@ fn main() {
 fn observe(crossing_kib: u64, command: &[String]) -> io::Result<Option<i64>> {
     be_real_time();
     let meminfo = File::open("/proc/meminfo")?;
-    let mut hog = start(command)?;
-    let status = File::open(format!("/proc/{}/status", hog.id()))?;
+    let mut hog = Hog(start(command)?);
+    let status = File::open(format!("/proc/{}/status", hog.0.id()))?;
     let (mut crossed, mut signalled) = (None, None);
     let mut next = Instant::now();
+    let end = next + MOST;
     while crossed.is_none() || signalled.is_none() {
         let now = Instant::now();
         if crossed.is_none() && number(&meminfo, "MemAvailable:", 10)? <= crossing_kib {
@@ -65,20 +68,28 @@ fn observe(crossing_kib: u64, command: &[String]) -> io::Result<Option<i64>> {
         }
         let is_too_early = signalled.is_some_and(|at| now - at > MOST_EARLY);
         let is_too_late = crossed.is_some_and(|at| now - at > MOST_LATE);
-        if is_too_early || is_too_late || hog.try_wait()?.is_some() {
+        if is_too_early || is_too_late || now > end || hog.0.try_wait()?.is_some() {
             break;
         }
         next += LOOK;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    // It is gone when it has been waited for, and its memory is back.
-    hog.kill()?;
-    hog.wait()?;
+    drop(hog);
     Ok(crossed.zip(signalled).map(|(crossed, signalled)| {
         // One of the two differences is 0.
         let from = |earlier, later: Instant| later.duration_since(earlier).as_micros() as i64;
         from(crossed, signalled) - from(signalled, crossed)
     }))
+}
+
+struct Hog(Child);
+
+impl Drop for Hog {
+    /// It is gone when it has been waited for, and its memory is back.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// With SIGTERM blocked, which `exec` keeps (signal(7)).
@@ -106,7 +117,7 @@ fn be_real_time() {
     // SAFETY: an all-zero value of this struct is valid.
     let mut parameters: libc::sched_param = unsafe { MaybeUninit::zeroed().assume_init() };
     parameters.sched_priority = 1;
-    // By the raw call, which musl's function refuses to be; 0 is the calling thread.
+    // musl's function always fails, so the raw call; 0 is the calling thread.
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the struct outlives the call.
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &parameters) };

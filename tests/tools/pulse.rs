@@ -55,7 +55,7 @@ const LOW: u64 = 100;
 const STALL_EVERY: i64 = 20 * MS;
 /// As many as lie within the longest window, and one more.
 const STALL_LOOKS: usize = 2401;
-/// The windows, in looks: 48 s is the default of `--psi-window`, and an eighth of it counts without swap.
+/// The windows, in looks: 48 s is the default of `--psi-window`, and 6 s count without swap.
 const WINDOWS: [usize; 2] = [300, 2400];
 /// Between two looks at processes, and between two lines of the series.
 const PROCESSES_EVERY: i64 = 200 * MS;
