@@ -52,26 +52,36 @@ impl Told {
 }
 
 impl Warning {
-    /// Asks programs to free memory when that gets more urgent.
-    pub fn tell_programs(&mut self, helper: &Helper, scene: &Scene) {
+    /// Before anything is signalled: asks programs to free memory when that gets more urgent.
+    pub fn note(&mut self, helper: &Helper, scene: &Scene) {
+        self.see(scene);
         if let Some(urgency) = self.told.next(scene) {
             helper.emit(urgency);
         }
     }
 
+    /// What asks for a signal needs no warning any more, however soon memory is back.
+    fn see(&mut self, scene: &Scene) {
+        self.is_given |= scene.level > Level::Fine && scene.is_short();
+    }
+
     /// True if it was said now, which takes a while.
     pub fn step(&mut self, cx: &mut Context, scene: Option<&Scene>) -> bool {
         let Some(scene) = scene else { return false };
+        let is_due = self.is_due(scene);
+        if is_due {
+            give(cx, scene);
+        }
+        is_due
+    }
+
+    fn is_due(&mut self, scene: &Scene) -> bool {
         let was_given = self.is_given;
         self.is_given = match was_given {
             true => scene.is_short_still(),
             false => scene.is_short(),
         };
-        let is_new = self.is_given && !was_given && scene.level == Level::Fine;
-        if is_new {
-            give(cx, scene);
-        }
-        is_new
+        self.is_given && !was_given
     }
 }
 
@@ -113,7 +123,7 @@ mod tests {
     use crate::memory::Memory;
     use crate::policy::Limits;
     use crate::settings::Config;
-    use crate::units::KiB;
+    use crate::units::{KiB, Percent};
 
     /// One of 1000 KiB without swap, and the option.
     fn scene(seconds: u64, available: u64) -> Scene {
@@ -132,6 +142,33 @@ mod tests {
     fn told(looks: &[(u64, u64)]) -> Vec<Option<u8>> {
         let mut told = Told::default();
         looks.iter().map(|&(seconds, available)| told.next(&scene(seconds, available))).collect()
+    }
+
+    #[test]
+    fn a_signal_takes_the_place_of_a_warning_until_memory_was_enough() {
+        let mut config = Config::default();
+        config.thresholds.warn = Some(Percent::whole(20));
+        let config = config.resolve(false).unwrap();
+        let scene = |available| {
+            let user = KiB(1000);
+            let memory =
+                Memory { total: user, user, available: KiB(available), ..Memory::default() };
+            let limits = Limits::of(&config, &memory);
+            Scene::of(Moment(1), memory, limits)
+        };
+        let mut warning = Warning::default();
+        let mut is_due = |available| {
+            warning.see(&scene(available));
+            warning.is_due(&scene(available))
+        };
+        assert!(!is_due(50));
+        assert!(!is_due(190));
+        assert!(!is_due(300));
+        assert!(is_due(190));
+        // At the level, and back within one look.
+        let mut warning = Warning::default();
+        warning.see(&scene(50));
+        assert!(!warning.is_due(&scene(190)));
     }
 
     #[test]

@@ -93,7 +93,11 @@ fn said_by(program: &str, arguments: &[&str], given: &str) -> Option<Output> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = match command.spawn() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // An ordinary user may not look into all directories of root's PATH.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied]
+                .contains(&error.kind()) =>
+        {
             // Not `eprintln`, which is kept back for tests that pass.
             let _ = writeln!(io::stderr(), "skip: a document by {program}: it is not installed");
             return None;

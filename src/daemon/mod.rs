@@ -176,8 +176,7 @@ impl Daemon {
         let helper = &mut self.cx.output.helper;
         match (&self.scene, observed) {
             (Some(scene), _) => {
-                // Before anything is signalled.
-                self.warning.tell_programs(helper, scene);
+                self.warning.note(helper, scene);
                 self.pace.rate.observe(scene.memory.available, scene.now);
                 if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
