@@ -333,7 +333,7 @@ react_once() {
         react_crossing=$(awk -v slabs=$((react_slabs < 8192 ? react_slabs : 8192)) \
             '$1 == "sending" && $2 == "SIGTERM" && $3 == "when" { print $7 * 1024 + slabs; exit }' "$BENCH_DIR/react.log")
     fi
-    react_us=$("$BENCH_TOOLS/observer" --crossing "$react_crossing" -- "$BENCH_TOOLS/hog" --size 2G --rate 1G |
+    react_us=$("$BENCH_TOOLS/observer" --crossing "$react_crossing" -- "$BENCH_TOOLS/hog" --size 3G --rate 1G |
         awk '$1 == "reaction_us" { print $2 }')
     stop "$react_pid"
     case $react_us in
@@ -637,9 +637,9 @@ for part in $parts; do
         [ ! -x "${BENCH_PLAIN-}" ] || result "binary KiB" "no patterns" "$(kib_of "$BENCH_PLAIN")"
         ;;
     react)
-        # What the hog takes, and as much again for everybody else.
-        if [ "$(meminfo_kib MemAvailable)" -lt 4194304 ]; then
-            skip react "less than 4 GiB available"
+        # What the hog takes, and as much again for all others. The guard's level lies up to a GiB below what it is told.
+        if [ "$(meminfo_kib MemAvailable)" -lt 6291456 ]; then
+            skip react "less than 6 GiB available"
         else
             in_namespace react
         fi
