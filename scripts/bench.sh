@@ -4,13 +4,14 @@
 #   scripts/bench.sh [scan|match|idle|size|react]...      all of them unless told otherwise, about 15 minutes
 #
 # scan   Processor time of one scan with 1,000 and with 5,000 sleeping processes: "all tie" are sleepers only, "one stands
-#        out" is with one process of 40 MiB and oom_score_adj 400, started last. Guard and earlyoom run with --dryrun and
-#        a level that always holds; their time comes from the first field of /proc/PID/schedstat, summed over all threads
-#        and the helper process, from the end of one scan to the end of a later one (each scan prints a line). So all
-#        that goes on between two scans is counted, too. The floor is one open, read and close of one oom_score a
-#        process (of one statm for --sort-by-rss), with /proc listed before or anew for each scan. It rests a second
-#        between scans, as the guard does in a dry run, and earlyoom is made to, or they would have warmer caches. The
-#        programs take turns; a ratio is the median of the ratios within each round.
+#        out" is with one process of 1 GiB and oom_score_adj 400, started last. Of a small one the guard would ask whether
+#        all together hold what is missing, and look at all once more, as it does where all tie. Guard and earlyoom run
+#        with --dryrun and a level that always holds; their time comes from the first field of /proc/PID/schedstat, summed
+#        over all threads and the helper process, from the end of one scan to the end of a later one (each scan prints a
+#        line). So all that goes on between two scans is counted, too. The floor is one open, read and close of one
+#        oom_score a process (of one statm for --sort-by-rss), with /proc listed before or anew for each scan. It rests a
+#        second between scans, as the guard does in a dry run, and earlyoom is made to, or they would have warmer caches.
+#        The programs take turns; a ratio is the median of the ratios within each round.
 # match  Microseconds for matching 5,000 names, by our matcher and by the regex crate: a short pattern and an alternation
 #        of 2 KiB.
 # idle   Wake-ups (context switches of all threads, voluntary and not) in 60 idle seconds, default options with --dryrun
@@ -229,7 +230,7 @@ inside_scan() {
         scan_case "scan ms, $1, all tie, --sort-by-rss" statm --sort-by-rss
         scan_case "scan ms, $1, all tie, prefer, avoid" oom_score --prefer "$PREFERRED" --avoid "$AVOIDED"
     fi
-    start_hog --name outlier --size 40M --adj 400
+    start_hog --name outlier --size 1G --adj 400
     scan_case "scan ms, $1 processes, one stands out" oom_score
     if [ "$1" -ge 5000 ]; then
         scan_case "scan ms, $1, one stands out, --sort-by-rss" statm --sort-by-rss
@@ -314,10 +315,24 @@ inside_size() {
     [ -z "$BENCH_EARLYOOM" ] || size_of earlyoom "$BENCH_EARLYOOM"
 }
 
+# Waits until the last hog's memory is back, half a minute at most: some machines take it back a little later.
+settle() {
+    settle_left=30
+    settle_now=$(meminfo_kib MemAvailable)
+    while [ "$settle_left" -gt 0 ]; do
+        sleep 1
+        settle_before=$settle_now
+        settle_now=$(meminfo_kib MemAvailable)
+        [ $((settle_now - settle_before)) -ge 4096 ] || return
+        settle_left=$((settle_left - 1))
+    done
+}
+
 # react_once NAME COMMAND BASE: BASE is what the program takes its share of, total (the level counts as it is), user
 # (earlyoom from 1.8 on makes a share of MemTotal of it, and applies that to MemAvailable + AnonPages) or said (the guard
 # says what the level counts as, and does not count slabs as available, up to 8 MiB of them).
 react_once() {
+    settle
     react_available=$(meminfo_kib MemAvailable)
     react_level=$((react_available - 1048576))
     react_crossing=$react_level
