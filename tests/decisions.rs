@@ -110,6 +110,8 @@ fn the_parent_of_hogs_that_come_back_lives_on() {
             memory.available(LOW);
             wait_for("its end", || !living("hog").contains(&last));
             memory.recover(&guard);
+            // What is said comes a little later.
+            wait_for("its signal", || !guard.signals_to(last).is_empty());
             assert_eq!(guard.signals_to(last).len(), 1);
         }
         assert!(shell.try_wait().expect("wait").is_none());
