@@ -22,8 +22,8 @@ set -u
 
 # scenario, MiB of memory, processors, card, ms that a heartbeat may take, seconds that it may last, what is asked of ours, more for
 # the kernel's command line. 2 s instead of 1 where memory goes to and comes from the card, and 8 where only a stall tells that
-# something goes wrong, because healthy work makes everything wait, too, for some seconds; 12 on the slow card, where a
-# start next to healthy work was seen to take 10. A fork bomb takes the processor before it takes
+# something goes wrong, because healthy work makes everything wait, too, for some seconds; 12 where thrashing
+# on the slow card goes on for as long as a program that starts may take: 10.3 s were seen. A fork bomb takes the processor before it takes
 # memory, and until that is low no guard may act: 2 to 3.5 s on an emulated processor. It may last three times what a guard should
 # take, and where it is slow as long as is needed to see that nobody ends it.
 # What is asked: gone, it is ended in that time; rest, it ends by itself; once, at most one is killed; each, it starts anew and

@@ -5,21 +5,7 @@
 //! completions --sources      for the tests: what it was built from
 //! ```
 
-#[allow(dead_code)]
-#[path = "../../src/bytes.rs"]
-mod bytes;
-#[allow(dead_code)]
-#[path = "../../src/pattern/mod.rs"]
-mod pattern;
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/settings/mod.rs"]
-mod settings;
-#[allow(dead_code)]
-#[path = "../../src/sys/mod.rs"]
-mod sys;
-#[allow(dead_code)]
-#[path = "../../src/units.rs"]
-mod units;
+include!("table.rs");
 
 use settings::option::{Effect, Form, Spec, Task};
 use settings::table::{OLD, OPTIONS};

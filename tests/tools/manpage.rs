@@ -11,21 +11,7 @@
 //!
 //! The templates are written in the macros of man(7).
 
-#[allow(dead_code)]
-#[path = "../../src/bytes.rs"]
-mod bytes;
-#[allow(dead_code)]
-#[path = "../../src/pattern/mod.rs"]
-mod pattern;
-#[allow(dead_code, unused_imports)]
-#[path = "../../src/settings/mod.rs"]
-mod settings;
-#[allow(dead_code)]
-#[path = "../../src/sys/mod.rs"]
-mod sys;
-#[allow(dead_code)]
-#[path = "../../src/units.rs"]
-mod units;
+include!("table.rs");
 
 use settings::option::{Effect, Form, Spec, PREFIX};
 use settings::table::{OLD, OPTIONS};
