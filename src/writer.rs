@@ -4,7 +4,7 @@
 //! is for nothing. What memory did in the last second is known to the watch (`Writers`). What files
 //! hold is seen by the helper, since that may hang: at two moments, which it compares (`Samples`).
 //! What `/proc/PID/io` tells counts pipes as well, and no mappings: it only tells apart processes
-//! that have the same file open.
+//! that have the same file open, if one of them has written as much as the file has grown by.
 //!
 //! Not found, and left to the ordinary choice: a copy of many small files, none of which holds
 //! much; two processes that write as much to one file, or map it; and memory without a mount
@@ -186,8 +186,8 @@ impl Writers {
 #[derive(Clone, Copy)]
 struct Open {
     id: Identity,
-    /// Bytes that the process has written to whatever it is; 0 if that is not told.
-    written: u64,
+    /// Bytes that the process has written to whatever it is, if that is told.
+    written: Option<u64>,
     file: (u64, u64),
     held: KiB,
 }
@@ -214,7 +214,7 @@ impl Sample {
                 return;
             }
             let Ok(stat) = proc.stat(pid) else { return };
-            let written = proc.written(pid).unwrap_or(0);
+            let written = proc.written(pid).ok();
             self.add(Open { id: stat.id, written, file: found.file, held: found.held });
         })
     }
@@ -252,27 +252,30 @@ impl Sample {
         for (then, now) in self.pairs(before) {
             let grown = now.held.less(then.held);
             let is_most = growth.most.map_or(true, |(_, most)| grown > most);
-            if grown > KiB::ZERO && is_most && self.is_writer(before, now) {
+            if grown > KiB::ZERO && is_most && self.is_writer(before, now, grown) {
                 growth.most = Some((now.id, grown));
             }
         }
         growth
     }
 
-    /// A shell has what it redirects open, too. Of several processes the one that has written more
-    /// than all others together.
-    fn is_writer(&self, before: &Sample, one: &Open) -> bool {
+    /// A shell has what it redirects open, too. Of several processes the one that has written at least
+    /// half of what the file has `grown` by, and more than all others together.
+    fn is_writer(&self, before: &Sample, one: &Open, grown: KiB) -> bool {
         let is_other = |open: &&Open| open.file == one.file && open.id != one.id;
         if self.files().find(is_other).is_none() {
             return true;
         }
         let (mut own, mut others) = (0, 0);
         for now in self.files().filter(|open| open.file == one.file) {
-            let then = before.files().find(|then| then.id == now.id).map_or(0, |then| then.written);
-            let written = now.written.saturating_sub(then);
+            let known = before.files().find(|then| then.id == now.id);
+            let then = known.map_or(Some(0), |then| then.written);
+            // In doubt none is told.
+            let (Some(now_written), Some(then)) = (now.written, then) else { return false };
+            let written = now_written.saturating_sub(then);
             *(if now.id == one.id { &mut own } else { &mut others }) += written;
         }
-        own > others
+        own > others && KiB(own / 1024) >= grown.half()
     }
 }
 
@@ -454,11 +457,12 @@ mod tests {
 
     // ---- samples ----
 
-    /// Process, bytes that it has written, inode, MiB.
+    /// Process, MiB that it has written, inode, MiB that the file holds.
     fn sample(asked: u64, all: &[(i64, u64, u64, u64)]) -> Sample {
         let mut sample = Sample { at: at(asked), ..Sample::default() };
         for &(number, written, inode, mib) in all {
             let (id, file) = (process(number), (1, inode));
+            let written = Some(written << 20);
             sample.add(Open { id, written, file, held: KiB::from_mib(mib) });
         }
         sample
@@ -493,13 +497,24 @@ mod tests {
             let now = [(5, 10 + shell, 1, 120), (7, 10 + program, 1, 120), (8, 10 + third, 1, 120)];
             grown(&before, &now)
         };
-        assert_eq!(of(0, 4, 0), Some((7, 20)));
-        assert_eq!(of(2, 4, 1), Some((7, 20)));
+        assert_eq!(of(0, 20, 0), Some((7, 20)));
+        assert_eq!(of(5, 11, 5), Some((7, 20)));
         // In doubt none.
-        assert_eq!(of(2, 4, 2), None);
+        assert_eq!(of(5, 11, 6), None);
         assert_eq!(of(0, 0, 0), None);
+        // What it writes goes elsewhere, and another one may fill the file through a mapping.
+        assert_eq!(of(0, 9, 0), None);
         // One that was not there before may have written all of it.
-        assert_eq!(grown(&[(7, 10, 1, 100)], &[(7, 12, 1, 120), (8, 3, 1, 120)]), None);
+        assert_eq!(grown(&[(7, 10, 1, 100)], &[(7, 30, 1, 120), (8, 30, 1, 120)]), None);
+    }
+
+    #[test]
+    fn one_whose_writing_is_not_told_may_have_written_it() {
+        let mut now = sample(50, &[(7, 30, 1, 120), (8, 10, 1, 120)]);
+        let before = sample(0, &[(7, 10, 1, 100), (8, 10, 1, 100)]);
+        assert!(now.growth_since(&before).most.is_some());
+        now.open[1].as_mut().unwrap().written = None;
+        assert_eq!(now.growth_since(&before).most, None);
     }
 
     #[test]
