@@ -6,6 +6,9 @@
 //! | watching | memory low, and tmpfs took what the last kill gave back | useless: pausing |
 //! | watching | level SIGTERM, the cooldown over; level SIGKILL | choose |
 //! | watching | chosen, but another process exits by itself | settling, once an event |
+//! | watching | chosen, and there is no candidate, or all together hold too little | pausing, 1 s to 60 |
+//! | watching | chosen, in a dry run | pausing, 1 s |
+//! | watching | `--kernel-oom`: the kernel was asked | settling |
 //! | killing | the kill is over (`progress`) | settling, or watching |
 //! | settling | done (`aftermath`) | watching |
 //! | settling | useless (`aftermath`) | pausing |
@@ -13,6 +16,7 @@
 //! | pausing | memory taken anew, or a worse level than at its start | watching |
 //! | pausing | the time over, but files in tmpfs hold as much as before | pausing on |
 //! | pausing | the time over | watching |
+//! | pausing for want of candidates | new settings | watching |
 //!
 //! Pure: the table of kills (`mod`) does what a step says and reports back.
 
@@ -130,9 +134,13 @@ impl LowMemory {
         }
     }
 
-    /// New settings are in force; what goes on goes on.
+    /// New settings are in force, which may make candidates. What else goes on goes on.
     pub fn reset(&mut self, config: &Config) {
         self.cooldown = config.cooldown;
+        if matches!(&self.state, State::Pausing(pause) if pause.wants_candidates()) {
+            self.state = State::Watching;
+        }
+        (self.alone, self.eligible) = (ALONE, None);
     }
 
     /// The next step; call again until it is `Wait`, each time with a fresh scene.
@@ -357,6 +365,11 @@ impl Pause {
         // What starts and ends all the time on any machine is not that.
         let most = scene.memory.noise().max(scene.memory.step());
         taken.max(written) > most || scene.level > since.level
+    }
+
+    /// There was none, or the kernel could not be asked for one.
+    fn wants_candidates(&self) -> bool {
+        self.since.as_ref().is_some_and(|since| since.useless_at.is_none() && since.shmem.is_none())
     }
 
     /// After the end of a writer: memory is enough again.
