@@ -52,9 +52,6 @@ impl LimitCheck {
     pub fn step(&mut self, cx: &mut Context, kills: &mut Kills, scene: Option<&Scene>) -> bool {
         let Some(limit) = cx.config.limit() else { return false };
         let now = clock::now();
-        if std::mem::take(&mut kills.limit_is_due) {
-            self.next = self.next.min(Some(now));
-        }
         if self.deal_with_next(cx, kills, limit, scene) {
             return true;
         }

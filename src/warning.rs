@@ -106,9 +106,9 @@ fn give(cx: &mut Context, scene: &Scene) {
 
 /// The largest candidates, unless memory gets low meanwhile.
 fn holders(cx: &mut Context) -> Option<Holders> {
-    let (mut glances, mut is_fine) = (Glances::default(), true);
+    let (mut glances, mut is_fine, memory) = (Glances::default(), true, cx.memory);
     let Selection { proc, mut rules, observer, config, .. } = cx.selection();
-    let holders = select::holders(proc, &mut rules, &mut |proc| {
+    let holders = select::holders(proc, &mut rules, &memory, &mut |proc, _| {
         if glances.is_due() && is_fine {
             is_fine = observer.glance(proc, config) == Some(Level::Fine);
         }

@@ -807,6 +807,10 @@ fn an_offender_gets_sigkill_after_its_grace_though_memory_was_low_and_has_recove
         guard.wait_for("low memory!");
         memory.available(PLENTY);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
+        lasted(&guard, hog.pid());
+        // It was not let off and asked anew, for another grace.
+        assert_eq!(guard.count(&sigterm_to(hog.pid())), 1);
+        assert_eq!(guard.count("it ignores SIGTERM and was above the limit"), 1);
         guard.stop();
     });
 }

@@ -126,8 +126,6 @@ pub struct Kills {
     next_walk: [Moment; 2],
     /// No hooks of a dry run before this.
     next_dry_hooks: Moment,
-    /// One that low memory had taken over was let off: the limit is checked again.
-    pub limit_is_due: bool,
 }
 
 impl Kills {
@@ -141,7 +139,6 @@ impl Kills {
             turn: 0,
             next_walk: Default::default(),
             next_dry_hooks: Moment::default(),
-            limit_is_due: false,
         }
     }
 
@@ -254,7 +251,6 @@ impl Kills {
     fn let_off(&mut self, cx: &mut Context, kill: &Kill) {
         if kill.progress.for_memory {
             self.low.lets_off(kill.target.id, clock::now());
-            self.limit_is_due = true;
             log::let_off(&mut cx.output.helper, kill.target.id.pid);
         }
     }
@@ -291,10 +287,10 @@ impl Kills {
             log::let_off_for_bomb(&mut cx.output.helper, kill.target.id.pid);
             return false;
         }
-        let why = match (urgency, kill.progress.for_memory) {
+        let why = match (urgency, for_memory) {
             (Urgency::Level, _) => "memory is at or below the limit for SIGKILL",
-            (Urgency::Grace, true) => "it ignores SIGTERM and memory is still low",
-            (Urgency::Grace, false) => "it ignores SIGTERM and was above the limit",
+            (Urgency::Grace, Some(_)) => "it ignores SIGTERM and memory is still low",
+            (Urgency::Grace, None) => "it ignores SIGTERM and was above the limit",
         };
         let target = &mut kill.target;
         let Identity { pid, .. } = target.id;
@@ -453,12 +449,15 @@ impl Kills {
         scene: &Scene,
         first: &Candidate,
     ) -> Option<Holders> {
-        let is_small = |size: KiB| size.0 < scene.missing().0 / SMALL;
+        let missing = scene.missing();
+        let is_small = |size: KiB| size.0 < missing.0 / SMALL;
         if !is_small(first.rank.size) {
             return None;
         }
+        // No further than it takes to tell.
+        let goes_on = &mut |_: &mut _, found: &Holders| found.eligible < missing;
         let Selection { proc, mut rules, .. } = cx.selection();
-        let holders = select::holders(proc, &mut rules, &mut |_| true).ok()?;
+        let holders = select::holders(proc, &mut rules, &scene.memory, goes_on).ok()?;
         let is_in_vain = self.low.is_in_vain(scene, holders.eligible);
         Some(holders).filter(|holders| is_in_vain && is_small(holders.most()))
     }

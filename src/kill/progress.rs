@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | any | gone | over; for memory: settling (`low_memory`) |
 //! | asked, for memory | level SIGKILL, or the grace over and memory low | killed |
-//! | asked, for memory | the grace over, memory recovered | let off, unless others of its group are left |
+//! | asked for memory alone | the grace over, memory recovered | let off, unless others of its group are left |
 //! | asked | the grace over | killed |
 //! | asked, without a grace | 5 s over, memory recovered or for the limit | let off |
 //! | asked, without a grace | 5 s over, others of its group are left | over |
@@ -72,8 +72,10 @@ pub enum Urgency {
 }
 
 pub struct Progress {
-    /// Memory decides about it. For the limit, time alone does.
+    /// Memory decides about it, besides time.
     pub for_memory: bool,
+    /// It was asked for the limit: after its grace it gets SIGKILL whatever memory does.
+    for_limit: bool,
     pub stage: Stage,
     pub aftermath: Aftermath,
     first: Moment,
@@ -100,7 +102,8 @@ impl Progress {
         };
         let deadline = now.after(wait);
         let (first, killed, moved) = (now, now, now);
-        Progress { for_memory, stage, aftermath, first, killed, deadline, moved }
+        let for_limit = !for_memory;
+        Progress { for_memory, for_limit, stage, aftermath, first, killed, deadline, moved }
     }
 
     /// `scene` is `None` while memory cannot be read. Without a `grace` SIGKILL never follows by time.
@@ -149,10 +152,10 @@ impl Progress {
         let level = scene.map(|scene| scene.level).filter(|_| self.for_memory);
         match (level, grace) {
             (Some(Level::Kill), _) => Next::Escalate(Urgency::Level),
+            (_, Some(_)) if late && self.for_limit => Next::Escalate(Urgency::Grace),
             (Some(Level::Fine), _) if late => Next::LetOff,
-            (None, None) if late && !self.for_memory => Next::LetOff,
             (Some(_), Some(_)) if late => Next::Escalate(Urgency::Grace),
-            (None, Some(_)) if late && !self.for_memory => Next::Escalate(Urgency::Grace),
+            (None, None) if late && !self.for_memory => Next::LetOff,
             _ => Next::Wait,
         }
     }

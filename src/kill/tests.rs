@@ -825,6 +825,44 @@ fn for_the_limit_time_alone_decides() {
 }
 
 #[test]
+fn one_of_the_limit_that_memory_has_taken_over_gets_sigkill_after_its_own_grace() {
+    let grace = Some(Duration::from_secs(5));
+    let mut world = World::new();
+    world.set(500, 0);
+    let scene = world.scene();
+    assert!(scene.missing() == KiB::ZERO);
+    let mut kill = for_limit(grace);
+    kill.for_memory = true;
+    let mut next = |millis| {
+        let now = Moment::default().after(Duration::from_millis(millis));
+        kill.next(now, Seen::Alive, Some(&scene), grace)
+    };
+    assert_eq!(next(4_999), Next::Wait);
+    assert_eq!(next(5_000), Next::Escalate(Urgency::Grace));
+}
+
+#[test]
+fn new_settings_end_a_pause_for_want_of_candidates_and_no_other() {
+    let mut world = World::new();
+    world.set(80, 0);
+    assert_eq!(world.step(true), Step::Choose(KillSignal::Term));
+    for seconds in [1, 2, 4] {
+        assert_eq!(world.low.alone(&world.memory, world.now), Some(Duration::from_secs(seconds)));
+        world.pass(seconds * 1000);
+    }
+    assert_eq!(world.low.alone(&world.memory, world.now), Some(Duration::from_secs(8)));
+    assert_eq!(world.step(true), Step::Wait);
+    world.low.reset(&world.config);
+    assert_eq!(world.step(true), Step::Choose(KillSignal::Term));
+    assert_eq!(world.low.alone(&world.memory, world.now), Some(Duration::from_secs(1)));
+
+    let mut world = World::after_a_useless_kill();
+    world.low.reset(&world.config);
+    world.pass(100);
+    assert_eq!(world.step(true), Step::Wait);
+}
+
+#[test]
 fn for_the_limit_without_a_grace_one_is_let_off() {
     let mut kill = for_limit(None);
     let at = |millis| Moment::default().after(Duration::from_millis(millis));

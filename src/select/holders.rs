@@ -2,9 +2,10 @@
 
 use super::candidate::Protection;
 use super::rules::Rules;
+use crate::memory::Memory;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
-use crate::sys::io;
+use crate::sys::{io, machine};
 use crate::units::KiB;
 
 /// Closing one of the three largest is usually enough.
@@ -39,20 +40,25 @@ impl Holders {
     }
 }
 
-/// Looks at every process as long as that `goes_on`. Costs two files of each and more.
+/// Looks at every process as long as `goes_on`, which sees what was found so far. Costs three files
+/// of each.
 pub fn holders(
     proc: &mut Proc,
     rules: &mut Rules<'_>,
-    goes_on: &mut dyn FnMut(&mut Proc) -> bool,
+    memory: &Memory,
+    goes_on: &mut dyn FnMut(&mut Proc, &Holders) -> bool,
 ) -> io::Result<Holders> {
-    let mut all = Holders::default();
+    let (mut all, page) = (Holders::default(), machine::page());
+    let has_swapped = memory.swap_used() > KiB::ZERO;
     proc.for_each(|proc, pid| {
-        if !goes_on(proc) {
+        if !goes_on(proc, &all) {
             return;
         }
-        let Ok(stat) = proc.stat_with_threads(pid) else { return };
-        let Ok(status) = proc.status(&stat) else { return };
-        let size = status.rss.plus(status.swap);
+        let Ok(stat) = proc.stat(pid) else { return };
+        if stat.is_kernel_thread() {
+            return;
+        }
+        let Ok(size) = held_by(proc, &stat, page, has_swapped) else { return };
         if size == KiB::ZERO {
             return;
         }
@@ -65,4 +71,12 @@ pub fn holders(
         }
     })?;
     Ok(all)
+}
+
+/// `stat` may show too little: of small ones by a third (`exact_resident_pages`).
+fn held_by(proc: &mut Proc, stat: &Stat, page: KiB, has_swapped: bool) -> io::Result<KiB> {
+    match has_swapped {
+        true => proc.status(stat).map(|status| status.rss.plus(status.swap)),
+        false => Ok(KiB::from_pages(proc.exact_resident_pages(stat)?, page)),
+    }
 }
