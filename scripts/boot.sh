@@ -15,7 +15,8 @@
 # Exit status: 0 nothing failed, 1 otherwise, 2 wrong usage.
 set -u
 
-# machine, architecture, MiB of memory, when it runs (always or asked), what it has beyond the essential packages
+# machine, architecture, MiB of memory, when it runs (always or asked), what it has beyond the essential packages. A walkthrough
+# types what README.md says, on this machine's Debian unless its name says another system.
 table() {
     cat <<'EOF'
 systemd        x86_64  256 always systemd-sysv
@@ -25,6 +26,9 @@ alpine         x86_64  256 always -
 s6             x86_64  256 always s6,execline,busybox-static
 busybox        x86_64  256 always busybox-static
 walkthrough    x86_64  512 always systemd-sysv
+walkthrough-13 x86_64  512 always systemd-sysv
+walkthrough-alpine         x86_64  512 always -
+walkthrough-alpine-aarch64 aarch64 512 asked  -
 alpine-aarch64 aarch64 256 asked  -
 EOF
 }
@@ -73,7 +77,11 @@ $(row "$machine")
 EOF
     tarball=$(tarball_for "$arch")
     [ -n "$tarball" ] || { skip "boot $machine" "no tarball for $arch in $CARGO_TARGET_DIR/dist" && return; }
-    find_image "boot $machine" "$machine" "$packages" "$log" || return
+    case $machine in
+    walkthrough-alpine*) image_name=${machine#walkthrough-} ;;
+    *) image_name=$machine ;;
+    esac
+    find_image "boot $machine" "$image_name" "$packages" "$log" || return
     make_disk || { fail "boot $machine: no disk could be made" && return; }
     mkdir "$dir/tar"
     cp "$top"/tests/boot/*.sh "$dir/tar/"

@@ -55,9 +55,9 @@ within() {
 # service start|stop|restart|reload|status
 service() {
     case $machine in
-    alpine*) rc-service oom_guard "$1" ;;
+    *alpine*) rc-service oom_guard "$1" ;;
     sysvinit) command service oom_guard "$1" ;;
-    systemd | walkthrough) systemctl --no-pager "$1" oom_guard ;;
+    systemd | walkthrough*) systemctl --no-pager "$1" oom_guard ;;
     runit) with_sv "$1" ;;
     s6) with_s6 "$1" ;;
     busybox) with_inittab "$1" ;;
@@ -109,7 +109,7 @@ with_inittab() {
 # Where people on this machine look for messages.
 messages() {
     case $machine in
-    systemd | walkthrough) journalctl --no-pager -q -o cat -u oom_guard ;;
+    systemd | walkthrough | walkthrough-13) journalctl --no-pager -q -o cat -u oom_guard ;;
     runit | s6) cat /var/log/oom_guard/current ;;
     *) cat /var/log/messages ;;
     esac
@@ -166,19 +166,21 @@ is_alone() {
     messages | awk '/oom_guard [0-9]+\./ { seen = 0 } /watches memory too/ { seen = 1 } END { exit seen }'
 }
 
-# What README.md tells people with this init to type, so that settings are taken over.
-told_reload() {
+# told COLUMN: what the table of README.md has for this init: 3 is what to type so that settings are taken over, 4 where
+# messages are.
+told() {
     case $machine in
-    alpine*) told_init=OpenRC ;;
+    *alpine*) told_init=OpenRC ;;
     busybox) told_init=BusyBox ;;
     *) told_init=$machine ;;
     esac
-    awk -F '|' -v init=" $told_init " '$2 == init { gsub(/^ *`|` *$/, "", $3); print $3; exit }' oom_guard-*/README.md
+    awk -F '|' -v init=" $told_init " -v column="$1" \
+        '$2 == init { gsub(/^ *`|` *$/, "", $column); print $column; exit }' oom_guard-*/README.md
 }
 
 reads_settings_again() {
     reads_before=$(messages | grep -c 'settings were read again')
-    reads_command=$(told_reload)
+    reads_command=$(told 3)
     echo "README.md: $reads_command"
     # Not in this shell, which has a `service` of its own.
     sh -c "$reads_command" || return 1
@@ -412,7 +414,7 @@ is_hardened() {
 
 go_down() {
     case $machine in
-    systemd | walkthrough) systemctl --no-block reboot ;;
+    systemd | walkthrough | walkthrough-13) systemctl --no-block reboot ;;
     s6) s6-svscanctl -t /run/service ;;
     *) reboot ;;
     esac

@@ -104,7 +104,7 @@ make_debian() {
     echo "$name" >root/etc/hostname
     # Not checked at boot: there is no fsck, and the image is new each time.
     echo "/dev/nvme0n1 / ext4 defaults 0 0" >root/etc/fstab
-    "init_$name" root
+    "init_${name%-13}" root
     # Space for what is installed and logged; as it is sparse, it costs nothing here.
     mke2fs -q -t ext4 -d root disk "$size"
     rm -rf root mmdebstrap.log unpacked "$kernel"_*.deb
@@ -224,7 +224,11 @@ alpine*)
     ;;
 *)
     need apt-cache apt-get dpkg-deb mmdebstrap
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+    own_suite=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+    case $name in
+    *-13) suite=trixie ;;
+    *) suite=$own_suite ;;
+    esac
     # What the cloud kernel's metapackage stands for now.
     kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
         awk '$1 == "Depends:" && $2 ~ /^linux-image-.*-cloud-amd64$/ { print $2; exit }')
@@ -249,8 +253,8 @@ if [ ! -d "$image" ]; then
         # Where this machine has its packages from.
         # shellcheck disable=SC2016 # apt-get's own variables
         mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' |
-            awk -v suite="$suite" '$2 == suite { print $1; exit }')
-        [ -n "$mirror" ] || cannot "apt has no source for $suite"
+            awk -v suite="$own_suite" '$2 == suite { print $1; exit }')
+        [ -n "$mirror" ] || cannot "apt has no source for $own_suite"
         ;;
     esac
     echo "making an image of $made_of"
