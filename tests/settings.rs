@@ -298,6 +298,8 @@ fn fault(given: Given, source: Source, key: &str, value: &str) -> Option<String>
     // Nobody can be told to watch a limit that is not there.
     let given = match key {
         "WATCH" => given.with(Source::FirstFile, "THRESHOLD", "1"),
+        // Without a dry run it needs a right, and a file of the kernel's.
+        "KERNEL_OOM" => given.with(Source::FirstFile, "DRY_RUN", "true"),
         _ => given,
     };
     let answer = given.check();
@@ -1429,6 +1431,26 @@ fn a_choice_by_the_kernel_that_is_not_permitted_is_refused_with_the_reason() {
         file.refused(&guard, "OOM_GUARD_KERNEL_OOM=yes");
         guard.wait_for("/proc/sysrq-trigger");
         guard.stop();
+    });
+}
+
+#[test]
+fn check_and_start_refuse_a_choice_by_the_kernel_that_is_not_permitted() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let _memory = FakeMemory::new(sandbox);
+        for task in ["--check", "--debug"] {
+            let options = ["-c", "none", "--kernel-oom", "--warn-hook", "/missing", task];
+            let command = sandbox.guard_command(&options);
+            let answer = Answer::of(&mut sandbox.command_as_nobody(command));
+            let said = answer.refusals();
+            assert_eq!(said.len(), 2, "{said:?}");
+            assert!(said[0].starts_with("--warn-hook: /missing: "), "{said:?}");
+            let why = ["for --kernel-oom (needs root): ", "--kernel-oom: needs Linux "];
+            assert!(why.iter().any(|why| said[1].contains(why)), "{said:?}");
+        }
     });
 }
 

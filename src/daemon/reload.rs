@@ -1,7 +1,7 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes, since that
 //! may hang and allocates; the guard takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, users_file};
+use super::start::{open_sysrq, prioritize, try_out, users_file};
 use super::Daemon;
 use crate::bytes::Escaped;
 use crate::context::Context;
@@ -187,8 +187,7 @@ fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mis
     let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
     let Settled { config, notices, .. } = sources.settle(&texts)?;
     let (proc, memory, _) = observe(&config)?;
-    config.check(memory.total)?;
-    open_sysrq(&config, &proc).map_err(|why| vec![why])?;
+    try_out(&config, memory.total, &proc)?;
     for notice in &notices {
         replies.say(Priority::Notice, format_args!("notice: {notice}"));
     }

@@ -59,6 +59,22 @@ pub struct Parts {
 /// could be taken for enough.
 const SYSRQ_KILLS: (u32, u32) = (5, 17);
 
+/// Holds what is asked for against this machine. What `--kernel-oom` needs, if it is asked for; all that
+/// is wrong, if something is. May hang.
+pub fn try_out(
+    config: &Config,
+    mem_total: KiB,
+    proc: &Proc,
+) -> Result<Option<OwnedFd>, Vec<Mistake>> {
+    let mut mistakes = config.check(mem_total).err().unwrap_or_default();
+    match open_sysrq(config, proc) {
+        Ok(sysrq) if mistakes.is_empty() => return Ok(sysrq),
+        Ok(_) => {}
+        Err(mistake) => mistakes.push(mistake),
+    }
+    Err(mistakes)
+}
+
 /// What `--kernel-oom` needs, if it is asked for, or why that cannot be had. Allocates.
 pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, Mistake> {
     if !config.needs_sysrq() {
