@@ -158,26 +158,6 @@ pub fn reboots(helper: &mut Helper, after: Duration, dryrun: bool) {
     }
 }
 
-/// A `user:` pattern that no name matches.
-pub struct UnknownUser<'a>(pub &'a Pattern);
-
-impl fmt::Display for UnknownUser<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped(self.0.text());
-        write!(f, "\"{text}\": /etc/passwd has no such user; numbers always work")
-    }
-}
-
-/// Another daemon that does the same.
-pub struct Rival(pub Pid, pub &'static str);
-
-impl fmt::Display for Rival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rival(pid, name) = self;
-        write!(f, "process {pid} ({name}) watches memory too: both may kill where one would do")
-    }
-}
-
 /// A refusal that the guard lives with.
 pub fn without(helper: &mut Helper, what: &str, error: io::Error) {
     say!(helper, Warning, "warning: {what}: {error}; going on without it");

@@ -81,8 +81,8 @@ use memory::Memory;
 use observe::{Bounds, Observer};
 use policy::Scene;
 use procfs::Proc;
-use report::{check, explain};
-use select::Scale;
+use report::{check, doubts, explain};
+use select::{Filter, Scale};
 use settings::{Config, Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
@@ -179,11 +179,12 @@ fn report(
     if let Some(doubt) = Bounds::of(seen.1, seen.0).filter(Bounds::is_doubtful) {
         warn(format_args!("{doubt}"));
     }
-    let text = if task == Task::Check {
-        check::text(proc, sources, config, in_force, seen, &mut warn)
-    } else {
-        config.warnings(memory.total, memory.swap_total, &mut warn);
-        explain::text(proc, seen, config, scale, true, None, &mut warn)
+    let mut filter = Filter::new(&config.patterns, &daemon::users_file(config));
+    doubts::of_settings(config, sources, memory, &mut filter, &mut warn);
+    doubts::of_rights(proc, config, &mut warn);
+    let text = match task {
+        Task::Check => check::text(proc, sources, config, in_force, seen, &mut warn),
+        _ => explain::text(proc, seen, config, scale, true, None),
     };
     match text {
         Ok(text) => print(text.as_bytes()),

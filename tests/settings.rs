@@ -1778,4 +1778,7 @@ fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
     ];
     assert_eq!(told, wanted.iter().map(String::as_str).collect());
     assert!(answer.in_force().is_empty());
+    let mut command = Command::new(guard());
+    command.env_clear().env("OOM_GUARD_NONSENSE", "1").args(["--explain", "-c", "none"]);
+    assert_eq!(Answer::good(&mut command).said(), [&wanted[1]]);
 }

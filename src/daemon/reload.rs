@@ -195,9 +195,6 @@ fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mis
     doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
-    doubts::of_reboot(&config, &mut |doubt| {
-        replies.say(Priority::Warning, format_args!("warning: {doubt}"));
-    });
     texts.iter().for_each(|text| replies.put(TEXT, text));
     let mut passwd = Vec::new();
     for (uid, name) in &filter.users {
@@ -226,7 +223,7 @@ fn tell_candidates(
 ) -> Result<(), Vec<Mistake>> {
     let (mut proc, memory, observer) = observe(config)?;
     let seen = (&memory, observer.cgroup());
-    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard), &mut |_| {})
+    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard))
         .map_err(|error| vec![format!("cannot rank the processes: {error}")])?;
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {

@@ -29,7 +29,7 @@ use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::KiB;
 use crate::warning::Warning;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -154,12 +154,10 @@ impl Daemon {
         let sources = &self.sources;
         let Context { config, selector, family, proc, observer, output, .. } = cx;
         let helper = &mut output.helper;
-        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut |doubt| {
-            say!(helper, Warning, "warning: {doubt}");
-        });
-        for variable in &sources.unknown {
-            say!(helper, Warning, "warning: {variable}");
-        }
+        let mut warn = |doubt: fmt::Arguments<'_>| say!(helper, Warning, "warning: {doubt}");
+        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut warn);
+        doubts::of_rights(proc, config, &mut warn);
+        doubts::of_rivals(proc, config, family, 0, &mut warn);
         for notice in notices {
             say!(helper, Notice, "notice: {notice}");
         }
@@ -167,9 +165,6 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        doubts::of_machine(proc, config, family, &mut |doubt| {
-            say!(helper, Warning, "warning: {doubt}");
-        });
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
             log::too_late(helper, limits);
         }

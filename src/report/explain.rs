@@ -3,7 +3,6 @@
 //! Runs once and ends, so unlike the loop it may allocate. Rank and protection come from the code of
 //! the search.
 
-use super::doubts;
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
 use crate::log::{self, LeftAlone, State, Whole};
@@ -15,7 +14,7 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Company, Family, Filter, Group, Matcher, Members};
 use crate::select::{Preference, Protection, Rank, Rules, Scale, Unkillable};
-use crate::settings::{Config, Patterns, Tell};
+use crate::settings::{Config, Patterns};
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
 use std::cmp::Reverse;
@@ -43,7 +42,7 @@ struct Row {
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match no user are told. `guard` is the watch that this is for, and its helper.
+/// `guard` is the watch that this is for, and its helper.
 pub fn text(
     proc: &mut Proc,
     (memory, cgroup): (&Memory, Option<&Cgroup>),
@@ -51,15 +50,10 @@ pub fn text(
     scale: Scale,
     whole: bool,
     guard: Option<(Pid, Option<Pid>)>,
-    tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
     let mut filter = Filter::new(patterns, &passwd);
-    for pattern in filter.unknown_users(patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
-    }
-    doubts::of_rights(proc, config, tell);
     let mut reader = Reader::start(!patterns.is_empty())?;
     let family = match guard {
         // The reader is known as a child.
