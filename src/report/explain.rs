@@ -36,6 +36,8 @@ struct Row {
     is_candidate: bool,
     /// Of a protected process, as if it were a small candidate without points.
     rank: Rank,
+    /// As `--process-limit` counts it; not read without a limit.
+    resident: KiB,
     name: String,
     /// All columns but the first.
     columns: String,
@@ -85,12 +87,18 @@ pub fn text(
         let first = &candidates[..candidates.len().min(IN_LOG)];
         write_rows(&mut text, first, IN_LOG, "");
     }
-    let limits = Limits::of(config, memory);
-    let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
-    write_memory(&mut text, memory, &limits, stalled);
-    write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
-    if let Some(first) = candidates.first().filter(|_| !config.kernel_oom) {
-        write_company(&mut text, proc, &mut rules, first.rank.pid);
+    let _ = writeln!(text, "{}", State(memory));
+    if let Some(limit) = config.limit() {
+        write_limit(&mut text, limit.rss, candidates);
+    }
+    if config.watches_memory() {
+        let limits = Limits::of(config, memory);
+        let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
+        write_levels(&mut text, memory, &limits, stalled);
+        write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
+        if let Some(first) = candidates.first().filter(|_| !config.kernel_oom) {
+            write_company(&mut text, proc, &mut rules, first.rank.pid);
+        }
     }
     Ok(text)
 }
@@ -105,8 +113,22 @@ fn write_units(text: &mut String, config: &Config, memory: &Memory) {
     *text += "\n\n";
 }
 
-fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
-    let _ = writeln!(text, "{}", State(memory));
+/// Which candidates the limit ends, whatever their rank.
+fn write_limit(text: &mut String, limit: KiB, candidates: &[Row]) {
+    let above = || candidates.iter().filter(|row| row.resident > limit);
+    let (mib, count) = (limit.mib(), above().count());
+    let _ = match above().max_by_key(|row| (row.resident, row.rank.pid)) {
+        None => writeln!(text, "above the limit of {mib} MiB: none"),
+        Some(Row { resident, rank, name, .. }) => writeln!(
+            text,
+            "above the limit of {mib} MiB: {count}, the largest is process {} \"{name}\" with {} MiB",
+            rank.pid,
+            resident.mib()
+        ),
+    };
+}
+
+fn write_levels(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
     if let Some(Short { mem, swap }) = limits.warn {
         write_level(text, "warning", memory, Some(mem), Some(swap));
     }
@@ -130,6 +152,10 @@ fn row(
     let status = proc.status(&stat)?;
     let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
     let rss = KiB::from_pages(stat.rss_pages, machine::page());
+    let resident = match config.limit() {
+        Some(_) => KiB::from_pages(proc.exact_resident_pages(&stat)?, machine::page()),
+        None => KiB::ZERO,
+    };
     let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
     rules.matcher.patience = PATIENCE;
     let looked = select::look_at(proc, rules, memory, stat.id);
@@ -169,7 +195,7 @@ fn row(
     let columns = format!(
         "{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} {name:NAME$} {why}"
     );
-    Ok(Ok(Row { is_candidate, rank, name, columns }))
+    Ok(Ok(Row { is_candidate, rank, resident, name, columns }))
 }
 
 /// At most so many rows, and how many are left out.
