@@ -1768,6 +1768,12 @@ fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
     let mut command = check(&["-c", "none"]);
     command.envs(hooks.map(|name| (format!("OOM_GUARD_{name}"), "1")));
     assert_eq!(Answer::good(&mut command).said(), [""; 0]);
+    // The cgroup of the victim, unless it stands alone.
+    command.env("OOM_GUARD_CGROUP", "/no/such");
+    let answer = Answer::good(&mut command);
+    assert!(answer.said().is_empty() && answer.in_force().is_empty(), "{answer:?}");
+    let own = Answer::good(check(&["-c", "none"]).env("OOM_GUARD_CGROUP", "/no/such")).in_force();
+    assert_eq!(own[0].0, "OOM_GUARD_CGROUP=/no/such");
     command.envs([("OOM_GUARD_GRACES", "x"), ("OOM_GUARD_NONSENSE", "1"), ("OOM_GUARDIAN", "1")]);
     let answer = Answer::good(&mut command);
     let told: BTreeSet<_> = answer.said().into_iter().collect();
