@@ -3,6 +3,7 @@
 use super::rivals;
 use crate::bytes::{Buf, Escaped};
 use crate::memory::Memory;
+use crate::policy::Limits;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter};
 use crate::settings::{Config, Sources, Tell};
@@ -24,6 +25,12 @@ pub fn of_settings(
     }
     sources.doubts(tell);
     config.warnings(memory.total, memory.swap_total, tell);
+    let Limits { mem, warn, .. } = Limits::of(config, memory);
+    if warn.is_some_and(|warn| Some(warn.mem) <= mem.term) {
+        tell(format_args!(
+            "--warn: is not above the level of SIGTERM, so no warning comes before the signal"
+        ));
+    }
     for pattern in filter.unknown_users(&config.patterns) {
         let text = Escaped(pattern.text());
         tell(format_args!("\"{text}\": /etc/passwd has no such user; numbers always work"));
