@@ -152,8 +152,8 @@ pub fn reboots(helper: &mut Helper, after: Duration, dryrun: bool) {
         false => say!(
             helper,
             Error,
-            "memory is gone and nothing can be ended: rebooting after {seconds} s at or below the level \
-             of SIGKILL"
+            "memory is gone and no kill has helped: rebooting after {seconds} s at or below the level of \
+             SIGKILL"
         ),
     }
 }
