@@ -216,16 +216,16 @@ pub fn short(helper: &mut Helper, scene: &Scene) {
     say!(helper, Warning, "memory gets short: {}", State(&scene.memory));
 }
 
-/// With `-d`: one that goes before all met so far, and by which patterns.
-pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
+/// With `-d`: one that goes before all met so far, and by which patterns. Points are thousandths of
+/// memory.
+pub fn candidate(helper: &mut Helper, candidate: &Candidate, points: i64, patterns: &Patterns) {
     let Preference { prefer, avoid } = candidate.preference;
     say!(
         helper,
         Debug,
-        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB{}{}",
+        "candidate: process {} \"{}\": points {points}, oom_score {}, RSS and swap {} MiB{}{}",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
-        candidate.rank.points,
         candidate.score,
         candidate.rank.size.mib(),
         By("preferred", &patterns.prefer, prefer),

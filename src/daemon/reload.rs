@@ -3,7 +3,6 @@
 
 use super::start::{open_sysrq, prioritize, try_out, users_file};
 use super::Daemon;
-use crate::bytes::Escaped;
 use crate::context::Context;
 use crate::helper::{Helper, Priority, Setup};
 use crate::limit::LimitCheck;
@@ -138,7 +137,9 @@ impl Daemon {
         if !taken {
             say!(helper, Error, "the new settings are not taken; the old ones stay in force");
             let wrong = worker.lines().find(|&(priority, _)| priority == Priority::Error);
-            let wrong = Escaped(wrong.map_or(b"they could not be read", |(_, line)| line));
+            // What a file or process chose is escaped in it.
+            let wrong = wrong.and_then(|(_, line)| std::str::from_utf8(line).ok());
+            let wrong = wrong.unwrap_or("the log says why");
             let _ = self.supervisor.ready(format_args!("the new settings are not taken: {wrong}"));
             return;
         }

@@ -169,14 +169,14 @@ impl Daemon {
             log::too_late(helper, limits);
         }
         if config.debug {
-            let psi = if observer.trigger().is_some() { "yes" } else { "no" };
+            let wakes = if observer.trigger().is_some() { "yes" } else { "no" };
             let (mib, processors) = (rate.mib(), machine::processors());
             say!(
                 helper,
                 Debug,
                 "memory fills by at most {mib} MiB a second, by {processors} processors"
             );
-            say!(helper, Debug, "pressure information: {psi}");
+            say!(helper, Debug, "the kernel wakes the guard when a stall begins: {wakes}");
         }
     }
 }

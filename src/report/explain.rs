@@ -178,10 +178,7 @@ fn row(
             (rank, rules.points(score, adj, rss), why)
         }
     };
-    let points = match config.choice.sort_by_rss {
-        false => points,
-        true => points.saturating_mul(1000) / memory.total.0.max(1) as i64,
-    };
+    let points = rules.shown(points);
     let user = match select::users_of(passwd).find(|(known, _)| *known == uid) {
         Some((_, name)) => cut(USER, &Escaped(name)),
         None => cut(USER, &uid),
