@@ -1657,6 +1657,36 @@ fn check_warns_of_what_does_nothing_and_ends_well() {
 }
 
 #[test]
+fn check_warns_of_outputs_that_may_not_be_written() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let roots = sandbox.path("roots");
+        fs::create_dir(&roots).expect("a directory");
+        let (log, open) = (roots.join("log"), roots.join("open"));
+        fs::write(&log, "").expect("a file");
+        fs::write(&open, "").expect("a file");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).expect("permissions");
+        let new = roots.join("new");
+        for (option, path, is_refused) in [
+            ("--log-file", &log, true),
+            ("--log-file", &new, true),
+            ("--log-file", &open, false),
+            // It is replaced.
+            ("--stats-file", &open, true),
+        ] {
+            let path = path.display().to_string();
+            let command = sandbox.guard_command(&["--check", "-c", "none", option, &path]);
+            let answer = Answer::good(&mut sandbox.command_as_nobody(command));
+            let said = format!("warning: {option}: {path}: cannot write it: EACCES");
+            let is_told = answer.said().iter().any(|line| line.starts_with(&said));
+            assert_eq!(is_told, is_refused, "{option} {path}: {answer:?}");
+        }
+    });
+}
+
+#[test]
 fn patterns_that_are_most_likely_slips_are_warned_of_at_the_start_and_by_check() {
     const QUOTES: &str = "the quotes are looked for too; write it without them";
     const NEVER: &str =

@@ -93,8 +93,13 @@ fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
     }
     let is_directory =
         |path: &Path| fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory());
-    for (option, path) in
-        &[("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
+    // A file that is replaced, or is not there yet, is made in its directory.
+    let may_write = |path: &Path, is_replaced: bool| match fd::look_up(path.terminated()) {
+        Ok(_) if !is_replaced => fd::check_writable(path.terminated()),
+        _ => fd::check_writable(path.parent().terminated()),
+    };
+    for (option, path, is_replaced) in
+        &[("--log-file", &outputs.log_file, false), ("--stats-file", &outputs.stats_file, true)]
     {
         let Some(path) = path else { continue };
         let shown = Escaped(path.as_bytes());
@@ -102,6 +107,8 @@ fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
             tell(format_args!("{option}: {shown} is a directory"));
         } else if !is_directory(&path.parent()) {
             tell(format_args!("{option}: there is no directory for {shown}"));
+        } else if let Err(error) = may_write(path, *is_replaced) {
+            tell(format_args!("{option}: {shown}: cannot write it: {error}"));
         }
     }
 }

@@ -374,12 +374,12 @@ impl Config {
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
         let (asked, total) = (self.largest_size().0, mem_total.0);
-        if asked > total.saturating_mul(SLIP) {
-            return Err(vec![format!(
-                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
-            )]);
-        }
         let mut mistakes = Vec::new();
+        if asked > total.saturating_mul(SLIP) {
+            mistakes.push(format!(
+                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
+            ));
+        }
         if self.may_reboot() && !machine::is_in_first_pid_namespace() {
             mistakes.push(String::from(
                 "--reboot-after: not in a container: outside the initial PID namespace reboot(2) ends \
@@ -585,8 +585,11 @@ mod tests {
         let swap_size = Some(SwapSize { term: KiB(500), kill: Some(KiB(600)) });
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
         assert_eq!(config.check(KiB(125)), Ok(()));
-        let said = config.check(KiB(124)).unwrap_err();
+        let mut faulty = config.clone();
+        faulty.hooks.warn = path(b"/missing").ok();
+        let said = faulty.check(KiB(124)).unwrap_err();
         assert!(said[0].starts_with("-M: 2000 KiB is more than 16 times"), "{said:?}");
+        assert!(said[1].starts_with("--warn-hook: /missing: "), "{said:?}");
         // Beside `-s`, which is lower, it is not said.
         let swap = Some(SWAP);
         let beside = with(Thresholds { mem_size, swap_size, swap, ..Thresholds::default() });
