@@ -1,7 +1,7 @@
 //! What is accepted and still worth a word.
 
 use super::rivals;
-use crate::bytes::{Buf, Escaped};
+use crate::bytes::Escaped;
 use crate::memory::Memory;
 use crate::policy::Limits;
 use crate::procfs::Proc;
@@ -91,19 +91,10 @@ impl Reach {
         let is_with_init = own.is_ok() && own == proc.user_namespace(Pid::INIT);
         match process::has_cap_kill() {
             false => Reach::OwnUser,
-            true if is_with_init || is_first(own) => Reach::All,
+            // That of init may not be readable.
+            true if is_with_init || machine::is_in_first_user_namespace() => Reach::All,
             true => Reach::OwnNamespace,
         }
-    }
-}
-
-/// Whether it is the first user namespace of the machine. Its number is fixed (`PROC_USER_INIT_INO` in
-/// include/linux/proc_ns.h), so it is known even if that of init may not be read. A kernel without
-/// user namespaces has no other.
-fn is_first(namespace: io::Result<Buf<32>>) -> bool {
-    match namespace {
-        Ok(name) => name.as_bytes() == b"user:[4026531837]",
-        Err(error) => error.is_gone(),
     }
 }
 
