@@ -273,7 +273,7 @@ faults_of_reboot() {
             up = $3
             if (said && !called && $4 == "reboots") called = up
         }
-        /^oom_guard: memory is gone and nothing can be ended: rebooting$/ { said = up }
+        /^oom_guard: memory is gone and no kill has helped: rebooting$/ { said = up }
         /^oom_guard: memory is back/ { print "it was called off" }
         /Kernel panic|Out of memory/ { print "the kernel: " $0 }
         /reboot: Restarting system/ { down = up }

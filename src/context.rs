@@ -74,8 +74,8 @@ impl Assistant for Helper {
         self.is_in_place(id, path, patience)
     }
 
-    fn met(&mut self, candidate: &Candidate, patterns: &Patterns) {
-        log::candidate(self, candidate, patterns);
+    fn met(&mut self, candidate: &Candidate, points: i64, patterns: &Patterns) {
+        log::candidate(self, candidate, points, patterns);
     }
 }
 

@@ -152,29 +152,9 @@ pub fn reboots(helper: &mut Helper, after: Duration, dryrun: bool) {
         false => say!(
             helper,
             Error,
-            "memory is gone and nothing can be ended: rebooting after {seconds} s at or below the level \
-             of SIGKILL"
+            "memory is gone and no kill has helped: rebooting after {seconds} s at or below the level of \
+             SIGKILL"
         ),
-    }
-}
-
-/// A `user:` pattern that no name matches.
-pub struct UnknownUser<'a>(pub &'a Pattern);
-
-impl fmt::Display for UnknownUser<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped(self.0.text());
-        write!(f, "\"{text}\": /etc/passwd has no such user; numbers always work")
-    }
-}
-
-/// Another daemon that does the same.
-pub struct Rival(pub Pid, pub &'static str);
-
-impl fmt::Display for Rival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rival(pid, name) = self;
-        write!(f, "process {pid} ({name}) watches memory too: both may kill where one would do")
     }
 }
 
@@ -236,16 +216,16 @@ pub fn short(helper: &mut Helper, scene: &Scene) {
     say!(helper, Warning, "memory gets short: {}", State(&scene.memory));
 }
 
-/// With `-d`: one that goes before all met so far, and by which patterns.
-pub fn candidate(helper: &mut Helper, candidate: &Candidate, patterns: &Patterns) {
+/// With `-d`: one that goes before all met so far, and by which patterns. Points are thousandths of
+/// memory.
+pub fn candidate(helper: &mut Helper, candidate: &Candidate, points: i64, patterns: &Patterns) {
     let Preference { prefer, avoid } = candidate.preference;
     say!(
         helper,
         Debug,
-        "candidate: process {} \"{}\": points {}, oom_score {}, RSS and swap {} MiB{}{}",
+        "candidate: process {} \"{}\": points {points}, oom_score {}, RSS and swap {} MiB{}{}",
         candidate.id().pid,
         Escaped(candidate.stat.comm.as_bytes()),
-        candidate.rank.points,
         candidate.score,
         candidate.rank.size.mib(),
         By("preferred", &patterns.prefer, prefer),

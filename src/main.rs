@@ -77,11 +77,12 @@ mod checks;
 
 use daemon::{Daemon, Parts};
 use helper::Priority;
+use memory::Memory;
 use observe::{Bounds, Observer};
 use policy::Scene;
 use procfs::Proc;
-use report::{check, explain};
-use select::Scale;
+use report::{check, doubts, explain};
+use select::{Filter, Scale};
 use settings::{Config, Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
@@ -128,8 +129,9 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
         Some(Task::Check | Task::Explain) | None => {}
     }
     let sources = Sources::of(program, request.given);
-    let Settled { config, in_force, mut notices } = settle(&sources);
-    notices.extend(request.notices.into_iter().map(String::from));
+    let mut settled = settle(&sources);
+    settled.notices.extend(request.notices.into_iter().map(String::from));
+    let config = &settled.config;
     // Before anything else is open.
     let ready = config.outputs.ready_fd.filter(|_| request.task.is_none()).and_then(inherited);
     let mut proc = open_proc();
@@ -137,41 +139,57 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let mut observer = Observer::open(&mut proc, &config)
+    let mut observer = Observer::open(&mut proc, config)
         .unwrap_or_else(|error| cannot("read /proc/meminfo", error));
     // A guard has its helper look, since that can hang.
     if request.task.is_some() {
         observer.look_at_tmpfs(&mut proc);
     }
-    let scene = look(&mut observer, &mut proc, &config);
+    let scene = look(&mut observer, &mut proc, config);
     let memory = &scene.memory;
-    config.check(memory.total).unwrap_or_else(|mistakes| misused(&mistakes));
+    let tried = match request.task {
+        // It only says that the kernel would choose.
+        Some(Task::Explain) => config.check(memory.total).map(|()| None),
+        _ => daemon::try_out(config, memory.total, &proc),
+    };
+    let sysrq = tried.unwrap_or_else(|mistakes| misused(&mistakes));
     let scale =
         own_scale(&mut proc).unwrap_or_else(|error| cannot("read /proc/self/oom_score", error));
     if let Some(task) = request.task {
-        for notice in &notices {
-            complain(Priority::Notice, format_args!("notice: {notice}"));
-        }
-        let seen = (memory, observer.cgroup());
-        if let Some(doubt) = Bounds::of(seen.1, seen.0).filter(Bounds::is_doubtful) {
-            warn(format_args!("{doubt}"));
-        }
-        let text = if task == Task::Check {
-            check::text(&mut proc, &sources, &config, &in_force, seen, &mut warn)
-        } else {
-            config.warnings(memory.total, memory.swap_total, &mut warn);
-            explain::text(&mut proc, seen, &config, scale, true, None, &mut warn)
-        };
-        match text {
-            Ok(text) => print(text.as_bytes()),
-            Err(error) => cannot("list /proc", error),
-        }
+        report(task, &sources, &settled, (&mut proc, &observer, memory), scale);
     }
-    let sysrq =
-        daemon::open_sysrq(&config, &proc).unwrap_or_else(|why| fail(format_args!("{why}")));
+    let Settled { config, mut notices, .. } = settled;
     let supervisor = own_supervisor(ready, &mut notices);
     let parts = Parts { config, sources, proc, observer, scene, scale, sysrq, notices, supervisor };
     Daemon::start(parts).unwrap_or_else(|error| cannot("start", error))
+}
+
+/// `--check` and `--explain`.
+fn report(
+    task: Task,
+    sources: &Sources,
+    Settled { config, in_force, notices }: &Settled,
+    (proc, observer, memory): (&mut Proc, &Observer, &Memory),
+    scale: Scale,
+) -> ! {
+    for notice in notices {
+        complain(Priority::Notice, format_args!("notice: {notice}"));
+    }
+    let seen = (memory, observer.cgroup());
+    if let Some(doubt) = Bounds::of(seen.1, seen.0).filter(Bounds::is_doubtful) {
+        warn(format_args!("{doubt}"));
+    }
+    let mut filter = Filter::new(&config.patterns, &daemon::users_file(config));
+    doubts::of_settings(config, sources, memory, &mut filter, &mut warn);
+    doubts::of_rights(proc, config, &mut warn);
+    let text = match task {
+        Task::Check => check::text(proc, sources, config, in_force, seen, &mut warn),
+        _ => explain::text(proc, seen, config, scale, true, None),
+    };
+    match text {
+        Ok(text) => print(text.as_bytes()),
+        Err(error) => cannot("list /proc", error),
+    }
 }
 
 /// What `--ready-fd` names. A guard is worth more than a word to its service manager.

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// What is written to the console before it happens, and if it does not happen after all.
-const SAID: &[u8] = b"oom_guard: memory is gone and nothing can be ended: rebooting\n";
+const SAID: &[u8] = b"oom_guard: memory is gone and no kill has helped: rebooting\n";
 const CALLED_OFF: &[u8] = b"oom_guard: memory is back: not rebooting\n";
 /// For a sync, which can hang for ever (sync(2)). The rest of five seconds is for the look that sees
 /// that it does.

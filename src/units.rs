@@ -205,25 +205,18 @@ impl fmt::Display for Timestamp {
 }
 
 /// Year, month and day of the Gregorian calendar, `days` after 1 January 1970.
-fn date(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let mut year = 1970;
-    loop {
-        let length = 365 + u64::from(is_leap(year));
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while days >= lengths[month] {
-        days -= lengths[month];
-        month += 1;
-    }
-    (year, month as u64 + 1, days + 1)
+fn date(days: u64) -> (u64, u64, u64) {
+    // Years begin in March, so that a leap day is the last: `civil_from_days` of Howard Hinnant
+    // (chrono-Compatible Low-Level Date Algorithms).
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let is_next = month >= 10;
+    let first = (153 * month + 2) / 5;
+    let month = if is_next { month - 9 } else { month + 3 };
+    (400 * era + year + u64::from(is_next), month, day - first + 1)
 }
 
 /// The two levels of a threshold: ask with SIGTERM, end with SIGKILL.
@@ -278,6 +271,8 @@ mod tests {
         assert_eq!(shown(951_782_400), "2000-02-29T00:00:00.042Z");
         assert_eq!(shown(1_795_906_800), "2026-11-28T23:00:00.042Z");
         assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00.042Z");
+        assert_eq!(shown(13_574_563_200), "2400-02-29T00:00:00.042Z");
+        assert_eq!(shown(13_601_087_999), "2400-12-31T23:59:59.042Z");
     }
 
     #[test]

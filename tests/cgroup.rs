@@ -207,7 +207,7 @@ fn check_shows_which_limit_counts() {
                 (&["--cgroup", "web"], 2, "--cgroup: \"web\" is not the absolute path"),
                 (&["--cgroup", "/web", "--kernel-oom"], 2, "--kernel-oom: cannot go with --cgroup"),
                 // The kernel chooses from all of the machine.
-                (&["--kernel-oom", "-M", "250M"], 0, "of  1000 MiB"),
+                (&["--kernel-oom", "--dryrun", "-M", "250M"], 0, "of  1000 MiB"),
             ] {
                 let (status, text) = check(options);
                 assert!(status == Some(code) && text.contains(expected), "{options:?}: {text}");

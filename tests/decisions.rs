@@ -737,10 +737,15 @@ fn resident_memory_ranks_when_that_is_asked_for() {
         let memory = FakeMemory::new(sandbox);
         let mut raised = sandbox.hog(&["--size", "40M", "--adj", "500"]);
         let mut large = sandbox.hog(&["--size", "60M"]);
-        let guard = sandbox.guard(&["--sort-by-rss"]);
+        let guard = sandbox.guard(&["--sort-by-rss", "-d"]);
         memory.available(LOW);
         large.wait_for_end();
         assert!(raised.is_alive());
+        // 60 and a few of 1000 MiB, as `--explain` has it.
+        let said = guard.wait_for(&format!("candidate: process {} \"hog\": points ", large.pid()));
+        let points = said.split_once(": points ").and_then(|(_, behind)| behind.split(',').next());
+        let points = points.and_then(|points| points.parse::<u32>().ok());
+        assert!(points.is_some_and(|points| (60..80).contains(&points)), "{said}");
         memory.available(PLENTY);
         guard.wait_for("exited after");
         guard.stop();

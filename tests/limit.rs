@@ -636,6 +636,33 @@ fn a_dry_run_names_all_of_very_many_offenders() {
     });
 }
 
+// ---- explained ----
+
+#[test]
+fn explain_and_sigusr1_tell_what_is_above_the_limit_and_judge_memory_only_if_it_is_watched() {
+    sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
+        let first = sandbox.hog(&["--size", "80M"]);
+        let _others = [BELOW, ABOVE].map(|size| sandbox.hog(&["--size", size]));
+        let _kept = sandbox.hog(&["--size", "90M", "--name", "keepme"]);
+        let above = format!("of 40 MiB: 2, the largest is process {} \"hog\" with 8", first.pid());
+        let options = |watch| ["-c", "none", "--watch", watch, LIMIT, "--ignore", "keepme"];
+        let alone = sandbox.explain(&options("limit"));
+        assert!(alone.lines().last().is_some_and(|line| line.contains(&above)), "{alone}");
+        assert!(!alone.contains("SIGTERM"), "{alone}");
+        let both = sandbox.explain(&options("both"));
+        assert!(both.contains(&above), "{both}");
+        let verdict = both.lines().last().unwrap_or_default();
+        assert!(verdict.starts_with("nothing would be killed now; first would be "), "{both}");
+        let none = sandbox.explain(&["-c", "none", "--process-limit", "500M"]);
+        assert!(none.contains("\nabove the limit of 500 MiB: none\n"), "{none}");
+        let guard = sandbox.guard(&[&options("limit")[..], &["--dryrun"]].concat());
+        guard.signal(libc::SIGUSR1);
+        guard.wait_for(&above);
+        guard.stop();
+    });
+}
+
 // ---- groups, threads ----
 
 #[test]

@@ -298,6 +298,8 @@ fn fault(given: Given, source: Source, key: &str, value: &str) -> Option<String>
     // Nobody can be told to watch a limit that is not there.
     let given = match key {
         "WATCH" => given.with(Source::FirstFile, "THRESHOLD", "1"),
+        // Without a dry run it needs a right, and a file of the kernel's.
+        "KERNEL_OOM" => given.with(Source::FirstFile, "DRY_RUN", "true"),
         _ => given,
     };
     let answer = given.check();
@@ -1435,6 +1437,26 @@ fn a_choice_by_the_kernel_that_is_not_permitted_is_refused_with_the_reason() {
 }
 
 #[test]
+fn check_and_start_refuse_a_choice_by_the_kernel_that_is_not_permitted() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let _memory = FakeMemory::new(sandbox);
+        for task in ["--check", "--debug"] {
+            let options = ["-c", "none", "--kernel-oom", "--warn-hook", "/missing", task];
+            let command = sandbox.guard_command(&options);
+            let answer = Answer::of(&mut sandbox.command_as_nobody(command));
+            let said = answer.refusals();
+            assert_eq!(said.len(), 2, "{said:?}");
+            assert!(said[0].starts_with("--warn-hook: /missing: "), "{said:?}");
+            let why = ["for --kernel-oom (needs root): ", "--kernel-oom: needs Linux "];
+            assert!(why.iter().any(|why| said[1].contains(why)), "{said:?}");
+        }
+    });
+}
+
+#[test]
 fn a_priority_that_is_switched_off_changes_nothing() {
     sandboxed(|sandbox| {
         let _memory = FakeMemory::new(sandbox);
@@ -1637,6 +1659,36 @@ fn check_warns_of_what_does_nothing_and_ends_well() {
 }
 
 #[test]
+fn check_warns_of_outputs_that_may_not_be_written() {
+    sandboxed(|sandbox| {
+        if !sandbox.has_other_users() {
+            return skip("needs root, to start processes of another user");
+        }
+        let roots = sandbox.path("roots");
+        fs::create_dir(&roots).expect("a directory");
+        let (log, open) = (roots.join("log"), roots.join("open"));
+        fs::write(&log, "").expect("a file");
+        fs::write(&open, "").expect("a file");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).expect("permissions");
+        let new = roots.join("new");
+        for (option, path, is_refused) in [
+            ("--log-file", &log, true),
+            ("--log-file", &new, true),
+            ("--log-file", &open, false),
+            // It is replaced.
+            ("--stats-file", &open, true),
+        ] {
+            let path = path.display().to_string();
+            let command = sandbox.guard_command(&["--check", "-c", "none", option, &path]);
+            let answer = Answer::good(&mut sandbox.command_as_nobody(command));
+            let said = format!("warning: {option}: {path}: cannot write it: EACCES");
+            let is_told = answer.said().iter().any(|line| line.starts_with(&said));
+            assert_eq!(is_told, is_refused, "{option} {path}: {answer:?}");
+        }
+    });
+}
+
+#[test]
 fn patterns_that_are_most_likely_slips_are_warned_of_at_the_start_and_by_check() {
     const QUOTES: &str = "the quotes are looked for too; write it without them";
     const NEVER: &str =
@@ -1748,6 +1800,12 @@ fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
     let mut command = check(&["-c", "none"]);
     command.envs(hooks.map(|name| (format!("OOM_GUARD_{name}"), "1")));
     assert_eq!(Answer::good(&mut command).said(), [""; 0]);
+    // The cgroup of the victim, unless it stands alone.
+    command.env("OOM_GUARD_CGROUP", "/no/such");
+    let answer = Answer::good(&mut command);
+    assert!(answer.said().is_empty() && answer.in_force().is_empty(), "{answer:?}");
+    let own = Answer::good(check(&["-c", "none"]).env("OOM_GUARD_CGROUP", "/no/such")).in_force();
+    assert_eq!(own[0].0, "OOM_GUARD_CGROUP=/no/such");
     command.envs([("OOM_GUARD_GRACES", "x"), ("OOM_GUARD_NONSENSE", "1"), ("OOM_GUARDIAN", "1")]);
     let answer = Answer::good(&mut command);
     let told: BTreeSet<_> = answer.said().into_iter().collect();
@@ -1758,4 +1816,7 @@ fn a_variable_that_is_no_setting_is_warned_of_and_those_of_hooks_are_not() {
     ];
     assert_eq!(told, wanted.iter().map(String::as_str).collect());
     assert!(answer.in_force().is_empty());
+    let mut command = Command::new(guard());
+    command.env_clear().env("OOM_GUARD_NONSENSE", "1").args(["--explain", "-c", "none"]);
+    assert_eq!(Answer::good(&mut command).said(), [&wanted[1]]);
 }

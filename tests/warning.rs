@@ -106,9 +106,12 @@ fn the_hook_is_told_what_would_go_first_and_runs_beside_the_guard() {
 #[test]
 fn a_level_that_is_never_met_first_and_a_hook_without_a_level_are_worth_a_word() {
     sandboxed(|sandbox| {
+        let _memory = FakeMemory::new(sandbox);
         let script = sandbox.script("warn", "");
         for (options, said) in [
-            (&["-w", "10"][..], "--warn: is not above the level of -m, so there is no warning"),
+            (&["-w", "10"][..], "--warn: is not above the level of SIGTERM, so no warning comes"),
+            (&["-w", "20", "-M", "300M"], "--warn: is not above the level of SIGTERM"),
+            (&["-w", "20", "-M", "100M", "-m", "30"], ""),
             (&["--warn-hook", &script], "--warn-hook: does nothing without --warn"),
             (&["-w", "20", "--warn-hook", &script], ""),
         ] {

@@ -24,7 +24,7 @@ use crate::sys::{arena, clock, io, memory};
 use crate::units::Moment;
 use crate::warning::Warning;
 use reload::Reload;
-pub use start::{open_sysrq, Parts};
+pub use start::{try_out, users_file, Parts};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 

@@ -1,9 +1,8 @@
 //! What SIGHUP and SIGUSR1 ask for. A process of its own reads files and ranks processes, since that
 //! may hang and allocates; the guard takes over what comes of it, once nothing else is going on.
 
-use super::start::{open_sysrq, prioritize, users_file};
+use super::start::{open_sysrq, prioritize, try_out, users_file};
 use super::Daemon;
-use crate::bytes::Escaped;
 use crate::context::Context;
 use crate::helper::{Helper, Priority, Setup};
 use crate::limit::LimitCheck;
@@ -138,7 +137,9 @@ impl Daemon {
         if !taken {
             say!(helper, Error, "the new settings are not taken; the old ones stay in force");
             let wrong = worker.lines().find(|&(priority, _)| priority == Priority::Error);
-            let wrong = Escaped(wrong.map_or(b"they could not be read", |(_, line)| line));
+            // What a file or process chose is escaped in it.
+            let wrong = wrong.and_then(|(_, line)| std::str::from_utf8(line).ok());
+            let wrong = wrong.unwrap_or("the log says why");
             let _ = self.supervisor.ready(format_args!("the new settings are not taken: {wrong}"));
             return;
         }
@@ -187,16 +188,12 @@ fn read_settings(sources: &Sources, replies: &mut Replies) -> Result<(), Vec<Mis
     let texts: Vec<_> = read.iter().map(Vec::as_slice).collect();
     let Settled { config, notices, .. } = sources.settle(&texts)?;
     let (proc, memory, _) = observe(&config)?;
-    config.check(memory.total)?;
-    open_sysrq(&config, &proc).map_err(|why| vec![why])?;
+    try_out(&config, memory.total, &proc)?;
     for notice in &notices {
         replies.say(Priority::Notice, format_args!("notice: {notice}"));
     }
     let mut filter = Filter::new(&config.patterns, &users_file(&config));
     doubts::of_settings(&config, sources, &memory, &mut filter, &mut |doubt| {
-        replies.say(Priority::Warning, format_args!("warning: {doubt}"));
-    });
-    doubts::of_reboot(&config, &mut |doubt| {
         replies.say(Priority::Warning, format_args!("warning: {doubt}"));
     });
     texts.iter().for_each(|text| replies.put(TEXT, text));
@@ -227,7 +224,7 @@ fn tell_candidates(
 ) -> Result<(), Vec<Mistake>> {
     let (mut proc, memory, observer) = observe(config)?;
     let seen = (&memory, observer.cgroup());
-    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard), &mut |_| {})
+    let summary = explain::text(&mut proc, seen, config, scale, false, Some(guard))
         .map_err(|error| vec![format!("cannot rank the processes: {error}")])?;
     for line in summary.as_bytes().split(|&byte| byte == b'\n') {
         if !line.is_empty() {

@@ -29,7 +29,7 @@ use crate::sys::signal;
 use crate::sys::{clock, machine, process};
 use crate::units::KiB;
 use crate::warning::Warning;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -58,6 +58,22 @@ pub struct Parts {
 /// Since Linux 5.17 writing `f` kills reliably: before, a victim that was dying already
 /// could be taken for enough.
 const SYSRQ_KILLS: (u32, u32) = (5, 17);
+
+/// Holds what is asked for against this machine. What `--kernel-oom` needs, if it is asked for; all that
+/// is wrong, if something is. May hang.
+pub fn try_out(
+    config: &Config,
+    mem_total: KiB,
+    proc: &Proc,
+) -> Result<Option<OwnedFd>, Vec<Mistake>> {
+    let mut mistakes = config.check(mem_total).err().unwrap_or_default();
+    match open_sysrq(config, proc) {
+        Ok(sysrq) if mistakes.is_empty() => return Ok(sysrq),
+        Ok(_) => {}
+        Err(mistake) => mistakes.push(mistake),
+    }
+    Err(mistakes)
+}
 
 /// What `--kernel-oom` needs, if it is asked for, or why that cannot be had. Allocates.
 pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, Mistake> {
@@ -138,12 +154,10 @@ impl Daemon {
         let sources = &self.sources;
         let Context { config, selector, family, proc, observer, output, .. } = cx;
         let helper = &mut output.helper;
-        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut |doubt| {
-            say!(helper, Warning, "warning: {doubt}");
-        });
-        for variable in &sources.unknown {
-            say!(helper, Warning, "warning: {variable}");
-        }
+        let mut warn = |doubt: fmt::Arguments<'_>| say!(helper, Warning, "warning: {doubt}");
+        doubts::of_settings(config, sources, memory, &mut selector.filter, &mut warn);
+        doubts::of_rights(proc, config, &mut warn);
+        doubts::of_rivals(proc, config, family, 0, &mut warn);
         for notice in notices {
             say!(helper, Notice, "notice: {notice}");
         }
@@ -151,21 +165,18 @@ impl Daemon {
             say!(helper, Notice, "notice: this kernel tells no MemAvailable; it is estimated");
         }
         log::priority(helper, refused);
-        doubts::of_machine(proc, config, family, &mut |doubt| {
-            say!(helper, Warning, "warning: {doubt}");
-        });
         if limits.mem.term.is_some_and(|level| level < rate.scaled(KiB(TOO_LATE), KiB(1000))) {
             log::too_late(helper, limits);
         }
         if config.debug {
-            let psi = if observer.trigger().is_some() { "yes" } else { "no" };
+            let wakes = if observer.trigger().is_some() { "yes" } else { "no" };
             let (mib, processors) = (rate.mib(), machine::processors());
             say!(
                 helper,
                 Debug,
                 "memory fills by at most {mib} MiB a second, by {processors} processors"
             );
-            say!(helper, Debug, "pressure information: {psi}");
+            say!(helper, Debug, "the kernel wakes the guard when a stall begins: {wakes}");
         }
     }
 }

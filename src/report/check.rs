@@ -5,7 +5,6 @@
 
 use super::doubts::{self, Reach};
 use super::reader::{Reader, PATIENCE};
-use super::rivals;
 use crate::bytes::Escaped;
 use crate::log;
 use crate::memory::Memory;
@@ -23,7 +22,7 @@ use crate::units::{KiB, Path};
 use std::fmt::{self, Write};
 use std::os::fd::AsFd;
 
-/// All that `--check` prints; warnings are told.
+/// All that `--check` prints. Warnings of what it alone looks at are told.
 pub fn text(
     proc: &mut Proc,
     sources: &Sources,
@@ -32,17 +31,9 @@ pub fn text(
     (memory, cgroup): (&Memory, Option<&Cgroup>),
     tell: Tell<'_>,
 ) -> io::Result<String> {
-    for variable in &sources.unknown {
-        tell(format_args!("{variable}"));
-    }
-    config.warnings(memory.total, memory.swap_total, tell);
-    sources.doubts(tell);
     look_at_outputs(&config.outputs, tell);
-    doubts::of_rights(proc, config, tell);
     let family = Family::now(proc, None);
-    if let Some((pid, name)) = rivals::find(proc, &family, 1)?.filter(|_| config.watches_memory()) {
-        tell(format_args!("{}", log::Rival(pid, name)));
-    }
+    doubts::of_rivals(proc, config, &family, 1, tell);
     try_patterns(proc, config, &family, tell)?;
     let mut text = sources.shown(in_force);
     write_machine(&mut text, proc, memory, Bounds::of(cgroup, memory));
@@ -102,8 +93,13 @@ fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
     }
     let is_directory =
         |path: &Path| fd::look_up(path.terminated()).is_ok_and(|found| found.is_directory());
-    for (option, path) in
-        &[("--log-file", &outputs.log_file), ("--stats-file", &outputs.stats_file)]
+    // A file that is replaced, or is not there yet, is made in its directory.
+    let may_write = |path: &Path, is_replaced: bool| match fd::look_up(path.terminated()) {
+        Ok(_) if !is_replaced => fd::check_writable(path.terminated()),
+        _ => fd::check_writable(path.parent().terminated()),
+    };
+    for (option, path, is_replaced) in
+        &[("--log-file", &outputs.log_file, false), ("--stats-file", &outputs.stats_file, true)]
     {
         let Some(path) = path else { continue };
         let shown = Escaped(path.as_bytes());
@@ -111,6 +107,8 @@ fn look_at_outputs(outputs: &Outputs, tell: Tell<'_>) {
             tell(format_args!("{option}: {shown} is a directory"));
         } else if !is_directory(&path.parent()) {
             tell(format_args!("{option}: there is no directory for {shown}"));
+        } else if let Err(error) = may_write(path, *is_replaced) {
+            tell(format_args!("{option}: {shown}: cannot write it: {error}"));
         }
     }
 }
@@ -125,9 +123,6 @@ fn try_patterns(
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
     let mut filter = Filter::new(patterns, &passwd);
-    for pattern in filter.unknown_users(patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
-    }
     let mut reader = Reader::start(!patterns.ignore.is_empty() || !patterns.only.is_empty())?;
     let (filter, assistant) = (&mut filter, &mut reader);
     let mut matcher = Matcher { patterns, filter, assistant, patience: PATIENCE };

@@ -1,9 +1,9 @@
 //! What is accepted and still worth a word.
 
 use super::rivals;
-use crate::bytes::Buf;
-use crate::log;
+use crate::bytes::Escaped;
 use crate::memory::Memory;
+use crate::policy::Limits;
 use crate::procfs::Proc;
 use crate::select::{Family, Filter};
 use crate::settings::{Config, Sources, Tell};
@@ -12,6 +12,7 @@ use crate::sys::{io, machine, process};
 use crate::units::Pid;
 use std::fmt;
 
+/// What is most likely a slip, or lacks a right of the guard's.
 pub fn of_settings(
     config: &Config,
     sources: &Sources,
@@ -19,10 +20,36 @@ pub fn of_settings(
     filter: &mut Filter,
     tell: Tell<'_>,
 ) {
+    for variable in &sources.unknown {
+        tell(format_args!("{variable}"));
+    }
     sources.doubts(tell);
     config.warnings(memory.total, memory.swap_total, tell);
+    let Limits { mem, warn, .. } = Limits::of(config, memory);
+    if warn.is_some_and(|warn| Some(warn.mem) <= mem.term) {
+        tell(format_args!(
+            "--warn: is not above the level of SIGTERM, so no warning comes before the signal"
+        ));
+    }
     for pattern in filter.unknown_users(&config.patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
+        let text = Escaped(pattern.text());
+        tell(format_args!("\"{text}\": /etc/passwd has no such user; numbers always work"));
+    }
+    of_reboot(config, tell);
+}
+
+/// What `--reboot-after` lacks.
+fn of_reboot(config: &Config, tell: Tell<'_>) {
+    if !config.may_reboot() {
+        return;
+    }
+    match machine::may_reboot() {
+        Ok(()) => {}
+        Err(io::Error::REFUSED) => tell(format_args!("--reboot-after: CAP_SYS_BOOT is missing")),
+        Err(error) => tell(format_args!("--reboot-after: reboot(2) is kept away: {error}")),
+    }
+    if let Err(error) = machine::console() {
+        tell(format_args!("--reboot-after: /dev/console: {error}; it is said in the log alone"));
     }
 }
 
@@ -40,22 +67,6 @@ pub fn of_rights(proc: &Proc, config: &Config, tell: Tell<'_>) {
     // With `--kernel-oom` the kernel kills, and needs no right of the guard's.
     if reach != Reach::All && !config.needs_sysrq() {
         tell(format_args!("not all processes can be ended, only {reach}"));
-    }
-    of_reboot(config, tell);
-}
-
-/// What `--reboot-after` lacks.
-pub fn of_reboot(config: &Config, tell: Tell<'_>) {
-    if !config.may_reboot() {
-        return;
-    }
-    match machine::may_reboot() {
-        Ok(()) => {}
-        Err(io::Error::REFUSED) => tell(format_args!("--reboot-after: CAP_SYS_BOOT is missing")),
-        Err(error) => tell(format_args!("--reboot-after: reboot(2) is kept away: {error}")),
-    }
-    if let Err(error) = machine::console() {
-        tell(format_args!("--reboot-after: /dev/console: {error}; it is said in the log alone"));
     }
 }
 
@@ -80,19 +91,10 @@ impl Reach {
         let is_with_init = own.is_ok() && own == proc.user_namespace(Pid::INIT);
         match process::has_cap_kill() {
             false => Reach::OwnUser,
-            true if is_with_init || is_first(own) => Reach::All,
+            // That of init may not be readable.
+            true if is_with_init || machine::is_in_first_user_namespace() => Reach::All,
             true => Reach::OwnNamespace,
         }
-    }
-}
-
-/// Whether it is the first user namespace of the machine. Its number is fixed (`PROC_USER_INIT_INO` in
-/// include/linux/proc_ns.h), so it is known even if that of init may not be read. A kernel without
-/// user namespaces has no other.
-fn is_first(namespace: io::Result<Buf<32>>) -> bool {
-    match namespace {
-        Ok(name) => name.as_bytes() == b"user:[4026531837]",
-        Err(error) => error.is_gone(),
     }
 }
 
@@ -106,13 +108,15 @@ impl fmt::Display for Reach {
     }
 }
 
-/// As a guard of this `family` finds the machine at its start.
-pub fn of_machine(proc: &mut Proc, config: &Config, family: &Family, tell: Tell<'_>) {
-    of_rights(proc, config, tell);
+/// Another daemon that does the same, beside so many `own` guards.
+pub fn of_rivals(proc: &mut Proc, config: &Config, family: &Family, own: usize, tell: Tell<'_>) {
     // A limit alone does not collide with another daemon.
-    if config.watches_memory() {
-        if let Ok(Some((pid, name))) = rivals::find(proc, family, 0) {
-            tell(format_args!("{}", log::Rival(pid, name)));
-        }
+    if !config.watches_memory() {
+        return;
+    }
+    if let Ok(Some((pid, name))) = rivals::find(proc, family, own) {
+        tell(format_args!(
+            "process {pid} ({name}) watches memory too: both may kill where one would do"
+        ));
     }
 }

@@ -3,7 +3,6 @@
 //! Runs once and ends, so unlike the loop it may allocate. Rank and protection come from the code of
 //! the search.
 
-use super::doubts;
 use super::reader::{Reader, PATIENCE};
 use crate::bytes::Escaped;
 use crate::log::{self, LeftAlone, State, Whole};
@@ -15,7 +14,7 @@ use crate::procfs::cgroup::Cgroup;
 use crate::procfs::Proc;
 use crate::select::{self, Candidate, Company, Family, Filter, Group, Matcher, Members};
 use crate::select::{Preference, Protection, Rank, Rules, Scale, Unkillable};
-use crate::settings::{Config, Patterns, Tell};
+use crate::settings::{Config, Patterns};
 use crate::sys::{fd, io, machine};
 use crate::units::{KiB, Pid};
 use std::cmp::Reverse;
@@ -37,13 +36,15 @@ struct Row {
     is_candidate: bool,
     /// Of a protected process, as if it were a small candidate without points.
     rank: Rank,
+    /// As `--process-limit` counts it; not read without a limit.
+    resident: KiB,
     name: String,
     /// All columns but the first.
     columns: String,
 }
 
 /// All of it or, unless it is to be the `whole`, the first candidates and the state of memory.
-/// `user:` patterns that match no user are told. `guard` is the watch that this is for, and its helper.
+/// `guard` is the watch that this is for, and its helper.
 pub fn text(
     proc: &mut Proc,
     (memory, cgroup): (&Memory, Option<&Cgroup>),
@@ -51,15 +52,10 @@ pub fn text(
     scale: Scale,
     whole: bool,
     guard: Option<(Pid, Option<Pid>)>,
-    tell: Tell<'_>,
 ) -> io::Result<String> {
     let patterns = &config.patterns;
     let passwd = fd::read_file(b"/etc/passwd\0", usize::MAX).unwrap_or_default();
     let mut filter = Filter::new(patterns, &passwd);
-    for pattern in filter.unknown_users(patterns) {
-        tell(format_args!("{}", log::UnknownUser(pattern)));
-    }
-    doubts::of_rights(proc, config, tell);
     let mut reader = Reader::start(!patterns.is_empty())?;
     let family = match guard {
         // The reader is known as a child.
@@ -91,12 +87,18 @@ pub fn text(
         let first = &candidates[..candidates.len().min(IN_LOG)];
         write_rows(&mut text, first, IN_LOG, "");
     }
-    let limits = Limits::of(config, memory);
-    let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
-    write_memory(&mut text, memory, &limits, stalled);
-    write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
-    if let Some(first) = candidates.first().filter(|_| !config.kernel_oom) {
-        write_company(&mut text, proc, &mut rules, first.rank.pid);
+    let _ = writeln!(text, "{}", State(memory));
+    if let Some(limit) = config.limit() {
+        write_limit(&mut text, limit.rss, candidates);
+    }
+    if config.watches_memory() {
+        let limits = Limits::of(config, memory);
+        let stalled = proc.stall_share().ok().filter(|_| config.asks_for_stalls());
+        write_levels(&mut text, memory, &limits, stalled);
+        write_verdict(&mut text, config, limits.level(memory.available, memory), candidates);
+        if let Some(first) = candidates.first().filter(|_| !config.kernel_oom) {
+            write_company(&mut text, proc, &mut rules, first.rank.pid);
+        }
     }
     Ok(text)
 }
@@ -111,8 +113,22 @@ fn write_units(text: &mut String, config: &Config, memory: &Memory) {
     *text += "\n\n";
 }
 
-fn write_memory(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
-    let _ = writeln!(text, "{}", State(memory));
+/// Which candidates the limit ends, whatever their rank.
+fn write_limit(text: &mut String, limit: KiB, candidates: &[Row]) {
+    let above = || candidates.iter().filter(|row| row.resident > limit);
+    let (mib, count) = (limit.mib(), above().count());
+    let _ = match above().max_by_key(|row| (row.resident, row.rank.pid)) {
+        None => writeln!(text, "above the limit of {mib} MiB: none"),
+        Some(Row { resident, rank, name, .. }) => writeln!(
+            text,
+            "above the limit of {mib} MiB: {count}, the largest is process {} \"{name}\" with {} MiB",
+            rank.pid,
+            resident.mib()
+        ),
+    };
+}
+
+fn write_levels(text: &mut String, memory: &Memory, limits: &Limits, stalled: Option<u32>) {
     if let Some(Short { mem, swap }) = limits.warn {
         write_level(text, "warning", memory, Some(mem), Some(swap));
     }
@@ -136,6 +152,10 @@ fn row(
     let status = proc.status(&stat)?;
     let (score, adj, uid) = (proc.oom_score(pid)?, proc.oom_score_adj(pid)?, proc.owner(pid)?);
     let rss = KiB::from_pages(stat.rss_pages, machine::page());
+    let resident = match config.limit() {
+        Some(_) => KiB::from_pages(proc.exact_resident_pages(&stat)?, machine::page()),
+        None => KiB::ZERO,
+    };
     let swap = if memory.swap_used() > KiB::ZERO { status.swap } else { KiB::ZERO };
     rules.matcher.patience = PATIENCE;
     let looked = select::look_at(proc, rules, memory, stat.id);
@@ -158,10 +178,7 @@ fn row(
             (rank, rules.points(score, adj, rss), why)
         }
     };
-    let points = match config.choice.sort_by_rss {
-        false => points,
-        true => points.saturating_mul(1000) / memory.total.0.max(1) as i64,
-    };
+    let points = rules.shown(points);
     let user = match select::users_of(passwd).find(|(known, _)| *known == uid) {
         Some((_, name)) => cut(USER, &Escaped(name)),
         None => cut(USER, &uid),
@@ -175,7 +192,7 @@ fn row(
     let columns = format!(
         "{pid:>8} {user:USER$} {points:>6} {score:>5} {adj:>5} {rss:>6} {swap:>6} {name:NAME$} {why}"
     );
-    Ok(Ok(Row { is_candidate, rank, name, columns }))
+    Ok(Ok(Row { is_candidate, rank, resident, name, columns }))
 }
 
 /// At most so many rows, and how many are left out.

@@ -5,4 +5,4 @@ pub mod check;
 pub mod doubts;
 pub mod explain;
 mod reader;
-pub mod rivals;
+mod rivals;

@@ -27,8 +27,9 @@ pub trait Assistant {
     /// likewise.
     fn is_in_place(&mut self, id: Identity, path: &[u8], patience: Duration) -> Option<bool>;
 
-    /// With `-d`: hears of each candidate that goes before all met so far.
-    fn met(&mut self, _: &Candidate, _: &Patterns) {}
+    /// With `-d`: hears of each candidate that goes before all met so far, with its points in
+    /// thousandths of memory.
+    fn met(&mut self, _: &Candidate, _: i64, _: &Patterns) {}
 }
 
 /// What matching needs and keeps, made at the start.

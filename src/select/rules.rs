@@ -23,6 +23,8 @@ pub struct Rules<'a> {
     pub matcher: Matcher<'a>,
     pub(super) config: &'a Config,
     pub(super) scale: Scale,
+    /// All memory that counts.
+    total: KiB,
     min_size: KiB,
     /// What `--prefer` adds and `--avoid` takes, in the unit of `Rank::points`.
     pub(super) bonus: i64,
@@ -53,6 +55,7 @@ impl<'a> Rules<'a> {
             }),
             config,
             scale,
+            total: memory.total,
             min_size: config.min_rss(memory.total),
             family,
             unkillable,
@@ -133,6 +136,14 @@ impl<'a> Rules<'a> {
         match choice.sort_by_rss {
             true => as_points(rss),
             false => self.scale.points(score) - i64::from(ignored),
+        }
+    }
+
+    /// Points as they are shown: in thousandths of memory, also with `--sort-by-rss`.
+    pub fn shown(&self, points: i64) -> i64 {
+        match self.config.choice.sort_by_rss {
+            true => points.saturating_mul(1000) / as_points(self.total).max(1),
+            false => points,
         }
     }
 

@@ -218,8 +218,9 @@ impl<'s, 'a> Search<'s, 'a> {
         let rank = self.rules.rank(points, size, stat.id);
         let candidate = Candidate { stat, score, rank, preference };
         if self.rules.config.debug {
+            let shown = self.rules.shown(points);
             let matcher = &mut self.rules.matcher;
-            matcher.assistant.met(&candidate, matcher.patterns);
+            matcher.assistant.met(&candidate, shown, matcher.patterns);
         }
         Ok(Some(candidate))
     }

@@ -41,10 +41,10 @@ pub struct Config {
 /// When memory is low.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Once resolved, at least one of the two is there; the lower one counts.
+    /// Once resolved, at least one of the two is there if memory is watched; the lower one counts.
     pub mem: Option<Levels<Percent>>,
     pub mem_size: Option<Levels<KiB>>,
-    /// Once resolved, at least one of the two is there; the lower one counts.
+    /// Likewise.
     pub swap: Option<Levels<Percent>>,
     pub swap_size: Option<SwapSize>,
     /// Of the window, all tasks waited for memory and some for a disk for so long. 0 is never.
@@ -267,11 +267,12 @@ impl Hooks {
 impl Config {
     /// Puts in what follows from several options together, and refuses what contradicts itself.
     pub fn resolve(mut self, on_terminal: bool) -> Result<Config, Mistake> {
+        let watches_memory = self.watches_memory();
         let Config { thresholds, watching, outputs, .. } = &mut self;
-        if thresholds.mem_size.is_none() {
+        if watches_memory && thresholds.mem_size.is_none() {
             thresholds.mem.get_or_insert(MEM);
         }
-        if thresholds.swap_size.is_none() {
+        if watches_memory && thresholds.swap_size.is_none() {
             thresholds.swap.get_or_insert(SWAP);
         }
         outputs.stderr = !outputs.syslog && (on_terminal || outputs.log_file.is_none());
@@ -373,12 +374,12 @@ impl Config {
     /// Holds what is asked for against this machine. Looks at the hooks, which may hang.
     pub fn check(&self, mem_total: KiB) -> Result<(), Vec<Mistake>> {
         let (asked, total) = (self.largest_size().0, mem_total.0);
-        if asked > total.saturating_mul(SLIP) {
-            return Err(vec![format!(
-                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
-            )]);
-        }
         let mut mistakes = Vec::new();
+        if asked > total.saturating_mul(SLIP) {
+            mistakes.push(format!(
+                "-M: {asked} KiB is more than {SLIP} times what this machine has (MemTotal {total} KiB)"
+            ));
+        }
         if self.may_reboot() && !machine::is_in_first_pid_namespace() {
             mistakes.push(String::from(
                 "--reboot-after: not in a container: outside the initial PID namespace reboot(2) ends \
@@ -405,48 +406,10 @@ impl Config {
 
     /// Tells all that is accepted and still worth a word.
     pub fn warnings(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
-        let Thresholds { mem, mem_size, swap, swap_size, psi, warn, .. } = self.thresholds;
-        for (option, is_above) in &[
-            ("-m", mem.is_some_and(|at| at.kill > at.term)),
-            ("-s", swap.is_some_and(|at| at.kill > at.term)),
-            ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
-            ("-S", swap_size.is_some_and(|at| at.kill > Some(at.term))),
-        ] {
-            if *is_above {
-                tell(format_args!(
-                    "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
-                ));
-            }
-        }
         self.patterns.doubts(tell);
-        if self.outputs.low_memory_signal && !self.watches_memory() {
-            tell(format_args!(
-                "--low-memory-signal: does nothing, since --watch limit was asked for"
-            ));
-        }
-        if warn.is_none() && self.hooks.warn.is_some() {
-            tell(format_args!("--warn-hook: does nothing without --warn"));
-        }
-        if warn.is_some_and(|warn| mem.is_some_and(|at| warn <= at.term)) {
-            tell(format_args!(
-                "--warn: is not above the level of -m, so there is no warning before the signal"
-            ));
-        }
-        if psi.kill > Percent::default() && psi.kill < psi.term {
-            tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
-        }
-        let (asked, total) = (self.largest_size().0, mem_total.0);
-        if asked > total {
-            tell(format_args!(
-                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB), so a lower \
-                 level counts"
-            ));
-        }
-        let (asked, total) = (swap_size.map_or(0, |size| size.term.0), swap_total.0);
-        if asked > total {
-            tell(format_args!(
-                "-S: {asked} KiB is more than the swap there is ({total} KiB), so swap counts as low"
-            ));
+        match self.watches_memory() {
+            true => self.doubt_thresholds(mem_total, swap_total, tell),
+            false => self.name_idle(tell),
         }
         let total = mem_total.0;
         match (self.watching.process_limit, self.limit()) {
@@ -462,6 +425,77 @@ impl Config {
                 "--process-limit: {asked} KiB can never be reached (MemTotal {total} KiB)"
             )),
             _ => {}
+        }
+    }
+
+    fn doubt_thresholds(&self, mem_total: KiB, swap_total: KiB, tell: Tell<'_>) {
+        let Thresholds { mem, mem_size, swap, swap_size, psi, warn, .. } = self.thresholds;
+        for (option, is_above) in &[
+            ("-m", mem.is_some_and(|at| at.kill > at.term)),
+            ("-s", swap.is_some_and(|at| at.kill > at.term)),
+            ("-M", mem_size.is_some_and(|at| at.kill > at.term)),
+            ("-S", swap_size.is_some_and(|at| at.kill > Some(at.term))),
+        ] {
+            if *is_above {
+                tell(format_args!(
+                    "{option}: KILL is above the level of SIGTERM, so SIGKILL comes first"
+                ));
+            }
+        }
+        if warn.is_none() && self.hooks.warn.is_some() {
+            tell(format_args!("--warn-hook: does nothing without --warn"));
+        }
+        if psi.kill > Percent::default() && psi.kill < psi.term {
+            tell(format_args!("--psi: KILL is below the level of SIGTERM, so SIGKILL comes first"));
+        }
+        let (asked, total) = (self.largest_size().0, mem_total.0);
+        if asked > total {
+            tell(format_args!(
+                "-M: {asked} KiB is more than this machine has (MemTotal {total} KiB), so a lower \
+                 level counts"
+            ));
+        }
+        let (asked, total) = (swap_size.map_or(0, |size| size.term.0), swap_total.0);
+        // Beside `-s` that one is lower.
+        if asked > total && swap.is_none() {
+            tell(format_args!(
+                "-S: {asked} KiB is more than the swap there is ({total} KiB), so swap counts as low"
+            ));
+        }
+    }
+
+    /// What was given for low memory, while only the limit is watched. A value that is the default of an
+    /// option passes for one that was not given.
+    fn name_idle(&self, tell: Tell<'_>) {
+        let Thresholds { mem, mem_size, swap, swap_size, psi, psi_window, warn, .. } =
+            self.thresholds;
+        let (Patterns { prefer, avoid, .. }, choice) = (&self.patterns, &self.choice);
+        let mut given = Vec::new();
+        for (option, is_given) in &[
+            ("-m", mem.is_some()),
+            ("-s", swap.is_some()),
+            ("-M", mem_size.is_some()),
+            ("-S", swap_size.is_some()),
+            ("--psi", psi != PSI),
+            ("--psi-window", psi_window != PSI_WINDOW),
+            ("--warn", warn.is_some()),
+            ("--warn-hook", self.hooks.warn.is_some()),
+            ("--low-memory-signal", self.outputs.low_memory_signal),
+            // The largest goes first.
+            ("--prefer", !prefer.is_empty()),
+            ("--avoid", !avoid.is_empty()),
+            ("--sort-by-rss", choice.sort_by_rss),
+            ("--ignore-positive-adj", choice.ignore_positive_adj),
+            ("--min-rss", choice.min_rss.is_some()),
+            ("--cooldown", self.cooldown != COOLDOWN),
+        ] {
+            if *is_given {
+                given.push(*option);
+            }
+        }
+        if !given.is_empty() {
+            let given = given.join(", ");
+            tell(format_args!("{given}: no effect, since --watch limit was asked for"));
         }
     }
 }
@@ -551,8 +585,17 @@ mod tests {
         let swap_size = Some(SwapSize { term: KiB(500), kill: Some(KiB(600)) });
         let config = with(Thresholds { mem_size, swap_size, ..Thresholds::default() });
         assert_eq!(config.check(KiB(125)), Ok(()));
-        let said = config.check(KiB(124)).unwrap_err();
+        let mut faulty = config.clone();
+        faulty.hooks.warn = path(b"/missing").ok();
+        let said = faulty.check(KiB(124)).unwrap_err();
         assert!(said[0].starts_with("-M: 2000 KiB is more than 16 times"), "{said:?}");
+        assert!(said[1].starts_with("--warn-hook: /missing: "), "{said:?}");
+        // Beside `-s`, which is lower, it is not said.
+        let swap = Some(SWAP);
+        let beside = with(Thresholds { mem_size, swap_size, swap, ..Thresholds::default() });
+        beside.warnings(KiB(2000), KiB(400), &mut |line| {
+            assert!(line.to_string().starts_with("-S: KILL is"), "{line}");
+        });
         for (total, expected) in [
             (2000, &["-S: KILL is", "-S: 500 KiB is"][..]),
             (1999, &["-S: KILL is", "-M: 2000 KiB is more than this", "-S: 500 KiB is"]),
@@ -585,6 +628,40 @@ mod tests {
             let said = config.resolve(false).unwrap_err();
             assert!(said.starts_with("--watch: there is no limit to watch"), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_given_for_low_memory_is_named_while_only_the_limit_is_watched() {
+        let said = |given: &[(&str, &str)]| {
+            let mut config = Config::default();
+            for (key, text) in [&[("WATCH", "limit"), ("THRESHOLD", "1")], given].concat() {
+                by_key(key.as_bytes()).unwrap().set(&mut config, text.as_bytes()).unwrap();
+            }
+            let mut said = Vec::new();
+            let tell: Tell<'_> = &mut |line| said.push(line.to_string());
+            config.resolve(false).unwrap().warnings(KiB(4 << 20), KiB::ZERO, tell);
+            said
+        };
+        assert_eq!(said(&[("GRACE", "1"), ("IGNORE_ROOT_USER", "true")]), [""; 0]);
+        for (key, text, option) in [
+            ("MEM_THRESHOLD", "10", "-m"),
+            ("SWAP_THRESHOLD", "5,10", "-s"),
+            ("MEM_SIZE", "8G,9G", "-M"),
+            ("SWAP_SIZE", "8G", "-S"),
+            ("PSI", "20,10", "--psi"),
+            ("PSI_WINDOW", "5", "--psi-window"),
+            ("WARN", "5", "--warn"),
+            ("WARN_HOOK", "/x", "--warn-hook"),
+            ("SORT_BY_RSS", "true", "--sort-by-rss"),
+            ("IGNORE_POSITIVE_ADJ", "true", "--ignore-positive-adj"),
+            ("MIN_RSS", "1M", "--min-rss"),
+            ("COOLDOWN", "9", "--cooldown"),
+        ] {
+            let wanted = format!("{option}: no effect, since --watch limit was asked for");
+            assert_eq!(said(&[(key, text)]), [wanted]);
+        }
+        let both = said(&[("WARN", "20"), ("MEM_SIZE", "8G")]);
+        assert_eq!(both, ["-M, --warn: no effect, since --watch limit was asked for"]);
     }
 
     #[test]

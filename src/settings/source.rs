@@ -84,8 +84,10 @@ impl Sources {
     /// `program` is what it was called as, perhaps with a path.
     pub fn of(program: &[u8], arguments: Vec<Given>) -> Sources {
         let (mut environment, mut unknown) = (Vec::new(), Vec::new());
+        let is_of_hook = |variable: &[u8]| variable.starts_with(b"OOM_GUARD_ACTION=");
+        let is_in_hook = process::environment().any(is_of_hook);
         for variable in process::environment() {
-            match of_variable(variable) {
+            match of_variable(variable, is_in_hook) {
                 Some(Ok(given)) => environment.push(given),
                 Some(Err(mistake)) => unknown.push(mistake),
                 None => {}
@@ -205,11 +207,14 @@ impl Settled {
 }
 
 /// What `KEY=VALUE` in the environment sets. A variable for hooks is none of ours: one of them
-/// may well start a guard.
-fn of_variable(variable: &[u8]) -> Option<Result<Given, Mistake>> {
+/// may well start a guard. There, `CGROUP` is that of the victim.
+fn of_variable(variable: &[u8], is_in_hook: bool) -> Option<Result<Given, Mistake>> {
     let end = variable.iter().position(|&byte| byte == b'=')?;
     let (key, value) = (&variable[..end], &variable[end + 1..]);
     let name = key.strip_prefix(PREFIX.as_bytes()).filter(|name| !is_for_hooks(name))?;
+    if is_in_hook && name == b"CGROUP" {
+        return None;
+    }
     let place = format!("{} in the environment", Escaped(key));
     let spec = find::setting(name, &place);
     Some(spec.map(|spec| Given { spec, text: value.to_vec(), place }))

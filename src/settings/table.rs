@@ -305,6 +305,7 @@ pub static OPTIONS: [Spec; 47] = [
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::{Config, Watching};
     use super::*;
     use std::collections::HashSet;
 
@@ -326,7 +327,30 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_tells_every_option_and_its_default() {
+    fn each_default_is_what_counts_if_nothing_is_said() {
+        // With a limit, so that its interval counts; that is a value only if it was given.
+        let comes_to = |mut config: Config| {
+            config.watching.process_limit = Some(KiB(1));
+            let config = config.resolve(false).unwrap();
+            (config.limit(), Config { watching: Watching::default(), ..config })
+        };
+        let mut tried = 0;
+        for spec in shown().filter(|spec| matches!(spec.effect, Value(..))) {
+            let mut config = Config::default();
+            if spec.set(&mut config, spec.default.as_bytes()).is_ok() {
+                assert_eq!(comes_to(config), comes_to(Config::default()), "{spec:?}");
+                tried += 1;
+            }
+        }
+        // All but those in words.
+        let words = ["WATCH", "MIN_RSS", "REPORT_INTERVAL"];
+        let with_value =
+            |spec: &&Spec| matches!(spec.effect, Value(..)) && !spec.default.is_empty();
+        assert_eq!(tried, shown().filter(with_value).count() - words.len());
+    }
+
+    #[test]
+    fn the_readme_names_every_option() {
         let readme = include_str!("../../README.md");
         for spec in shown() {
             let long = spec.spellings().find(|spelling| spelling.starts_with("--")).unwrap();

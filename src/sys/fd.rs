@@ -94,6 +94,12 @@ pub fn check_program(path: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Whether this process may write to what is at `path`; in a directory, whether it may make files.
+pub fn check_writable(path: &[u8]) -> io::Result<()> {
+    // SAFETY: the path ends with NUL and lives for the call.
+    check(unsafe { libc::access(terminated(path)?.as_ptr(), libc::W_OK) }.into()).map(drop)
+}
+
 /// What lies at a path.
 #[derive(Clone, Copy)]
 pub struct Found {

@@ -77,12 +77,22 @@ pub fn console() -> io::Result<OwnedFd> {
 }
 
 /// Whether this process is in the initial PID namespace: in any other reboot(2) ends its init instead
-/// (pid_namespaces(7)). Its number is fixed (`PROC_PID_INIT_INO` in include/linux/proc_ns.h). A kernel
-/// without PID namespaces has no other.
+/// (pid_namespaces(7)).
 pub fn is_in_first_pid_namespace() -> bool {
+    is_first(b"/proc/self/ns/pid\0", b"pid:[4026531836]")
+}
+
+/// Whether this process is in the initial user namespace.
+pub fn is_in_first_user_namespace() -> bool {
+    is_first(b"/proc/self/ns/user\0", b"user:[4026531837]")
+}
+
+/// The numbers of the initial ones are fixed (`PROC_PID_INIT_INO` and `PROC_USER_INIT_INO` in
+/// include/linux/proc_ns.h). A kernel without namespaces of a kind has no other.
+fn is_first(link: &[u8], first: &[u8]) -> bool {
     let mut name = [0; 32];
-    match fd::read_link(b"/proc/self/ns/pid\0", &mut name) {
-        Ok(len) => &name[..len] == b"pid:[4026531836]",
+    match fd::read_link(link, &mut name) {
+        Ok(len) => &name[..len] == first,
         Err(error) => error.is_gone(),
     }
 }

@@ -62,6 +62,25 @@ pub fn has_cap_kill() -> bool {
 /// Becomes `owner` for good, in no other group. True only if no way leads back.
 #[cfg(feature = "dbus-notify")]
 pub fn become_user(owner: Owner) -> bool {
+    // The calls that take 32 bits of a user or group, everywhere.
+    #[cfg(not(any(
+        target_arch = "arm",
+        target_arch = "x86",
+        target_arch = "sparc",
+        target_arch = "m68k"
+    )))]
+    use libc::{
+        SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+    };
+    #[cfg(any(
+        target_arch = "arm",
+        target_arch = "x86",
+        target_arch = "sparc",
+        target_arch = "m68k"
+    ))]
+    use libc::{
+        SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+    };
     let Owner { user, group } = owner;
     let (mut users, mut groups) = ([!user; 3], [!group; 3]);
     let ([u, v, w], [g, h, i]) = (&mut users, &mut groups);
@@ -70,37 +89,14 @@ pub fn become_user(owner: Owner) -> bool {
     // change them.
     // SAFETY: a list of no groups needs no memory; what is read is writable.
     let all_done = unsafe {
-        libc::syscall(calls::SETGROUPS, 0, 0) == 0
-            && libc::syscall(calls::SETRESGID, group, group, group) == 0
-            && libc::syscall(calls::SETRESUID, user, user, user) == 0
+        libc::syscall(SETGROUPS, 0, 0) == 0
+            && libc::syscall(SETRESGID, group, group, group) == 0
+            && libc::syscall(SETRESUID, user, user, user) == 0
             && libc::getresuid(u, v, w) == 0
             && libc::getresgid(g, h, i) == 0
-            && (user == 0 || libc::syscall(calls::SETRESUID, 0, 0, 0) != 0)
+            && (user == 0 || libc::syscall(SETRESUID, 0, 0, 0) != 0)
     };
     all_done && users == [user; 3] && groups == [group; 3]
-}
-
-/// The calls that take 32 bits of a user or group, everywhere.
-#[cfg(all(
-    feature = "dbus-notify",
-    any(target_arch = "arm", target_arch = "x86", target_arch = "sparc", target_arch = "m68k")
-))]
-mod calls {
-    pub use libc::SYS_setresuid32 as SETRESUID;
-    pub use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID};
-}
-#[cfg(all(
-    feature = "dbus-notify",
-    not(any(
-        target_arch = "arm",
-        target_arch = "x86",
-        target_arch = "sparc",
-        target_arch = "m68k"
-    ))
-))]
-mod calls {
-    pub use libc::SYS_setresuid as SETRESUID;
-    pub use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID};
 }
 
 /// The process group that this process is in.
