@@ -14,7 +14,7 @@ use crate::procfs::zram::Zram;
 use crate::procfs::Proc;
 use crate::settings::Config;
 use crate::stall::{open_trigger, Stall, Stalls};
-use crate::sys::io;
+use crate::sys::{clock, io, memory, process};
 use crate::units::{KiB, Moment};
 use news::Untold;
 pub use news::{Bounds, News, Reminder};
@@ -28,6 +28,8 @@ const SEARCH_EVERY: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
+/// After this the guard has closed a trigger that its child is to close last.
+const HOLD_TRIGGER: Duration = Duration::from_secs(1);
 /// Some managers change a limit every few seconds.
 const BETWEEN_BOUNDS: Duration = Duration::from_secs(60);
 
@@ -96,14 +98,20 @@ struct Told {
     no_scans: Reminder,
 }
 
+impl Told {
+    /// Nothing, but that a container has no limit: that is no news.
+    fn of(cgroup: Option<&Cgroup>) -> Told {
+        let container = cgroup.filter(|cgroup| !cgroup.is_named());
+        Told { standing: container.map(|_| Standing::Unlimited), ..Told::default() }
+    }
+}
+
 impl Observer {
     /// Opens `/proc/meminfo`, and finds the cgroup that counts in place of the machine. No stalls are measured
     /// until `start`.
     pub fn open(proc: &mut Proc, config: &Config) -> io::Result<Observer> {
         let meminfo = MemInfo::open(proc)?;
         let cgroup = find_cgroup(proc, config);
-        // A container without a limit is no news.
-        let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
         Ok(Observer {
             zfs: Zfs::find(proc, &meminfo),
             meminfo,
@@ -116,7 +124,7 @@ impl Observer {
             stalls: None,
             next_stalls: None,
             trigger: None,
-            told: Told { standing: container.map(|_| Standing::Unlimited), ..Told::default() },
+            told: Told::of(cgroup.as_ref()),
             untold: Untold::default(),
             cgroup,
         })
@@ -136,12 +144,14 @@ impl Observer {
             self.meminfo = meminfo;
         }
         self.zfs = Zfs::find(proc, &self.meminfo);
-        self.cgroup = find_cgroup(proc, new);
-        let is_other = old.choice.cgroup != new.choice.cgroup;
+        let cgroup = find_cgroup(proc, new);
+        // The option may be the same, and what is found another one.
+        let is_other = cgroup.as_ref().map(Cgroup::mark) != self.cgroup.as_ref().map(Cgroup::mark);
+        self.cgroup = cgroup;
         if is_other {
-            (self.told, self.next_search) = (Told::default(), Moment::default());
+            (self.told, self.next_search) = (Told::of(self.cgroup.as_ref()), Moment::default());
             self.largest[1] = KiB::ZERO;
-            self.leak_trigger();
+            self.close_trigger();
         }
         self.set_trigger(proc, new);
         let is_measured = Config::asks_for_stalls;
@@ -220,11 +230,8 @@ impl Observer {
 
     /// Polling the trigger has failed: it tells nothing any more.
     pub fn lose_trigger(&mut self) {
-        match self.cgroup {
-            // It went with a cgroup that was removed, so that closing it waits for nothing.
-            Some(_) => self.trigger = None,
-            None => self.leak_trigger(),
-        }
+        // It went with its cgroup or its server, so that closing it waits for nothing.
+        self.trigger = None;
     }
 
     /// Calls `ask` if tmpfs should be looked at again, since `Shmem` has moved. If it returns true,
@@ -389,10 +396,22 @@ impl Observer {
         }
     }
 
-    /// Not closed: that waits in the kernel for all processors to come by once
-    /// (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
-    fn leak_trigger(&mut self) {
-        self.trigger.take().map(IntoRawFd::into_raw_fd);
+    /// Has a child hold it last and close it by its end: that waits in the kernel for all processors
+    /// to come by once (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy
+    /// machine. Without a child it stays open.
+    fn close_trigger(&mut self) {
+        let Some(trigger) = self.trigger.take() else { return };
+        let child = process::split(Some(trigger.as_fd()), || {
+            clock::sleep(HOLD_TRIGGER);
+            0
+        });
+        if child.is_err() {
+            let _ = trigger.into_raw_fd();
+            return;
+        }
+        drop(trigger);
+        // As after each fork (`Helper::spawn`).
+        let _ = memory::touch_all(memory::WATCH);
     }
 }
 
@@ -417,6 +436,7 @@ fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
 mod tests {
     use super::*;
     use crate::procfs::fixture::Fixture;
+    use crate::units::Percent;
 
     const MEMINFO: &str = "MemTotal: 100000 kB\nMemAvailable: 90000 kB\nAnonPages: 5000 kB\n";
 
@@ -613,6 +633,58 @@ mod tests {
             fixture.write(&file, text);
             assert_eq!(total(&mut observer, &mut proc), KiB(50_000), "{lost}");
         }
+    }
+
+    /// A cgroup with a limit of 50,000 KiB, which can be mounted, and holds init.
+    fn set_cgroup(fixture: &Fixture, name: &str) {
+        fixture.process(1, b"init", 0, 1);
+        fixture.write("1/cgroup", "0::/\n");
+        let mount = format!("30 22 0:26 / {} rw - cgroup2 none rw\n", fixture.path("cg"));
+        fixture.write("self/mountinfo", mount);
+        for (file, text) in [
+            ("memory.max", "51200000\n"),
+            ("memory.current", "10240000\n"),
+            ("memory.stat", "anon 1024000\n"),
+            ("memory.pressure", &pressure(0)),
+        ] {
+            fixture.write(&format!("cg{name}/{file}"), text);
+        }
+    }
+
+    #[test]
+    fn a_reload_takes_over_what_is_found_whether_the_option_changed_or_not() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO);
+        fixture.write("pressure/memory", pressure(0));
+        let stall = |observer: &mut Observer, proc: &mut Proc, config: &Config, second: u64| {
+            fixture.write("pressure/memory", pressure(second * 200_000));
+            observer.observe(proc, config, at(second * 1000)).unwrap().unwrap().memory.stall
+        };
+        // A named one that comes later, which the reload finds and no look.
+        let mut config = config();
+        config.choice.cgroup = Some(crate::units::Path::of(b"/web"));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        stall(&mut observer, &mut proc, &config, 1);
+        assert!(stall(&mut observer, &mut proc, &config, 2) > Percent::default());
+        set_cgroup(&fixture, "/web");
+        observer.reconfigure(&mut proc, (&config, &config), at(2000));
+        (3..5).for_each(|second| {
+            assert_eq!(stall(&mut observer, &mut proc, &config, second), Percent::default());
+        });
+        // That of a container, which does not count with `--kernel-oom`.
+        set_cgroup(&fixture, "");
+        config.choice.cgroup = None;
+        let kernel = Config { kernel_oom: true, ..self::config() };
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        (1..3).for_each(|second| {
+            assert_eq!(stall(&mut observer, &mut proc, &config, second), Percent::default());
+        });
+        observer.reconfigure(&mut proc, (&config, &kernel), at(3000));
+        stall(&mut observer, &mut proc, &kernel, 4);
+        assert!(stall(&mut observer, &mut proc, &kernel, 5) > Percent::default());
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl Cgroup {
         self.is_named
     }
 
+    /// What tells it from another one, and from itself while it is lost.
+    pub fn mark(&self) -> impl PartialEq + '_ {
+        (self.version, self.path(), self.is_named, self.is_lost())
+    }
+
     pub fn standing(&self, memory: &Memory) -> Standing {
         if memory.is_limited() {
             Standing::Limited(memory.total)
