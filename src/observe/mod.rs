@@ -143,7 +143,7 @@ impl Observer {
         if let Ok(meminfo) = MemInfo::open(proc) {
             self.meminfo = meminfo;
         }
-        self.zfs = Zfs::find(proc, &self.meminfo);
+        (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
         let cgroup = find_cgroup(proc, new);
         // The option may be the same, and what is found another one.
         let is_other = cgroup.as_ref().map(Cgroup::mark) != self.cgroup.as_ref().map(Cgroup::mark);
@@ -171,7 +171,6 @@ impl Observer {
         config: &Config,
         now: Moment,
     ) -> io::Result<Option<Scene>> {
-        self.look_for_lost_cgroup(proc, config, now);
         let read = self.meminfo.read_or_reopen(proc)?;
         let machine = match read {
             Ok(machine) => machine,
@@ -183,8 +182,8 @@ impl Observer {
         self.zram.follow(proc, machine.swap_total);
         self.least_slab = self.least_slab.min(machine.slab);
         let (mut memory, lost) = self.account(proc, machine);
-        if lost != Lost::default() {
-            self.open_anew(proc, config, lost, now);
+        if self.open_anew(proc, config, lost, now) {
+            self.zram.follow(proc, machine.swap_total);
             (memory, _) = self.account(proc, machine);
         }
         self.largest[usize::from(memory.is_limited())] = memory.largest;
@@ -282,12 +281,12 @@ impl Observer {
         memory.count_slabs(self.least_slab);
         match self.zfs.spare(proc) {
             Ok(spare) => memory.count_arc(spare),
-            Err(_) => lost.zfs = true,
+            Err(_) => lost.of_machine = true,
         }
         if memory.swap_used() > KiB::ZERO {
-            let held;
-            (held, lost.zram) = self.zram.held(proc);
+            let (held, is_lost) = self.zram.held(proc);
             memory.compressed = memory.compressed.plus(held);
+            lost.of_machine |= is_lost;
         }
         let own = self.cgroup.as_ref().map_or(Ok(None), |cgroup| cgroup.read(proc, &memory));
         match own {
@@ -300,27 +299,22 @@ impl Observer {
         (memory, lost)
     }
 
-    fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) {
-        if lost.zfs {
-            self.zfs = Zfs::find(proc, &self.meminfo);
-        }
-        if lost.zram {
-            self.zram.find_again(proc);
-        }
+    /// Looks anew for what is lost, once a second: a cgroup of a service goes and comes with it, and so
+    /// do its stalls. True if it has looked.
+    fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) -> bool {
         if lost.cgroup {
             self.cgroup.as_mut().map(Cgroup::lose);
-            self.look_for_lost_cgroup(proc, config, now);
         }
-    }
-
-    /// That of a service goes and comes with it, and so do its stalls.
-    fn look_for_lost_cgroup(&mut self, proc: &mut Proc, config: &Config, now: Moment) {
-        let lost = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
-        let Some(cgroup) = lost.filter(|_| now >= self.next_search) else { return };
+        if lost == Lost::default() || now < self.next_search {
+            return false;
+        }
         self.next_search = now.after(SEARCH_EVERY);
-        if cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
+        (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
+        let cgroup = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
+        if cgroup.is_some_and(|cgroup| cgroup.find_again(proc, config.choice.cgroup.as_ref())) {
             self.start(proc, config, now);
         }
+        true
     }
 
     /// It is news when another memory counts than before, but not each time if that changes all the
@@ -415,12 +409,11 @@ impl Observer {
     }
 }
 
-/// What could not be read, though it was open.
+/// What should be there and could not be read.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Lost {
     cgroup: bool,
-    zfs: bool,
-    zram: bool,
+    of_machine: bool,
 }
 
 /// The memory of which cgroup counts in place of the machine's. With `--kernel-oom` of none: the
@@ -576,8 +569,10 @@ mod tests {
         let arcstats = |kib: u64| format!("c_min 4 1024\nsize 4 {}\n", (kib + 1) * 1024);
         let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(50_000));
         let mut observer = Observer::open(&mut proc, &config).unwrap();
-        let available = |observer: &mut Observer, proc: &mut Proc| {
-            observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.available
+        let mut second = 0;
+        let mut available = |observer: &mut Observer, proc: &mut Proc| {
+            second += 1;
+            observer.observe(proc, &config, at(second * 1000)).unwrap().unwrap().memory.available
         };
         assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
         assert_eq!(observer.glance(&mut proc, &config), Some(Level::Fine));
@@ -601,39 +596,77 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_and_cannot_be_opened_is_tried_again_each_second() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", format!("{MEMINFO}SwapTotal: 9 kB\nSwapFree: 8 kB\n"));
+        // A link to itself cannot be opened, nor a directory be read.
+        fixture.write("spl/kstat/zfs/other", "");
+        fixture.link("spl/kstat/zfs/arcstats", "arcstats");
+        fixture.write("swaps/other", "");
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        let mut look = |millis| {
+            let memory = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap().memory;
+            (memory.arc, observer.zram.held(&mut proc).1)
+        };
+        assert_eq!(look(0), (KiB::ZERO, true));
+        fixture.remove("spl/kstat/zfs/arcstats");
+        fixture.write("spl/kstat/zfs/arcstats", "c_min 4 1024\nsize 4 3072\n");
+        fixture.remove("swaps");
+        fixture.write("swaps", "Filename\n");
+        assert_eq!(look(999), (KiB::ZERO, true));
+        assert_eq!(look(1000), (KiB(2), false));
+        // A reload looks for all of it.
+        fixture.remove("swaps");
+        fixture.write("swaps/other", "");
+        assert_eq!(look(9000), (KiB(2), false));
+        observer.reconfigure(&mut proc, (&config, &config), at(9000));
+        observer.observe(&mut proc, &config, at(9000)).unwrap();
+        assert!(observer.zram.held(&mut proc).1);
+    }
+
+    #[test]
     fn a_cgroup_of_which_any_file_cannot_be_read_any_more_is_opened_anew() {
-        for lost in ["memory.max", "memory.current", "memory.stat"] {
+        for lost in FILES_OF_CGROUP.map(|(name, _)| name) {
             let fixture = Fixture::new();
             let mut proc = fixture.open();
-            fixture.write("meminfo", MEMINFO);
-            let point = fixture.path("cg");
-            let mount = format!("30 22 0:26 / {point} rw - cgroup2 none rw\n");
-            fixture.write("self/mountinfo", mount);
-            let files = [
-                ("memory.max", "51200000\n"),
-                ("memory.current", "10240000\n"),
-                ("memory.stat", "anon 1024000\n"),
-            ];
-            for (name, text) in files {
-                fixture.write(&format!("cg/web/{name}"), text);
-            }
+            fixture.write("meminfo", format!("{MEMINFO}SwapTotal: 900 kB\nSwapFree: 900 kB\n"));
+            set_cgroup(&fixture, "/web");
             let mut config = config();
             config.choice.cgroup = Some(crate::units::Path::of(b"/web"));
-            let text = files.into_iter().find(|&(name, _)| name == lost).unwrap().1;
+            let text = FILES_OF_CGROUP.into_iter().find(|&(name, _)| name == lost).unwrap().1;
             let file = format!("cg/web/{lost}");
             // An amount is the first word of its file; here it would be one of the arguments.
             let server = fixture.serve(&file, text);
             let mut observer = Observer::open(&mut proc, &config).unwrap();
-            let total = |observer: &mut Observer, proc: &mut Proc| {
-                observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.total
+            let look = |observer: &mut Observer, proc: &mut Proc, millis| {
+                let memory = observer.observe(proc, &config, at(millis)).unwrap().unwrap().memory;
+                (memory.total, memory.swap_total, memory.swap_free)
             };
-            total(&mut observer, &mut proc);
+            look(&mut observer, &mut proc, 0);
             server.end();
+            // Opened anew in vain: the machine's counts.
+            let machine = (KiB(100_000), KiB(900), KiB(900));
+            fixture.remove(&file);
+            fixture.link(&file, lost);
+            assert_eq!(look(&mut observer, &mut proc, 1000), machine, "{lost}");
+            assert!(observer.cgroup().unwrap().is_lost());
             fixture.remove(&file);
             fixture.write(&file, text);
-            assert_eq!(total(&mut observer, &mut proc), KiB(50_000), "{lost}");
+            assert_eq!(look(&mut observer, &mut proc, 1999), machine, "{lost}");
+            let expected = (KiB(50_000), KiB(600), KiB(500));
+            assert_eq!(look(&mut observer, &mut proc, 2000), expected, "{lost}");
         }
     }
+
+    const FILES_OF_CGROUP: [(&str, &str); 6] = [
+        ("memory.max", "61440000\n"),
+        ("memory.high", "51200000\n"),
+        ("memory.current", "10240000\n"),
+        ("memory.stat", "anon 1024000\n"),
+        ("memory.swap.max", "614400\n"),
+        ("memory.swap.current", "102400\n"),
+    ];
 
     /// A cgroup with a limit of 50,000 KiB, which can be mounted, and holds init.
     fn set_cgroup(fixture: &Fixture, name: &str) {
@@ -641,14 +674,10 @@ mod tests {
         fixture.write("1/cgroup", "0::/\n");
         let mount = format!("30 22 0:26 / {} rw - cgroup2 none rw\n", fixture.path("cg"));
         fixture.write("self/mountinfo", mount);
-        for (file, text) in [
-            ("memory.max", "51200000\n"),
-            ("memory.current", "10240000\n"),
-            ("memory.stat", "anon 1024000\n"),
-            ("memory.pressure", &pressure(0)),
-        ] {
+        for (file, text) in FILES_OF_CGROUP {
             fixture.write(&format!("cg{name}/{file}"), text);
         }
+        fixture.write(&format!("cg{name}/memory.pressure"), pressure(0));
     }
 
     #[test]
