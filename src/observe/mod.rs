@@ -681,6 +681,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_cgroup_that_is_gone_tells_a_container_from_a_named_one() {
+        for (named, expected, is_doubtful) in [
+            (None, "cgroup / cannot be read now, so the machine's memory counts", false),
+            (Some("/"), "--cgroup: /: there is no such cgroup with", true),
+        ] {
+            let fixture = Fixture::new();
+            let mut proc = fixture.open();
+            fixture.write("meminfo", MEMINFO);
+            set_cgroup(&fixture, "");
+            let mut config = config();
+            config.choice.cgroup = named.map(|path| crate::units::Path::of(path.as_bytes()));
+            let mut observer = Observer::open(&mut proc, &config).unwrap();
+            let mut look = |observer: &mut Observer, millis| {
+                observer.observe(&mut proc, &config, at(millis)).unwrap();
+                match observer.news() {
+                    Some(News::Bounds(bounds)) => (bounds.to_string(), bounds.is_doubtful()),
+                    _ => panic!("no news of the cgroup"),
+                }
+            };
+            assert!(look(&mut observer, 0).0.contains("48 MiB counts"));
+            fixture.remove("cg");
+            // What is open is readable still.
+            observer.cgroup.as_mut().unwrap().lose();
+            let (said, doubt) = look(&mut observer, 60_000);
+            assert!(said.starts_with(expected) && doubt == is_doubtful, "{said}");
+        }
+    }
+
+    #[test]
     fn a_reload_takes_over_what_is_found_whether_the_option_changed_or_not() {
         let fixture = Fixture::new();
         let mut proc = fixture.open();

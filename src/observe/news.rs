@@ -151,6 +151,9 @@ impl fmt::Display for Bounds<'_> {
             Standing::Unlimited => {
                 write!(f, "cgroup {path} has no memory limit now, so the machine's memory counts")
             }
+            Standing::Absent if !self.cgroup.is_named() => {
+                write!(f, "cgroup {path} cannot be read now, so the machine's memory counts")
+            }
             Standing::Absent => write!(
                 f,
                 "--cgroup: {path}: there is no such cgroup with the memory controller now, so no \
