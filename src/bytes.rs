@@ -294,9 +294,10 @@ pub fn is_treacherous(c: char) -> bool {
     c.is_control() || UNSEEN.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
 
-/// The property Default_Ignorable_Code_Point of Unicode 16, the categories Cf (format), Zl and Zp
-/// (separators of lines and paragraphs), and the blanks of General Punctuation.
-const UNSEEN: [(char, char); 25] = [
+/// The property Default_Ignorable_Code_Point of Unicode 16, and the categories Cf (format), Zl and Zp
+/// (separators of lines and paragraphs) and Zs (blanks), but for the usual blank.
+const UNSEEN: [(char, char); 28] = [
+    ('\u{a0}', '\u{a0}'),
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{600}', '\u{605}'),
@@ -306,12 +307,14 @@ const UNSEEN: [(char, char); 25] = [
     ('\u{890}', '\u{891}'),
     ('\u{8e2}', '\u{8e2}'),
     ('\u{115f}', '\u{1160}'),
+    ('\u{1680}', '\u{1680}'),
     ('\u{17b4}', '\u{17b5}'),
     ('\u{180b}', '\u{180f}'),
     ('\u{2000}', '\u{200f}'),
     ('\u{2028}', '\u{202f}'),
     ('\u{205f}', '\u{206f}'),
     ('\u{2800}', '\u{2800}'),
+    ('\u{3000}', '\u{3000}'),
     ('\u{3164}', '\u{3164}'),
     ('\u{fe00}', '\u{fe0f}'),
     ('\u{feff}', '\u{feff}'),
@@ -390,6 +393,11 @@ mod tests {
             "sshd\u{e0041}",
             "sshd\u{2800}",
             "sshd\u{2009}",
+            "sshd\u{202f}",
+            "sshd\u{205f}",
+            "sshd\u{a0}",
+            "sshd\u{1680}",
+            "\u{3000}sshd",
             "\u{2067}sshd",
             "\u{180e}sshd",
             "sshd\u{1d173}",
