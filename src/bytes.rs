@@ -190,9 +190,15 @@ impl AnyBuf {
         }
     }
 
-    /// Puts `mark` over the end, to show that something was cut.
+    /// Puts `mark` over the end, to show that something was cut. Cuts no character of UTF-8 in two.
     pub fn end_with(&mut self, mark: &[u8]) {
-        self.len = self.len.min(self.bytes.len() - mark.len());
+        let most = self.bytes.len() - mark.len();
+        if self.len > most {
+            // A character has four bytes at most, of which each but the first begins with these bits.
+            let is_first = |&at: &usize| self.bytes[at] & 0xc0 != 0x80;
+            let first = (most.saturating_sub(3)..=most).rev().find(is_first);
+            self.len = first.unwrap_or(most);
+        }
         self.push(mark);
     }
 
@@ -273,6 +279,20 @@ impl fmt::Display for Escaped<'_> {
             rest = &rest[text.len().max(1)..];
         }
         Ok(())
+    }
+}
+
+/// The same with dots behind its first part if it is long, so that all of a line is seen.
+pub struct Shortened<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = Buf::<200>::new();
+        write!(shown, "{}", Escaped(self.0))?;
+        if shown.is_cut() {
+            shown.end_with(b"...");
+        }
+        f.write_str(std::str::from_utf8(shown.as_bytes()).unwrap_or_default())
     }
 }
 
@@ -368,6 +388,35 @@ mod tests {
         buf.clear();
         buf.push_number(0);
         assert_eq!(buf.as_bytes(), b"0");
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        for (text, cut) in [
+            ("abcdefgh", "abcde..."),
+            ("abcdéfgh", "abcd..."),
+            ("abcdeéfg", "abcde..."),
+            ("abc名前", "abc..."),
+            ("abcd名前", "abcd..."),
+            ("a💾💾", "a💾..."),
+            ("ab💾💾", "ab..."),
+        ] {
+            let mut buf = Buf::<8>::from_bytes(text.as_bytes());
+            buf.end_with(b"...");
+            assert_eq!(std::str::from_utf8(buf.as_bytes()), Ok(cut));
+        }
+        let mut buf = Buf::<8>::from_bytes(&[0x80; 9]);
+        buf.end_with(b"...");
+        assert_eq!(buf.as_bytes(), b"\x80\x80\x80\x80\x80...");
+    }
+
+    #[test]
+    fn of_a_long_text_the_first_part_is_shown() {
+        let shown = |text: &str| Shortened(text.as_bytes()).to_string();
+        assert_eq!(shown(&"a".repeat(200)), "a".repeat(200));
+        assert_eq!(shown(&"a".repeat(201)), format!("{}...", "a".repeat(197)));
+        assert_eq!(shown(&"é".repeat(101)), format!("{}...", "é".repeat(98)));
+        assert_eq!(shown("/a\nb"), "/a\\nb");
     }
 
     #[test]

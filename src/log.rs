@@ -3,7 +3,7 @@
 //!
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
-use crate::bytes::Escaped;
+use crate::bytes::{Escaped, Shortened};
 use crate::event::Event;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
@@ -365,7 +365,7 @@ impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Whole(Group::Processes(number), _) => write!(f, "process group {number}"),
-            Whole(Group::Cgroup, cgroup) => write!(f, "cgroup {}", Escaped(cgroup.path())),
+            Whole(Group::Cgroup, cgroup) => write!(f, "cgroup {}", Shortened(cgroup.path())),
         }
     }
 }

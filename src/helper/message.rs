@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_cut_between_two_characters() {
+        let text = "é".repeat(LINE);
+        let line = line(format_args!("{text}"));
+        let line = std::str::from_utf8(line.as_bytes()).unwrap();
+        assert_eq!(line, format!("{}...", "é".repeat((LINE - 3) / 2)));
+    }
+
+    #[test]
     fn pieces_are_no_message() {
         let fields =
             Message { kind: kind::REOPEN, id: Identity::NONE, number: 0, text: b"" }.fields();
