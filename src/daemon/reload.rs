@@ -71,7 +71,8 @@ impl Reload {
     }
 
     /// Says what has come of it. The worker, if settings are to be taken over: that has to wait
-    /// until it is `quiet`, as for `begin`.
+    /// until it is `quiet`: no process is being ended and memory is fine, or nothing can be done
+    /// about it.
     pub fn end(&mut self, helper: &mut Helper, quiet: bool) -> Option<Worker> {
         let (worker, asked) = self.sent.as_mut()?;
         if !worker.is_over() || (*asked == Asked::Settings && !quiet) {
@@ -87,20 +88,19 @@ impl Reload {
         Some(worker).filter(|_| asked == Asked::Settings)
     }
 
-    /// Begins what was asked for, if nothing is under way. Only if it is `quiet`: no process is
-    /// being ended and memory is fine, or nothing can be done about it. True if settings are read
-    /// from now on.
-    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, quiet: bool) -> bool {
+    /// Begins what was asked for, if nothing is under way, or says what it `waits_for`. True if settings
+    /// are read from now on.
+    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, waits_for: Option<&str>) -> bool {
         if self.sent.is_some() || !(self.settings || self.candidates) {
             return false;
         }
-        if !quiet {
+        if let Some(event) = waits_for {
             if !std::mem::replace(&mut self.delay_said, true) {
                 let what = match self.settings {
                     true => "settings will be read again",
                     false => "the processes will be ranked",
                 };
-                say!(cx.output.helper, Notice, "{what} once memory is fine");
+                say!(cx.output.helper, Notice, "{what} once {event}");
             }
             return false;
         }
