@@ -191,7 +191,7 @@ impl Context {
         Event {
             id: stat.id,
             comm: stat.comm.clone(),
-            uid: self.proc.owner(pid).unwrap_or(0),
+            uid: self.proc.owner(pid).ok(),
             adj: self.proc.oom_score_adj(pid).unwrap_or(0),
             score: self.proc.oom_score(pid).unwrap_or(0),
             rss: status.rss,

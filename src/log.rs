@@ -270,14 +270,26 @@ impl fmt::Display for By<'_> {
 pub fn sending(helper: &mut Helper, event: &Event) {
     let Event { id, uid, score, adj, .. } = event;
     let text = line(format_args!(
-        "{} {} to process {} uid {uid} \"{}\": oom_score {score}, oom_score_adj {adj}, VmRSS {} MiB",
+        "{} {} to process {} uid {} \"{}\": oom_score {score}, oom_score_adj {adj}, VmRSS {} MiB",
         if event.dryrun { "would send" } else { "sending" },
         event.signal(),
         id.pid,
+        User(*uid),
         Escaped(event.comm.as_bytes()),
         event.rss.mib()
     ));
     helper.write_line_with_command(Priority::Warning, *id, text.as_bytes());
+}
+
+struct User(Option<u32>);
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(uid) => write!(f, "{uid}"),
+            None => f.write_str("unknown"),
+        }
+    }
 }
 
 pub fn group_too(helper: &mut Helper, members: &Members, oom_group: &OomGroup, dryrun: bool) {
