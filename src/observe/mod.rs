@@ -162,9 +162,9 @@ impl Observer {
     }
 
     /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
-    /// if what was read makes no sense: see `lack`. One `pread`, two more while stalls are measured
-    /// and a third one while memory is short, one for each zram in use, one of ZFS, and some of a
-    /// cgroup. What cannot be read any more is opened anew by its path.
+    /// if what was read makes no sense: see `lack`. One `pread`, two more while stalls are measured,
+    /// one for each zram in use, one of ZFS, and some of a cgroup; while memory is short, `vmstat` is
+    /// opened, read and closed. What cannot be read any more is opened anew by its path.
     pub fn observe(
         &mut self,
         proc: &mut Proc,
