@@ -172,21 +172,20 @@ impl Daemon {
             observer.take_tmpfs(held);
         }
         let observed = self.cx.observe();
-        self.scene = *observed.as_ref().unwrap_or(&None);
+        self.scene = observed.ok();
         let helper = &mut self.cx.output.helper;
-        match (&self.scene, observed) {
-            (Some(scene), _) => {
+        match &observed {
+            Ok(scene) => {
                 self.warning.note(helper, scene);
                 self.pace.rate.observe(scene.memory.available, scene.now);
                 if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
                 }
             }
-            (None, _) if !self.blindness.is_due(clock::now()) => {}
-            (None, Err(error)) => {
-                say!(helper, Error, "cannot read /proc/meminfo: {error}; trying on");
+            Err(blind) if self.blindness.is_due(clock::now()) => {
+                say!(helper, Error, "{blind}; trying on");
             }
-            (None, Ok(_)) => say!(helper, Error, "{}; trying on", self.cx.observer.lack()),
+            Err(_) => {}
         }
     }
 

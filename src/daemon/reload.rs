@@ -11,13 +11,14 @@ use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
 use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::procfs::meminfo::Blind;
 use crate::procfs::Proc;
 use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock, io, process};
+use crate::sys::{arena, clock, process};
 use crate::units::{Moment, Pid};
 use crate::worker::{self, Replies, Worker, TEXT};
 use std::os::fd::BorrowedFd;
@@ -238,16 +239,12 @@ fn tell_candidates(
 }
 
 fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
-    let look = || -> io::Result<_> {
+    let look = || -> Result<_, Blind> {
         let mut proc = Proc::system()?;
         let mut observer = Observer::open(&mut proc, config)?;
         observer.look_at_tmpfs(&mut proc);
         let scene = observer.observe(&mut proc, config, clock::now())?;
-        Ok((proc, scene, observer))
+        Ok((proc, scene.memory, observer))
     };
-    match look() {
-        Ok((proc, Some(scene), observer)) => Ok((proc, scene.memory, observer)),
-        Ok((_, None, observer)) => Err(vec![observer.lack().to_string()]),
-        Err(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
-    }
+    look().map_err(|blind| vec![blind.to_string()])
 }

@@ -8,13 +8,13 @@ mod news;
 use crate::memory::{Memory, Tmpfs};
 use crate::policy::{Level, Limits, Scene};
 use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::{Lack, MemInfo};
+use crate::procfs::meminfo::{Blind, MemInfo};
 use crate::procfs::zfs::Zfs;
 use crate::procfs::zram::Zram;
 use crate::procfs::Proc;
 use crate::settings::Config;
 use crate::stall::{open_trigger, Stall, Stalls};
-use crate::sys::{clock, io, memory, process};
+use crate::sys::{clock, memory, process};
 use crate::units::{KiB, Moment};
 use news::Untold;
 pub use news::{Bounds, News, Reminder};
@@ -53,8 +53,6 @@ impl Glances {
 /// What is open and known of memory, from one look to the next.
 pub struct Observer {
     meminfo: MemInfo,
-    /// Why the last one that made no sense did not.
-    lack: Lack,
     zfs: Zfs,
     zram: Zram,
     /// Least `SUnreclaim` that was seen: without many processes it is so much.
@@ -109,13 +107,12 @@ impl Told {
 impl Observer {
     /// Opens `/proc/meminfo`, and finds the cgroup that counts in place of the machine. No stalls are measured
     /// until `start`.
-    pub fn open(proc: &mut Proc, config: &Config) -> io::Result<Observer> {
+    pub fn open(proc: &mut Proc, config: &Config) -> Result<Observer, Blind> {
         let meminfo = MemInfo::open(proc)?;
         let cgroup = find_cgroup(proc, config);
         Ok(Observer {
             zfs: Zfs::find(proc, &meminfo),
             meminfo,
-            lack: Lack::default(),
             zram: Zram::default(),
             least_slab: KiB(u64::MAX),
             largest: [KiB::ZERO; 2],
@@ -161,8 +158,7 @@ impl Observer {
         }
     }
 
-    /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
-    /// if what was read makes no sense: see `lack`. One `pread`, two more while stalls are measured,
+    /// One look at memory: that of the machine, or of the cgroup while it has a limit. One `pread`, two more while stalls are measured,
     /// one for each zram in use, one of ZFS, and some of a cgroup; while memory is short, `vmstat` is
     /// opened, read and closed. What cannot be read any more is opened anew by its path.
     pub fn observe(
@@ -170,15 +166,8 @@ impl Observer {
         proc: &mut Proc,
         config: &Config,
         now: Moment,
-    ) -> io::Result<Option<Scene>> {
-        let read = self.meminfo.read_or_reopen(proc)?;
-        let machine = match read {
-            Ok(machine) => machine,
-            Err(lack) => {
-                self.lack = lack;
-                return Ok(None);
-            }
-        };
+    ) -> Result<Scene, Blind> {
+        let machine = self.meminfo.read_or_reopen(proc)?;
         self.zram.follow(proc, machine.swap_total);
         self.least_slab = self.least_slab.min(machine.slab);
         let (mut memory, lost) = self.account(proc, machine);
@@ -201,13 +190,13 @@ impl Observer {
         if self.stalls.is_none() {
             limits.stall.turn_off();
         }
-        Ok(Some(Scene::of(now, memory, limits)))
+        Ok(Scene::of(now, memory, limits))
     }
 
     /// The level by amounts alone, for the middle of a long walk; `None` if it cannot be told.
     /// Changes nothing.
     pub fn glance(&self, proc: &mut Proc, config: &Config) -> Option<Level> {
-        let machine = self.meminfo.read(proc).ok()?.ok()?;
+        let machine = self.meminfo.read(proc).ok()?;
         let (memory, _) = self.account(proc, machine);
         Some(Limits::of(config, &memory).level(memory.available, &memory))
     }
@@ -261,13 +250,8 @@ impl Observer {
     /// Looks at all tmpfs now, which may hang: never in the guard itself. What cannot be seen counts
     /// as files.
     pub fn look_at_tmpfs(&mut self, proc: &mut Proc) {
-        let Ok(Ok(Memory { shmem, .. })) = self.meminfo.read(proc) else { return };
+        let Ok(Memory { shmem, .. }) = self.meminfo.read(proc) else { return };
         self.tmpfs.seen = proc.held_by_tmpfs().ok().map(|held| Tmpfs { held, shmem });
-    }
-
-    /// Why `/proc/meminfo` made no sense when it did so last.
-    pub fn lack(&self) -> Lack {
-        self.lack
     }
 
     /// The next thing to be said, if there is one.
@@ -456,7 +440,7 @@ mod tests {
         assert!(matches!(observer.news(), Some(News::NoStalls(_))));
         // What comes later is not looked for.
         fixture.write("pressure/memory", pressure(0));
-        let scene = observer.observe(&mut proc, &config, at(100_000)).unwrap().unwrap();
+        let scene = observer.observe(&mut proc, &config, at(100_000)).unwrap();
         assert!(observer.news().is_none());
         assert!(!scene.limits.stall.may_act_at(KiB::ZERO));
     }
@@ -471,7 +455,7 @@ mod tests {
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         observer.start(&proc, &config, at(0));
         let mut look = |millis| {
-            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap();
+            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap();
             let said = observer.news().map(|news| news.to_string()).unwrap_or_default();
             (scene.limits.stall.may_act_at(KiB::ZERO), said)
         };
@@ -509,7 +493,7 @@ mod tests {
         // Opened anew, it is no news.
         server.end();
         let _server = fixture.serve("pressure/memory", &pressure(0));
-        assert!(observer.observe(&mut proc, &config, at(1)).unwrap().is_some());
+        observer.observe(&mut proc, &config, at(1)).unwrap();
         assert!(observer.news().is_none());
     }
 
@@ -545,19 +529,19 @@ mod tests {
         let server = fixture.serve("meminfo", MEMINFO);
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         let mut look = || observer.observe(&mut proc, &config, at(0));
-        assert!(look().unwrap().is_some());
+        assert!(look().is_ok());
         server.end();
-        assert!(look().is_err());
-        assert!(look().is_err());
+        assert!(matches!(look(), Err(Blind::Unreadable(_))));
+        assert!(matches!(look(), Err(Blind::Unreadable(_))));
         let other = MEMINFO.replace("90000", "80000");
         let server = fixture.serve("meminfo", &other);
-        assert_eq!(look().unwrap().unwrap().memory.available, KiB(80_000));
+        assert_eq!(look().unwrap().memory.available, KiB(80_000));
         server.end();
         let server = fixture.serve("meminfo", "nonsense\n");
-        assert!(look().unwrap().is_none());
+        assert!(matches!(look(), Err(Blind::Lacks("MemTotal"))));
         // Another one was laid over it, which the old descriptor does not show.
         let _other = fixture.serve("meminfo", MEMINFO);
-        assert!(look().unwrap().is_some());
+        assert!(look().is_ok());
         drop(server);
     }
 
@@ -572,7 +556,7 @@ mod tests {
         let mut second = 0;
         let mut available = |observer: &mut Observer, proc: &mut Proc| {
             second += 1;
-            observer.observe(proc, &config, at(second * 1000)).unwrap().unwrap().memory.available
+            observer.observe(proc, &config, at(second * 1000)).unwrap().memory.available
         };
         assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
         assert_eq!(observer.glance(&mut proc, &config), Some(Level::Fine));
@@ -606,7 +590,7 @@ mod tests {
         fixture.write("swaps/other", "");
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         let mut look = |millis| {
-            let memory = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap().memory;
+            let memory = observer.observe(&mut proc, &config, at(millis)).unwrap().memory;
             (memory.arc, observer.zram.held(&mut proc).1)
         };
         assert_eq!(look(0), (KiB::ZERO, true));
@@ -640,7 +624,7 @@ mod tests {
             let server = fixture.serve(&file, text);
             let mut observer = Observer::open(&mut proc, &config).unwrap();
             let look = |observer: &mut Observer, proc: &mut Proc, millis| {
-                let memory = observer.observe(proc, &config, at(millis)).unwrap().unwrap().memory;
+                let memory = observer.observe(proc, &config, at(millis)).unwrap().memory;
                 (memory.total, memory.swap_total, memory.swap_free)
             };
             look(&mut observer, &mut proc, 0);
@@ -717,7 +701,7 @@ mod tests {
         fixture.write("pressure/memory", pressure(0));
         let stall = |observer: &mut Observer, proc: &mut Proc, config: &Config, second: u64| {
             fixture.write("pressure/memory", pressure(second * 200_000));
-            observer.observe(proc, config, at(second * 1000)).unwrap().unwrap().memory.stall
+            observer.observe(proc, config, at(second * 1000)).unwrap().memory.stall
         };
         // A named one that comes later, which the reload finds and no look.
         let mut config = config();
@@ -753,7 +737,7 @@ mod tests {
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         let mut look = |millis, shmem: u64, answer: Option<u64>| {
             fixture.write("meminfo", format!("{MEMINFO}Shmem: {shmem} kB\n"));
-            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap();
+            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap();
             let mut is_asked = false;
             observer.ask_for_tmpfs(&scene, || {
                 is_asked = true;
