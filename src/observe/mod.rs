@@ -158,9 +158,10 @@ impl Observer {
         }
     }
 
-    /// One look at memory: that of the machine, or of the cgroup while it has a limit. One `pread`, two more while stalls are measured,
-    /// one for each zram in use, one of ZFS, and some of a cgroup; while memory is short, `vmstat` is
-    /// opened, read and closed. What cannot be read any more is opened anew by its path.
+    /// One look at memory: that of the machine, or of the cgroup while it has a limit. One `pread`, two
+    /// more while stalls are measured, one for each zram in use, one of ZFS, and some of a cgroup; while
+    /// memory is short, `vmstat` is opened, read and closed. What cannot be read any more is opened anew
+    /// by its path.
     pub fn observe(
         &mut self,
         proc: &mut Proc,
