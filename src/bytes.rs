@@ -190,9 +190,15 @@ impl AnyBuf {
         }
     }
 
-    /// Puts `mark` over the end, to show that something was cut.
+    /// Puts `mark` over the end, to show that something was cut. Cuts no character of UTF-8 in two.
     pub fn end_with(&mut self, mark: &[u8]) {
-        self.len = self.len.min(self.bytes.len() - mark.len());
+        let most = self.bytes.len() - mark.len();
+        if self.len > most {
+            // A character has four bytes at most, of which each but the first begins with these bits.
+            let is_first = |&at: &usize| self.bytes[at] & 0xc0 != 0x80;
+            let first = (most.saturating_sub(3)..=most).rev().find(is_first);
+            self.len = first.unwrap_or(most);
+        }
         self.push(mark);
     }
 
@@ -276,6 +282,20 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// The same with dots behind its first part if it is long, so that all of a line is seen.
+pub struct Shortened<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = Buf::<200>::new();
+        write!(shown, "{}", Escaped(self.0))?;
+        if shown.is_cut() {
+            shown.end_with(b"...");
+        }
+        f.write_str(std::str::from_utf8(shown.as_bytes()).unwrap_or_default())
+    }
+}
+
 /// The character that `bytes` begin with; empty where that is not UTF-8.
 pub fn first_char(bytes: &[u8]) -> &str {
     let len = match bytes.first() {
@@ -294,9 +314,10 @@ pub fn is_treacherous(c: char) -> bool {
     c.is_control() || UNSEEN.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
 
-/// The property Default_Ignorable_Code_Point of Unicode 16, the categories Cf (format), Zl and Zp
-/// (separators of lines and paragraphs), and the blanks of General Punctuation.
-const UNSEEN: [(char, char); 25] = [
+/// The property Default_Ignorable_Code_Point of Unicode 16, and the categories Cf (format), Zl and Zp
+/// (separators of lines and paragraphs) and Zs (blanks), but for the usual blank.
+const UNSEEN: [(char, char); 28] = [
+    ('\u{a0}', '\u{a0}'),
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{600}', '\u{605}'),
@@ -306,12 +327,14 @@ const UNSEEN: [(char, char); 25] = [
     ('\u{890}', '\u{891}'),
     ('\u{8e2}', '\u{8e2}'),
     ('\u{115f}', '\u{1160}'),
+    ('\u{1680}', '\u{1680}'),
     ('\u{17b4}', '\u{17b5}'),
     ('\u{180b}', '\u{180f}'),
     ('\u{2000}', '\u{200f}'),
     ('\u{2028}', '\u{202f}'),
     ('\u{205f}', '\u{206f}'),
     ('\u{2800}', '\u{2800}'),
+    ('\u{3000}', '\u{3000}'),
     ('\u{3164}', '\u{3164}'),
     ('\u{fe00}', '\u{fe0f}'),
     ('\u{feff}', '\u{feff}'),
@@ -368,6 +391,35 @@ mod tests {
     }
 
     #[test]
+    fn no_character_is_cut_in_two() {
+        for (text, cut) in [
+            ("abcdefgh", "abcde..."),
+            ("abcdéfgh", "abcd..."),
+            ("abcdeéfg", "abcde..."),
+            ("abc名前", "abc..."),
+            ("abcd名前", "abcd..."),
+            ("a💾💾", "a💾..."),
+            ("ab💾💾", "ab..."),
+        ] {
+            let mut buf = Buf::<8>::from_bytes(text.as_bytes());
+            buf.end_with(b"...");
+            assert_eq!(std::str::from_utf8(buf.as_bytes()), Ok(cut));
+        }
+        let mut buf = Buf::<8>::from_bytes(&[0x80; 9]);
+        buf.end_with(b"...");
+        assert_eq!(buf.as_bytes(), b"\x80\x80\x80\x80\x80...");
+    }
+
+    #[test]
+    fn of_a_long_text_the_first_part_is_shown() {
+        let shown = |text: &str| Shortened(text.as_bytes()).to_string();
+        assert_eq!(shown(&"a".repeat(200)), "a".repeat(200));
+        assert_eq!(shown(&"a".repeat(201)), format!("{}...", "a".repeat(197)));
+        assert_eq!(shown(&"é".repeat(101)), format!("{}...", "é".repeat(98)));
+        assert_eq!(shown("/a\nb"), "/a\\nb");
+    }
+
+    #[test]
     fn no_process_forges_a_line() {
         let shown = |bytes: &[u8]| Escaped(bytes).to_string();
         assert_eq!(shown(b"a\nb\t\x1b[2J\x7f"), "a\\nb\\t\\x1b[2J\\x7f");
@@ -390,6 +442,11 @@ mod tests {
             "sshd\u{e0041}",
             "sshd\u{2800}",
             "sshd\u{2009}",
+            "sshd\u{202f}",
+            "sshd\u{205f}",
+            "sshd\u{a0}",
+            "sshd\u{1680}",
+            "\u{3000}sshd",
             "\u{2067}sshd",
             "\u{180e}sshd",
             "sshd\u{1d173}",

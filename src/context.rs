@@ -11,6 +11,7 @@ use crate::observe::{News, Observer};
 use crate::output::Output;
 use crate::policy::Scene;
 use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::procfs::meminfo::Blind;
 use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::procfs::status::Held;
@@ -82,20 +83,18 @@ impl Assistant for Helper {
 impl Context {
     // ---- memory and processes ----
 
-    /// One look at memory. `Ok(None)` if what was read makes no sense.
-    pub fn observe(&mut self) -> io::Result<Option<Scene>> {
+    /// One look at memory.
+    pub fn observe(&mut self) -> Result<Scene, Blind> {
         self.family_is_fresh = false;
         let scene = self.observer.observe(&mut self.proc, &self.config, clock::now())?;
-        if let Some(scene) = &scene {
-            self.memory = scene.memory;
-            self.output.stats.set_levels(scene.limits.mem, scene.limits.swap);
-        }
+        self.memory = scene.memory;
+        self.output.stats.set_levels(scene.limits.mem, scene.limits.swap);
         Ok(scene)
     }
 
     /// The same, if memory can be read.
     pub fn observe_again(&mut self) -> Option<Scene> {
-        self.observe().ok().flatten()
+        self.observe().ok()
     }
 
     pub fn selection(&mut self) -> Selection<'_> {
@@ -191,7 +190,7 @@ impl Context {
         Event {
             id: stat.id,
             comm: stat.comm.clone(),
-            uid: self.proc.owner(pid).unwrap_or(0),
+            uid: self.proc.owner(pid).ok(),
             adj: self.proc.oom_score_adj(pid).unwrap_or(0),
             score: self.proc.oom_score(pid).unwrap_or(0),
             rss: status.rss,

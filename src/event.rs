@@ -8,13 +8,13 @@ use crate::stats::Reason;
 use crate::sys::process::KillSignal;
 use crate::units::{Identity, KiB};
 
-/// A signal that was, will be or would be sent. What could not be read of the process is 0.
+/// A signal that was, will be or would be sent. An amount that could not be read of the process is 0.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
     pub id: Identity,
     pub comm: Comm,
-    /// Effective, as `--ignore-root-user` goes by it.
-    pub uid: u32,
+    /// Effective, as `--ignore-root-user` goes by it. `None` if it could not be read: 0 is root.
+    pub uid: Option<u32>,
     pub adj: i32,
     pub score: i32,
     pub rss: KiB,
@@ -32,7 +32,7 @@ impl Event {
         Event {
             id: Identity::NONE,
             comm: Comm::new(),
-            uid: 0,
+            uid: None,
             adj: 0,
             score: 0,
             rss: KiB::ZERO,

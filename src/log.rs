@@ -3,7 +3,7 @@
 //!
 //! A line goes to the helper, which writes it. Bytes that a process chose are escaped.
 
-use crate::bytes::Escaped;
+use crate::bytes::{Escaped, Shortened};
 use crate::event::Event;
 use crate::forkbomb::Bomb;
 use crate::helper::{line, Helper, Priority};
@@ -250,14 +250,26 @@ impl fmt::Display for By<'_> {
 pub fn sending(helper: &mut Helper, event: &Event) {
     let Event { id, uid, score, adj, .. } = event;
     let text = line(format_args!(
-        "{} {} to process {} uid {uid} \"{}\": oom_score {score}, oom_score_adj {adj}, VmRSS {} MiB",
+        "{} {} to process {} uid {} \"{}\": oom_score {score}, oom_score_adj {adj}, VmRSS {} MiB",
         if event.dryrun { "would send" } else { "sending" },
         event.signal(),
         id.pid,
+        User(*uid),
         Escaped(event.comm.as_bytes()),
         event.rss.mib()
     ));
     helper.write_line_with_command(Priority::Warning, *id, text.as_bytes());
+}
+
+struct User(Option<u32>);
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(uid) => write!(f, "{uid}"),
+            None => f.write_str("unknown"),
+        }
+    }
 }
 
 pub fn group_too(helper: &mut Helper, members: &Members, oom_group: &OomGroup, dryrun: bool) {
@@ -345,7 +357,7 @@ impl fmt::Display for Whole<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Whole(Group::Processes(number), _) => write!(f, "process group {number}"),
-            Whole(Group::Cgroup, cgroup) => write!(f, "cgroup {}", Escaped(cgroup.path())),
+            Whole(Group::Cgroup, cgroup) => write!(f, "cgroup {}", Shortened(cgroup.path())),
         }
     }
 }

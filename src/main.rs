@@ -79,11 +79,10 @@ use daemon::{Daemon, Parts};
 use helper::Priority;
 use memory::Memory;
 use observe::{Bounds, Observer};
-use policy::Scene;
 use procfs::Proc;
 use report::{check, doubts, explain};
 use select::{Filter, Scale};
-use settings::{Config, Mistake, Settled, Sources, Task};
+use settings::{Mistake, Settled, Sources, Task};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -139,13 +138,14 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
     }
-    let mut observer = Observer::open(&mut proc, config)
-        .unwrap_or_else(|error| cannot("read /proc/meminfo", error));
+    let mut observer =
+        Observer::open(&mut proc, config).unwrap_or_else(|blind| fail(format_args!("{blind}")));
     // A guard has its helper look, since that can hang.
     if request.task.is_some() {
         observer.look_at_tmpfs(&mut proc);
     }
-    let scene = look(&mut observer, &mut proc, config);
+    let scene = observer.observe(&mut proc, config, clock::now());
+    let scene = scene.unwrap_or_else(|blind| fail(format_args!("{blind}")));
     let memory = &scene.memory;
     let tried = match request.task {
         // It only says that the kernel would choose.
@@ -217,14 +217,6 @@ fn settle(sources: &Sources) -> Settled {
 /// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
 fn open_proc() -> Box<Proc> {
     Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", error)))
-}
-
-fn look(observer: &mut Observer, proc: &mut Proc, config: &Config) -> Scene {
-    match observer.observe(proc, config, clock::now()) {
-        Ok(Some(scene)) => scene,
-        Ok(None) => fail(format_args!("cannot run: {}", observer.lack())),
-        Err(error) => cannot("read /proc/meminfo", error),
-    }
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {

@@ -120,6 +120,9 @@ impl Supervisor {
         let Some((socket, address)) = &self.manager else { return Ok(()) };
         let mut message = Text::new();
         let _ = message.write_fmt(text);
+        if message.is_cut() {
+            message.end_with(b"...");
+        }
         socket::send_to(socket.as_fd(), address.as_bytes(), message.as_bytes())
     }
 }

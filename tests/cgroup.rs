@@ -182,6 +182,38 @@ fn a_cgroup_that_the_configuration_names_is_taken_over_by_a_reload() {
 }
 
 #[test]
+fn no_descriptor_is_left_of_the_stalls_of_a_cgroup_that_counts_no_more() {
+    sandboxed(|sandbox| {
+        with_fake(sandbox, |cgroup, _| {
+            let names = ["web", "db"];
+            for name in names {
+                cgroup.set(name, Some(300), 50);
+                cgroup.write(&format!("{name}/memory.pressure"), "some total=0\nfull total=0");
+            }
+            let conf = sandbox.path("conf");
+            let write = |name: &str| fs::write(&conf, format!("OOM_GUARD_CGROUP=/{name}\n"));
+            write("web").expect("a file of settings");
+            let guard = sandbox.guard(&["-c", conf.to_str().expect("UTF-8")]);
+            let triggers = || {
+                let files = fs::read_dir(format!("/proc/{}/fd", guard.pid())).expect("descriptors");
+                let files = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+                // What is measured is open twice.
+                files.filter(|file| file.ends_with("memory.pressure")).count()
+            };
+            guard.wait_for("memory limit of cgroup /web: 300 MiB");
+            assert_eq!(triggers(), 2);
+            for round in 1..5 {
+                write(names[round % 2]).expect("a file of settings");
+                guard.signal(libc::SIGHUP);
+                guard.wait_for_many("settings were read again", round);
+                assert_eq!(triggers(), 2, "{round}");
+            }
+            guard.stop();
+        });
+    });
+}
+
+#[test]
 fn check_shows_which_limit_counts() {
     sandboxed(|sandbox| {
         with_fake(sandbox, |cgroup, _| {

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -80,6 +80,48 @@ fn it_is_told_of_the_start_of_reports_reloads_and_the_end() {
         assert!(told.starts_with(why) && told.contains(": \"lots\" is not a number"), "{told}");
         guard.stop();
         manager.wait_for("STOPPING=1");
+    });
+}
+
+#[test]
+fn a_reload_and_a_question_wait_while_memory_cannot_be_read_and_none_is_left_unanswered() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let (manager, address) = Manager::new(sandbox);
+        let file = sandbox.path("conf");
+        fs::write(&file, "").unwrap();
+        let options = ["-c", file.to_str().unwrap()];
+        let guard = sandbox.start_guard(told_by(sandbox, &address, &options));
+        manager.wait_for("READY");
+        let go_blind = |times| {
+            memory.write("nonsense\n");
+            guard.wait_for_many("/proc/meminfo makes no sense", times);
+        };
+        go_blind(1);
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings will be read again once memory can be read");
+        memory.available(PLENTY);
+        manager.wait_for("RELOADING");
+        manager.wait_for("READY");
+        guard.wait_for("settings were read again");
+        go_blind(2);
+        guard.signal(libc::SIGUSR1);
+        guard.wait_for("the processes will be ranked once memory can be read");
+        memory.available(PLENTY);
+        guard.wait_for("SIGTERM: ");
+        // The process that reads settings has begun before, and ends while memory cannot be read.
+        fs::write(&file, "OOM_GUARD_AVOID=user:nobody\n").unwrap();
+        let trap = Trap::over(sandbox, "/etc/passwd");
+        guard.signal(libc::SIGHUP);
+        let mut reader = trap.wait_for_reader();
+        manager.wait_for("RELOADING");
+        go_blind(3);
+        reader.write_all(b"nobody:x:65534:65534::/:/bin/false\n").unwrap();
+        drop(reader);
+        guard.wait_for_many("settings were read again", 2);
+        manager.wait_for("READY");
+        memory.available(PLENTY);
+        guard.stop();
     });
 }
 

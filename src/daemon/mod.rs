@@ -172,45 +172,56 @@ impl Daemon {
             observer.take_tmpfs(held);
         }
         let observed = self.cx.observe();
-        self.scene = *observed.as_ref().unwrap_or(&None);
+        self.scene = observed.ok();
         let helper = &mut self.cx.output.helper;
-        match (&self.scene, observed) {
-            (Some(scene), _) => {
+        match &observed {
+            Ok(scene) => {
                 self.warning.note(helper, scene);
                 self.pace.rate.observe(scene.memory.available, scene.now);
                 if self.blindness.end() {
                     say!(helper, Notice, "/proc/meminfo makes sense again");
                 }
             }
-            (None, _) if !self.blindness.is_due(clock::now()) => {}
-            (None, Err(error)) => {
-                say!(helper, Error, "cannot read /proc/meminfo: {error}; trying on");
+            Err(blind) if self.blindness.is_due(clock::now()) => {
+                say!(helper, Error, "{blind}; trying on");
             }
-            (None, Ok(_)) => say!(helper, Error, "{}; trying on", self.cx.observer.lack()),
+            Err(_) => {}
         }
     }
 
     fn after_look(&mut self) {
-        let Some(scene) = &self.scene else { return };
         self.cx.tell_news();
         let Context { observer, config, output, proc, oom_group, .. } = &mut self.cx;
-        if output.look(config, scene) {
-            self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
+        let (is_blind, is_pausing) = (self.scene.is_none(), self.kills.is_pausing());
+        if let Some(scene) = &self.scene {
+            if output.look(config, scene) {
+                self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
+            }
+            observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
         }
-        observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
-        let calm = scene.level == Level::Fine && (self.kills.is_idle() || self.kills.is_pausing());
-        if calm {
+        let is_calm =
+            |scene: &&Scene| scene.level == Level::Fine && (is_pausing || self.kills.is_idle());
+        let calm = self.scene.as_ref().filter(is_calm);
+        if let Some(scene) = calm {
             self.kills.end_event();
-            output.revive_helper();
             if oom_group.open_late(proc, scene.now) && config.debug {
                 say!(output.helper, Debug, "cgroups of version 2 are mounted by now");
             }
         }
-        let quiet = calm || self.kills.is_pausing();
+        // Blind, nothing can be done about memory.
+        let is_free = calm.is_some() || is_blind;
+        if is_free {
+            output.revive_helper();
+        }
+        let quiet = is_free || is_pausing;
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
             self.finish_reload(&worker);
         }
-        if self.reload.begin(&mut self.cx, &self.sources, quiet) {
+        let waits_for = match quiet {
+            true => self.scene.is_none().then_some("memory can be read"),
+            false => Some("memory is fine"),
+        };
+        if self.reload.begin(&mut self.cx, &self.sources, waits_for) {
             self.supervisor.reloading(clock::now());
         }
     }
@@ -221,7 +232,7 @@ impl Daemon {
         let mut waiter = Waiter::<{ 4 + KILLS }>::new();
         let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
         let psi = self.cx.observer.trigger().map(|psi| waiter.add(psi, Wish::Priority));
-        if let Some(child) = self.reload.fd().filter(|_| !is_blind) {
+        if let Some(child) = self.reload.fd() {
             waiter.add(child, Wish::Readable);
         }
         self.kills.wait_by(&mut waiter, is_blind);

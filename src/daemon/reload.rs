@@ -10,13 +10,14 @@ use crate::log;
 use crate::memory::Memory;
 use crate::observe::Observer;
 use crate::procfs::cgroup::oom_group::OomGroup;
+use crate::procfs::meminfo::Blind;
 use crate::procfs::Proc;
 use crate::report::{doubts, explain};
 use crate::say;
 use crate::select::{Filter, Scale};
 use crate::settings::{Config, Mistake, Settled, Sources};
 use crate::sys::process::Inherited;
-use crate::sys::{arena, clock, io, process};
+use crate::sys::{arena, clock, process};
 use crate::units::{Moment, Pid};
 use crate::worker::{self, Replies, Worker, TEXT};
 use std::os::fd::BorrowedFd;
@@ -70,7 +71,8 @@ impl Reload {
     }
 
     /// Says what has come of it. The worker, if settings are to be taken over: that has to wait
-    /// until it is `quiet`, as for `begin`.
+    /// until it is `quiet`: no process is being ended and memory is fine, or nothing can be done
+    /// about it.
     pub fn end(&mut self, helper: &mut Helper, quiet: bool) -> Option<Worker> {
         let (worker, asked) = self.sent.as_mut()?;
         if !worker.is_over() || (*asked == Asked::Settings && !quiet) {
@@ -86,20 +88,19 @@ impl Reload {
         Some(worker).filter(|_| asked == Asked::Settings)
     }
 
-    /// Begins what was asked for, if nothing is under way. Only if it is `quiet`: no process is
-    /// being ended and memory is fine, or nothing can be done about it. True if settings are read
-    /// from now on.
-    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, quiet: bool) -> bool {
+    /// Begins what was asked for, if nothing is under way, or says what it `waits_for`. True if settings
+    /// are read from now on.
+    pub fn begin(&mut self, cx: &mut Context, sources: &Sources, waits_for: Option<&str>) -> bool {
         if self.sent.is_some() || !(self.settings || self.candidates) {
             return false;
         }
-        if !quiet {
+        if let Some(event) = waits_for {
             if !std::mem::replace(&mut self.delay_said, true) {
                 let what = match self.settings {
                     true => "settings will be read again",
                     false => "the processes will be ranked",
                 };
-                say!(cx.output.helper, Notice, "{what} once memory is fine");
+                say!(cx.output.helper, Notice, "{what} once {event}");
             }
             return false;
         }
@@ -235,16 +236,12 @@ fn tell_candidates(
 }
 
 fn observe(config: &Config) -> Result<(Proc, Memory, Observer), Vec<Mistake>> {
-    let look = || -> io::Result<_> {
+    let look = || -> Result<_, Blind> {
         let mut proc = Proc::system()?;
         let mut observer = Observer::open(&mut proc, config)?;
         observer.look_at_tmpfs(&mut proc);
         let scene = observer.observe(&mut proc, config, clock::now())?;
-        Ok((proc, scene, observer))
+        Ok((proc, scene.memory, observer))
     };
-    match look() {
-        Ok((proc, Some(scene), observer)) => Ok((proc, scene.memory, observer)),
-        Ok((_, None, observer)) => Err(vec![observer.lack().to_string()]),
-        Err(error) => Err(vec![format!("cannot read /proc/meminfo: {error}")]),
-    }
+    look().map_err(|blind| vec![blind.to_string()])
 }

@@ -104,7 +104,7 @@ impl Daemon {
         let helper = Helper::new(setup(&config, inherited))?;
         let now = clock::now();
         observer.start(&proc, &config, now);
-        let scene = observer.observe(&mut proc, &config, now).ok().flatten().unwrap_or(scene);
+        let scene = observer.observe(&mut proc, &config, now).unwrap_or(scene);
         let family = Family::now(&mut proc, None);
         let oom_group = OomGroup::open(&mut proc);
         let selector = Selector { scale: parts.scale, filter, unkillable: Unkillable::default() };

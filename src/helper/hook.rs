@@ -49,7 +49,10 @@ pub fn environment(when: When, event: &Event) -> Buf<1024> {
     let _ = write!(all, "OOM_GUARD_SCORE={score}\0OOM_GUARD_ADJ={adj}\0");
     let _ = write!(all, "OOM_GUARD_SIGNAL={signal}\0");
     for prefix in PREFIXES {
-        let _ = write!(all, "{prefix}_PID={}\0{prefix}_UID={uid}\0", id.pid);
+        let _ = write!(all, "{prefix}_PID={}\0", id.pid);
+        if let Some(uid) = uid {
+            let _ = write!(all, "{prefix}_UID={uid}\0");
+        }
         add(&mut all, prefix, "NAME", event.comm.as_bytes());
     }
     all
@@ -73,4 +76,22 @@ fn add(all: &mut AnyBuf, prefix: &str, key: &str, value: &[u8]) {
     let _ = write!(all, "{prefix}_{key}=");
     all.push(value);
     all.push(b"\0");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_is_not_known_is_left_out_and_is_not_root() {
+        let id = Identity { pid: Pid::new(42).unwrap(), start: 1 };
+        let users = |uid| {
+            let event = Event { id, uid, ..Event::without_victim(false) };
+            let all = environment(When::Before, &event);
+            let all = String::from_utf8(all.as_bytes().to_vec()).unwrap();
+            all.split('\0').filter(|text| text.contains("_UID=")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(users(Some(0)), "OOM_GUARD_UID=0 EARLYOOM_UID=0");
+        assert_eq!(users(None), "");
+    }
 }

@@ -79,7 +79,7 @@ pub mod kind {
     pub const STATS: u8 = b'S';
     /// The memory of `id`, and of the group of that number, if it is one.
     pub const RELEASE: u8 = b'R';
-    /// A notice about `id`; the number is its user (`notice::text`).
+    /// A notice about `id`; the number is its user, or `NO_USER` (`notice::text`).
     pub const NOTIFY: u8 = b'N';
     /// A question for the command line of `id`. The number of a question is the moment at which
     /// it was asked, and that of its answer too.
@@ -108,6 +108,9 @@ pub mod kind {
     pub const HOOK_SHORT: u8 = b'W';
     pub const HOOK_ENDED: u8 = b'H';
 }
+
+/// More than any user's number.
+pub const NO_USER: u64 = u64::MAX;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Message<'a> {
@@ -171,6 +174,14 @@ mod tests {
             let len = socket::receive(theirs.as_fd(), &mut buf).unwrap();
             assert_eq!(Message::parse(&buf[..len]), Some(message));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_between_two_characters() {
+        let text = "é".repeat(LINE);
+        let line = line(format_args!("{text}"));
+        let line = std::str::from_utf8(line.as_bytes()).unwrap();
+        assert_eq!(line, format!("{}...", "é".repeat((LINE - 3) / 2)));
     }
 
     #[test]

@@ -209,12 +209,18 @@ impl Helper {
     /// Sends a notice to each user with a session.
     pub fn notify(&mut self, notice: Notice, event: &Event) {
         let text = notice::text(notice, event);
-        self.send(kind::NOTIFY, event.id, event.uid.into(), text.as_bytes());
+        let user = event.uid.map_or(message::NO_USER, u64::from);
+        self.send(kind::NOTIFY, event.id, user, text.as_bytes());
     }
 
     /// Tells each user that memory gets short, and what is largest.
     pub fn notify_short(&mut self, largest: &[Option<(Stat, KiB)>]) {
-        self.send(kind::NOTIFY, Identity::NONE, 0, notice::short(largest).as_bytes());
+        self.send(
+            kind::NOTIFY,
+            Identity::NONE,
+            message::NO_USER,
+            notice::short(largest).as_bytes(),
+        );
     }
 
     /// Asks what all tmpfs hold. False if an answer is owed already, or never comes.

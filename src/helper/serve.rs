@@ -239,10 +239,12 @@ impl Serving<'_> {
 
     fn notify(&mut self, message: &Message<'_>) {
         let Message { id, number, text, .. } = *message;
-        let (mut command, mut owner) = (ShortCommand::new(), None);
-        if id != Identity::NONE {
-            (command, owner) = (self.commands.short(self.proc, id), Some(number as u32));
-        }
+        // Without one, only root is told the command line.
+        let owner = u32::try_from(number).ok();
+        let command = match id {
+            Identity::NONE => ShortCommand::new(),
+            id => self.commands.short(self.proc, id),
+        };
         let Some(place) = self.jobs.place(NOTICES) else {
             let why = "notification left out: others are under way still";
             return self.out.line(Priority::Notice, why.as_bytes());

@@ -117,7 +117,7 @@ impl Bus {
     pub fn call(&mut self, member: &Member, body: &Values) -> Result<Option<u32>, Fault> {
         self.post(member, body)?;
         loop {
-            let Some((answer, len)) = wire::parse(&self.inbox).map_err(|_| Fault::Garbage)? else {
+            let Some((answer, len)) = self.next()? else {
                 self.receive()?;
                 continue;
             };
@@ -165,13 +165,7 @@ impl Bus {
     pub fn serve(&mut self, answer: fn(u32, &Call<'_>) -> Values) -> Result<(), Fault> {
         self.receive()?;
         loop {
-            // Else anyone could have the connection broken off by a message that is too long.
-            if let Some(len) = wire::excess(&self.inbox) {
-                self.skip = len - self.inbox.len();
-                self.inbox.clear();
-            }
-            let parsed = wire::parse(&self.inbox).map_err(|_| Fault::Garbage)?;
-            let Some((_, len)) = parsed else { return Ok(()) };
+            let Some((_, len)) = self.next()? else { return Ok(()) };
             let serial = self.next_serial();
             let call = wire::call(&self.inbox[..len]).map(|call| answer(serial, &call));
             self.inbox.drain(..len);
@@ -179,6 +173,16 @@ impl Bus {
                 self.send(answer.as_bytes())?;
             }
         }
+    }
+
+    /// The next message in the inbox, if it is an answer, and its length; `None` while a part of it
+    /// is missing. One that is too long is skipped: else anyone could have the connection broken off.
+    fn next(&mut self) -> Result<Option<(Option<Answer>, usize)>, Fault> {
+        if let Some(len) = wire::excess(&self.inbox) {
+            self.skip = len - self.inbox.len();
+            self.inbox.clear();
+        }
+        wire::parse(&self.inbox).map_err(|_| Fault::Garbage)
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {

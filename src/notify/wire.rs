@@ -183,8 +183,10 @@ pub struct Call<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Garbage;
 
-/// The message that `bytes` begin with, if it is an answer, and its length; `None` while a part is
-/// missing.
+/// The message that `bytes` begin with, if it is an answer, and its length in bytes; `None` while a
+/// part is missing. One whose fields cannot be read is no answer, and no fault of the bus: any client
+/// may send a field of a later specification, which is to be accepted (D-Bus Specification, "Header
+/// Fields").
 pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
     let Some(head) = head(bytes)? else { return Ok(None) };
     let whole = head.whole();
@@ -195,12 +197,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
     if bytes.len() < whole {
         return Ok(None);
     }
-    let to = head.fields(bytes).ok_or(Garbage)?.to;
-    let answer = match head.kind {
-        kind @ (RETURN | ERROR) => Some(Answer { to: to.ok_or(Garbage)?, is_error: kind == ERROR }),
-        _ => None,
-    };
-    Ok(Some((answer, whole)))
+    let is_answer = matches!(head.kind, RETURN | ERROR);
+    let to = head.fields(bytes).and_then(|fields| fields.to).filter(|_| is_answer);
+    Ok(Some((to.map(|to| Answer { to, is_error: head.kind == ERROR }), whole)))
 }
 
 /// How long the message is that `bytes` begin with, if that is longer than is taken.
@@ -248,7 +247,7 @@ impl Head {
         self.fields_end.div_ceil(8) * 8 + u64::from(self.body)
     }
 
-    /// `None` if they make no sense. The message must be there up to their end.
+    /// `None` if they cannot be read. The message must be there up to their end.
     fn fields<'a>(&self, bytes: &'a [u8]) -> Option<Fields<'a>> {
         let bytes = bytes.get(..self.fields_end as usize)?;
         Reader { bytes, at: HEAD, is_big: self.is_big }.fields()
@@ -325,8 +324,8 @@ impl<'a> Reader<'a> {
         self.text(len.into())
     }
 
-    /// Reads all fields of a header: each is a code and a value with its type. `None` if they make
-    /// no sense.
+    /// Reads all fields of a header: each is a code and a value with its type. `None` if one cannot be
+    /// read.
     fn fields(&mut self) -> Option<Fields<'a>> {
         let mut found = Fields::default();
         while self.at < self.bytes.len() {
@@ -346,7 +345,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 (_, b"g") => drop(self.signature()?),
-                // No field of a header has another type.
+                // No field that is known has another type.
                 _ => return None,
             }
         }

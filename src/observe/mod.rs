@@ -8,13 +8,13 @@ mod news;
 use crate::memory::{Memory, Tmpfs};
 use crate::policy::{Level, Limits, Scene};
 use crate::procfs::cgroup::{Cgroup, Standing};
-use crate::procfs::meminfo::{Lack, MemInfo};
+use crate::procfs::meminfo::{Blind, MemInfo};
 use crate::procfs::zfs::Zfs;
 use crate::procfs::zram::Zram;
 use crate::procfs::Proc;
 use crate::settings::Config;
 use crate::stall::{open_trigger, Stall, Stalls};
-use crate::sys::io;
+use crate::sys::{clock, memory, process};
 use crate::units::{KiB, Moment};
 use news::Untold;
 pub use news::{Bounds, News, Reminder};
@@ -28,6 +28,8 @@ const SEARCH_EVERY: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// Looking at every mounted tmpfs costs some hundred microseconds where there are many.
 const TMPFS_EVERY: Duration = Duration::from_millis(20);
+/// After this the guard has closed a trigger that its child is to close last.
+const HOLD_TRIGGER: Duration = Duration::from_secs(1);
 /// Some managers change a limit every few seconds.
 const BETWEEN_BOUNDS: Duration = Duration::from_secs(60);
 
@@ -51,8 +53,6 @@ impl Glances {
 /// What is open and known of memory, from one look to the next.
 pub struct Observer {
     meminfo: MemInfo,
-    /// Why the last one that made no sense did not.
-    lack: Lack,
     zfs: Zfs,
     zram: Zram,
     /// Least `SUnreclaim` that was seen: without many processes it is so much.
@@ -96,18 +96,23 @@ struct Told {
     no_scans: Reminder,
 }
 
+impl Told {
+    /// Nothing, but that a container has no limit: that is no news.
+    fn of(cgroup: Option<&Cgroup>) -> Told {
+        let container = cgroup.filter(|cgroup| !cgroup.is_named());
+        Told { standing: container.map(|_| Standing::Unlimited), ..Told::default() }
+    }
+}
+
 impl Observer {
     /// Opens `/proc/meminfo`, and finds the cgroup that counts in place of the machine. No stalls are measured
     /// until `start`.
-    pub fn open(proc: &mut Proc, config: &Config) -> io::Result<Observer> {
+    pub fn open(proc: &mut Proc, config: &Config) -> Result<Observer, Blind> {
         let meminfo = MemInfo::open(proc)?;
         let cgroup = find_cgroup(proc, config);
-        // A container without a limit is no news.
-        let container = cgroup.as_ref().filter(|cgroup| !cgroup.is_named());
         Ok(Observer {
             zfs: Zfs::find(proc, &meminfo),
             meminfo,
-            lack: Lack::default(),
             zram: Zram::default(),
             least_slab: KiB(u64::MAX),
             largest: [KiB::ZERO; 2],
@@ -116,7 +121,7 @@ impl Observer {
             stalls: None,
             next_stalls: None,
             trigger: None,
-            told: Told { standing: container.map(|_| Standing::Unlimited), ..Told::default() },
+            told: Told::of(cgroup.as_ref()),
             untold: Untold::default(),
             cgroup,
         })
@@ -135,13 +140,15 @@ impl Observer {
         if let Ok(meminfo) = MemInfo::open(proc) {
             self.meminfo = meminfo;
         }
-        self.zfs = Zfs::find(proc, &self.meminfo);
-        self.cgroup = find_cgroup(proc, new);
-        let is_other = old.choice.cgroup != new.choice.cgroup;
+        (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
+        let cgroup = find_cgroup(proc, new);
+        // The option may be the same, and what is found another one.
+        let is_other = cgroup.as_ref().map(Cgroup::mark) != self.cgroup.as_ref().map(Cgroup::mark);
+        self.cgroup = cgroup;
         if is_other {
-            (self.told, self.next_search) = (Told::default(), Moment::default());
+            (self.told, self.next_search) = (Told::of(self.cgroup.as_ref()), Moment::default());
             self.largest[1] = KiB::ZERO;
-            self.leak_trigger();
+            self.close_trigger();
         }
         self.set_trigger(proc, new);
         let is_measured = Config::asks_for_stalls;
@@ -151,30 +158,22 @@ impl Observer {
         }
     }
 
-    /// One look at memory: that of the machine, or of the cgroup while it has a limit. `Ok(None)`
-    /// if what was read makes no sense: see `lack`. One `pread`, two more while stalls are measured
-    /// and a third one while memory is short, one for each zram in use, one of ZFS, and some of a
-    /// cgroup. What cannot be read any more is opened anew by its path.
+    /// One look at memory: that of the machine, or of the cgroup while it has a limit. One `pread`, two
+    /// more while stalls are measured, one for each zram in use, one of ZFS, and some of a cgroup; while
+    /// memory is short, `vmstat` is opened, read and closed. What cannot be read any more is opened anew
+    /// by its path.
     pub fn observe(
         &mut self,
         proc: &mut Proc,
         config: &Config,
         now: Moment,
-    ) -> io::Result<Option<Scene>> {
-        self.look_for_lost_cgroup(proc, config, now);
-        let read = self.meminfo.read_or_reopen(proc)?;
-        let machine = match read {
-            Ok(machine) => machine,
-            Err(lack) => {
-                self.lack = lack;
-                return Ok(None);
-            }
-        };
+    ) -> Result<Scene, Blind> {
+        let machine = self.meminfo.read_or_reopen(proc)?;
         self.zram.follow(proc, machine.swap_total);
         self.least_slab = self.least_slab.min(machine.slab);
         let (mut memory, lost) = self.account(proc, machine);
-        if lost != Lost::default() {
-            self.open_anew(proc, config, lost, now);
+        if self.open_anew(proc, config, lost, now) {
+            self.zram.follow(proc, machine.swap_total);
             (memory, _) = self.account(proc, machine);
         }
         self.largest[usize::from(memory.is_limited())] = memory.largest;
@@ -192,13 +191,13 @@ impl Observer {
         if self.stalls.is_none() {
             limits.stall.turn_off();
         }
-        Ok(Some(Scene::of(now, memory, limits)))
+        Ok(Scene::of(now, memory, limits))
     }
 
     /// The level by amounts alone, for the middle of a long walk; `None` if it cannot be told.
     /// Changes nothing.
     pub fn glance(&self, proc: &mut Proc, config: &Config) -> Option<Level> {
-        let machine = self.meminfo.read(proc).ok()?.ok()?;
+        let machine = self.meminfo.read(proc).ok()?;
         let (memory, _) = self.account(proc, machine);
         Some(Limits::of(config, &memory).level(memory.available, &memory))
     }
@@ -220,11 +219,8 @@ impl Observer {
 
     /// Polling the trigger has failed: it tells nothing any more.
     pub fn lose_trigger(&mut self) {
-        match self.cgroup {
-            // It went with a cgroup that was removed, so that closing it waits for nothing.
-            Some(_) => self.trigger = None,
-            None => self.leak_trigger(),
-        }
+        // It went with its cgroup or its server, so that closing it waits for nothing.
+        self.trigger = None;
     }
 
     /// Calls `ask` if tmpfs should be looked at again, since `Shmem` has moved. If it returns true,
@@ -255,13 +251,8 @@ impl Observer {
     /// Looks at all tmpfs now, which may hang: never in the guard itself. What cannot be seen counts
     /// as files.
     pub fn look_at_tmpfs(&mut self, proc: &mut Proc) {
-        let Ok(Ok(Memory { shmem, .. })) = self.meminfo.read(proc) else { return };
+        let Ok(Memory { shmem, .. }) = self.meminfo.read(proc) else { return };
         self.tmpfs.seen = proc.held_by_tmpfs().ok().map(|held| Tmpfs { held, shmem });
-    }
-
-    /// Why `/proc/meminfo` made no sense when it did so last.
-    pub fn lack(&self) -> Lack {
-        self.lack
     }
 
     /// The next thing to be said, if there is one.
@@ -275,12 +266,12 @@ impl Observer {
         memory.count_slabs(self.least_slab);
         match self.zfs.spare(proc) {
             Ok(spare) => memory.count_arc(spare),
-            Err(_) => lost.zfs = true,
+            Err(_) => lost.of_machine = true,
         }
         if memory.swap_used() > KiB::ZERO {
-            let held;
-            (held, lost.zram) = self.zram.held(proc);
+            let (held, is_lost) = self.zram.held(proc);
             memory.compressed = memory.compressed.plus(held);
+            lost.of_machine |= is_lost;
         }
         let own = self.cgroup.as_ref().map_or(Ok(None), |cgroup| cgroup.read(proc, &memory));
         match own {
@@ -293,27 +284,22 @@ impl Observer {
         (memory, lost)
     }
 
-    fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) {
-        if lost.zfs {
-            self.zfs = Zfs::find(proc, &self.meminfo);
-        }
-        if lost.zram {
-            self.zram.find_again(proc);
-        }
+    /// Looks anew for what is lost, once a second: a cgroup of a service goes and comes with it, and so
+    /// do its stalls. True if it has looked.
+    fn open_anew(&mut self, proc: &mut Proc, config: &Config, lost: Lost, now: Moment) -> bool {
         if lost.cgroup {
             self.cgroup.as_mut().map(Cgroup::lose);
-            self.look_for_lost_cgroup(proc, config, now);
         }
-    }
-
-    /// That of a service goes and comes with it, and so do its stalls.
-    fn look_for_lost_cgroup(&mut self, proc: &mut Proc, config: &Config, now: Moment) {
-        let lost = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
-        let Some(cgroup) = lost.filter(|_| now >= self.next_search) else { return };
+        if lost == Lost::default() || now < self.next_search {
+            return false;
+        }
         self.next_search = now.after(SEARCH_EVERY);
-        if cgroup.find_again(proc, config.choice.cgroup.as_ref()) {
+        (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
+        let cgroup = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
+        if cgroup.is_some_and(|cgroup| cgroup.find_again(proc, config.choice.cgroup.as_ref())) {
             self.start(proc, config, now);
         }
+        true
     }
 
     /// It is news when another memory counts than before, but not each time if that changes all the
@@ -389,19 +375,30 @@ impl Observer {
         }
     }
 
-    /// Not closed: that waits in the kernel for all processors to come by once
-    /// (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy machine.
-    fn leak_trigger(&mut self) {
-        self.trigger.take().map(IntoRawFd::into_raw_fd);
+    /// Has a child hold it last and close it by its end: that waits in the kernel for all processors
+    /// to come by once (`psi_trigger_destroy` in kernel/sched/psi.c), which took 20 s on a busy
+    /// machine. Without a child it stays open.
+    fn close_trigger(&mut self) {
+        let Some(trigger) = self.trigger.take() else { return };
+        let child = process::split(Some(trigger.as_fd()), || {
+            clock::sleep(HOLD_TRIGGER);
+            0
+        });
+        if child.is_err() {
+            let _ = trigger.into_raw_fd();
+            return;
+        }
+        drop(trigger);
+        // As after each fork (`Helper::spawn`).
+        let _ = memory::touch_all(memory::WATCH);
     }
 }
 
-/// What could not be read, though it was open.
+/// What should be there and could not be read.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Lost {
     cgroup: bool,
-    zfs: bool,
-    zram: bool,
+    of_machine: bool,
 }
 
 /// The memory of which cgroup counts in place of the machine's. With `--kernel-oom` of none: the
@@ -417,6 +414,7 @@ fn find_cgroup(proc: &mut Proc, config: &Config) -> Option<Cgroup> {
 mod tests {
     use super::*;
     use crate::procfs::fixture::Fixture;
+    use crate::units::Percent;
 
     const MEMINFO: &str = "MemTotal: 100000 kB\nMemAvailable: 90000 kB\nAnonPages: 5000 kB\n";
 
@@ -443,7 +441,7 @@ mod tests {
         assert!(matches!(observer.news(), Some(News::NoStalls(_))));
         // What comes later is not looked for.
         fixture.write("pressure/memory", pressure(0));
-        let scene = observer.observe(&mut proc, &config, at(100_000)).unwrap().unwrap();
+        let scene = observer.observe(&mut proc, &config, at(100_000)).unwrap();
         assert!(observer.news().is_none());
         assert!(!scene.limits.stall.may_act_at(KiB::ZERO));
     }
@@ -458,7 +456,7 @@ mod tests {
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         observer.start(&proc, &config, at(0));
         let mut look = |millis| {
-            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap();
+            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap();
             let said = observer.news().map(|news| news.to_string()).unwrap_or_default();
             (scene.limits.stall.may_act_at(KiB::ZERO), said)
         };
@@ -496,7 +494,7 @@ mod tests {
         // Opened anew, it is no news.
         server.end();
         let _server = fixture.serve("pressure/memory", &pressure(0));
-        assert!(observer.observe(&mut proc, &config, at(1)).unwrap().is_some());
+        observer.observe(&mut proc, &config, at(1)).unwrap();
         assert!(observer.news().is_none());
     }
 
@@ -532,19 +530,19 @@ mod tests {
         let server = fixture.serve("meminfo", MEMINFO);
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         let mut look = || observer.observe(&mut proc, &config, at(0));
-        assert!(look().unwrap().is_some());
+        assert!(look().is_ok());
         server.end();
-        assert!(look().is_err());
-        assert!(look().is_err());
+        assert!(matches!(look(), Err(Blind::Unreadable(_))));
+        assert!(matches!(look(), Err(Blind::Unreadable(_))));
         let other = MEMINFO.replace("90000", "80000");
         let server = fixture.serve("meminfo", &other);
-        assert_eq!(look().unwrap().unwrap().memory.available, KiB(80_000));
+        assert_eq!(look().unwrap().memory.available, KiB(80_000));
         server.end();
         let server = fixture.serve("meminfo", "nonsense\n");
-        assert!(look().unwrap().is_none());
+        assert!(matches!(look(), Err(Blind::Lacks("MemTotal"))));
         // Another one was laid over it, which the old descriptor does not show.
         let _other = fixture.serve("meminfo", MEMINFO);
-        assert!(look().unwrap().is_some());
+        assert!(look().is_ok());
         drop(server);
     }
 
@@ -556,8 +554,10 @@ mod tests {
         let arcstats = |kib: u64| format!("c_min 4 1024\nsize 4 {}\n", (kib + 1) * 1024);
         let server = fixture.serve("spl/kstat/zfs/arcstats", &arcstats(50_000));
         let mut observer = Observer::open(&mut proc, &config).unwrap();
-        let available = |observer: &mut Observer, proc: &mut Proc| {
-            observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.available
+        let mut second = 0;
+        let mut available = |observer: &mut Observer, proc: &mut Proc| {
+            second += 1;
+            observer.observe(proc, &config, at(second * 1000)).unwrap().memory.available
         };
         assert_eq!(available(&mut observer, &mut proc), KiB(59_000));
         assert_eq!(observer.glance(&mut proc, &config), Some(Level::Fine));
@@ -581,38 +581,153 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_and_cannot_be_opened_is_tried_again_each_second() {
+        let (fixture, config) = (Fixture::new(), config());
+        let mut proc = fixture.open();
+        fixture.write("meminfo", format!("{MEMINFO}SwapTotal: 9 kB\nSwapFree: 8 kB\n"));
+        // A link to itself cannot be opened, nor a directory be read.
+        fixture.write("spl/kstat/zfs/other", "");
+        fixture.link("spl/kstat/zfs/arcstats", "arcstats");
+        fixture.write("swaps/other", "");
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        let mut look = |millis| {
+            let memory = observer.observe(&mut proc, &config, at(millis)).unwrap().memory;
+            (memory.arc, observer.zram.held(&mut proc).1)
+        };
+        assert_eq!(look(0), (KiB::ZERO, true));
+        fixture.remove("spl/kstat/zfs/arcstats");
+        fixture.write("spl/kstat/zfs/arcstats", "c_min 4 1024\nsize 4 3072\n");
+        fixture.remove("swaps");
+        fixture.write("swaps", "Filename\n");
+        assert_eq!(look(999), (KiB::ZERO, true));
+        assert_eq!(look(1000), (KiB(2), false));
+        // A reload looks for all of it.
+        fixture.remove("swaps");
+        fixture.write("swaps/other", "");
+        assert_eq!(look(9000), (KiB(2), false));
+        observer.reconfigure(&mut proc, (&config, &config), at(9000));
+        observer.observe(&mut proc, &config, at(9000)).unwrap();
+        assert!(observer.zram.held(&mut proc).1);
+    }
+
+    #[test]
     fn a_cgroup_of_which_any_file_cannot_be_read_any_more_is_opened_anew() {
-        for lost in ["memory.max", "memory.current", "memory.stat"] {
+        for lost in FILES_OF_CGROUP.map(|(name, _)| name) {
             let fixture = Fixture::new();
             let mut proc = fixture.open();
-            fixture.write("meminfo", MEMINFO);
-            let point = fixture.path("cg");
-            let mount = format!("30 22 0:26 / {point} rw - cgroup2 none rw\n");
-            fixture.write("self/mountinfo", mount);
-            let files = [
-                ("memory.max", "51200000\n"),
-                ("memory.current", "10240000\n"),
-                ("memory.stat", "anon 1024000\n"),
-            ];
-            for (name, text) in files {
-                fixture.write(&format!("cg/web/{name}"), text);
-            }
+            fixture.write("meminfo", format!("{MEMINFO}SwapTotal: 900 kB\nSwapFree: 900 kB\n"));
+            set_cgroup(&fixture, "/web");
             let mut config = config();
             config.choice.cgroup = Some(crate::units::Path::of(b"/web"));
-            let text = files.into_iter().find(|&(name, _)| name == lost).unwrap().1;
+            let text = FILES_OF_CGROUP.into_iter().find(|&(name, _)| name == lost).unwrap().1;
             let file = format!("cg/web/{lost}");
             // An amount is the first word of its file; here it would be one of the arguments.
             let server = fixture.serve(&file, text);
             let mut observer = Observer::open(&mut proc, &config).unwrap();
-            let total = |observer: &mut Observer, proc: &mut Proc| {
-                observer.observe(proc, &config, at(0)).unwrap().unwrap().memory.total
+            let look = |observer: &mut Observer, proc: &mut Proc, millis| {
+                let memory = observer.observe(proc, &config, at(millis)).unwrap().memory;
+                (memory.total, memory.swap_total, memory.swap_free)
             };
-            total(&mut observer, &mut proc);
+            look(&mut observer, &mut proc, 0);
             server.end();
+            // Opened anew in vain: the machine's counts.
+            let machine = (KiB(100_000), KiB(900), KiB(900));
+            fixture.remove(&file);
+            fixture.link(&file, lost);
+            assert_eq!(look(&mut observer, &mut proc, 1000), machine, "{lost}");
+            assert!(observer.cgroup().unwrap().is_lost());
             fixture.remove(&file);
             fixture.write(&file, text);
-            assert_eq!(total(&mut observer, &mut proc), KiB(50_000), "{lost}");
+            assert_eq!(look(&mut observer, &mut proc, 1999), machine, "{lost}");
+            let expected = (KiB(50_000), KiB(600), KiB(500));
+            assert_eq!(look(&mut observer, &mut proc, 2000), expected, "{lost}");
         }
+    }
+
+    const FILES_OF_CGROUP: [(&str, &str); 6] = [
+        ("memory.max", "61440000\n"),
+        ("memory.high", "51200000\n"),
+        ("memory.current", "10240000\n"),
+        ("memory.stat", "anon 1024000\n"),
+        ("memory.swap.max", "614400\n"),
+        ("memory.swap.current", "102400\n"),
+    ];
+
+    /// A cgroup with a limit of 50,000 KiB, which can be mounted, and holds init.
+    fn set_cgroup(fixture: &Fixture, name: &str) {
+        fixture.process(1, b"init", 0, 1);
+        fixture.write("1/cgroup", "0::/\n");
+        let mount = format!("30 22 0:26 / {} rw - cgroup2 none rw\n", fixture.path("cg"));
+        fixture.write("self/mountinfo", mount);
+        for (file, text) in FILES_OF_CGROUP {
+            fixture.write(&format!("cg{name}/{file}"), text);
+        }
+        fixture.write(&format!("cg{name}/memory.pressure"), pressure(0));
+    }
+
+    #[test]
+    fn what_is_said_of_a_cgroup_that_is_gone_tells_a_container_from_a_named_one() {
+        for (named, expected, is_doubtful) in [
+            (None, "cgroup / cannot be read now, so the machine's memory counts", false),
+            (Some("/"), "--cgroup: /: there is no such cgroup with", true),
+        ] {
+            let fixture = Fixture::new();
+            let mut proc = fixture.open();
+            fixture.write("meminfo", MEMINFO);
+            set_cgroup(&fixture, "");
+            let mut config = config();
+            config.choice.cgroup = named.map(|path| crate::units::Path::of(path.as_bytes()));
+            let mut observer = Observer::open(&mut proc, &config).unwrap();
+            let mut look = |observer: &mut Observer, millis| {
+                observer.observe(&mut proc, &config, at(millis)).unwrap();
+                match observer.news() {
+                    Some(News::Bounds(bounds)) => (bounds.to_string(), bounds.is_doubtful()),
+                    _ => panic!("no news of the cgroup"),
+                }
+            };
+            assert!(look(&mut observer, 0).0.contains("48 MiB counts"));
+            fixture.remove("cg");
+            // What is open is readable still.
+            observer.cgroup.as_mut().unwrap().lose();
+            let (said, doubt) = look(&mut observer, 60_000);
+            assert!(said.starts_with(expected) && doubt == is_doubtful, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_reload_takes_over_what_is_found_whether_the_option_changed_or_not() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        fixture.write("meminfo", MEMINFO);
+        fixture.write("pressure/memory", pressure(0));
+        let stall = |observer: &mut Observer, proc: &mut Proc, config: &Config, second: u64| {
+            fixture.write("pressure/memory", pressure(second * 200_000));
+            observer.observe(proc, config, at(second * 1000)).unwrap().memory.stall
+        };
+        // A named one that comes later, which the reload finds and no look.
+        let mut config = config();
+        config.choice.cgroup = Some(crate::units::Path::of(b"/web"));
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        stall(&mut observer, &mut proc, &config, 1);
+        assert!(stall(&mut observer, &mut proc, &config, 2) > Percent::default());
+        set_cgroup(&fixture, "/web");
+        observer.reconfigure(&mut proc, (&config, &config), at(2000));
+        (3..5).for_each(|second| {
+            assert_eq!(stall(&mut observer, &mut proc, &config, second), Percent::default());
+        });
+        // That of a container, which does not count with `--kernel-oom`.
+        set_cgroup(&fixture, "");
+        config.choice.cgroup = None;
+        let kernel = Config { kernel_oom: true, ..self::config() };
+        let mut observer = Observer::open(&mut proc, &config).unwrap();
+        observer.start(&proc, &config, at(0));
+        (1..3).for_each(|second| {
+            assert_eq!(stall(&mut observer, &mut proc, &config, second), Percent::default());
+        });
+        observer.reconfigure(&mut proc, (&config, &kernel), at(3000));
+        stall(&mut observer, &mut proc, &kernel, 4);
+        assert!(stall(&mut observer, &mut proc, &kernel, 5) > Percent::default());
     }
 
     #[test]
@@ -623,7 +738,7 @@ mod tests {
         let mut observer = Observer::open(&mut proc, &config).unwrap();
         let mut look = |millis, shmem: u64, answer: Option<u64>| {
             fixture.write("meminfo", format!("{MEMINFO}Shmem: {shmem} kB\n"));
-            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap().unwrap();
+            let scene = observer.observe(&mut proc, &config, at(millis)).unwrap();
             let mut is_asked = false;
             observer.ask_for_tmpfs(&scene, || {
                 is_asked = true;

@@ -1,6 +1,6 @@
 //! What an observer has to say, and its words.
 
-use crate::bytes::Escaped;
+use crate::bytes::Shortened;
 use crate::memory::Memory;
 use crate::procfs::cgroup::{Cgroup, Standing};
 use crate::sys::io;
@@ -71,7 +71,7 @@ impl fmt::Display for News<'_> {
             News::NoStallsOf(cgroup, error) => write!(
                 f,
                 "cgroup {} tells of no stalls ({error}): those of the machine count",
-                Escaped(cgroup.path())
+                Shortened(cgroup.path())
             ),
             News::NoStalls(error) => {
                 write!(f, "no pressure information ({error}): stalls are not noticed")?;
@@ -141,7 +141,7 @@ impl<'a> Bounds<'a> {
 
 impl fmt::Display for Bounds<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = Escaped(self.cgroup.path());
+        let path = Shortened(self.cgroup.path());
         match self.standing {
             Standing::Limited(limit) => write!(
                 f,
@@ -150,6 +150,9 @@ impl fmt::Display for Bounds<'_> {
             ),
             Standing::Unlimited => {
                 write!(f, "cgroup {path} has no memory limit now, so the machine's memory counts")
+            }
+            Standing::Absent if !self.cgroup.is_named() => {
+                write!(f, "cgroup {path} cannot be read now, so the machine's memory counts")
             }
             Standing::Absent => write!(
                 f,
@@ -163,6 +166,8 @@ impl fmt::Display for Bounds<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::fixture::Fixture;
+    use crate::units;
 
     #[test]
     fn what_lasts_is_said_at_once_and_then_every_minute() {
@@ -174,6 +179,14 @@ mod tests {
         assert!(reminder.end());
         assert!(!reminder.end());
         assert!(reminder.is_due(at(150)));
+    }
+
+    #[test]
+    fn the_path_of_a_cgroup_leaves_room_for_what_is_said_of_it() {
+        let path = units::Path::of(format!("/{}", "\x01".repeat(1000)).as_bytes());
+        let cgroup = Cgroup::find(&mut Fixture::new().open(), Some(&path));
+        let said = Bounds::of(cgroup.as_ref(), &Memory::default()).unwrap().to_string();
+        assert!(said.len() < 350 && said.ends_with("no process is a candidate"), "{said}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Cgroup {
             let directory = joined(mount.point.as_bytes(), below, b"\0");
             // A path that was cut is another one's.
             let files = Files::open(mount.version, directory.as_bytes());
-            cgroup.files = files.filter(|_| !cgroup.path.is_cut());
+            cgroup.files = files.ok().filter(|_| !cgroup.path.is_cut());
         }
         let counts = is_named || (cgroup.may_be_limited() && cgroup.holds_init(proc));
         counts.then_some(cgroup)
@@ -115,6 +115,11 @@ impl Cgroup {
 
     pub fn is_named(&self) -> bool {
         self.is_named
+    }
+
+    /// What tells it from another one, and from itself while it is lost.
+    pub fn mark(&self) -> impl PartialEq + '_ {
+        (self.version, self.path(), self.is_named, self.is_lost())
     }
 
     pub fn standing(&self, memory: &Memory) -> Standing {
@@ -157,25 +162,24 @@ impl Cgroup {
         open_in(&files.directory, name, access)
     }
 
-    /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails if it
-    /// cannot be read any more: it was removed (ENODEV), as that of a service is when the service
-    /// stops.
+    /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails while
+    /// it is lost, and if any of its files cannot be read: it was removed (ENODEV), as that of a service
+    /// is when the service stops.
     pub fn read(&self, proc: &mut Proc, machine: &Memory) -> io::Result<Option<CgroupMemory>> {
-        let Some(files) = &self.files else { return Ok(None) };
-        let limit = parse_amount(proc.reread(&files.limit)?).unwrap_or(NONE);
-        let mut told = |file: Option<&OwnedFd>| parse_amount(proc.reread(file?).ok()?);
-        let limit = limit.min(told(files.high.as_ref()).unwrap_or(NONE));
+        let files = self.files.as_ref().ok_or(io::Error::GONE)?;
+        let mut amount = |file: &OwnedFd| proc.reread(file).map(parse_amount);
+        let high = files.high.as_ref().map_or(Ok(None), &mut amount)?.unwrap_or(NONE);
+        let limit = amount(&files.limit)?.unwrap_or(NONE).min(high);
         // One of 0 is no size: it is how reclaim is forced.
         if limit >= machine.total || limit == KiB::ZERO {
             return Ok(None);
         }
-        let Some(usage) = parse_amount(proc.reread(&files.usage)?) else { return Ok(None) };
-        let mut told = |file: Option<&OwnedFd>| parse_amount(proc.reread(file?).ok()?);
+        let Some(usage) = amount(&files.usage)? else { return Ok(None) };
         let (mut swap_limit, mut swap_used) = (NONE, None);
         // Without swap nothing more needs to be read.
         if machine.swap_total > KiB::ZERO {
-            swap_used = told(files.swap_usage.as_ref());
-            swap_limit = told(files.swap_limit.as_ref()).unwrap_or(NONE);
+            swap_used = files.swap_usage.as_ref().map_or(Ok(None), &mut amount)?;
+            swap_limit = files.swap_limit.as_ref().map_or(Ok(None), &mut amount)?.unwrap_or(NONE);
             if self.version == Version::One {
                 swap_limit = swap_limit.less(limit);
             }
@@ -200,23 +204,23 @@ impl Cgroup {
 }
 
 impl Files {
-    fn open(version: Version, directory: &[u8]) -> Option<Files> {
-        let directory = fd::open(directory, Access::Directory).ok()?;
-        let open = |name| open_in(&directory, name, Access::Read).ok();
+    fn open(version: Version, directory: &[u8]) -> io::Result<Files> {
+        let directory = fd::open(directory, Access::Directory)?;
+        let open = |name| open_in(&directory, name, Access::Read);
         let (limit, usage, swap_limit) = match version {
             Version::Two => ("memory.max", "memory.current", "memory.swap.max"),
             Version::One => {
                 ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.memsw.limit_in_bytes")
             }
         };
-        Some(Files {
+        Ok(Files {
             limit: open(limit)?,
             usage: open(usage)?,
             stat: open("memory.stat")?,
             // Version 1 has none of these two.
-            high: open("memory.high"),
-            swap_usage: open("memory.swap.current"),
-            swap_limit: open(swap_limit),
+            high: io::if_offered(open("memory.high"))?,
+            swap_usage: io::if_offered(open("memory.swap.current"))?,
+            swap_limit: io::if_offered(open(swap_limit))?,
             directory,
         })
     }

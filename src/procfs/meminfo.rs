@@ -28,28 +28,33 @@ const KEYS: [&[u8]; 15] = [
     b"SwapFree:",
 ];
 
-/// Why a text makes no sense: it has no such line, or one without a number that can be.
+/// Why memory cannot be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lack(&'static str);
+pub enum Blind {
+    Unreadable(io::Error),
+    /// The text has no such line, or one without a number that can be.
+    Lacks(&'static str),
+}
 
-const NO_TOTAL: Lack = Lack("MemTotal");
+const NO_TOTAL: Blind = Blind::Lacks("MemTotal");
 /// Nor what it could be estimated from.
-const NO_AVAILABLE: Lack = Lack("MemAvailable");
+const NO_AVAILABLE: Blind = Blind::Lacks("MemAvailable");
 
-impl fmt::Display for Lack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "/proc/meminfo makes no sense: it has no line \"{}: NUMBER kB\" that can be used",
-            self.0
-        )
+impl From<io::Error> for Blind {
+    fn from(error: io::Error) -> Blind {
+        Blind::Unreadable(error)
     }
 }
 
-/// An empty file lacks all.
-impl Default for Lack {
-    fn default() -> Lack {
-        NO_TOTAL
+impl fmt::Display for Blind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blind::Unreadable(error) => write!(f, "cannot read /proc/meminfo: {error}"),
+            Blind::Lacks(key) => write!(
+                f,
+                "/proc/meminfo makes no sense: it has no line \"{key}: NUMBER kB\" that can be used"
+            ),
+        }
     }
 }
 
@@ -57,7 +62,7 @@ impl Default for Lack {
 /// available. Files in tmpfs and user memory are still to be counted.
 ///
 /// `reserve` is what the kernel keeps for itself, for the estimate: its low watermark.
-pub fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
+pub fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Blind> {
     let mut lines = [None; KEYS.len()];
     for line in bytes::whole_lines(text) {
         for (key, kib) in KEYS.iter().zip(&mut lines) {
@@ -131,15 +136,15 @@ impl MemInfo {
     }
 
     /// One `pread`: the machine's memory, as far as this file tells.
-    pub fn read(&self, proc: &mut Proc) -> io::Result<Result<Memory, Lack>> {
-        Ok(parse(proc.reread(&self.file)?, self.reserve))
+    pub fn read(&self, proc: &mut Proc) -> Result<Memory, Blind> {
+        parse(proc.reread(&self.file)?, self.reserve)
     }
 
     /// The same. What cannot be read or makes no sense is opened anew by its path, and read once
     /// more: that of a FUSE server (lxcfs) stays dead when the server starts again.
-    pub fn read_or_reopen(&mut self, proc: &mut Proc) -> io::Result<Result<Memory, Lack>> {
+    pub fn read_or_reopen(&mut self, proc: &mut Proc) -> Result<Memory, Blind> {
         let read = self.read(proc);
-        if let Ok(Ok(_)) = read {
+        if read.is_ok() {
             return read;
         }
         *self = MemInfo::open(proc)?;
@@ -170,7 +175,7 @@ mod tests {
         AnonPages:          4580 kB\nShmem:             12776 kB\nSReclaimable:      14944 kB\n";
 
     /// With user memory.
-    fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Lack> {
+    fn parse(text: &[u8], reserve: KiB) -> Result<Memory, Blind> {
         super::parse(text, reserve).map(|mut memory| {
             memory.count_user();
             memory

@@ -29,8 +29,9 @@ use std::os::fd::{AsFd, OwnedFd};
 /// or `sys/kernel/...`; longer ones are refused.
 type Path = Buf<64>;
 
-/// Of the files read into this, meminfo is the longest with 1.6 KiB on Linux 6.18; a
-/// `status` is read in pieces. Longer ones are cut, and cut lines do not count.
+/// Longer files are cut, and cut lines do not count; a `status` is read in pieces. On Linux 6.18 meminfo
+/// has 1.6 KiB. vmstat has 3.9 KiB after the boot and more later, but what is used of it stands in the
+/// first 3.3 KiB even if each number has 12 digits; of arcstats (`zfs`), in the first 3 KiB.
 const FILE: usize = 4096;
 
 /// The root of a `/proc`, kept open.

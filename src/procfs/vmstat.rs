@@ -19,7 +19,8 @@ impl Proc {
     }
 }
 
-/// `None` if it lacks what every kernel with pressure information tells.
+/// `None` if it lacks what every kernel with pressure information tells. Of a file that is cut
+/// `in_all` may be missing, as before 5.8.
 fn parse(text: &[u8]) -> Option<Scanned> {
     let count = |key: &[u8]| {
         let rest = bytes::whole_lines(text).find_map(|line| line.strip_prefix(key));
@@ -33,7 +34,33 @@ fn parse(text: &[u8]) -> Option<Scanned> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::FILE;
     use super::*;
+
+    const TEXT: &str = "pgscan_kswapd 70\npgscan_direct 30\npgscan_anon 60\npgscan_file 900\n";
+    const SCANNED: Scanned = Scanned { for_machine: 100, in_all: 960 };
+
+    #[test]
+    fn a_cut_file_tells_less_and_nothing_wrong() {
+        for len in 0..TEXT.len() {
+            let told = parse(&TEXT.as_bytes()[..len]);
+            let less = Some(Scanned { in_all: 0, ..SCANNED });
+            assert!(told.is_none() || told == less, "cut at {len}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_what_is_read_tells_all_that_is_used() {
+        let fixture = Fixture::new();
+        let others = |bytes| "nr_other 123456789012\n".repeat(bytes / 22);
+        let told = |before: usize| {
+            fixture.write("vmstat", [others(before), TEXT.into(), others(2000)].concat());
+            fixture.open().scanned()
+        };
+        assert_eq!(told(3300), Ok(SCANNED));
+        assert_eq!(told(FILE), Err(io::Error::GONE));
+    }
 
     #[test]
     fn pages_are_those_looked_at_and_not_those_of_similar_lines() {

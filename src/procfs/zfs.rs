@@ -11,22 +11,22 @@ use std::os::fd::OwnedFd;
 const ARCSTATS: &[u8] = b"spl/kstat/zfs/arcstats";
 
 /// An open `arcstats`, if there is one. Costs nothing where there is none.
-#[derive(Default)]
 pub struct Zfs {
-    arcstats: Option<OwnedFd>,
+    /// An error if it is there and could not be opened.
+    arcstats: io::Result<Option<OwnedFd>>,
 }
 
 impl Zfs {
     /// The cache is that of the whole machine. So it does not count beside a `meminfo` that was
     /// laid over the kernel's and tells of a container (lxcfs).
     pub fn find(proc: &Proc, meminfo: &MemInfo) -> Zfs {
-        let arcstats = proc.open_file(ARCSTATS, Access::Read).ok();
-        Zfs { arcstats: arcstats.filter(|_| meminfo.is_of_kernel(proc)) }
+        let arcstats = io::if_offered(proc.open_file(ARCSTATS, Access::Read));
+        Zfs { arcstats: arcstats.map(|file| file.filter(|_| meminfo.is_of_kernel(proc))) }
     }
 
-    /// What the cache can give back.
+    /// What the cache can give back. Fails if it is there and cannot be read.
     pub fn spare(&self, proc: &mut Proc) -> io::Result<KiB> {
-        match &self.arcstats {
+        match self.arcstats.as_ref().map_err(|&error| error)? {
             Some(file) => Ok(parse(proc.reread(file)?).unwrap_or(KiB::ZERO)),
             None => Ok(KiB::ZERO),
         }

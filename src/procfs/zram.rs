@@ -6,6 +6,7 @@
 use super::Proc;
 use crate::bytes::{self, Buf};
 use crate::sys::fd::{self, Access};
+use crate::sys::io;
 use crate::units::KiB;
 use std::os::fd::OwnedFd;
 
@@ -21,6 +22,8 @@ const SYS_BLOCK: &[u8] = b"/sys/block/";
 pub struct Zram {
     /// `mm_stat` of each.
     files: [Option<OwnedFd>; DEVICES],
+    /// One that is there could not be opened, or what tells of them not be read.
+    is_lost: bool,
     /// `SwapTotal` when they were looked for: swap that comes or goes changes it.
     found_at: KiB,
 }
@@ -34,9 +37,9 @@ impl Zram {
         }
     }
 
-    /// What they hold physically, and whether one of them cannot be read any more.
+    /// What they hold physically, and whether one that is there cannot be read.
     pub fn held(&self, proc: &mut Proc) -> (KiB, bool) {
-        let (mut held, mut is_lost) = (KiB::ZERO, false);
+        let (mut held, mut is_lost) = (KiB::ZERO, self.is_lost);
         for file in self.files.iter().flatten() {
             match proc.reread(file) {
                 Ok(text) => held = held.plus(memory_used(text).unwrap_or_default()),
@@ -46,22 +49,19 @@ impl Zram {
         (held, is_lost)
     }
 
-    /// Looks for them anew.
-    pub fn find_again(&mut self, proc: &mut Proc) {
-        self.find(proc, SYS_BLOCK);
-    }
-
     fn find(&mut self, proc: &mut Proc, sys_block: &[u8]) {
-        self.files = Default::default();
-        let Ok(swaps) = proc.read_file(b"swaps") else { return };
+        let swaps = io::if_offered(proc.read_file(b"swaps"));
+        (self.files, self.is_lost) = (Default::default(), swaps.is_err());
+        let Ok(Some(swaps)) = swaps else { return };
         let opened = bytes::whole_lines(swaps).filter_map(device_of).filter_map(|device| {
             let mut path = Buf::<128>::from_bytes(sys_block);
             path.push(device);
             path.push(b"/mm_stat\0");
-            fd::open(path.as_bytes(), Access::Read).ok()
+            io::if_offered(fd::open(path.as_bytes(), Access::Read)).transpose()
         });
         for (place, file) in self.files.iter_mut().zip(opened) {
-            *place = Some(file);
+            self.is_lost |= file.is_err();
+            *place = file.ok();
         }
     }
 }
@@ -112,6 +112,29 @@ mod tests {
         fixture.write("swaps", "Filename\tType\tSize\tUsed\tPriority\n");
         zram.follow(&mut proc, KiB(0));
         assert_eq!(zram.held(&mut proc), (KiB::ZERO, false));
+    }
+
+    #[test]
+    fn one_that_is_there_and_cannot_be_opened_is_lost() {
+        let fixture = Fixture::new();
+        let mut proc = fixture.open();
+        let mut held = || {
+            let mut zram = Zram::default();
+            zram.find(&mut proc, fixture.path("sys/").as_bytes());
+            zram.held(&mut proc)
+        };
+        // Neither was ever there.
+        assert_eq!(held(), (KiB::ZERO, false));
+        fixture.write("swaps", "/dev/zram0 partition 9 1 100\n/dev/zram1 partition 9 1 100\n");
+        fixture.write("sys/zram1/mm_stat", "1 2 3072 4\n");
+        assert_eq!(held(), (KiB(3), false));
+        // A link to itself cannot be opened, nor a directory be read.
+        fixture.write("sys/zram0/other", "");
+        fixture.link("sys/zram0/mm_stat", "mm_stat");
+        assert_eq!(held(), (KiB(3), true));
+        fixture.remove("swaps");
+        fixture.write("swaps/other", "");
+        assert_eq!(held(), (KiB::ZERO, true));
     }
 
     #[test]

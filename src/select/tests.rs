@@ -678,7 +678,7 @@ fn ten_thousand_looks_and_a_scan_allocate_nothing() {
         let meminfo = MemInfo::open(proc).unwrap();
         let before = counted::allocations();
         for round in 0..10_000 {
-            let memory = meminfo.read(proc).unwrap().unwrap();
+            let memory = meminfo.read(proc).unwrap();
             let (now, limits) = (Moment(round * 1_000_000), Limits::of(&config, &memory));
             rate.observe(memory.available, now);
             let _ = low.step(&Scene::of(now, memory, limits));

@@ -105,8 +105,8 @@ impl Stalls {
         }
     }
 
-    /// Two `pread`, and of `vmstat` another one while memory is short. Fails if the file went with its
-    /// cgroup. What makes no sense is no stall.
+    /// Two `pread`; while memory is short, `vmstat` is opened, read and closed. Fails if the file went
+    /// with its cgroup. What makes no sense is no stall.
     pub fn read(
         &mut self,
         proc: &mut Proc,

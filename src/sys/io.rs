@@ -75,6 +75,14 @@ impl Error {
     }
 }
 
+/// The same with `None` for what the kernel does not have.
+pub fn if_offered<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.is_not_offered() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// The errors that the calls of this program are documented to give.
 const NAMES: [(i32, &str); 33] = [
     (libc::EPERM, "EPERM (not permitted)"),

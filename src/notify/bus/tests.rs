@@ -64,9 +64,23 @@ fn answer(mut stream: UnixStream, answers: &[&[u8]]) {
 const RETURN: &[u8] = b"B\x02\x01\x01\0\0\0\0\0\0\0\x05\0\0\0\x08\x05\x01u\0\0\0\0\x01";
 const SIGNAL: &[u8] = b"l\x04\x01\x01\x03\0\0\0\x05\0\0\0\0\0\0\0abc";
 
+/// A signal with a field of which neither number nor type is known: 100, of bytes.
+const STRANGE: &[u8] =
+    b"l\x04\x01\x01\x03\0\0\0\x05\0\0\0\x0d\0\0\0\x64\x02ay\0\0\0\0\x01\0\0\0\x07\0\0\0abc";
+
+/// One with a body of that length, which looks like anything.
+fn long(body: usize) -> Vec<u8> {
+    let mut long = b"l\x04\x01\x01".to_vec();
+    [body as u32, 9, 0].into_iter().for_each(|number| long.extend(number.to_le_bytes()));
+    long.resize(long.len() + body, b'l');
+    long
+}
+
 #[test]
 fn a_bus_lets_us_in_and_may_say_other_things_first() {
-    let (fault, _) = enter_one_that(|stream| answer(stream, &[SIGNAL, SIGNAL, RETURN]));
+    let long = long(5000);
+    let (fault, _) =
+        enter_one_that(move |stream| answer(stream, &[SIGNAL, STRANGE, SIGNAL, &long, RETURN]));
     assert_eq!(fault, None);
 }
 
@@ -147,7 +161,7 @@ const PING: &[u8] = b"l\x01\0\x01\0\0\0\0\x2a\0\0\0\x1d\0\0\0\x07\x01s\0\x04\0\0
     \x03\x01s\0\x04\0\0\0Ping\0\0\0\0";
 
 #[test]
-fn calls_are_answered_behind_whatever_is_too_long() {
+fn calls_are_answered_behind_whatever_is_too_long_or_strange() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bus");
     let listener = UnixListener::bind(&path).unwrap();
@@ -156,11 +170,8 @@ fn calls_are_answered_behind_whatever_is_too_long() {
         let_in(&mut stream).unwrap();
         stream.write_all(RETURN).unwrap();
         let mut answers = 0;
-        for body in [MESSAGE as u32, 3 * MESSAGE as u32 + 1, 100_000] {
-            let mut long = b"l\x01\0\x01".to_vec();
-            [body, 9, 0].into_iter().for_each(|number| long.extend(number.to_le_bytes()));
-            long.extend(vec![b'l'; body as usize]);
-            stream.write_all(&[&long[..], PING, SIGNAL].concat()).unwrap();
+        for body in [MESSAGE, 3 * MESSAGE + 1, 100_000] {
+            stream.write_all(&[&long(body)[..], STRANGE, PING, SIGNAL].concat()).unwrap();
             let mut head = [0; 16];
             stream.read_exact(&mut head).unwrap();
             let mut rest = vec![0; 4096];

@@ -171,21 +171,33 @@ fn a_message_that_is_too_long_tells_how_long() {
 }
 
 #[test]
-fn huge_lengths_other_versions_and_answers_to_nothing_are_garbage() {
+fn huge_lengths_and_other_versions_are_garbage() {
     let with = |body, fields| Forged::head(false, RETURN, body, fields).bytes;
     for (body, fields) in [(u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX), (MESSAGE as u32, 0)]
     {
         assert_eq!(parse(&with(body, fields)), Err(Garbage), "{body} {fields}");
     }
-    assert_eq!(parse(&with(0, 0)), Err(Garbage));
     let mut other = Forged::error(false);
     other[3] = 2;
     assert_eq!(parse(&other), Err(Garbage));
     assert_eq!(parse(b"HTTP/1.1 400 Bad Request\r\n"), Err(Garbage));
+}
+
+#[test]
+fn of_a_message_whose_fields_cannot_be_read_its_length_counts() {
+    // An answer to nothing.
+    let none = Forged::head(false, RETURN, 0, 0).bytes;
+    assert_eq!(parse(&none), Ok(Some((None, none.len()))));
     // A text that is longer than the fields it stands in.
     let mut long = Forged::error(false);
     long[28] = 200;
-    assert_eq!(parse(&long), Err(Garbage));
+    assert_eq!(parse(&long), Ok(Some((None, long.len()))));
+    // Another type.
+    for mut strange in [Forged::error(true), forged_call(true, 0, true)] {
+        strange[HEAD..HEAD + 4].copy_from_slice(b"\x64\x01y\0");
+        assert_eq!(parse(&strange), Ok(Some((None, strange.len()))));
+        assert_eq!(call(&strange), None);
+    }
 }
 
 /// xorshift64; the same numbers each time.

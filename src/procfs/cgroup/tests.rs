@@ -76,7 +76,9 @@ impl World {
     }
 
     fn memory_on(&mut self, machine: &Memory, cgroup: &Cgroup) -> Memory {
-        let Some(own) = cgroup.read(&mut self.proc, machine).unwrap() else { return *machine };
+        let own = cgroup.read(&mut self.proc, machine);
+        assert_eq!(own.is_err(), cgroup.is_lost());
+        let Ok(Some(own)) = own else { return *machine };
         let mut memory = machine.within(&own);
         memory.count_user();
         memory

@@ -19,41 +19,47 @@ fn padded(len: usize) -> usize {
     len.div_ceil(8) * 8
 }
 
-/// The same, slowly, of a message that is whole and right.
+/// The same, slowly, of a message that is whole.
 fn plainly(bytes: &[u8]) -> Option<(Option<u32>, usize)> {
     let is_big = match bytes[0] {
         b'l' => false,
         b'B' => true,
         _ => return None,
     };
-    let number = |at: usize| {
-        let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
-        Some(if is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) } as usize)
-    };
-    let (body, end) = (number(4)?, 16 + number(12)?);
-    let whole = padded(end) + body;
+    let (body, end) = (number(bytes, 4, is_big)?, 16 + number(bytes, 12, is_big)?);
+    let is_answer = matches!(bytes[1], 2 | 3);
+    let to = answered(&bytes[..end], is_big).filter(|_| is_answer);
+    Some((to, padded(end) + body))
+}
+
+fn number(bytes: &[u8], at: usize, is_big: bool) -> Option<usize> {
+    let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(if is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) } as usize)
+}
+
+/// The call that the fields name, which end with `bytes`. Nothing, if one of them is not known.
+fn answered(bytes: &[u8], is_big: bool) -> Option<u32> {
     let (mut at, mut to) = (16, None);
-    while at < end {
+    while at < bytes.len() {
         at = padded(at);
-        let code = *bytes[..end].get(at)?;
-        let kind = bytes[..end].get(at + 1..at + 4)?;
+        let code = *bytes.get(at)?;
+        let kind = bytes.get(at + 1..at + 4)?;
         at = match kind {
             [1, b'u', 0] => {
-                let value = number(at + 4)?;
+                let value = number(bytes, at + 4, is_big)?;
                 to = (code == 5).then_some(value as u32).or(to);
                 at + 8
             }
-            [1, b's' | b'o', 0] => at + 8 + number(at + 4)? + 1,
+            [1, b's' | b'o', 0] => at + 8 + number(bytes, at + 4, is_big)? + 1,
             [1, b'g', 0] => at + 5 + usize::from(*bytes.get(at + 4)?) + 1,
             _ => return None,
         };
-        let ends_right = matches!(kind, [_, b'u', _]) || bytes[..end].get(at - 1) == Some(&0);
-        if at > end || !ends_right {
+        let ends_right = matches!(kind, [_, b'u', _]) || bytes.get(at - 1) == Some(&0);
+        if at > bytes.len() || !ends_right {
             return None;
         }
     }
-    let is_answer = matches!(bytes[1], 2 | 3);
-    Some((to.filter(|_| is_answer), whole))
+    to
 }
 
 pub fn check(input: &[u8]) {
