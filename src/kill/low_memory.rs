@@ -25,6 +25,7 @@ use super::progress::Stage;
 use crate::memory::Memory;
 use crate::policy::{Level, Scene};
 use crate::procfs::status::Held;
+use crate::select::Holders;
 use crate::settings::Config;
 use crate::sys::process::KillSignal;
 use crate::units::{Identity, KiB, Moment};
@@ -44,8 +45,15 @@ const LET_OFF_FOR: Duration = Duration::from_secs(60);
 const LET_OFF: usize = 16;
 /// Files that grow more slowly than this after a kill are not what it was for.
 const FLOWS_ON: Duration = Duration::from_secs(60);
+/// A process that holds at least this part of what is missing is worth its end by itself.
+const WORTH: u64 = 8;
 /// A dry run says each victim at most this often.
 pub const DRY: Duration = Duration::from_secs(1);
+
+/// Whether the end of a process of that size is a help, whatever others hold.
+pub fn is_worth_its_end(size: KiB, scene: &Scene) -> bool {
+    size.0 >= scene.missing().0 / WORTH
+}
 
 /// What is to be done now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,7 +118,8 @@ pub struct LowMemory {
     useless: Backoff,
     /// A process that exits by itself was waited for since memory got low, or since the last kill.
     has_awaited: bool,
-    /// What all candidates together held when they were found to hold too little.
+    /// What all candidates together held, as far as they were looked at, when it was asked whether
+    /// killing is in vain.
     eligible: Option<KiB>,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Aftermath, Moment)>,
@@ -268,11 +277,13 @@ impl LowMemory {
         self.state = State::Settling(Aftermath::of(Held::default(), memory).begin(now));
     }
 
-    /// Whether killing is no help: all candidates together hold less than is missing, and no more than
-    /// at the look before. `eligible` is what they hold.
-    pub fn is_in_vain(&mut self, scene: &Scene, eligible: KiB) -> bool {
+    /// Whether killing is no help: no candidate is worth its end, all together hold less than is missing,
+    /// and no more than when this was asked last.
+    pub fn is_in_vain(&mut self, scene: &Scene, holders: &Holders) -> bool {
+        let eligible = holders.eligible;
         let before = self.eligible.replace(eligible).unwrap_or(eligible);
-        eligible < scene.missing() && eligible < before.plus(scene.memory.step())
+        let have_grown = eligible >= before.plus(scene.memory.step());
+        !is_worth_its_end(holders.most(), scene) && eligible < scene.missing() && !have_grown
     }
 
     /// There is no candidate. Returns how long to wait now, if that is to be said: not before the

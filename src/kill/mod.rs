@@ -45,9 +45,6 @@ pub const KILLS: usize = FOR_LIMIT + 1;
 /// memory, not more than this often, which is a few hundredths of a processor with some hundred
 /// processes.
 const WALK: Duration = Duration::from_millis(100);
-/// A candidate that holds less than this part of what is missing is looked at with all others: one
-/// that holds more is worth its end.
-const SMALL: u64 = 8;
 /// A scan takes long enough for its result to have vanished; then it is made again.
 const ATTEMPTS: usize = 3;
 /// How long SIGTERM waits for the hook before it. Memory is looked at meanwhile.
@@ -441,25 +438,21 @@ impl Kills {
         may_be && self.end_writer(cx, scene)
     }
 
-    /// What holds the memory, if ending the candidates would be no help: each of them is small, and
-    /// all together they hold less than is missing. Ending them one by one would be for nothing.
+    /// What holds the memory, if ending the candidates one by one would be for nothing.
     fn is_in_vain(
         &mut self,
         cx: &mut Context,
         scene: &Scene,
         first: &Candidate,
     ) -> Option<Holders> {
-        let missing = scene.missing();
-        let is_small = |size: KiB| size.0 < missing.0 / SMALL;
-        if !is_small(first.rank.size) {
+        if low_memory::is_worth_its_end(first.rank.size, scene) {
             return None;
         }
         // No further than it takes to tell.
-        let goes_on = &mut |_: &mut _, found: &Holders| found.eligible < missing;
+        let goes_on = &mut |_: &mut _, found: &Holders| found.eligible < scene.missing();
         let Selection { proc, mut rules, .. } = cx.selection();
         let holders = select::holders(proc, &mut rules, &scene.memory, goes_on).ok()?;
-        let is_in_vain = self.low.is_in_vain(scene, holders.eligible);
-        Some(holders).filter(|holders| is_in_vain && is_small(holders.most()))
+        self.low.is_in_vain(scene, &holders).then_some(holders)
     }
 
     /// There is none, or, with `holders`, none that would help.

@@ -6,6 +6,7 @@ use super::progress::{Next, Progress, Seen, Urgency};
 use crate::memory::Memory;
 use crate::policy::{Limits, Scene};
 use crate::procfs::status::Held;
+use crate::select::Holders;
 use crate::settings::Config;
 use crate::sys::process::KillSignal;
 use crate::units::{Identity, KiB, Moment, Pid};
@@ -877,9 +878,13 @@ fn candidates_that_hold_too_little_are_ended_once_they_grow() {
     // To 200 MiB, twice the level.
     let scene = world.scene();
     assert_eq!(scene.missing(), KiB::from_mib(110));
-    let mut is_in_vain = |mib| world.low.is_in_vain(&scene, KiB::from_mib(mib));
+    let mut is_in_vain = |mib| {
+        let eligible = KiB::from_mib(mib);
+        world.low.is_in_vain(&scene, &Holders { eligible, ..Holders::default() })
+    };
     assert_eq!([50, 50, 49, 51, 51].map(&mut is_in_vain), [true, true, true, false, true]);
-    assert_eq!([109, 110].map(is_in_vain), [false, false]);
+    // They held enough, and do not any more: that is no growth.
+    assert_eq!([109, 110, 95].map(is_in_vain), [false, false, true]);
 }
 
 // ---- the writer of a tmpfs ----
