@@ -11,6 +11,7 @@
 #        line). So all that goes on between two scans is counted, too. The floor is one open, read and close of one
 #        oom_score a process (of one statm for --sort-by-rss), with /proc listed before or anew for each scan. It rests a
 #        second between scans, as the guard does in a dry run, and earlyoom is made to, or they would have warmer caches.
+#        "Cold" is with the kernel's caches of names dropped before each scan; that takes a writable drop_caches.
 #        The programs take turns; a ratio is the median of the ratios within each round.
 # match  Microseconds for matching 5,000 names, by our matcher and by the regex crate: a short pattern and an alternation
 #        of 2 KiB.
@@ -116,12 +117,16 @@ start_hog() {
     [ "$hog_says" = ready ] || die "hog $* did not start"
 }
 
+DROP=/proc/sys/vm/drop_caches
+
 # next_scan: waits for the line that a scan ends with, on descriptor 3. False if the program is gone. A program that
 # scans more often than once a second is stopped for the rest of it: all scans meet caches of the same age.
 next_scan() {
     while read -r scan_line <&3; do
         case $scan_line in
         *SIG[TK]*" to process "*)
+            # Directories and inodes; the guard looks at no process before the next scan.
+            [ -z "$case_cold" ] || echo 2 >"$DROP"
             if [ "$scan_name" = earlyoom ]; then
                 kill -STOP "$scan_pid"
                 sleep 0.9
@@ -195,6 +200,18 @@ time_floor() {
         "$("$BENCH_TOOLS/floor" "$@" --pause 1000 4 | awk '$1 == "cpu_ns_median" { printf "%.3f\n", $2 / 1000000 }')"
 }
 
+# The same with caches dropped: cold_case MEASURE FLOOR_FILE
+cold_case() {
+    if [ -w "$DROP" ]; then
+        case_cold=--cold
+        scan_case "$@"
+        case_cold=
+    else
+        skip "$1" "$DROP cannot be written"
+    fi
+}
+case_cold=
+
 # One row of the table: scan_case MEASURE FLOOR_FILE OPTION...
 scan_case() {
     case_measure=$1
@@ -213,8 +230,10 @@ scan_case() {
         if [ -n "$BENCH_EARLYOOM" ] && { [ "${1-}" != --sort-by-rss ] || [ -n "$BENCH_EARLYOOM_SORTS" ]; }; then
             time_scans "$case_measure" earlyoom 1 5 "$BENCH_EARLYOOM" --dryrun -r 0 -m 99,1 -s 100 "$@"
         fi
-        time_floor "$case_measure" floor --file "$case_file"
-        time_floor "$case_measure" floor+list --file "$case_file" --list
+        # shellcheck disable=SC2086 # an option, or nothing
+        time_floor "$case_measure" floor --file "$case_file" $case_cold
+        # shellcheck disable=SC2086
+        time_floor "$case_measure" floor+list --file "$case_file" --list $case_cold
     done
 }
 
@@ -232,6 +251,7 @@ inside_scan() {
     fi
     start_hog --name outlier --size 1G --adj 400
     scan_case "scan ms, $1 processes, one stands out" oom_score
+    cold_case "scan ms, $1, one stands out, cold" oom_score
     if [ "$1" -ge 5000 ]; then
         scan_case "scan ms, $1, one stands out, --sort-by-rss" statm --sort-by-rss
         scan_case "scan ms, $1, one stands out, prefer, avoid" oom_score --prefer "$PREFERRED" --avoid "$AVOIDED"

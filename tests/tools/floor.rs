@@ -4,7 +4,7 @@
 //! It only reads, chooses nothing and parses nothing, so no real scan can be faster.
 //!
 //! ```text
-//! floor [--list] [--file NAME] [--pause MILLISECONDS] PASSES
+//! floor [--list] [--file NAME] [--pause MILLISECONDS] [--cold] PASSES
 //! ```
 //!
 //! | option | what it does |
@@ -12,6 +12,7 @@
 //! | `--list` | lists `/proc` anew in each pass, as any real scan must; without it the list is made once, before |
 //! | `--file NAME` | the file below `/proc/PID` that is read; `oom_score` unless told otherwise |
 //! | `--pause MS` | sleeps before each pass: caches and processor are then as cold as for a guard that scans at that interval |
+//! | `--cold` | drops the kernel's caches of names before each pass, which takes root: `/proc/sys/vm/drop_caches` |
 //!
 //! It prints `processes N`, `passes N`, and the processor time of the median, fastest and slowest pass as
 //! `cpu_ns_median N`, `cpu_ns_min N`, `cpu_ns_max N`, one a line. Exit status: 0 fine, 1 no `/proc`, 2 wrong usage.
@@ -33,6 +34,7 @@ struct Options {
     list: bool,
     file: Vec<u8>,
     pause: Duration,
+    cold: bool,
     passes: usize,
 }
 
@@ -61,6 +63,10 @@ fn main() {
     let mut pass_ns = Vec::with_capacity(options.passes);
     for _ in 0..options.passes {
         std::thread::sleep(options.pause);
+        if options.cold && std::fs::write("/proc/sys/vm/drop_caches", "2").is_err() {
+            eprintln!("floor: cannot write /proc/sys/vm/drop_caches");
+            exit(1);
+        }
         let start_ns = cpu_ns();
         if options.list {
             count = 0;
@@ -83,12 +89,13 @@ fn main() {
 }
 
 fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options =
-        Options { list: false, file: b"oom_score".to_vec(), pause: Duration::ZERO, passes: 0 };
+    let file = b"oom_score".to_vec();
+    let mut options = Options { list: false, file, pause: Duration::ZERO, cold: false, passes: 0 };
     let mut args = args;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--list" => options.list = true,
+            "--cold" => options.cold = true,
             "--file" => {
                 options.file = args.next().ok_or("--file: value missing")?.into_bytes();
                 if options.file.len() > 40 {
