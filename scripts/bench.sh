@@ -125,10 +125,12 @@ next_scan() {
     while read -r scan_line <&3; do
         case $scan_line in
         *SIG[TK]*" to process "*)
+            if [ "$scan_name" = earlyoom ]; then
+                kill -STOP "$scan_pid"
+            fi
             # Directories and inodes; the guard looks at no process before the next scan.
             [ -z "$case_cold" ] || echo 2 >"$DROP"
             if [ "$scan_name" = earlyoom ]; then
-                kill -STOP "$scan_pid"
                 sleep 0.9
                 kill -CONT "$scan_pid"
             fi

@@ -8,7 +8,7 @@
 # its checks here, and everything to target/boot/MACHINE.log. A machine that cannot be had (no emulator, no network) is
 # skipped by name. The last line is the total, as that of scripts/test.sh:
 #
-#   80 passed, 0 failed, 1 skipped
+#   240 passed, 0 failed, 1 skipped
 #
 # Environment: BOOT_CACHE, where downloads and images are kept (${XDG_CACHE_HOME:-~/.cache}/oom_guard-boot); BOOT_JOBS,
 # how many machines run at a time (as many as there are processors).
@@ -81,7 +81,12 @@ EOF
     walkthrough-alpine*) image_name=${machine#walkthrough-} ;;
     *) image_name=$machine ;;
     esac
-    find_image "boot $machine" "$image_name" "$packages" "$log" || return
+    # Two machines may want the same one.
+    until mkdir "$work/image-$image_name" 2>/dev/null; do sleep 1; done
+    find_image "boot $machine" "$image_name" "$packages" "$log"
+    image_status=$?
+    rmdir "$work/image-$image_name"
+    [ "$image_status" -eq 0 ] || return
     make_disk || { fail "boot $machine: no disk could be made" && return; }
     mkdir "$dir/tar"
     cp "$top"/tests/boot/*.sh "$dir/tar/"

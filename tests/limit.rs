@@ -645,7 +645,7 @@ fn explain_and_sigusr1_tell_what_is_above_the_limit_and_judge_memory_only_if_it_
         let first = sandbox.hog(&["--size", "80M"]);
         let _others = [BELOW, ABOVE].map(|size| sandbox.hog(&["--size", size]));
         let _kept = sandbox.hog(&["--size", "90M", "--name", "keepme"]);
-        let above = format!("of 40 MiB: 2, the largest is process {} \"hog\" with 8", first.pid());
+        let above = format!("(40 MiB): 2, the largest is process {} \"hog\" with 8", first.pid());
         let options = |watch| ["-c", "none", "--watch", watch, LIMIT, "--ignore", "keepme"];
         let alone = sandbox.explain(&options("limit"));
         assert!(alone.lines().last().is_some_and(|line| line.contains(&above)), "{alone}");
@@ -655,7 +655,7 @@ fn explain_and_sigusr1_tell_what_is_above_the_limit_and_judge_memory_only_if_it_
         let verdict = both.lines().last().unwrap_or_default();
         assert!(verdict.starts_with("nothing would be killed now; first would be "), "{both}");
         let none = sandbox.explain(&["-c", "none", "--process-limit", "500M"]);
-        assert!(none.contains("\nabove the limit of 500 MiB: none\n"), "{none}");
+        assert!(none.contains("\nabove --process-limit (500 MiB): none\n"), "{none}");
         let guard = sandbox.guard(&[&options("limit")[..], &["--dryrun"]].concat());
         guard.signal(libc::SIGUSR1);
         guard.wait_for(&above);
@@ -768,8 +768,7 @@ fn where_memory_alone_is_watched_the_limit_does_nothing_which_is_said() {
         let memory = FakeMemory::new(sandbox);
         let mut hog = sandbox.hog(&["--size", ABOVE]);
         let guard = sandbox.guard(&["--watch=memory", LIMIT, "--interval=0.1"]);
-        guard
-            .wait_for("warning: --process-limit: does nothing, since --watch memory was asked for");
+        guard.wait_for("warning: --process-limit: no effect, since --watch memory was asked for");
         thread::sleep(Duration::from_secs(1));
         assert!(hog.is_alive());
         memory.available(LOW);
@@ -828,11 +827,11 @@ fn an_offender_gets_sigkill_after_its_grace_though_memory_was_low_and_has_recove
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let mut hog = sandbox.hog(&["--size", ABOVE, "--ignore-term"]);
-        let guard = sandbox.guard(&[LIMIT, ONCE, "--grace=2", "-m", "10,0"]);
+        let guard = sandbox.guard(&[LIMIT, ONCE, "--grace=5", "-m", "10,0"]);
         guard.wait_for(&sigterm_to(hog.pid()));
         memory.available(LOW);
         guard.wait_for("low memory!");
-        memory.available(PLENTY);
+        memory.recover(&guard);
         assert_eq!(hog.wait_for_end().signal(), Some(libc::SIGKILL));
         lasted(&guard, hog.pid());
         // It was not let off and asked anew, for another grace.

@@ -1450,7 +1450,10 @@ fn check_and_start_refuse_a_choice_by_the_kernel_that_is_not_permitted() {
             let said = answer.refusals();
             assert_eq!(said.len(), 2, "{said:?}");
             assert!(said[0].starts_with("--warn-hook: /missing: "), "{said:?}");
-            let why = ["for --kernel-oom (needs root): ", "--kernel-oom: needs Linux "];
+            let why = [
+                "for --kernel-oom (needs root, and under systemd the drop-in",
+                "--kernel-oom: needs Linux ",
+            ];
             assert!(why.iter().any(|why| said[1].contains(why)), "{said:?}");
         }
     });
@@ -1643,7 +1646,7 @@ fn check_warns_of_what_does_nothing_and_ends_well() {
         (&["--threshold", "8000000"], "--process-limit: 8388608000000 KiB can never be reached"),
         (
             &["--process-limit", "1G", "--watch", "memory"],
-            "--process-limit: does nothing, since --watch memory was asked for",
+            "--process-limit: no effect, since --watch memory was asked for",
         ),
         (&["-m", "5,10"], "-m: KILL is above the level of SIGTERM, so SIGKILL comes first"),
         (&["-S", "8000T"], "-S: 8589934592000 KiB is more than the swap there is"),

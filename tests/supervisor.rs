@@ -95,6 +95,7 @@ fn a_reload_and_a_question_wait_while_memory_cannot_be_read_and_none_is_left_una
         manager.wait_for("READY");
         let go_blind = |times| {
             memory.write("nonsense\n");
+            guard.make_look(1);
             guard.wait_for_many("/proc/meminfo makes no sense", times);
         };
         go_blind(1);

@@ -192,28 +192,25 @@ impl Daemon {
     fn after_look(&mut self) {
         self.cx.tell_news();
         let Context { observer, config, output, proc, oom_group, .. } = &mut self.cx;
-        let (is_blind, is_pausing) = (self.scene.is_none(), self.kills.is_pausing());
         if let Some(scene) = &self.scene {
             if output.look(config, scene) {
                 self.supervisor.status(format_args!("{}", log::State(&scene.memory)));
             }
             observer.ask_for_tmpfs(scene, || output.helper.ask_for_tmpfs());
         }
-        let is_calm =
-            |scene: &&Scene| scene.level == Level::Fine && (is_pausing || self.kills.is_idle());
+        let is_pausing = self.kills.is_pausing();
+        let none_begun = is_pausing || self.kills.is_idle();
+        let is_calm = |scene: &&Scene| scene.level == Level::Fine && none_begun;
         let calm = self.scene.as_ref().filter(is_calm);
         if let Some(scene) = calm {
             self.kills.end_event();
+            output.revive_helper();
             if oom_group.open_late(proc, scene.now) && config.debug {
                 say!(output.helper, Debug, "cgroups of version 2 are mounted by now");
             }
         }
-        // Blind, nothing can be done about memory.
-        let is_free = calm.is_some() || is_blind;
-        if is_free {
-            output.revive_helper();
-        }
-        let quiet = is_free || is_pausing;
+        // Blind, nothing can be done about memory either.
+        let quiet = calm.is_some() || is_pausing || (self.scene.is_none() && none_begun);
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
             self.finish_reload(&worker);
         }

@@ -85,8 +85,10 @@ pub fn open_sysrq(config: &Config, proc: &Proc) -> Result<Option<OwnedFd>, Mista
         return Err(format!("--kernel-oom: needs Linux {major}.{minor} or later"));
     }
     let file = proc.open_file(b"sysrq-trigger", Access::Write).map_err(|error| {
-        let what = "cannot open /proc/sysrq-trigger for --kernel-oom (needs root)";
-        format!("{what}: {error}")
+        format!(
+            "cannot open /proc/sysrq-trigger for --kernel-oom (needs root, and under systemd the drop-in \
+             kernel-oom.conf): {error}"
+        )
     })?;
     Ok(Some(file))
 }

@@ -118,8 +118,7 @@ pub struct LowMemory {
     useless: Backoff,
     /// A process that exits by itself was waited for since memory got low, or since the last kill.
     has_awaited: bool,
-    /// What all candidates together held, as far as they were looked at, when it was asked whether
-    /// killing is in vain.
+    /// What all candidates together held when they were found to hold too little.
     eligible: Option<KiB>,
     /// What the last victim gave back, and until when that may tell something.
     last: Option<(Aftermath, Moment)>,
@@ -280,10 +279,12 @@ impl LowMemory {
     /// Whether killing is no help: no candidate is worth its end, all together hold less than is missing,
     /// and no more than when this was asked last.
     pub fn is_in_vain(&mut self, scene: &Scene, holders: &Holders) -> bool {
-        let eligible = holders.eligible;
-        let before = self.eligible.replace(eligible).unwrap_or(eligible);
+        let (eligible, missing) = (holders.eligible, scene.missing());
+        let before = self.eligible.unwrap_or(eligible);
+        // Of enough there may be more than was looked at.
+        self.eligible = Some(eligible).filter(|_| eligible < missing);
         let have_grown = eligible >= before.plus(scene.memory.step());
-        !is_worth_its_end(holders.most(), scene) && eligible < scene.missing() && !have_grown
+        !is_worth_its_end(holders.most(), scene) && eligible < missing && !have_grown
     }
 
     /// There is no candidate. Returns how long to wait now, if that is to be said: not before the

@@ -878,13 +878,19 @@ fn candidates_that_hold_too_little_are_ended_once_they_grow() {
     // To 200 MiB, twice the level.
     let scene = world.scene();
     assert_eq!(scene.missing(), KiB::from_mib(110));
-    let mut is_in_vain = |mib| {
+    world.memory.available = KiB::from_mib(50);
+    let worse = world.scene();
+    let mut is_in_vain = |mib, scene: &Scene| {
         let eligible = KiB::from_mib(mib);
-        world.low.is_in_vain(&scene, &Holders { eligible, ..Holders::default() })
+        world.low.is_in_vain(scene, &Holders { eligible, ..Holders::default() })
     };
-    assert_eq!([50, 50, 49, 51, 51].map(&mut is_in_vain), [true, true, true, false, true]);
+    let mut of = |all: &[u64]| all.iter().map(|&mib| is_in_vain(mib, &scene)).collect::<Vec<_>>();
+    assert_eq!(of(&[50, 50, 49, 51, 51]), [true, true, true, false, true]);
     // They held enough, and do not any more: that is no growth.
-    assert_eq!([109, 110, 95].map(is_in_vain), [false, false, true]);
+    assert_eq!(of(&[109, 110, 95]), [false, false, true]);
+    // Where they hold enough they are not counted to the end.
+    assert_eq!(of(&[110]), [false]);
+    assert!(is_in_vain(130, &worse));
 }
 
 // ---- the writer of a tmpfs ----

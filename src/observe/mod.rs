@@ -294,7 +294,10 @@ impl Observer {
             return false;
         }
         self.next_search = now.after(SEARCH_EVERY);
-        (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
+        // What can be read stays open: opening it anew may fail.
+        if lost.of_machine {
+            (self.zfs, self.zram) = (Zfs::find(proc, &self.meminfo), Zram::default());
+        }
         let cgroup = self.cgroup.as_mut().filter(|cgroup| cgroup.is_lost());
         if cgroup.is_some_and(|cgroup| cgroup.find_again(proc, config.choice.cgroup.as_ref())) {
             self.start(proc, config, now);

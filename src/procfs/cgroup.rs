@@ -163,23 +163,22 @@ impl Cgroup {
     }
 
     /// What counts in place of the memory of the `machine`; `None` if it limits nothing. Fails while
-    /// it is lost, and if any of its files cannot be read: it was removed (ENODEV), as that of a service
-    /// is when the service stops.
+    /// it is lost, and if one of its files cannot be read any more: it was removed (ENODEV), as that
+    /// of a service is when the service stops.
     pub fn read(&self, proc: &mut Proc, machine: &Memory) -> io::Result<Option<CgroupMemory>> {
         let files = self.files.as_ref().ok_or(io::Error::GONE)?;
-        let mut amount = |file: &OwnedFd| proc.reread(file).map(parse_amount);
-        let high = files.high.as_ref().map_or(Ok(None), &mut amount)?.unwrap_or(NONE);
-        let limit = amount(&files.limit)?.unwrap_or(NONE).min(high);
+        let high = amount(proc, files.high.as_ref())?.unwrap_or(NONE);
+        let limit = amount(proc, Some(&files.limit))?.unwrap_or(NONE).min(high);
         // One of 0 is no size: it is how reclaim is forced.
         if limit >= machine.total || limit == KiB::ZERO {
             return Ok(None);
         }
-        let Some(usage) = amount(&files.usage)? else { return Ok(None) };
+        let Some(usage) = amount(proc, Some(&files.usage))? else { return Ok(None) };
         let (mut swap_limit, mut swap_used) = (NONE, None);
         // Without swap nothing more needs to be read.
         if machine.swap_total > KiB::ZERO {
-            swap_used = files.swap_usage.as_ref().map_or(Ok(None), &mut amount)?;
-            swap_limit = files.swap_limit.as_ref().map_or(Ok(None), &mut amount)?.unwrap_or(NONE);
+            swap_used = amount(proc, files.swap_usage.as_ref())?;
+            swap_limit = amount(proc, files.swap_limit.as_ref())?.unwrap_or(NONE);
             if self.version == Version::One {
                 swap_limit = swap_limit.less(limit);
             }
@@ -228,6 +227,12 @@ impl Files {
 
 fn open_in(directory: &OwnedFd, name: &str, access: Access) -> io::Result<OwnedFd> {
     fd::open_at(directory.as_fd(), terminated(&mut Path::from_bytes(name.as_bytes())), access)
+}
+
+/// What a file holds; `None` if there is none, or if this kernel does not fill it (EOPNOTSUPP).
+fn amount(proc: &mut Proc, file: Option<&OwnedFd>) -> io::Result<Option<KiB>> {
+    let Some(file) = file else { return Ok(None) };
+    Ok(io::if_offered(proc.reread(file))?.and_then(parse_amount))
 }
 
 /// The number of bytes that a file holds; `max` is more than any. `None` if it is no number.

@@ -118,10 +118,10 @@ fn write_limit(text: &mut String, limit: KiB, candidates: &[Row]) {
     let above = || candidates.iter().filter(|row| row.resident > limit);
     let (mib, count) = (limit.mib(), above().count());
     let _ = match above().max_by_key(|row| (row.resident, row.rank.pid)) {
-        None => writeln!(text, "above the limit of {mib} MiB: none"),
+        None => writeln!(text, "above --process-limit ({mib} MiB): none"),
         Some(Row { resident, rank, name, .. }) => writeln!(
             text,
-            "above the limit of {mib} MiB: {count}, the largest is process {} \"{name}\" with {} MiB",
+            "above --process-limit ({mib} MiB): {count}, the largest is process {} \"{name}\" with {} MiB",
             rank.pid,
             resident.mib()
         ),

@@ -418,7 +418,7 @@ impl Config {
             )),
             (Some(_), None) => {
                 tell(format_args!(
-                    "--process-limit: does nothing, since --watch memory was asked for"
+                    "--process-limit: no effect, since --watch memory was asked for"
                 ));
             }
             (Some(KiB(asked)), Some(_)) if asked >= total => tell(format_args!(

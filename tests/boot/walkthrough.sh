@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What README.md tells to type, as it is written there, in its order and in one shell; guest.sh reads this file. The blocks
 # before the first section want a compiler: scripts/fresh.sh runs those.
+# shellcheck disable=SC2154 # what guest.sh sets
 
 # The lines of its ```sh blocks.
 blocks() {
