@@ -208,6 +208,28 @@ fn a_command_line_that_cannot_be_read_delays_no_kill() {
     });
 }
 
+#[test]
+fn a_command_line_that_hung_one_helper_does_not_hang_the_next_with_a_message() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--ignore-term", "--size", "60M"]);
+        let pid = hog.pid();
+        let _trap = Trap::over(sandbox, &format!("/proc/{pid}/cmdline"));
+        // Longer than the test takes until memory has recovered, on a busy machine too.
+        let guard = sandbox.guard(&["-m", "10,0", "--grace", "10"]);
+        memory.available(LOW);
+        guard.look_slowly(3);
+        memory.available(PLENTY);
+        // The first one hangs at the question, and the next one finds the message that it left.
+        guard.wait_for("the helper process was started again");
+        let said = guard.wait_for(&format!("sending SIGTERM to process {pid} uid 0 \"hog\": "));
+        assert!(said.ends_with(", cmdline \"\""), "{said}");
+        guard.wait_for("let off");
+        assert!(hog.is_alive());
+        guard.stop();
+    });
+}
+
 // ---- memory of its own ----
 
 #[test]

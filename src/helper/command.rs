@@ -2,6 +2,7 @@
 //! messages, notices and hooks; and whether a program is where it seems to be.
 
 use super::service::{self, Variables};
+use super::PassedOver;
 use crate::bytes::Buf;
 use crate::procfs::process::{CommandLine, CONTAINER};
 use crate::procfs::Proc;
@@ -44,11 +45,14 @@ pub struct Commands<'a> {
     /// The latest victims.
     recent: &'a mut [Known; RECENT],
     next: usize,
+    /// An earlier helper was late with these, or hung. Without a question, which the watch waits
+    /// for, it would not notice if this one hung, too.
+    passed_over: &'a PassedOver,
 }
 
 impl<'a> Commands<'a> {
-    pub fn new(recent: &'a mut [Known; RECENT]) -> Commands<'a> {
-        Commands { line: CommandLine::new(), id: None, recent, next: 0 }
+    pub fn new(recent: &'a mut [Known; RECENT], passed_over: &'a PassedOver) -> Commands<'a> {
+        Commands { line: CommandLine::new(), id: None, recent, next: 0, passed_over }
     }
 
     /// That of `id`, read anew: the process may have become another program meanwhile. `None`
@@ -64,13 +68,14 @@ impl<'a> Commands<'a> {
         self.id.map(|_| &self.line)
     }
 
-    /// What is shown of that of a victim, also after its end; empty, if it was never read.
+    /// What is shown of that of a victim, also after its end; empty, if it was never read, or is
+    /// passed over.
     pub fn short(&mut self, proc: &mut Proc, id: Identity) -> ShortCommand {
         if self.id != Some(id) {
             if let Some(known) = self.known(id).filter(|known| !known.command.is_empty()) {
                 return known.command.clone();
             }
-            if self.read(proc, id).is_none() {
+            if self.is_passed_over(id) || self.read(proc, id).is_none() {
                 return ShortCommand::new();
             }
         }
@@ -84,10 +89,11 @@ impl<'a> Commands<'a> {
         shown
     }
 
-    /// Its cgroup and service, also after its end; nothing, if they were never read.
+    /// Its cgroup and service, also after its end; nothing, as for the command line.
     pub fn service(&mut self, proc: &mut Proc, id: Identity) -> Variables {
         match self.known(id).filter(|known| !known.service.is_empty()) {
             Some(known) => known.service.clone(),
+            None if self.is_passed_over(id) => Variables::new(),
             None => self.read_service(proc, id),
         }
     }
@@ -99,6 +105,10 @@ impl<'a> Commands<'a> {
             self.keep(id).service = service.clone();
         }
         service
+    }
+
+    fn is_passed_over(&self, id: Identity) -> bool {
+        self.passed_over.iter().any(|&(known, _)| known == id)
     }
 
     fn known(&self, id: Identity) -> Option<&Known> {

@@ -55,8 +55,9 @@ const HANGING_FOR: Duration = Duration::from_secs(60);
 const LATE_FOR: Duration = Duration::from_secs(1);
 /// Processes that are passed over at a time; more of them are beyond what waiting can mend.
 const PASSED_OVER: usize = 16;
-const NONE_PASSED_OVER: [(Identity, Moment); PASSED_OVER] =
-    [(Identity::NONE, Moment(0)); PASSED_OVER];
+/// Each with the moment until which it is not asked about.
+type PassedOver = [(Identity, Moment); PASSED_OVER];
+const NONE_PASSED_OVER: PassedOver = [(Identity::NONE, Moment(0)); PASSED_OVER];
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -88,8 +89,9 @@ pub struct Helper {
     /// Since when it has not taken what was sent; `catch_up` has something to say then.
     full_since: Option<Moment>,
     asked: Asked,
-    /// Command lines of these processes are not asked for until then.
-    passed_over: [(Identity, Moment); PASSED_OVER],
+    /// Command lines of these processes are not asked for, and the next helper reads them for a
+    /// question alone.
+    passed_over: PassedOver,
     emitter: Emitter,
 }
 
@@ -158,8 +160,8 @@ impl Helper {
         self.asked.sync = None;
         self.full_since = None;
         let theirs = self.theirs.as_fd();
-        let (setup, watch) = (&self.setup, process::own_pid());
-        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup))?;
+        let (setup, passed_over, watch) = (&self.setup, &self.passed_over, process::own_pid());
+        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup, passed_over))?;
         self.pid = Some(pid);
         // The fork has made the pages common; what is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);

@@ -7,7 +7,7 @@ use super::message::{kind, Line, Message, Priority, When, BUFFER};
 use super::notice;
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
-use super::Setup;
+use super::{PassedOver, Setup};
 use crate::bytes::Escaped;
 use crate::procfs::cgroup::oom_group;
 use crate::procfs::Proc;
@@ -27,7 +27,12 @@ const LATE: Duration = Duration::from_secs(1);
 const TAKEN: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
-pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
+pub fn serve(
+    watch: BorrowedFd<'_>,
+    watch_pid: Pid,
+    setup: &Setup,
+    passed_over: &PassedOver,
+) -> i32 {
     let out = Outboxes::open(&setup.outputs, watch_pid);
     arena::forbid();
     let Ok(mut proc) = Proc::system() else { return 1 };
@@ -41,7 +46,7 @@ pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
         watch,
         out,
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
-        commands: Commands::new(&mut recent),
+        commands: Commands::new(&mut recent, passed_over),
         jobs: Jobs::default(),
         samples: Samples::default(),
         child_ends,
