@@ -58,7 +58,7 @@ pub fn environment(when: When, event: &Event) -> Buf<1024> {
 /// The same with cgroup, service and command line, if it is about a process.
 pub fn whole_environment(
     variables: &[u8],
-    victim: Option<(&Variables, &ShortCommand)>,
+    victim: Option<&(Variables, ShortCommand)>,
 ) -> Environment {
     let mut all = Environment::from_bytes(variables);
     if let Some((service, command)) = victim {

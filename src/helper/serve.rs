@@ -219,15 +219,14 @@ impl Serving<'_> {
             hook.say(&mut self.out, format_args!("not run: it comes too late"));
             return false;
         }
-        let command = self.commands.short(self.proc, id);
-        let service = self.commands.service(self.proc, id);
+        let victim = (id != Identity::NONE)
+            .then(|| (self.commands.service(self.proc, id), self.commands.short(self.proc, id)));
         let Some(place) = self.jobs.place(HOOKS) else {
             let most = HOOKS.len();
             hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
-        let victim = Some((&service, &command)).filter(|_| id != Identity::NONE);
-        let environment = hook::whole_environment(text, victim);
+        let environment = hook::whole_environment(text, victim.as_ref());
         let (path, inherited) = (script.terminated(), &self.setup.inherited);
         match process::run(path, environment.as_bytes(), inherited) {
             Ok((pid, failure)) => {
