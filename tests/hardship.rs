@@ -179,6 +179,24 @@ fn a_helper_that_is_stopped_delays_no_kill_and_is_replaced() {
 }
 
 #[test]
+fn a_helper_that_hangs_when_the_settings_change_is_ended_though_another_one_is_at_work() {
+    sandboxed(|sandbox| {
+        let file = sandbox.path("guard.conf");
+        fs::write(&file, "").expect("a file");
+        let guard = sandbox.guard(&["-c", file.to_str().expect("a plain path")]);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGSTOP);
+        let stats = sandbox.path("stats");
+        fs::write(&file, format!("OOM_GUARD_STATS_FILE={}\n", stats.display())).expect("a file");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings were read again");
+        wait_for("its end", || processes().iter().all(|process| process.pid != helper));
+        wait_for("the numbers", || stats.exists());
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_helper_does_not_outlive_a_guard_that_was_killed() {
     sandboxed(|sandbox| {
         let mut guard = sandbox.guard(&[]);

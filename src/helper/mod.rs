@@ -79,6 +79,9 @@ pub struct Helper {
     ours: OwnedFd,
     theirs: OwnedFd,
     pid: Option<Pid>,
+    /// The one before new settings, and when it is ended if it has not ended by itself: not one
+    /// that may have hooks to look after.
+    old: Option<(Pid, Moment)>,
     started: Moment,
     /// How many more may be started before memory is fine again.
     spares: u32,
@@ -135,6 +138,7 @@ impl Helper {
             ours,
             theirs,
             pid: None,
+            old: None,
             started: Moment::default(),
             spares: SPARES,
             lost: 0,
@@ -485,6 +489,7 @@ impl Helper {
     pub fn reap(&mut self) {
         while let Some((ended, _)) = process::reap() {
             self.pid = self.pid.filter(|&pid| pid != ended);
+            self.old = self.old.filter(|&(pid, _)| pid != ended);
             self.emitter.note_end(ended);
         }
     }
@@ -510,9 +515,14 @@ impl Helper {
         self.emitter.tend(self.setup.outputs.low_memory_signal, clock::now())
     }
 
-    /// While memory is fine: starts another one if this one needs it, which forks.
+    /// While memory is fine: starts another one if this one needs it, which forks. Ends the one
+    /// before new settings if that hangs.
     pub fn revive(&mut self, now: Moment) -> Option<io::Result<()>> {
         self.spares = SPARES;
+        if let Some((pid, _)) = self.old.filter(|&(_, at)| now >= at) {
+            let _ = process::send(pid, process::KillSignal::Kill);
+            self.old = None;
+        }
         self.needs_restart(now).then(|| self.restart())
     }
 
@@ -559,7 +569,9 @@ impl Helper {
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, Identity::NONE, 0, b"");
         let emitter = std::mem::take(&mut self.emitter);
-        *self = Helper { lost: self.lost, emitter, ..next };
+        let old = self.pid.filter(|_| !self.setup.hooks.are_set());
+        let old = old.map(|pid| (pid, clock::now().after(HUNG_AFTER)));
+        *self = Helper { lost: self.lost, emitter, old, ..next };
         Ok(())
     }
 
