@@ -34,8 +34,8 @@ pub fn serve(
     passed_over: &PassedOver,
 ) -> i32 {
     let out = Outboxes::open(&setup.outputs, watch_pid);
-    arena::forbid();
     let Ok(mut proc) = Proc::system() else { return 1 };
+    arena::forbid();
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
     // Within the others it would be made elsewhere and copied: 23 KiB more of the stack.
