@@ -12,10 +12,6 @@ use crate::units::Identity;
 /// As much of a command line as messages, notices and hooks are given.
 pub type ShortCommand = Buf<256>;
 
-/// As many as are under way at a time: all above the limit for each process, and the one of
-/// low memory.
-pub const RECENT: usize = 33;
-
 /// Whether the executable of `id` is what init sees at `path`. Not if the process has become another
 /// program since it was there.
 pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<bool> {
@@ -29,13 +25,13 @@ pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<boo
 }
 
 /// What is kept of a victim: once it has ended, it has none of it.
-pub struct Known {
+struct Known {
     id: Identity,
     command: ShortCommand,
     service: Variables,
 }
 
-pub const NONE_KNOWN: Known =
+const NONE_KNOWN: Known =
     Known { id: Identity::NONE, command: ShortCommand::new(), service: Variables::new() };
 
 pub struct Commands<'a> {
@@ -43,7 +39,7 @@ pub struct Commands<'a> {
     line: CommandLine,
     id: Option<Identity>,
     /// The latest victims.
-    recent: &'a mut [Known; RECENT],
+    recent: Box<[Known]>,
     next: usize,
     /// An earlier helper was late with these, or hung. Without a question, which the watch waits
     /// for, it would not notice if this one hung, too.
@@ -51,7 +47,9 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    pub fn new(recent: &'a mut [Known; RECENT], passed_over: &'a PassedOver) -> Commands<'a> {
+    /// For so many `kills` at a time, and what is told to go first beside them. Allocates.
+    pub fn new(kills: usize, passed_over: &'a PassedOver) -> Commands<'a> {
+        let recent = (0..=kills).map(|_| NONE_KNOWN).collect();
         Commands { line: CommandLine::new(), id: None, recent, next: 0, passed_over }
     }
 
@@ -119,13 +117,10 @@ impl<'a> Commands<'a> {
     fn keep(&mut self, id: Identity) -> &mut Known {
         let known = self.recent.iter().position(|known| known.id == id);
         let place = known.unwrap_or(self.next);
-        let kept = &mut self.recent[place];
         if known.is_none() {
-            self.next = (place + 1) % RECENT;
-            kept.id = id;
-            kept.command.clear();
-            kept.service.clear();
+            self.recent[place] = Known { id, ..NONE_KNOWN };
+            self.next = (place + 1) % self.recent.len();
         }
-        kept
+        &mut self.recent[place]
     }
 }

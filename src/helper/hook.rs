@@ -60,7 +60,8 @@ pub fn whole_environment(
     variables: &[u8],
     victim: Option<&(Variables, ShortCommand)>,
 ) -> Environment {
-    let mut all = Environment::from_bytes(variables);
+    let mut all = Environment::new();
+    all.push(variables);
     if let Some((service, command)) = victim {
         all.push(service.as_bytes());
         PREFIXES.iter().for_each(|prefix| add(&mut all, prefix, "CMDLINE", command.as_bytes()));

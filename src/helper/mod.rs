@@ -67,6 +67,8 @@ pub struct Setup {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
+    /// How many may be under way at a time.
+    pub kills: usize,
     /// The guard's niceness, which it inherits.
     pub priority: Option<i32>,
 }

@@ -1,6 +1,6 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::command::{self, Commands, ShortCommand, NONE_KNOWN, RECENT};
+use super::command::{self, Commands, ShortCommand};
 use super::hook::{self, Hook};
 use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
 use super::message::{kind, Line, Message, Priority, When, BUFFER};
@@ -33,24 +33,21 @@ pub fn serve(
     setup: &Setup,
     passed_over: &PassedOver,
 ) -> i32 {
-    let out = Outboxes::open(&setup.outputs, watch_pid);
     let Ok(mut proc) = Proc::system() else { return 1 };
-    arena::forbid();
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
-    // Within the others it would be made elsewhere and copied: 23 KiB more of the stack.
-    let mut recent = [NONE_KNOWN; RECENT];
     let mut helper = Serving {
         proc: &mut proc,
         setup,
         watch,
-        out,
+        out: Outboxes::open(&setup.outputs, watch_pid),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
-        commands: Commands::new(&mut recent, passed_over),
+        commands: Commands::new(setup.kills, passed_over),
         jobs: Jobs::default(),
         samples: Samples::default(),
         child_ends,
     };
+    arena::forbid();
     // The watch has said already what is refused.
     let _ = memory::lock();
     let _ = memory::touch_all(memory::HELPER);

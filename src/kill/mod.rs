@@ -41,6 +41,11 @@ use target::Target;
 const FOR_LIMIT: usize = 32;
 /// And one for low memory.
 pub const KILLS: usize = FOR_LIMIT + 1;
+
+/// As many as there can be at a time with these settings.
+pub fn most_kills(config: &Config) -> usize {
+    config.limit().map_or(1, |_| KILLS)
+}
 /// Whether a group is empty takes a walk over `/proc`: for the limit of all groups together, and for
 /// memory, not more than this often, which is a few hundredths of a processor with some hundred
 /// processes.
