@@ -46,6 +46,11 @@ pub const KILLS: usize = FOR_LIMIT + 1;
 pub fn most_kills(config: &Config) -> usize {
     config.limit().map_or(1, |_| KILLS)
 }
+
+/// Allocates.
+fn empty_table(config: &Config) -> Box<[Option<Kill>]> {
+    (0..most_kills(config)).map(|_| None).collect()
+}
 /// Whether a group is empty takes a walk over `/proc`: for the limit of all groups together, and for
 /// memory, not more than this often, which is a few hundredths of a processor with some hundred
 /// processes.
@@ -121,7 +126,8 @@ impl Kill {
 }
 
 pub struct Kills {
-    table: [Option<Kill>; KILLS],
+    /// As many places as `most_kills` tells.
+    table: Box<[Option<Kill>]>,
     low: LowMemory,
     bombs: Bombs,
     writers: Writers,
@@ -137,9 +143,8 @@ pub struct Kills {
 
 impl Kills {
     pub fn new(config: &Config) -> Kills {
-        const NONE: Option<Kill> = None;
         Kills {
-            table: [NONE; KILLS],
+            table: empty_table(config),
             low: LowMemory::new(config),
             bombs: Bombs::default(),
             writers: Writers::default(),
@@ -158,7 +163,8 @@ impl Kills {
     pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) -> bool {
         let (now, mut acted) = (clock::now(), false);
         let first = self.turn;
-        for place in (0..KILLS).map(|step| (first + step) % KILLS) {
+        let places = self.table.len();
+        for place in (0..places).map(|step| (first + step) % places) {
             let Some(mut kill) = self.table[place].take() else { continue };
             let for_memory = kill.progress.for_memory;
             if for_memory && scene.is_none() {
@@ -195,7 +201,7 @@ impl Kills {
                 self.low.gives_up();
             }
             if let Next::Escalate(_) = next {
-                self.turn = (place + 1) % KILLS;
+                self.turn = (place + 1) % self.table.len();
                 break;
             }
         }
@@ -220,7 +226,7 @@ impl Kills {
                 return false;
             }
             *next_walk = now.after(WALK);
-            self.turn = (place + 1) % KILLS;
+            self.turn = (place + 1) % self.table.len();
         }
         let is_gone = target.is_gone(&mut cx.proc);
         if !is_gone || target.group != Some(Group::Cgroup) {
@@ -620,14 +626,15 @@ impl Kills {
 
     // ---- what others ask ----
 
-    /// New settings are in force. What goes on goes on, if any process may be ended still.
+    /// New settings are in force. What goes on goes on, if any process may be ended still. Allocates.
     pub fn reset(&mut self, config: &Config) {
         self.low.reset(config);
-        if config.dryrun || config.limit().is_none() {
-            for place in &mut self.table {
-                *place = place.take().filter(|kill| kill.progress.for_memory);
-            }
-        }
+        let for_limit_too = !config.dryrun && config.limit().is_some();
+        let before = std::mem::replace(&mut self.table, empty_table(config)).into_vec();
+        let kept = before.into_iter().flatten();
+        let kept = kept.filter(|kill| for_limit_too || kill.progress.for_memory);
+        self.table.iter_mut().zip(kept).for_each(|(place, kill)| *place = Some(kill));
+        self.turn = 0;
     }
 
     fn for_memory(&self) -> Option<&Kill> {
