@@ -31,8 +31,12 @@ struct Known {
     service: Variables,
 }
 
-const NONE_KNOWN: Known =
-    Known { id: Identity::NONE, command: ShortCommand::new(), service: Variables::new() };
+impl Known {
+    /// Nothing yet.
+    fn of(id: Identity) -> Known {
+        Known { id, command: ShortCommand::new(), service: Variables::new() }
+    }
+}
 
 pub struct Commands<'a> {
     /// The one read last, and of which process; of none, if it could not be read.
@@ -49,7 +53,7 @@ pub struct Commands<'a> {
 impl<'a> Commands<'a> {
     /// For so many `kills` at a time, and what is told to go first beside them. Allocates.
     pub fn new(kills: usize, passed_over: &'a PassedOver) -> Commands<'a> {
-        let recent = (0..=kills).map(|_| NONE_KNOWN).collect();
+        let recent = (0..=kills).map(|_| Known::of(Identity::NONE)).collect();
         Commands { line: CommandLine::new(), id: None, recent, next: 0, passed_over }
     }
 
@@ -118,7 +122,7 @@ impl<'a> Commands<'a> {
         let known = self.recent.iter().position(|known| known.id == id);
         let place = known.unwrap_or(self.next);
         if known.is_none() {
-            self.recent[place] = Known { id, ..NONE_KNOWN };
+            self.recent[place] = Known::of(id);
             self.next = (place + 1) % self.recent.len();
         }
         &mut self.recent[place]
