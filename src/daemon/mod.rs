@@ -172,7 +172,7 @@ impl Daemon {
             observer.take_tmpfs(held);
         }
         let observed = self.cx.observe();
-        self.scene = *observed.as_ref().unwrap_or(&None);
+        self.scene = observed.as_ref().ok().copied().flatten();
         let helper = &mut self.cx.output.helper;
         match (&self.scene, observed) {
             (Some(scene), _) => {
