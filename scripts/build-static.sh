@@ -147,6 +147,7 @@ joined() {
 
 # A standard library made for the program: a panic ends the process at once, without text or tables for unwinding.
 # Each at its own address: a position-independent static binary would have to relocate, and so own, pages that are now shared.
+# Without relocation musl's start makes no page read-only: a segment apart for that would only be one page more in each process.
 set_up_sources() {
     # Unstable options in a stable compiler: Rust's own way to build a standard library (as its bootstrap does).
     export RUSTC_BOOTSTRAP=1
@@ -162,7 +163,7 @@ set_up_sources() {
     musl=$(link_musl) || return
     # shellcheck disable=SC2086
     CARGO_ENCODED_RUSTFLAGS=$(joined -C "linker=$linker" -C linker-flavor=ld.lld -C link-self-contained=yes \
-        -C relocation-model=static -L "native=$musl" $features $abort -C force-unwind-tables=no -Zlocation-detail=none)
+        -C relocation-model=static -C relro-level=off -L "native=$musl" $features $abort -C force-unwind-tables=no -Zlocation-detail=none)
     export CARGO_ENCODED_RUSTFLAGS
 }
 

@@ -34,7 +34,7 @@ pub const CHOICE: Duration = Duration::from_millis(20);
 
 pub struct Context {
     pub config: Config,
-    pub proc: Box<Proc>,
+    pub proc: Proc,
     pub observer: Observer,
     /// At the last look that could read it.
     pub memory: Memory,

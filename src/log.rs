@@ -321,7 +321,7 @@ struct Tenths(Duration);
 
 impl fmt::Display for Tenths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (self.0.as_millis() + 50) / 100;
+        let tenths = (self.0.as_millis() as u64 + 50) / 100;
         write!(f, "{}.{}", tenths / 10, tenths % 10)
     }
 }
@@ -485,7 +485,7 @@ pub fn writer(helper: &mut Helper, writer: &Writer) {
 
 /// With `-d`: what the helper has seen of files in tmpfs, which took so long.
 pub fn growth(helper: &mut Helper, growth: Option<Growth>, time: Duration) {
-    let micros = time.as_micros();
+    let micros = time.as_micros() as u64;
     match growth.and_then(|growth| growth.most) {
         None => say!(helper, Debug, "files open on tmpfs: {micros} microseconds"),
         Some((id, grown)) => {

@@ -133,7 +133,7 @@ fn prepare(arguments: &process::Arguments) -> Box<Daemon> {
     let config = &settled.config;
     // Before anything else is open.
     let ready = config.outputs.ready_fd.filter(|_| request.task.is_none()).and_then(inherited);
-    let mut proc = open_proc();
+    let mut proc = Proc::system().unwrap_or_else(|error| cannot("open /proc", error));
     // Without `self` there is none of the guard in it.
     if proc.own_pid().ok() != Some(process::own_pid()) {
         cannot_run("/proc belongs to another PID namespace, so its numbers mean others here");
@@ -212,11 +212,6 @@ fn settle(sources: &Sources) -> Settled {
         sources.settle(&texts)
     });
     settled.unwrap_or_else(|mistakes| misused(&mistakes))
-}
-
-/// On the heap, since the buffer in it would stay on the stack for as long as the guard runs.
-fn open_proc() -> Box<Proc> {
-    Box::new(Proc::system().unwrap_or_else(|error| cannot("open /proc", error)))
 }
 
 fn own_scale(proc: &mut Proc) -> io::Result<Scale> {

@@ -179,6 +179,24 @@ fn a_helper_that_is_stopped_delays_no_kill_and_is_replaced() {
 }
 
 #[test]
+fn a_helper_that_hangs_when_the_settings_change_is_ended_though_another_one_is_at_work() {
+    sandboxed(|sandbox| {
+        let file = sandbox.path("guard.conf");
+        fs::write(&file, "").expect("a file");
+        let guard = sandbox.guard(&["-c", file.to_str().expect("a plain path")]);
+        let helper = guard.helper().expect("a helper");
+        signal_to(helper, libc::SIGSTOP);
+        let stats = sandbox.path("stats");
+        fs::write(&file, format!("OOM_GUARD_STATS_FILE={}\n", stats.display())).expect("a file");
+        guard.signal(libc::SIGHUP);
+        guard.wait_for("settings were read again");
+        wait_for("its end", || processes().iter().all(|process| process.pid != helper));
+        wait_for("the numbers", || stats.exists());
+        guard.stop();
+    });
+}
+
+#[test]
 fn a_helper_does_not_outlive_a_guard_that_was_killed() {
     sandboxed(|sandbox| {
         let mut guard = sandbox.guard(&[]);
@@ -204,6 +222,28 @@ fn a_command_line_that_cannot_be_read_delays_no_kill() {
         let said = guard.wait_for(&format!("sending SIGKILL to process {pid} uid 0 \"hog\": "));
         assert!(said.ends_with(", cmdline \"\""), "{said}");
         guard.wait_for(&format!("process {pid} exited after "));
+        guard.stop();
+    });
+}
+
+#[test]
+fn a_command_line_that_hung_one_helper_does_not_hang_the_next_with_a_message() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let mut hog = sandbox.hog(&["--ignore-term", "--size", "60M"]);
+        let pid = hog.pid();
+        let _trap = Trap::over(sandbox, &format!("/proc/{pid}/cmdline"));
+        // Longer than the test takes until memory has recovered, on a busy machine too.
+        let guard = sandbox.guard(&["-m", "10,0", "--grace", "10"]);
+        memory.available(LOW);
+        guard.look_slowly(3);
+        memory.available(PLENTY);
+        // The first one hangs at the question, and the next one finds the message that it left.
+        guard.wait_for("the helper process was started again");
+        let said = guard.wait_for(&format!("sending SIGTERM to process {pid} uid 0 \"hog\": "));
+        assert!(said.ends_with(", cmdline \"\""), "{said}");
+        guard.wait_for("let off");
+        assert!(hog.is_alive());
         guard.stop();
     });
 }

@@ -123,3 +123,16 @@ fn a_level_that_is_never_met_first_and_a_hook_without_a_level_are_worth_a_word()
         }
     });
 }
+
+#[test]
+fn a_hook_that_is_told_of_no_process_has_nothing_read_of_init() {
+    sandboxed(|sandbox| {
+        let memory = FakeMemory::new(sandbox);
+        let _trap = Trap::over(sandbox, "/proc/1/cgroup");
+        let script = sandbox.script("witness", WITNESS);
+        let guard = sandbox.guard(&["-w", "20", "--warn-hook", &script, "--only", "^none$"]);
+        memory.available(SHORT);
+        wait_for("the hook", || sandbox.path("warned.0").exists());
+        guard.stop();
+    });
+}

@@ -5,6 +5,7 @@ use super::start::{open_sysrq, prioritize, try_out, users_file};
 use super::Daemon;
 use crate::context::Context;
 use crate::helper::{Helper, Priority, Setup};
+use crate::kill::most_kills;
 use crate::limit::LimitCheck;
 use crate::log;
 use crate::memory::Memory;
@@ -56,6 +57,7 @@ pub fn setup(config: &Config, inherited: Inherited) -> Setup {
         outputs: config.outputs.clone(),
         hooks: config.hooks.clone(),
         inherited,
+        kills: most_kills(config),
         priority: config.priority,
     }
 }

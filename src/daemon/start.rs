@@ -46,7 +46,7 @@ const FILL_RATE: KiB = KiB(6_000_000);
 pub struct Parts {
     pub config: Config,
     pub sources: Sources,
-    pub proc: Box<Proc>,
+    pub proc: Proc,
     pub observer: Observer,
     pub scene: Scene,
     pub scale: Scale,

@@ -2,6 +2,7 @@
 //! messages, notices and hooks; and whether a program is where it seems to be.
 
 use super::service::{self, Variables};
+use super::PassedOver;
 use crate::bytes::Buf;
 use crate::procfs::process::{CommandLine, CONTAINER};
 use crate::procfs::Proc;
@@ -10,10 +11,6 @@ use crate::units::Identity;
 
 /// As much of a command line as messages, notices and hooks are given.
 pub type ShortCommand = Buf<256>;
-
-/// As many as are under way at a time: all above the limit for each process, and the one of
-/// low memory.
-pub const RECENT: usize = 33;
 
 /// Whether the executable of `id` is what init sees at `path`. Not if the process has become another
 /// program since it was there.
@@ -28,27 +25,36 @@ pub fn is_in_place(proc: &mut Proc, id: Identity, path: &[u8]) -> io::Result<boo
 }
 
 /// What is kept of a victim: once it has ended, it has none of it.
-pub struct Known {
+struct Known {
     id: Identity,
     command: ShortCommand,
     service: Variables,
 }
 
-pub const NONE_KNOWN: Known =
-    Known { id: Identity::NONE, command: ShortCommand::new(), service: Variables::new() };
+impl Known {
+    /// Nothing yet.
+    fn of(id: Identity) -> Known {
+        Known { id, command: ShortCommand::new(), service: Variables::new() }
+    }
+}
 
 pub struct Commands<'a> {
     /// The one read last, and of which process; of none, if it could not be read.
     line: CommandLine,
     id: Option<Identity>,
     /// The latest victims.
-    recent: &'a mut [Known; RECENT],
+    recent: Box<[Known]>,
     next: usize,
+    /// An earlier helper was late with these, or hung. Without a question, which the watch waits
+    /// for, it would not notice if this one hung, too.
+    passed_over: &'a PassedOver,
 }
 
 impl<'a> Commands<'a> {
-    pub fn new(recent: &'a mut [Known; RECENT]) -> Commands<'a> {
-        Commands { line: CommandLine::new(), id: None, recent, next: 0 }
+    /// For so many `kills` at a time, and what is told to go first beside them. Allocates.
+    pub fn new(kills: usize, passed_over: &'a PassedOver) -> Commands<'a> {
+        let recent = (0..=kills).map(|_| Known::of(Identity::NONE)).collect();
+        Commands { line: CommandLine::new(), id: None, recent, next: 0, passed_over }
     }
 
     /// That of `id`, read anew: the process may have become another program meanwhile. `None`
@@ -64,13 +70,14 @@ impl<'a> Commands<'a> {
         self.id.map(|_| &self.line)
     }
 
-    /// What is shown of that of a victim, also after its end; empty, if it was never read.
+    /// What is shown of that of a victim, also after its end; empty, if it was never read, or is
+    /// passed over.
     pub fn short(&mut self, proc: &mut Proc, id: Identity) -> ShortCommand {
         if self.id != Some(id) {
             if let Some(known) = self.known(id).filter(|known| !known.command.is_empty()) {
                 return known.command.clone();
             }
-            if self.read(proc, id).is_none() {
+            if self.is_passed_over(id) || self.read(proc, id).is_none() {
                 return ShortCommand::new();
             }
         }
@@ -84,10 +91,11 @@ impl<'a> Commands<'a> {
         shown
     }
 
-    /// Its cgroup and service, also after its end; nothing, if they were never read.
+    /// Its cgroup and service, also after its end; nothing, as for the command line.
     pub fn service(&mut self, proc: &mut Proc, id: Identity) -> Variables {
         match self.known(id).filter(|known| !known.service.is_empty()) {
             Some(known) => known.service.clone(),
+            None if self.is_passed_over(id) => Variables::new(),
             None => self.read_service(proc, id),
         }
     }
@@ -101,6 +109,10 @@ impl<'a> Commands<'a> {
         service
     }
 
+    fn is_passed_over(&self, id: Identity) -> bool {
+        self.passed_over.iter().any(|&(known, _)| known == id)
+    }
+
     fn known(&self, id: Identity) -> Option<&Known> {
         self.recent.iter().find(|known| known.id == id)
     }
@@ -109,13 +121,10 @@ impl<'a> Commands<'a> {
     fn keep(&mut self, id: Identity) -> &mut Known {
         let known = self.recent.iter().position(|known| known.id == id);
         let place = known.unwrap_or(self.next);
-        let kept = &mut self.recent[place];
         if known.is_none() {
-            self.next = (place + 1) % RECENT;
-            kept.id = id;
-            kept.command.clear();
-            kept.service.clear();
+            self.recent[place] = Known::of(id);
+            self.next = (place + 1) % self.recent.len();
         }
-        kept
+        &mut self.recent[place]
     }
 }

@@ -61,9 +61,10 @@ pub fn environment(when: When, event: &Event) -> Buf<1024> {
 /// The same with cgroup, service and command line, if it is about a process.
 pub fn whole_environment(
     variables: &[u8],
-    victim: Option<(&Variables, &ShortCommand)>,
+    victim: Option<&(Variables, ShortCommand)>,
 ) -> Environment {
-    let mut all = Environment::from_bytes(variables);
+    let mut all = Environment::new();
+    all.push(variables);
     if let Some((service, command)) = victim {
         all.push(service.as_bytes());
         PREFIXES.iter().for_each(|prefix| add(&mut all, prefix, "CMDLINE", command.as_bytes()));

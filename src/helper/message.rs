@@ -46,13 +46,11 @@ pub enum Priority {
 }
 
 impl Priority {
-    const ALL: [Priority; 5] =
-        [Priority::Error, Priority::Warning, Priority::Notice, Priority::Info, Priority::Debug];
-
     /// Whatever else it is counts as `Info`.
     pub fn of(number: u64) -> Priority {
-        let known = Priority::ALL.into_iter().find(|&priority| priority as u64 == number);
-        known.unwrap_or(Priority::Info)
+        use Priority::*;
+        let all = [Error, Warning, Notice, Info, Debug];
+        all.into_iter().find(|&priority| priority as u64 == number).unwrap_or(Info)
     }
 }
 

@@ -55,8 +55,9 @@ const HANGING_FOR: Duration = Duration::from_secs(60);
 const LATE_FOR: Duration = Duration::from_secs(1);
 /// Processes that are passed over at a time; more of them are beyond what waiting can mend.
 const PASSED_OVER: usize = 16;
-const NONE_PASSED_OVER: [(Identity, Moment); PASSED_OVER] =
-    [(Identity::NONE, Moment(0)); PASSED_OVER];
+/// Each with the moment until which it is not asked about.
+type PassedOver = [(Identity, Moment); PASSED_OVER];
+const NONE_PASSED_OVER: PassedOver = [(Identity::NONE, Moment(0)); PASSED_OVER];
 /// Between two starts of a helper that does not live.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -66,6 +67,8 @@ pub struct Setup {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
+    /// How many may be under way at a time.
+    pub kills: usize,
     /// The guard's niceness, which it inherits.
     pub priority: Option<i32>,
 }
@@ -78,6 +81,9 @@ pub struct Helper {
     ours: OwnedFd,
     theirs: OwnedFd,
     pid: Option<Pid>,
+    /// The one before new settings, and when it is ended if it has not ended by itself: not one
+    /// that may have hooks to look after.
+    old: Option<(Pid, Moment)>,
     started: Moment,
     /// How many more may be started before memory is fine again.
     spares: u32,
@@ -88,8 +94,9 @@ pub struct Helper {
     /// Since when it has not taken what was sent; `catch_up` has something to say then.
     full_since: Option<Moment>,
     asked: Asked,
-    /// Command lines of these processes are not asked for until then.
-    passed_over: [(Identity, Moment); PASSED_OVER],
+    /// Command lines of these processes are not asked for, and the next helper reads them for a
+    /// question alone.
+    passed_over: PassedOver,
     emitter: Emitter,
 }
 
@@ -133,6 +140,7 @@ impl Helper {
             ours,
             theirs,
             pid: None,
+            old: None,
             started: Moment::default(),
             spares: SPARES,
             lost: 0,
@@ -158,8 +166,8 @@ impl Helper {
         self.asked.sync = None;
         self.full_since = None;
         let theirs = self.theirs.as_fd();
-        let (setup, watch) = (&self.setup, process::own_pid());
-        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup))?;
+        let (setup, passed_over, watch) = (&self.setup, &self.passed_over, process::own_pid());
+        let pid = process::split(Some(theirs), || serve::serve(theirs, watch, setup, passed_over))?;
         self.pid = Some(pid);
         // The fork has made the pages common; what is not brought in now is when it is needed.
         let _ = memory::touch_all(memory::WATCH);
@@ -489,6 +497,7 @@ impl Helper {
     pub fn reap(&mut self) {
         while let Some((ended, _)) = process::reap() {
             self.pid = self.pid.filter(|&pid| pid != ended);
+            self.old = self.old.filter(|&(pid, _)| pid != ended);
             self.emitter.note_end(ended);
         }
     }
@@ -514,9 +523,14 @@ impl Helper {
         self.emitter.tend(self.setup.outputs.low_memory_signal, clock::now())
     }
 
-    /// While memory is fine: starts another one if this one needs it, which forks.
+    /// While memory is fine: starts another one if this one needs it, which forks. Ends the one
+    /// before new settings if that hangs.
     pub fn revive(&mut self, now: Moment) -> Option<io::Result<()>> {
         self.spares = SPARES;
+        if let Some((pid, _)) = self.old.filter(|&(_, at)| now >= at) {
+            let _ = process::send(pid, process::KillSignal::Kill);
+            self.old = None;
+        }
         self.needs_restart(now).then(|| self.restart())
     }
 
@@ -563,7 +577,9 @@ impl Helper {
         // Numbers that wait to be written are older than those of the next one.
         self.send(kind::STATS, Identity::NONE, 0, b"");
         let emitter = std::mem::take(&mut self.emitter);
-        *self = Helper { lost: self.lost, emitter, ..next };
+        let old = self.pid.filter(|_| !self.setup.hooks.are_set());
+        let old = old.map(|pid| (pid, clock::now().after(HUNG_AFTER)));
+        *self = Helper { lost: self.lost, emitter, old, ..next };
         Ok(())
     }
 

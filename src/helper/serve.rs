@@ -1,13 +1,13 @@
 //! The helper's side: takes messages one by one until the watch is gone.
 
-use super::command::{self, Commands, ShortCommand, NONE_KNOWN, RECENT};
+use super::command::{self, Commands, ShortCommand};
 use super::hook::{self, Hook};
 use super::jobs::{Job, Jobs, Task, HOOKS, NOTICES, NOTICE_LIMIT};
 use super::message::{kind, Line, Message, Priority, When, BUFFER};
 use super::notice;
 use super::outbox::Outboxes;
 use super::statistics::StatsFile;
-use super::Setup;
+use super::{PassedOver, Setup};
 use crate::bytes::Escaped;
 use crate::procfs::cgroup::oom_group;
 use crate::procfs::Proc;
@@ -27,25 +27,27 @@ const LATE: Duration = Duration::from_secs(1);
 const TAKEN: Duration = Duration::from_secs(1);
 
 /// Serves until the other end is closed and all that it sent is done.
-pub fn serve(watch: BorrowedFd<'_>, watch_pid: Pid, setup: &Setup) -> i32 {
-    let out = Outboxes::open(&setup.outputs, watch_pid);
-    arena::forbid();
+pub fn serve(
+    watch: BorrowedFd<'_>,
+    watch_pid: Pid,
+    setup: &Setup,
+    passed_over: &PassedOver,
+) -> i32 {
     let Ok(mut proc) = Proc::system() else { return 1 };
     let Ok(child_ends) = signal::listen_for_children() else { return 1 };
     let stats_file = setup.outputs.stats_file.as_ref();
-    // Within the others it would be made elsewhere and copied: 23 KiB more of the stack.
-    let mut recent = [NONE_KNOWN; RECENT];
     let mut helper = Serving {
         proc: &mut proc,
         setup,
         watch,
-        out,
+        out: Outboxes::open(&setup.outputs, watch_pid),
         stats_file: stats_file.map(|path| StatsFile::new(path, watch_pid)),
-        commands: Commands::new(&mut recent),
+        commands: Commands::new(setup.kills, passed_over),
         jobs: Jobs::default(),
         samples: Samples::default(),
         child_ends,
     };
+    arena::forbid();
     // The watch has said already what is refused.
     let _ = memory::lock();
     let _ = memory::touch_all(memory::HELPER);
@@ -214,15 +216,14 @@ impl Serving<'_> {
             hook.say(&mut self.out, format_args!("not run: it comes too late"));
             return false;
         }
-        let command = self.commands.short(self.proc, id);
-        let service = self.commands.service(self.proc, id);
+        let victim = (id != Identity::NONE)
+            .then(|| (self.commands.service(self.proc, id), self.commands.short(self.proc, id)));
         let Some(place) = self.jobs.place(HOOKS) else {
             let most = HOOKS.len();
             hook.say(&mut self.out, format_args!("not run: {most} hooks run already"));
             return false;
         };
-        let victim = Some((&service, &command)).filter(|_| id != Identity::NONE);
-        let environment = hook::whole_environment(text, victim);
+        let environment = hook::whole_environment(text, victim.as_ref());
         let (path, inherited) = (script.terminated(), &self.setup.inherited);
         match process::run(path, environment.as_bytes(), inherited) {
             Ok((pid, failure)) => {

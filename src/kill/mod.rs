@@ -54,6 +54,16 @@ const HOOK_LOOK: Duration = Duration::from_millis(5);
 /// In a dry run, hooks for the same process over and over would be a nuisance.
 const DRY_HOOKS: Duration = Duration::from_secs(1);
 
+/// As many as there can be at a time with these settings.
+pub fn most_kills(config: &Config) -> usize {
+    config.limit().map_or(1, |_| KILLS)
+}
+
+/// Allocates.
+fn empty_table(config: &Config) -> Box<[Option<Kill>]> {
+    (0..most_kills(config)).map(|_| None).collect()
+}
+
 /// How long a command line is waited for, since its process may have none after the signal.
 /// A helper that is awake answers in a tenth of a millisecond. If all processors are busy, it has to
 /// wait for its turn. Where SIGKILL is due, time counts more than a message.
@@ -113,7 +123,8 @@ impl Kill {
 }
 
 pub struct Kills {
-    table: [Option<Kill>; KILLS],
+    /// As many places as `most_kills` tells.
+    table: Box<[Option<Kill>]>,
     low: LowMemory,
     bombs: Bombs,
     writers: Writers,
@@ -127,9 +138,8 @@ pub struct Kills {
 
 impl Kills {
     pub fn new(config: &Config) -> Kills {
-        const NONE: Option<Kill> = None;
         Kills {
-            table: [NONE; KILLS],
+            table: empty_table(config),
             low: LowMemory::new(config),
             bombs: Bombs::default(),
             writers: Writers::default(),
@@ -147,7 +157,8 @@ impl Kills {
     pub fn advance(&mut self, cx: &mut Context, scene: Option<&Scene>) -> bool {
         let (now, mut acted) = (clock::now(), false);
         let first = self.turn;
-        for place in (0..KILLS).map(|step| (first + step) % KILLS) {
+        let places = self.table.len();
+        for place in (0..places).map(|step| (first + step) % places) {
             let Some(mut kill) = self.table[place].take() else { continue };
             let for_memory = kill.progress.for_memory;
             if for_memory && scene.is_none() {
@@ -184,7 +195,7 @@ impl Kills {
                 self.low.gives_up();
             }
             if let Next::Escalate(_) = next {
-                self.turn = (place + 1) % KILLS;
+                self.turn = (place + 1) % self.table.len();
                 break;
             }
         }
@@ -209,7 +220,7 @@ impl Kills {
                 return false;
             }
             *next_walk = now.after(WALK);
-            self.turn = (place + 1) % KILLS;
+            self.turn = (place + 1) % self.table.len();
         }
         let is_gone = target.is_gone(&mut cx.proc);
         if !is_gone || target.group != Some(Group::Cgroup) {
@@ -607,14 +618,15 @@ impl Kills {
 
     // ---- what others ask ----
 
-    /// New settings are in force. What goes on goes on, if any process may be ended still.
+    /// New settings are in force. What goes on goes on, if any process may be ended still. Allocates.
     pub fn reset(&mut self, config: &Config) {
         self.low.reset(config);
-        if config.dryrun || config.limit().is_none() {
-            for place in &mut self.table {
-                *place = place.take().filter(|kill| kill.progress.for_memory);
-            }
-        }
+        let for_limit_too = !config.dryrun && config.limit().is_some();
+        let before = std::mem::replace(&mut self.table, empty_table(config)).into_vec();
+        let kept = before.into_iter().flatten();
+        let kept = kept.filter(|kill| for_limit_too || kill.progress.for_memory);
+        self.table.iter_mut().zip(kept).for_each(|(place, kill)| *place = Some(kill));
+        self.turn = 0;
     }
 
     fn for_memory(&self) -> Option<&Kill> {

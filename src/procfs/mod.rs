@@ -37,7 +37,8 @@ const FILE: usize = 4096;
 /// The root of a `/proc`, kept open.
 pub struct Proc {
     root: OwnedFd,
-    file: [u8; FILE],
+    /// On the heap: on the stack it would be in the way of what is only there at times.
+    file: Box<[u8]>,
 }
 
 impl Proc {
@@ -46,9 +47,9 @@ impl Proc {
         Proc::open(b"/proc\0")
     }
 
-    /// Opens the directory at `root`, which ends with its NUL.
+    /// Opens the directory at `root`, which ends with its NUL. Allocates.
     pub fn open(root: &[u8]) -> io::Result<Proc> {
-        Ok(Proc { root: fd::open(root, Access::Directory)?, file: [0; FILE] })
+        Ok(Proc { root: fd::open(root, Access::Directory)?, file: vec![0; FILE].into() })
     }
 
     /// Opens a file for reading again and again.

@@ -7,9 +7,9 @@ use crate::sys::io;
 use crate::units::Pid;
 use std::os::fd::AsFd;
 
-/// Room for about 340 entries of `/proc` (24 bytes each) in one call; a larger buffer
+/// Room for about 170 entries of `/proc` (24 bytes each) in one call; a larger buffer
 /// saves too little to measure, since the kernel's work is by entry.
-const ENTRIES: usize = 8192;
+const ENTRIES: usize = 4096;
 /// The same for the descriptors of one process: about 40, as many as most have.
 const DESCRIPTORS: usize = 1024;
 

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The kernel cuts names of processes here (`TASK_COMM_LEN` - 1).
 const COMM: usize = 15;
 
+/// Fields besides the name.
+const TEXTS: usize = 4;
+
 /// What a choice leaves to the helper.
 pub trait Assistant {
     /// Reads a command line, which can hang. `None` if it is not to be had in time.
@@ -38,10 +41,10 @@ pub struct Filter {
     /// Numbers and names that patterns match.
     pub users: Vec<(u32, Vec<u8>)>,
     /// What was read of the process at hand, by field: all but the name, which comes first. Long
-    /// paths are cut as command lines are.
-    texts: [CommandLine; 4],
+    /// paths are cut as command lines are. None without patterns.
+    texts: Box<[CommandLine]>,
     /// `None`: not read yet; false: it cannot be.
-    known: [Option<bool>; 4],
+    known: [Option<bool>; TEXTS],
     /// Whether its executable is where init sees it. `None`: not asked yet, or not told.
     in_place: Option<Option<bool>>,
 }
@@ -57,10 +60,11 @@ impl Filter {
                 users.push((uid, name.to_vec()));
             }
         }
+        let count = if patterns.is_empty() { 0 } else { TEXTS };
         Filter {
             scratch,
             users,
-            texts: std::array::from_fn(|_| CommandLine::new()),
+            texts: (0..count).map(|_| CommandLine::new()).collect(),
             known: Default::default(),
             in_place: None,
         }

@@ -220,7 +220,7 @@ pub fn late_allocations() -> usize {
 pub fn is_unused(address: usize, len: usize) -> bool {
     let offset = address.wrapping_sub(base());
     let in_use = offset < used() + RESERVE && offset + len > NOW.start.load(Relaxed);
-    offset < ARENA - len && offset >= HALVES.load(Relaxed) && !in_use
+    offset <= ARENA - len && offset >= HALVES.load(Relaxed) && !in_use
 }
 
 /// What unit tests run with: the C library's allocator, counted by thread, since tests
@@ -274,6 +274,13 @@ mod tests {
         assert_eq!(used(), before - 24);
         assert_eq!(take(Layout::from_size_align(ARENA + 1, 1).unwrap()), None);
         assert_eq!(take(Layout::from_size_align(usize::MAX / 2, 1).unwrap()), None);
+    }
+
+    #[test]
+    fn the_last_page_is_unused_and_what_lies_partly_behind_it_is_not_of_the_arena() {
+        let end = base() + ARENA;
+        assert!(is_unused(end - 4096, 4096) && !is_unused(end - 4095, 4096));
+        assert!(!is_unused(base(), 4096) && !is_unused(base() - 1, 4096));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// from where they prepare their memory downwards. Read from `[stack]` in smaps around a kill
 /// of a group with all messages and files, and of a walk over all descriptors. The frames of
 /// a debug build are larger.
-pub const WATCH: usize = 8 * FRAMES;
-pub const HELPER: usize = 4 * FRAMES;
+pub const WATCH: usize = 7 * FRAMES;
+pub const HELPER: usize = 3 * FRAMES;
 const FRAMES: usize = if cfg!(debug_assertions) { 2 } else { 1 };
 
 /// Gives back what the stack needed once and does not any more, and locks all memory, present
