@@ -19,6 +19,8 @@ pub enum Notice {
     Killed,
     /// Memory is low and no process can be ended.
     NoCandidate,
+    /// Memory is low, and all that may be ended hold too little.
+    InVain,
     /// The kernel was asked to choose and kill.
     Kernel,
     /// A process does not die of SIGKILL.
@@ -54,6 +56,10 @@ pub fn text(notice: Notice, event: &Event) -> Text {
         Notice::NoCandidate => (
             "Memory is low, and no process can be ended",
             "All are protected or out of reach. Close something.",
+        ),
+        Notice::InVain => (
+            "Memory is low, and no process is ended",
+            "All that may be ended hold too little. Files in a tmpfs may hold the rest: delete some.",
         ),
         Notice::Kernel => ("The kernel was asked to kill a process", "Memory is low."),
         Notice::Stuck => (
@@ -131,5 +137,6 @@ mod tests {
         assert!(shown(Notice::Stuck, &event)[0].starts_with("tail does not end"));
         let none = Event::without_victim(false);
         assert_eq!(shown(Notice::NoCandidate, &none)[2], "");
+        assert_eq!(shown(Notice::InVain, &none)[0], "Memory is low, and no process is ended");
     }
 }

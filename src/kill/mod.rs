@@ -477,11 +477,17 @@ impl Kills {
         let Some(wait) = self.low.alone(&scene.memory, clock::now()) else { return };
         cx.output.helper.ask_again();
         log::low(&mut cx.output.helper, scene, signal);
-        match holders {
-            None => log::no_candidate(&mut cx.output.helper, wait),
-            Some(holders) => log::in_vain(&mut cx.output.helper, scene, holders, wait),
-        }
-        cx.notify(Notice::NoCandidate, &Event::without_victim(cx.config.dryrun));
+        let notice = match holders {
+            None => {
+                log::no_candidate(&mut cx.output.helper, wait);
+                Notice::NoCandidate
+            }
+            Some(holders) => {
+                log::in_vain(&mut cx.output.helper, scene, holders, wait);
+                Notice::InVain
+            }
+        };
+        cx.notify(notice, &Event::without_victim(cx.config.dryrun));
     }
 
     /// Whether a process exits by itself and is waited for, before any is ended: once in a time of
