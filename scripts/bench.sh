@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures the guard beside Debian's earlyoom and beside the cheapest scan there can be, and prints one table.
 #
-#   scripts/bench.sh [scan|match|idle|size|react]...      all of them unless told otherwise, about 15 minutes
+#   scripts/bench.sh [scan|arm|match|idle|size|react]...      all of them unless told otherwise, about 20 minutes
 #
 # scan   Processor time of one scan with 1,000 and with 5,000 sleeping processes: "all tie" are sleepers only, "one stands
 #        out" is with one process of 1 GiB and oom_score_adj 400, started last. Of a small one the guard would ask whether
@@ -13,6 +13,8 @@
 #        second between scans, as the guard does in a dry run, and earlyoom is made to, or they would have warmer caches.
 #        "Cold" is with the kernel's caches of names dropped before each scan; that takes a writable drop_caches.
 #        The programs take turns; a ratio is the median of the ratios within each round.
+# arm    The scan where one of 1,000 stands out, by the release for aarch64 in qemu-user beside a floor of the same kind: the
+#        instructions of such a processor, on the kernel of this one.
 # match  Microseconds for matching 5,000 names, by our matcher and by the regex crate: a short pattern and an alternation
 #        of 2 KiB.
 # idle   Wake-ups (context switches of all threads, voluntary and not) in 60 idle seconds, default options with --dryrun
@@ -33,7 +35,7 @@
 set -u
 
 usage() {
-    echo "usage: bench.sh [scan|match|idle|size|react]..." >&2
+    echo "usage: bench.sh [scan|arm|match|idle|size|react]..." >&2
     exit 2
 }
 
@@ -199,7 +201,7 @@ time_floor() {
     floor_name=$2
     shift 2
     result "$floor_measure" "$floor_name" \
-        "$("$BENCH_TOOLS/floor" "$@" --pause 1000 4 | awk '$1 == "cpu_ns_median" { printf "%.3f\n", $2 / 1000000 }')"
+        "$("$BENCH_FLOOR" "$@" --pause 1000 4 | awk '$1 == "cpu_ns_median" { printf "%.3f\n", $2 / 1000000 }')"
 }
 
 # The same with caches dropped: cold_case MEASURE FLOOR_FILE
@@ -258,6 +260,34 @@ inside_scan() {
         scan_case "scan ms, $1, one stands out, --sort-by-rss" statm --sort-by-rss
         scan_case "scan ms, $1, one stands out, prefer, avoid" oom_score --prefer "$PREFERRED" --avoid "$AVOIDED"
     fi
+}
+
+# inside_arm GUARD FLOOR
+inside_arm() {
+    BENCH_GUARD=$1 BENCH_FLOOR=$2 BENCH_BEFORE='' BENCH_EARLYOOM=''
+    start_hog --name sleeper --sleepers 1000 --apart
+    start_hog --name outlier --size 1G --adj 400
+    scan_case "scan ms, 1000, one stands out, aarch64" oom_score
+}
+
+# emulated NAME PROGRAM: a command of that name that runs it in qemu-user.
+emulated() {
+    printf '#!/bin/sh\nexec %s %s "$@"\n' "$arm_qemu" "$2" >"$BENCH_DIR/$1"
+    chmod +x "$BENCH_DIR/$1"
+}
+
+arm_in_qemu() {
+    arm_qemu=$(path_of qemu-aarch64-static) || arm_qemu=$(path_of qemu-aarch64) || {
+        skip "the scan of an aarch64" "no qemu-aarch64"
+        return
+    }
+    if ! "$top/scripts/build-static.sh" aarch64 >&2 || ! "$top/scripts/build-static.sh" --tools aarch64 >&2; then
+        skip "the scan of an aarch64" "it could not be built"
+        return
+    fi
+    emulated arm-guard "$CARGO_TARGET_DIR/dist/oom_guard-linux-aarch64"
+    emulated arm-floor "$CARGO_TARGET_DIR/tools/aarch64/floor"
+    in_namespace arm "$BENCH_DIR/arm-guard" "$BENCH_DIR/arm-floor"
 }
 
 # start_idle NAME COMMAND: starts it, and notes it for those below.
@@ -577,6 +607,7 @@ if [ "${1-}" = --inside ]; then
     shift
     case $part in
     scan) inside_scan "$@" ;;
+    arm) inside_arm "$@" ;;
     idle) inside_idle "$@" ;;
     size) inside_size ;;
     react) inside_react ;;
@@ -587,11 +618,11 @@ fi
 parts=
 for part in "$@"; do
     case $part in
-    scan | match | idle | size | react) parts="$parts $part" ;;
+    scan | arm | match | idle | size | react) parts="$parts $part" ;;
     *) usage ;;
     esac
 done
-[ -n "$parts" ] || parts="scan match idle size react"
+[ -n "$parts" ] || parts="scan arm match idle size react"
 
 started_s=$(date +%s)
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -654,7 +685,8 @@ BENCH_BEFORE=${GUARD_BEFORE-}
 [ -z "$BENCH_BEFORE" ] || [ -x "$BENCH_BEFORE" ] || die "GUARD_BEFORE: \"$BENCH_BEFORE\" is no program"
 BENCH_ROUNDS=${ROUNDS:-5}
 BENCH_REACT_ROUNDS=${REACT_ROUNDS:-10}
-export BENCH_DIR BENCH_GUARD BENCH_BEFORE BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
+BENCH_FLOOR=$BENCH_TOOLS/floor
+export BENCH_DIR BENCH_GUARD BENCH_FLOOR BENCH_BEFORE BENCH_RELEASE BENCH_TOOLS BENCH_EARLYOOM BENCH_EARLYOOM_SORTS BENCH_ROUNDS BENCH_REACT_ROUNDS
 
 for part in $parts; do
     case $part in
@@ -663,6 +695,7 @@ for part in $parts; do
             in_namespace scan "$count"
         done
         ;;
+    arm) arm_in_qemu ;;
     idle)
         say "idle, this machine: $IDLE_SECONDS s"
         in_namespace idle "$IDLE_SECONDS" "this machine"

@@ -6,7 +6,7 @@
 # TARGET: x86_64, aarch64, armv7 and i686 (these four unless named), armv6 (Pi Zero) and riscv64.
 #   --size    releases (the default): the standard library is compiled with the program, without text for panics
 #   --plain   the stable toolchain with the standard library as it comes; needs rustup's target
-#   --tools   not the program, but hog and pulse of tests/tools, for machines without a C library; in target/tools
+#   --tools   not the program, but hog, pulse and floor of tests/tools, for machines without a C library; in target/tools
 #
 # Results in target/dist: the binaries, oom_guard-VERSION-TARGET-linux-musl.tar.gz, and SHA256SUMS over all of them.
 # CARGO_TARGET_DIR is used instead of target/ if it is set.
@@ -263,7 +263,7 @@ for argument in "$@"; do
         profile=tools
         # Nobody counts their bytes.
         ways='target sources'
-        what='--example hog --example pulse'
+        what='--example hog --example pulse --example floor'
         made=examples/hog
         ;;
     -*) wrong_usage "unknown option $argument" ;;
@@ -281,7 +281,7 @@ for target in ${targets:-x86_64 aarch64 armv7 i686}; do
     build "$target"
     if [ "$profile" = tools ]; then
         mkdir -p "$CARGO_TARGET_DIR/tools/$target"
-        cp "${built%/*}/hog" "${built%/*}/pulse" "$CARGO_TARGET_DIR/tools/$target/"
+        cp "${built%/*}/hog" "${built%/*}/pulse" "${built%/*}/floor" "$CARGO_TARGET_DIR/tools/$target/"
         continue
     fi
     # The names under which releases have always been found, for either C library: a static binary runs with both.

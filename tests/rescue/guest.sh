@@ -641,7 +641,7 @@ scenario_healthy_tmpfs_browser() {
     # shellcheck disable=SC2016
     run /bin/sh -c "$left"'
         number=0
-        while [ "$(left)" -gt 25 ]; do
+        while [ "$(left)" -gt 30 ]; do
             number=$((number + 1))
             "$0" --name "tab$number" --size 4M --map "/dev/shm/tab$number" --touch 20 --exit 40 & all="$all $!"
             "$0" --name "page$number" --size 2M --noise --exit 40 & all="$all $!"
