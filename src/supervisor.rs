@@ -5,7 +5,7 @@
 //! later; other messages are dropped.
 
 use crate::bytes::{self, Buf};
-use crate::sys::fd::{self, Wish};
+use crate::sys::fd::{self, Interest};
 use crate::sys::{io, socket};
 use crate::units::{Moment, Pid};
 use std::fmt::{self, Write};
@@ -68,7 +68,7 @@ impl Supervisor {
     /// Memory is watched, with these words about it: at the start, and after each reload.
     pub fn ready(&mut self, about: fmt::Arguments<'_>) -> io::Result<()> {
         if let Some(ready) = self.ready.take() {
-            if fd::is_ready_now(ready.as_fd(), Wish::Writable) {
+            if fd::is_ready_now(ready.as_fd(), Interest::Writable) {
                 // It may have no reader, after a restart of the manager.
                 let _ = fd::write(ready.as_fd(), b"\n");
             }

@@ -3,7 +3,7 @@
 //! step when the process has ended, and never waits for it.
 
 use crate::helper::{line, Priority};
-use crate::sys::fd::{self, Wish};
+use crate::sys::fd::{self, Interest};
 use crate::sys::io;
 use crate::sys::memory::{self, Shared};
 use crate::sys::{clock, process, signal, socket};
@@ -60,7 +60,7 @@ impl Worker {
     /// Whether it has ended, or is given up.
     pub fn is_over(&mut self) -> bool {
         let Some(end) = &self.end else { return true };
-        let has_ended = fd::is_ready_now(end.as_fd(), Wish::Readable);
+        let has_ended = fd::is_ready_now(end.as_fd(), Interest::Readable);
         if !has_ended {
             if clock::now() < self.until {
                 return false;

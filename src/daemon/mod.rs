@@ -17,7 +17,7 @@ use crate::reboot::Reboot;
 use crate::say;
 use crate::settings::Sources;
 use crate::supervisor::Supervisor;
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{Interest, Waiter};
 use crate::sys::process::Inherited;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{arena, clock, io, memory};
@@ -227,13 +227,14 @@ impl Daemon {
         let timeout = self.timeout();
         let is_blind = self.scene.is_none();
         let mut waiter = Waiter::<{ 4 + KILLS }>::new();
-        let signals = waiter.add(self.signals.as_fd(), Wish::Readable);
-        let psi = self.cx.observer.trigger().map(|psi| waiter.add(psi, Wish::Priority));
+        let signals = waiter.add(self.signals.as_fd(), Interest::Readable);
+        let psi = self.cx.observer.trigger().map(|psi| waiter.add(psi, Interest::Priority));
         if let Some(child) = self.reload.fd() {
-            waiter.add(child, Wish::Readable);
+            waiter.add(child, Interest::Readable);
         }
         self.kills.wait_by(&mut waiter, is_blind);
-        let emitter = self.cx.output.helper.emitter_fd().map(|fd| waiter.add(fd, Wish::Readable));
+        let emitter =
+            self.cx.output.helper.emitter_fd().map(|fd| waiter.add(fd, Interest::Readable));
         waiter.wait(Some(timeout));
         self.signalled = waiter.is_ready(signals);
         if psi.is_some_and(|place| waiter.is_broken(place)) {

@@ -26,7 +26,7 @@ use crate::procfs::process::CommandLine;
 use crate::procfs::stat::Stat;
 use crate::settings::{Hooks, Outputs};
 use crate::stats::{unpack, Stats};
-use crate::sys::fd::{self, Wish};
+use crate::sys::fd::{self, Interest};
 use crate::sys::io;
 use crate::sys::process::Inherited;
 use crate::sys::{clock, memory, process, socket};
@@ -208,7 +208,7 @@ impl Helper {
     /// Waits until the last hook has ended, at most for `limit`; false if it has not.
     pub fn wait_for_hook(&mut self, limit: Duration) -> bool {
         if self.asked.hook.is_some() {
-            self.wait(Wish::Readable, limit);
+            self.wait(Interest::Readable, limit);
             self.drain();
         }
         self.asked.hook.is_none()
@@ -321,7 +321,7 @@ impl Helper {
             if !is_owed || left == Duration::ZERO {
                 return None;
             }
-            self.wait(Wish::Readable, left);
+            self.wait(Interest::Readable, left);
         }
     }
 
@@ -344,13 +344,13 @@ impl Helper {
             return None;
         }
         let start = clock::now();
-        self.wait(Wish::Writable, limit);
+        self.wait(Interest::Writable, limit);
         let asked = self.ask(kind, id, text).map(|since| (id, since));
         self.asked.command = asked.or(Some((Identity::NONE, start)));
         let end = start.after(limit);
         loop {
             let now = clock::now();
-            self.wait(Wish::Readable, end.since(now));
+            self.wait(Interest::Readable, end.since(now));
             let line = self.drain();
             if self.asked.command.is_none() {
                 return line;
@@ -484,8 +484,8 @@ impl Helper {
         sent
     }
 
-    fn wait(&self, wish: Wish, limit: Duration) {
-        fd::wait_for(self.ours.as_fd(), wish, limit);
+    fn wait(&self, interest: Interest, limit: Duration) {
+        fd::wait_for(self.ours.as_fd(), interest, limit);
     }
 
     /// Its number, while it lives.
@@ -593,7 +593,7 @@ impl Helper {
 
     /// Waits for room before the last lines, which would find none if the helper is behind.
     pub fn wait_for_room(&self, limit: Duration) {
-        self.wait(Wish::Writable, limit);
+        self.wait(Interest::Writable, limit);
     }
 
     /// Lets the helper write what it was sent, and waits for its end, a little longer than that

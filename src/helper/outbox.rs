@@ -7,7 +7,7 @@
 use super::message::{line, Priority, LINE, LOST};
 use crate::bytes::{Buf, Escaped};
 use crate::settings::Outputs;
-use crate::sys::fd::{self, Access, Waiter, Wish};
+use crate::sys::fd::{self, Access, Interest, Waiter};
 use crate::sys::io;
 use crate::sys::{clock, socket};
 use crate::units::{Moment, Path, Pid, Timestamp};
@@ -103,7 +103,7 @@ impl<'a> Outboxes<'a> {
         for outbox in self.others.iter().chain([&self.stderr]) {
             match outbox.pollable() {
                 _ if outbox.lines.as_bytes().is_empty() => {}
-                Some(fd) => drop(waiter.add(fd, Wish::Writable)),
+                Some(fd) => drop(waiter.add(fd, Interest::Writable)),
                 // The next line tries it again: its reader may be gone for good.
                 None if outbox.to.is_stderr() => {}
                 None => again = Some(clock::now().after(AGAIN)),
@@ -232,7 +232,7 @@ impl<'a> Outbox<'a> {
     fn write(&mut self) -> io::Result<usize> {
         let lines = self.lines.as_bytes();
         match self.to {
-            To::Stderr { .. } if !fd::is_ready_now(fd::stderr(), Wish::Writable) => {
+            To::Stderr { .. } if !fd::is_ready_now(fd::stderr(), Interest::Writable) => {
                 Err(io::Error::FOR_LATER)
             }
             To::Stderr { .. } => {

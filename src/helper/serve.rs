@@ -12,7 +12,7 @@ use crate::bytes::Escaped;
 use crate::procfs::cgroup::oom_group;
 use crate::procfs::Proc;
 use crate::stats::{unpack, Stats};
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{self, Interest, Waiter};
 use crate::sys::{arena, clock, machine, memory, process, signal, socket};
 use crate::units::{least, Identity, KiB, Moment, Pid};
 use crate::writer::{Growth, Samples};
@@ -106,9 +106,9 @@ impl Serving<'_> {
     fn wait(&mut self, watch: bool) {
         let mut waiter = Waiter::<5>::new();
         if watch {
-            waiter.add(self.watch, Wish::Readable);
+            waiter.add(self.watch, Interest::Readable);
         }
-        waiter.add(self.child_ends.as_fd(), Wish::Readable);
+        waiter.add(self.child_ends.as_fd(), Interest::Readable);
         let due = least(self.out.wait_by(&mut waiter), self.jobs.deadline());
         waiter.wait(due.map(|at| at.since(clock::now())));
     }
@@ -165,7 +165,7 @@ impl Serving<'_> {
                 unpack(text, &mut least);
                 // Command lines that the watch waits for come first.
                 let watch = self.watch;
-                let goes_on = &mut || !fd::is_ready_now(watch, Wish::Readable);
+                let goes_on = &mut || !fd::is_ready_now(watch, Interest::Readable);
                 let growth = self.samples.take(self.proc, KiB(least[0]), goes_on);
                 answer_writer(self.watch, number, growth);
             }

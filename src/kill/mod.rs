@@ -22,7 +22,7 @@ use crate::say;
 use crate::select::{self, Candidate, Company, Empty, Group, Holders, Members};
 use crate::settings::Config;
 use crate::stats::Reason;
-use crate::sys::fd::{Waiter, Wish};
+use crate::sys::fd::{Interest, Waiter};
 use crate::sys::process::KillSignal;
 use crate::sys::{clock, fd, io};
 use crate::units::{least, Identity, KiB, Moment};
@@ -688,7 +688,7 @@ impl Kills {
         for kill in self.table.iter().flatten().filter(|kill| kill.crowd.is_none()) {
             let is_waited_for = !(is_blind && kill.progress.for_memory);
             if let Some(pidfd) = kill.target.pidfd().filter(|_| is_waited_for) {
-                waiter.add(pidfd, Wish::Readable);
+                waiter.add(pidfd, Interest::Readable);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::procfs::cgroup::oom_group::OomGroup;
 use crate::procfs::stat::Stat;
 use crate::procfs::Proc;
 use crate::select::{Group, Rules};
-use crate::sys::fd::{self, Wish};
+use crate::sys::fd::{self, Interest};
 use crate::sys::io;
 use crate::sys::process::{self, KillSignal};
 use crate::units::{Identity, Pid};
@@ -86,7 +86,7 @@ impl Target {
     /// Its own end is known by now, if not that of its group.
     pub fn has_ended(&mut self) -> bool {
         let ended = self.pidfd.as_ref();
-        let ended = ended.is_some_and(|pidfd| fd::is_ready_now(pidfd.as_fd(), Wish::Readable));
+        let ended = ended.is_some_and(|pidfd| fd::is_ready_now(pidfd.as_fd(), Interest::Readable));
         if ended && self.group.is_some() {
             // It has told all it can, and would end every wait at once from now on.
             (self.pidfd, self.ended) = (None, true);
@@ -102,7 +102,7 @@ impl Target {
     /// Nothing of it is alive any more, but perhaps other members of its cgroup.
     pub fn is_gone(&mut self, proc: &mut Proc) -> bool {
         let one_is_gone = match &self.pidfd {
-            Some(pidfd) => fd::is_ready_now(pidfd.as_fd(), Wish::Readable),
+            Some(pidfd) => fd::is_ready_now(pidfd.as_fd(), Interest::Readable),
             // Unreadable for now is not gone.
             None => !proc.is_running(self.id).unwrap_or(true),
         };

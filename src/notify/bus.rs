@@ -7,7 +7,7 @@
 use super::address;
 use super::wire::{self, Answer, Call, Member, Values, MESSAGE};
 use crate::bytes::{self, Buf};
-use crate::sys::fd::{self, Wish};
+use crate::sys::fd::{self, Interest};
 use crate::sys::io;
 use crate::sys::{clock, process, socket};
 use crate::units::Moment;
@@ -189,7 +189,7 @@ impl Bus {
         while !bytes.is_empty() {
             match fd::write(self.socket.as_fd(), bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(error) => self.wait(error, Wish::Writable)?,
+                Err(error) => self.wait(error, Interest::Writable)?,
             }
         }
         Ok(())
@@ -213,13 +213,13 @@ impl Bus {
                     self.inbox.extend_from_slice(&buf[skipped..len]);
                     return Ok(());
                 }
-                Err(error) => self.wait(error, Wish::Readable)?,
+                Err(error) => self.wait(error, Interest::Readable)?,
             }
         }
     }
 
     /// After a call that failed: waits until it may be made again, if ever.
-    fn wait(&self, error: io::Error, wish: Wish) -> Result<(), Fault> {
+    fn wait(&self, error: io::Error, interest: Interest) -> Result<(), Fault> {
         let now = clock::now();
         if !error.is_for_later() {
             return Err(Fault::HungUp);
@@ -227,11 +227,11 @@ impl Bus {
         if now >= self.end {
             return Err(Fault::Silent);
         }
-        if fd::is_ready_now(self.socket.as_fd(), wish) {
+        if fd::is_ready_now(self.socket.as_fd(), interest) {
             // The kernel was short of something else.
             clock::sleep(AGAIN);
         } else {
-            fd::wait_for(self.socket.as_fd(), wish, self.end.since(now));
+            fd::wait_for(self.socket.as_fd(), interest, self.end.since(now));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use super::bus::{of_bus, Bus, Fault};
 use super::wire::{self, Call, Member, Values};
-use crate::sys::fd::{self, Waiter, Wish};
+use crate::sys::fd::{self, Interest, Waiter};
 use crate::sys::{clock, socket};
 use crate::units::Moment;
 use std::fmt;
@@ -135,8 +135,8 @@ impl Monitor<'_> {
                 self.emit(&mut bus)?;
             }
             let mut waiter = Waiter::<2>::new();
-            waiter.add(self.levels, Wish::Readable);
-            let incoming = waiter.add(bus.fd(), Wish::Readable);
+            waiter.add(self.levels, Interest::Readable);
+            let incoming = waiter.add(bus.fd(), Interest::Readable);
             let rest = request_at.since(clock::now());
             waiter.wait(Some(rest).filter(|_| !is_owner));
             if !self.take_levels() {
@@ -180,7 +180,7 @@ impl Monitor<'_> {
             if left == Duration::ZERO {
                 return true;
             }
-            fd::wait_for(self.levels, Wish::Readable, left);
+            fd::wait_for(self.levels, Interest::Readable, left);
             if !self.take_levels() {
                 return false;
             }

@@ -324,7 +324,7 @@ pub fn stderr_is_journal() -> bool {
 
 /// What is waited for on one descriptor.
 #[derive(Clone, Copy)]
-pub enum Wish {
+pub enum Interest {
     Readable,
     Writable,
     /// A PSI trigger's event (`POLLPRI`).
@@ -344,11 +344,11 @@ impl<const N: usize> Waiter<N> {
     }
 
     /// Adds a descriptor, which must stay open until `wait` has returned.
-    pub fn add(&mut self, fd: BorrowedFd<'_>, wish: Wish) -> usize {
-        let events = match wish {
-            Wish::Readable => libc::POLLIN,
-            Wish::Writable => libc::POLLOUT,
-            Wish::Priority => libc::POLLPRI,
+    pub fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest) -> usize {
+        let events = match interest {
+            Interest::Readable => libc::POLLIN,
+            Interest::Writable => libc::POLLOUT,
+            Interest::Priority => libc::POLLPRI,
         };
         self.entries[self.len] = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
         self.len += 1;
@@ -410,14 +410,14 @@ pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> i
 }
 
 /// Waits for one descriptor alone, and tells whether it is ready.
-pub fn wait_for(fd: BorrowedFd<'_>, wish: Wish, limit: Duration) -> bool {
+pub fn wait_for(fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> bool {
     let mut waiter = Waiter::<1>::new();
-    let place = waiter.add(fd, wish);
+    let place = waiter.add(fd, interest);
     waiter.wait(Some(limit));
     waiter.is_ready(place)
 }
 
-/// Whether `fd` is ready for `wish` right now.
-pub fn is_ready_now(fd: BorrowedFd<'_>, wish: Wish) -> bool {
-    wait_for(fd, wish, Duration::ZERO)
+/// Whether `fd` is ready for `interest` right now.
+pub fn is_ready_now(fd: BorrowedFd<'_>, interest: Interest) -> bool {
+    wait_for(fd, interest, Duration::ZERO)
 }
