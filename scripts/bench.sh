@@ -272,7 +272,7 @@ inside_arm() {
 
 # emulated NAME PROGRAM: a command of that name that runs it in qemu-user.
 emulated() {
-    printf '#!/bin/sh\nexec %s %s "$@"\n' "$arm_qemu" "$2" >"$BENCH_DIR/$1"
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$arm_qemu" "$2" >"$BENCH_DIR/$1"
     chmod +x "$BENCH_DIR/$1"
 }
 

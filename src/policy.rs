@@ -544,9 +544,9 @@ mod tests {
         assert_eq!(told(&off, memory(150, 0, 0)), (0, 0));
     }
 
-    /// Of an idle machine without swap, 95% of whose memory is available. How fast memory fills is measured
-    /// anew on each machine; here it is fixed, so that figures compare. earlyoom 1.7 looks 60 times from
-    /// 6 GiB on, and 600 times at 256 MiB.
+    /// The machine is idle, has no swap, and 95% of its memory is available. The guard measures how fast
+    /// memory fills; this test fixes it, so that figures compare. earlyoom 1.7 looks 60 times from 6 GiB on,
+    /// and 600 times at 256 MiB.
     #[test]
     fn how_often_an_idle_minute_is_looked_at_follows_from_memory_and_fill_rate() {
         let config = config(Config::default().thresholds);

@@ -827,7 +827,7 @@ fn an_offender_gets_sigkill_after_its_grace_though_memory_was_low_and_has_recove
     sandboxed(|sandbox| {
         let memory = FakeMemory::new(sandbox);
         let mut hog = sandbox.hog(&["--size", ABOVE, "--ignore-term"]);
-        let guard = sandbox.guard(&[LIMIT, ONCE, "--grace=5", "-m", "10,0"]);
+        let guard = sandbox.guard(&[LIMIT, ONCE, "--grace=10", "-m", "10,0"]);
         guard.wait_for(&sigterm_to(hog.pid()));
         memory.available(LOW);
         guard.wait_for("low memory!");

@@ -214,9 +214,10 @@ impl Daemon {
         if let Some(worker) = self.reload.end(&mut self.cx.output.helper, quiet) {
             self.finish_reload(&worker);
         }
-        let waits_for = match quiet {
-            true => self.scene.is_none().then_some("memory can be read"),
-            false => Some("memory is fine"),
+        let waits_for = match self.scene {
+            _ if !quiet => Some("memory is fine"),
+            None => Some("memory can be read"),
+            Some(_) => None,
         };
         if self.reload.begin(&mut self.cx, &self.sources, waits_for) {
             self.supervisor.reloading(clock::now());

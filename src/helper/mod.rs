@@ -67,7 +67,7 @@ pub struct Setup {
     pub outputs: Outputs,
     pub hooks: Hooks,
     pub inherited: Inherited,
-    /// How many may be under way at a time.
+    /// How many kills may be under way at a time.
     pub kills: usize,
     /// The guard's niceness, which it inherits.
     pub priority: Option<i32>,

@@ -184,9 +184,8 @@ pub struct Call<'a> {
 pub struct Garbage;
 
 /// The message that `bytes` begin with, if it is an answer, and its length in bytes; `None` while a
-/// part is missing. One whose fields cannot be read is no answer, and no fault of the bus: any client
-/// may send a field of a later specification, which is to be accepted (D-Bus Specification, "Header
-/// Fields").
+/// part is missing. A message whose fields cannot be read is no answer. It is no fault of the bus: any
+/// client may send fields of a later specification (D-Bus Specification, "Header Fields").
 pub fn parse(bytes: &[u8]) -> Result<Option<(Option<Answer>, usize)>, Garbage> {
     let Some(head) = head(bytes)? else { return Ok(None) };
     let whole = head.whole();

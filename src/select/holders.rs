@@ -48,7 +48,7 @@ pub fn holders(
     memory: &Memory,
     goes_on: &mut dyn FnMut(&mut Proc, &Holders) -> bool,
 ) -> io::Result<Holders> {
-    let (mut all, page) = (Holders::default(), machine::page());
+    let mut all = Holders::default();
     let has_swapped = memory.swap_used() > KiB::ZERO;
     proc.for_each(|proc, pid| {
         if !goes_on(proc, &all) {
@@ -58,7 +58,7 @@ pub fn holders(
         if stat.is_kernel_thread() {
             return;
         }
-        let Ok(size) = held_by(proc, &stat, page, has_swapped) else { return };
+        let Ok(size) = held_by(proc, &stat, has_swapped) else { return };
         if size == KiB::ZERO {
             return;
         }
@@ -74,9 +74,9 @@ pub fn holders(
 }
 
 /// `stat` may show too little: of small ones by a third (`exact_resident_pages`).
-fn held_by(proc: &mut Proc, stat: &Stat, page: KiB, has_swapped: bool) -> io::Result<KiB> {
+fn held_by(proc: &mut Proc, stat: &Stat, has_swapped: bool) -> io::Result<KiB> {
     match has_swapped {
         true => proc.status(stat).map(|status| status.rss.plus(status.swap)),
-        false => Ok(KiB::from_pages(proc.exact_resident_pages(stat)?, page)),
+        false => Ok(KiB::from_pages(proc.exact_resident_pages(stat)?, machine::page())),
     }
 }

@@ -75,7 +75,7 @@ impl Error {
     }
 }
 
-/// The same with `None` for what the kernel does not have.
+/// The result, or `None` if the kernel does not have what was asked for.
 pub fn if_offered<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Err(error) if error.is_not_offered() => Ok(None),

@@ -226,6 +226,7 @@ alpine*)
     need apt-cache apt-get dpkg-deb mmdebstrap
     own_suite=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
     case $name in
+    # Of its packages no version is known here, so its image is not made anew with them.
     *-13) suite=trixie ;;
     *) suite=$own_suite ;;
     esac
